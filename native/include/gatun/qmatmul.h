@@ -1,0 +1,116 @@
+/*
+ * Matrix multiplication with 8- and 4-bit weights.
+ *
+ *   y[m][n] = act(sum_k x[m][k] * w[n][k] + bias[n]) + residual[m][n],   x [rows, depth], w [columns, depth]
+ *
+ * Weights are quantized as gatun/quantize.h defines and packed once into a self-describing blob. Shapes are free:
+ * rows, columns and depth may be any number >= 0, including 1 and primes.
+ */
+#ifndef GATUN_QMATMUL_H
+#define GATUN_QMATMUL_H
+
+#include <stdint.h>
+
+#include "gatun/status.h"
+#include "gatun/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum gatun_activation {
+  GATUN_ACTIVATION_NONE = 0,
+  GATUN_ACTIVATION_RELU = 1,      /* max(v, 0) */
+  GATUN_ACTIVATION_GELU = 2,      /* v * (1 + erf(v / sqrt(2))) / 2 */
+  GATUN_ACTIVATION_GELU_TANH = 3, /* v * (1 + tanh(sqrt(2 / pi) * (v + 0.044715 v^3))) / 2 */
+  GATUN_ACTIVATION_SILU = 4       /* v / (1 + exp(-v)) */
+};
+
+/* How activations meet the integer weights. */
+enum gatun_qmatmul_mode {
+  /*
+   * x is quantized on the fly to int8, one scale a row (amax / 127); integer dot products. The sum over depth is cut at
+   * the weights' group boundaries and, inside a group, every 512 elements; each piece is an exact integer, and pieces
+   * are added in ascending order by one fma each. So an output does not depend on the other rows, their number, the
+   * range or the threads, bit for bit.
+   */
+  GATUN_QMATMUL_INT8_ROW = 0,
+  /* The same with one scale for each of the weights' groups in each row of x. */
+  GATUN_QMATMUL_INT8_GROUP = 1,
+  /* x stays f32; weights are dequantized in registers to f32 and multiplied in f32, in ascending depth, one fma each.
+   */
+  GATUN_QMATMUL_PRECISE = 2
+};
+
+typedef struct gatun_qmatmul_weights {
+  uint32_t struct_size; /* sizeof(gatun_qmatmul_weights) */
+  int32_t code_dtype;   /* I8, U8 or U4, as in gatun_quantize_params */
+  int32_t asymmetric;   /* 0 or 1 */
+  int32_t scale_dtype;  /* F32 or F16 */
+  int64_t columns;      /* rows of the weight matrix [columns, depth] = columns of y */
+  int64_t depth;
+  int64_t group; /* 16..depth, or depth */
+} gatun_qmatmul_weights;
+
+/* The size in bytes of the packed form. INVALID_ARGUMENT also if it exceeds 2^62. */
+GATUN_API int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights* weights, int64_t* bytes);
+
+/*
+ * Packs codes [columns, depth], scales [columns, G] and zero points u8 [columns, G] (null if symmetric), as
+ * gatun_quantize writes them. `packed` may have any alignment; 64 is fastest. The same bytes result on every tier.
+ * INVALID_ARGUMENT, with the index, if a scale is NaN or infinite, a zero point > 15 (U4), or an I8 code is -128.
+ */
+GATUN_API int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const void* codes, const void* scales,
+                                     const void* zero_points, void* packed, int64_t packed_bytes);
+
+/* Reads the header of a packed buffer. INVALID_ARGUMENT if it is not one, is truncated or of another version. */
+GATUN_API int32_t gatun_qmatmul_describe(const void* packed, int64_t packed_bytes, gatun_qmatmul_weights* weights);
+
+/* The inverse of gatun_qmatmul_pack, bit for bit. */
+GATUN_API int32_t gatun_qmatmul_unpack(const void* packed, int64_t packed_bytes, void* codes, void* scales,
+                                       void* zero_points);
+
+typedef struct gatun_qmatmul_params {
+  uint32_t struct_size; /* sizeof(gatun_qmatmul_params) */
+  int32_t x_dtype;      /* F32 or BF16 */
+  int32_t y_dtype;      /* F32 or BF16; of residual, too */
+  int32_t mode;         /* gatun_qmatmul_mode */
+  int32_t activation;   /* gatun_activation */
+  int32_t threads;      /* 0 = gatun_threads(); 1 = only the calling thread, for engines with threads of their own */
+  int64_t rows;         /* of x and y, >= 0 */
+  int64_t x_row_stride; /* elements, >= depth if rows > 1 */
+  int64_t y_row_stride; /* elements, >= columns if rows > 1 */
+  int64_t residual_row_stride; /* elements, >= columns if rows > 1; ignored without residual */
+  int64_t column_begin;        /* this call writes y[:, column_begin .. column_end); 0 <= begin <= end <= columns */
+  int64_t column_end;
+} gatun_qmatmul_params;
+
+/*
+ * y = act(x * w^T + bias) + residual over [column_begin, column_end).
+ *
+ *   x         [rows, depth] of x_dtype
+ *   packed    from gatun_qmatmul_pack
+ *   bias      f32 [columns], or null
+ *   residual  [rows, columns] of y_dtype, or null; may be y itself, with the same stride
+ *   y         [rows, columns] of y_dtype; overlaps no input except residual == y
+ *
+ * depth = 0 gives act(bias) + residual. A NaN or infinity in a row of x makes that row of y NaN; other rows are
+ * untouched. In the int8 modes a row (or group) whose scale is below 2^-120 counts as zeros. Re-entrant; scratch memory
+ * is kept per thread: about (rows up to 256) * (depth + 256) bytes; no allocation once it has grown.
+ * O(rows * (column_end - column_begin) * depth).
+ */
+GATUN_API int32_t gatun_qmatmul(const gatun_qmatmul_params* params, const void* x, const void* packed,
+                                int64_t packed_bytes, const float* bias, const void* residual, void* y);
+
+/*
+ * Which kernel gatun_qmatmul uses for these arguments and why, which better kernels were passed over and why, how the
+ * work is split, for a person. INVALID_ARGUMENT if `capacity` is too small; 2048 bytes always do.
+ */
+GATUN_API int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, const void* packed, int64_t packed_bytes,
+                                        char* text, int64_t capacity);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
