@@ -1,0 +1,45 @@
+# The only list of instruction-set tiers and of -m flags.
+#
+# A source file named <arch>_<tier>.cc is an ISA unit: it is compiled with its tier's flags and with GATUN_ISA set to the
+# tier's name, which is also the namespace (gatun::<tier>) that all of its code lives in. scalar.cc is the unit of the
+# scalar tier and is compiled like everything else.
+
+set(GATUN_FLAGS_x86_baseline -march=x86-64-v2)
+set(GATUN_FLAGS_x86_avx2 -march=x86-64-v3)
+set(GATUN_FLAGS_x86_avxvnni -march=x86-64-v3 -mavxvnni)
+set(GATUN_FLAGS_x86_avx512 -march=x86-64-v4)
+set(GATUN_FLAGS_x86_avx512vnni -march=x86-64-v4 -mavx512vnni -mavx512bf16 -mavx512vbmi)
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  set(GATUN_ARCH x86)
+  set(GATUN_TIERS scalar avx2 avxvnni avx512 avx512vnni)
+else()
+  set(GATUN_ARCH ${CMAKE_SYSTEM_PROCESSOR})
+  set(GATUN_TIERS scalar)
+endif()
+
+# gatun_isa_sources(<variable> <file>...): of the files, those that belong to this architecture, their flags set.
+function(gatun_isa_sources variable)
+  set(kept)
+  foreach(file IN LISTS ARGN)
+    get_filename_component(name ${file} NAME_WE)
+    if(name STREQUAL scalar)
+      set_source_files_properties(${file} PROPERTIES COMPILE_DEFINITIONS GATUN_ISA=scalar)
+      list(APPEND kept ${file})
+    elseif(name MATCHES "^(x86|arm64)_([a-z0-9]+)$")
+      set(tier ${CMAKE_MATCH_2})
+      if(CMAKE_MATCH_1 STREQUAL GATUN_ARCH)
+        if(NOT tier IN_LIST GATUN_TIERS)
+          message(FATAL_ERROR "${file}: there is no tier ${tier}; GATUN_TIERS = ${GATUN_TIERS}")
+        endif()
+        set_source_files_properties(
+          ${file} PROPERTIES COMPILE_DEFINITIONS GATUN_ISA=${tier} COMPILE_OPTIONS
+                                                                   "${GATUN_FLAGS_${GATUN_ARCH}_${tier}}")
+        list(APPEND kept ${file})
+      endif()
+    else()
+      list(APPEND kept ${file})
+    endif()
+  endforeach()
+  set(${variable} ${kept} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,190 @@
+// The contract of vec.h in portable C++: four lanes that the compiler may put into whatever registers there are.
+#pragma once
+
+#include <cmath>
+
+#include "base/dtype.h"
+
+namespace gatun::GATUN_ISA {
+
+inline constexpr int kLanes = 4;
+struct F32 {
+  float lane[kLanes];
+};
+struct I32 {
+  int32_t lane[kLanes];
+};
+struct Bytes {
+  uint8_t byte[4 * kLanes];
+};
+
+// Vector of type V whose lane i is of(i).
+template <typename V, typename Of>
+GATUN_INLINE V lanes(Of of) {
+  V result;
+  for (int i = 0; i < kLanes; ++i) result.lane[i] = of(i);
+  return result;
+}
+template <typename Of>
+GATUN_INLINE Bytes bytes(Of of) {
+  Bytes result;
+  for (int i = 0; i < 4 * kLanes; ++i) result.byte[i] = static_cast<uint8_t>(of(i));
+  return result;
+}
+
+GATUN_INLINE F32 load_f32_n(const float* p, int n) {
+  return lanes<F32>([=](int i) { return i < n ? p[i] : 0.0f; });
+}
+GATUN_INLINE F32 load_f32(const float* p) { return load_f32_n(p, kLanes); }
+GATUN_INLINE void store_f32_n(float* p, F32 x, int n) {
+  for (int i = 0; i < n; ++i) p[i] = x.lane[i];
+}
+GATUN_INLINE void store_f32(float* p, F32 x) { store_f32_n(p, x, kLanes); }
+GATUN_INLINE F32 load_bf16_n(const uint16_t* p, int n) {
+  return lanes<F32>([=](int i) { return i < n ? bf16_to_f32(p[i]) : 0.0f; });
+}
+GATUN_INLINE F32 load_bf16(const uint16_t* p) { return load_bf16_n(p, kLanes); }
+GATUN_INLINE void store_bf16_n(uint16_t* p, F32 x, int n) {
+  for (int i = 0; i < n; ++i) p[i] = f32_to_bf16(x.lane[i]);
+}
+GATUN_INLINE void store_bf16(uint16_t* p, F32 x) { store_bf16_n(p, x, kLanes); }
+GATUN_INLINE F32 load_f16_n(const uint16_t* p, int n) {
+  return lanes<F32>([=](int i) { return i < n ? f16_to_f32(p[i]) : 0.0f; });
+}
+GATUN_INLINE F32 load_f16(const uint16_t* p) { return load_f16_n(p, kLanes); }
+GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) {
+  for (int i = 0; i < n; ++i) p[i] = f32_to_f16(x.lane[i]);
+}
+GATUN_INLINE void store_f16(uint16_t* p, F32 x) { store_f16_n(p, x, kLanes); }
+GATUN_INLINE I32 load_i32(const int32_t* p) {
+  return lanes<I32>([=](int i) { return p[i]; });
+}
+GATUN_INLINE void store_i32(int32_t* p, I32 x) {
+  for (int i = 0; i < kLanes; ++i) p[i] = x.lane[i];
+}
+GATUN_INLINE I32 load_u8_i32_n(const uint8_t* p, int n) {
+  return lanes<I32>([=](int i) { return i < n ? p[i] : 0; });
+}
+GATUN_INLINE I32 load_u8_i32(const uint8_t* p) { return load_u8_i32_n(p, kLanes); }
+GATUN_INLINE I32 load_i8_i32_n(const int8_t* p, int n) {
+  return lanes<I32>([=](int i) { return i < n ? p[i] : 0; });
+}
+GATUN_INLINE I32 load_i8_i32(const int8_t* p) { return load_i8_i32_n(p, kLanes); }
+GATUN_INLINE void store_i8_n(int8_t* p, I32 x, int n) {
+  for (int i = 0; i < n; ++i) p[i] = static_cast<int8_t>(x.lane[i]);
+}
+GATUN_INLINE void store_i8(int8_t* p, I32 x) { store_i8_n(p, x, kLanes); }
+GATUN_INLINE Bytes load_bytes(const uint8_t* p) {
+  return bytes([=](int i) { return p[i]; });
+}
+GATUN_INLINE void store_bytes(uint8_t* p, Bytes x) {
+  for (int i = 0; i < 4 * kLanes; ++i) p[i] = x.byte[i];
+}
+
+GATUN_INLINE F32 set1(float x) {
+  return lanes<F32>([=](int) { return x; });
+}
+GATUN_INLINE F32 zero_f32() { return set1(0.0f); }
+GATUN_INLINE F32 add(F32 a, F32 b) {
+  return lanes<F32>([=](int i) { return a.lane[i] + b.lane[i]; });
+}
+GATUN_INLINE F32 sub(F32 a, F32 b) {
+  return lanes<F32>([=](int i) { return a.lane[i] - b.lane[i]; });
+}
+GATUN_INLINE F32 mul(F32 a, F32 b) {
+  return lanes<F32>([=](int i) { return a.lane[i] * b.lane[i]; });
+}
+GATUN_INLINE F32 div(F32 a, F32 b) {
+  return lanes<F32>([=](int i) { return a.lane[i] / b.lane[i]; });
+}
+GATUN_INLINE F32 sqrt(F32 a) {
+  return lanes<F32>([=](int i) { return __builtin_sqrtf(a.lane[i]); });
+}
+// One rounding, as the contract says: the C library's fmaf is exact also where no instruction does it.
+GATUN_INLINE F32 fma(F32 a, F32 b, F32 c) {
+  return lanes<F32>([=](int i) { return __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]); });
+}
+GATUN_INLINE F32 min(F32 a, F32 b) {
+  return lanes<F32>([=](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+GATUN_INLINE F32 max(F32 a, F32 b) {
+  return lanes<F32>([=](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+GATUN_INLINE F32 abs(F32 a) {
+  return lanes<F32>([=](int i) { return __builtin_fabsf(a.lane[i]); });
+}
+GATUN_INLINE F32 round_even(F32 a) {
+  return lanes<F32>([=](int i) { return __builtin_nearbyintf(a.lane[i]); });
+}
+GATUN_INLINE F32 select_less(F32 a, F32 b, F32 x, F32 y) {
+  return lanes<F32>([=](int i) { return a.lane[i] < b.lane[i] ? x.lane[i] : y.lane[i]; });
+}
+GATUN_INLINE F32 to_f32(I32 a) {
+  return lanes<F32>([=](int i) { return static_cast<float>(a.lane[i]); });
+}
+GATUN_INLINE I32 round_to_i32(F32 a) {
+  return lanes<I32>([=](int i) { return static_cast<int32_t>(__builtin_nearbyintf(a.lane[i])); });
+}
+GATUN_INLINE F32 scale_by_power(F32 x, I32 n) {
+  return lanes<F32>([=](int i) { return x.lane[i] * float_from_bits(static_cast<uint32_t>(n.lane[i] + 127) << 23); });
+}
+GATUN_INLINE float reduce_add(F32 a) { return (a.lane[0] + a.lane[2]) + (a.lane[1] + a.lane[3]); }
+GATUN_INLINE float reduce_max(F32 a) {
+  float result = a.lane[0];
+  for (int i = 1; i < kLanes; ++i) result = a.lane[i] > result ? a.lane[i] : result;
+  return result;
+}
+
+GATUN_INLINE I32 set1_i32(int32_t x) {
+  return lanes<I32>([=](int) { return x; });
+}
+GATUN_INLINE I32 zero_i32() { return set1_i32(0); }
+GATUN_INLINE I32 add_i32(I32 a, I32 b) {
+  return lanes<I32>([=](int i) { return a.lane[i] + b.lane[i]; });
+}
+GATUN_INLINE I32 sub_i32(I32 a, I32 b) {
+  return lanes<I32>([=](int i) { return a.lane[i] - b.lane[i]; });
+}
+GATUN_INLINE I32 mul_i32(I32 a, I32 b) {
+  return lanes<I32>([=](int i) { return a.lane[i] * b.lane[i]; });
+}
+GATUN_INLINE I32 min_i32(I32 a, I32 b) {
+  return lanes<I32>([=](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+GATUN_INLINE I32 max_i32(I32 a, I32 b) {
+  return lanes<I32>([=](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+
+GATUN_INLINE Bytes low_nibbles(Bytes x) {
+  return bytes([=](int i) { return x.byte[i] & 15; });
+}
+GATUN_INLINE Bytes high_nibbles(Bytes x) {
+  return bytes([=](int i) { return x.byte[i] >> 4; });
+}
+GATUN_INLINE Bytes broadcast4(const int8_t* p) {
+  return bytes([=](int i) { return p[i % 4]; });
+}
+template <int J>
+GATUN_INLINE I32 byte_lane(Bytes x) {
+  return lanes<I32>([=](int i) { return x.byte[4 * i + J]; });
+}
+template <int J>
+GATUN_INLINE I32 nibble_lane(Bytes x) {
+  return lanes<I32>([=](int i) { return x.byte[4 * i + J / 2] >> 4 * (J % 2) & 15; });
+}
+
+GATUN_INLINE I32 dot_u8_i8(I32 sum, Bytes w, Bytes a) {
+  return lanes<I32>([=](int i) {
+    int32_t total = sum.lane[i];
+    for (int j = 4 * i; j < 4 * i + 4; ++j) total += w.byte[j] * static_cast<int8_t>(a.byte[j]);
+    return total;
+  });
+}
+GATUN_INLINE I32 dot_u4(I32 sum, Bytes w, Bytes a) { return dot_u8_i8(sum, w, a); }
+
+inline constexpr int kU8Bias = 0;
+using U8Weights = Bytes;
+GATUN_INLINE U8Weights prepare_u8(Bytes w) { return w; }
+GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) { return dot_u8_i8(sum, w, a); }
+
+}  // namespace gatun::GATUN_ISA

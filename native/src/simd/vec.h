@@ -1,0 +1,56 @@
+// Vectors of one ISA unit, and the contract that scalar.h, x86_avx2.h and x86_avx512.h fulfil.
+//
+// An ISA unit (scalar.cc, x86_<tier>.cc) includes this file; its compiler flags pick the implementation. Everything
+// lives in gatun::GATUN_ISA, so units of different tiers never share a symbol. Loops written on the contract (tile.h of
+// the ops) exist once.
+//
+//   kLanes        f32 or i32 values in a vector; a Bytes vector holds 4 * kLanes bytes
+//   F32 I32 Bytes the vectors (they may be the same C++ type)
+//
+// Memory: every address may be unaligned. The _n forms touch only the first n elements, 0 <= n <= kLanes; loads fill
+// the rest with 0.
+//
+//   F32 load_f32(const float*), load_f32_n(const float*, int n)          void store_f32(float*, F32), store_f32_n(..,
+//   n) F32 load_bf16(const uint16_t*), load_bf16_n(.., n)                   void store_bf16(uint16_t*, F32),
+//   store_bf16_n F32 load_f16(const uint16_t*), load_f16_n(.., n)                     void store_f16(uint16_t*, F32),
+//   store_f16_n I32 load_i32(const int32_t*)                                         void store_i32(int32_t*, I32) I32
+//   load_u8_i32(const uint8_t*), load_u8_i32_n(.., n)  zero-extends  I32 load_i8_i32(const int8_t*), load_i8_i32_n void
+//   store_i8(int8_t*, I32), store_i8_n(.., n)  the low byte of each lane Bytes load_bytes(const uint8_t*)  4 * kLanes
+//   bytes                   void store_bytes(uint8_t*, Bytes)
+// store_bf16 and store_f16 round to nearest, ties to even; NaN stays NaN; bf16 and f16 subnormals are kept.
+//
+// f32, lane by lane, IEEE, each operation rounded once:
+//   F32 set1(float), zero_f32(), add(F32, F32), sub, mul, div, sqrt, fma(a, b, c) = a * b + c
+//   F32 min(a, b) = a < b ? a : b, max(a, b) = a > b ? a : b    (so b if either is NaN)
+//   F32 abs(F32), round_even(F32)
+//   F32 select_less(a, b, x, y) = a < b ? x : y
+//   F32 scale_by_power(F32 x, I32 n) = x * 2^n for n in -126..127
+//   float reduce_add(F32), reduce_max(F32) in a fixed order: halves are folded onto each other (max ignores order)
+//   F32 to_f32(I32); I32 round_to_i32(F32) to nearest, ties to even (|x| < 2^31)
+//
+// i32: set1_i32(int32_t), zero_i32(), add_i32, sub_i32, mul_i32 (low 32 bits), min_i32, max_i32
+//
+// 8-bit dot products: byte 4 l + j of a Bytes vector belongs to lane l. dot adds to lane l of `sum` the exact
+// sum_j w[4 l + j] * a[4 l + j], w unsigned, a signed and not -128:
+//   Bytes low_nibbles(Bytes), high_nibbles(Bytes)     byte & 15, byte >> 4
+//   Bytes broadcast4(const int8_t*)                   four bytes to every lane
+//   I32 dot_u4(I32 sum, Bytes w, Bytes a)             w in 0..15
+//   U8Weights prepare_u8(Bytes w); I32 dot_u8(I32 sum, U8Weights w, Bytes a)
+//                                                     uses w - kU8Bias instead of w: kU8Bias is 0 where an instruction
+//                                                     multiplies u8 by i8 exactly, 128 where magnitude and sign do it
+//   I32 byte_lane<J>(Bytes)                           byte 4 l + J of each lane l, zero-extended
+//   I32 nibble_lane<J>(Bytes)                         nibble J of each lane's 32 bits, J = 0 the lowest
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#define GATUN_INLINE inline __attribute__((always_inline))
+
+#if defined(__AVX512F__)
+#include "simd/x86_avx512.h"
+#elif defined(__AVX2__)
+#include "simd/x86_avx2.h"
+#else
+#include "simd/scalar.h"
+#endif

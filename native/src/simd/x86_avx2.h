@@ -1,0 +1,171 @@
+// The contract of vec.h on AVX2 + FMA + F16C, and with AVX-VNNI where the unit's flags have it.
+#pragma once
+
+#include <immintrin.h>
+
+namespace gatun::GATUN_ISA {
+
+inline constexpr int kLanes = 8;
+using F32 = __m256;
+using I32 = __m256i;
+using Bytes = __m256i;
+
+// Lanes below n all ones, the others 0.
+GATUN_INLINE __m256i first(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+// There are no masked loads and stores of 8- and 16-bit elements: the _n forms go through 16 bytes on the stack.
+template <typename T>
+GATUN_INLINE __m128i load_part(const T* p, int n) {
+  alignas(16) T part[16 / sizeof(T)] = {};
+  for (int i = 0; i < n; ++i) part[i] = p[i];
+  return _mm_load_si128(reinterpret_cast<const __m128i*>(part));
+}
+template <typename T>
+GATUN_INLINE void store_part(T* p, __m128i x, int n) {
+  alignas(16) T part[16 / sizeof(T)];
+  _mm_store_si128(reinterpret_cast<__m128i*>(part), x);
+  for (int i = 0; i < n; ++i) p[i] = part[i];
+}
+GATUN_INLINE __m128i load_128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+GATUN_INLINE __m128i load_64(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
+
+GATUN_INLINE F32 load_f32(const float* p) { return _mm256_loadu_ps(p); }
+GATUN_INLINE F32 load_f32_n(const float* p, int n) { return _mm256_maskload_ps(p, first(n)); }
+GATUN_INLINE void store_f32(float* p, F32 x) { _mm256_storeu_ps(p, x); }
+GATUN_INLINE void store_f32_n(float* p, F32 x, int n) { _mm256_maskstore_ps(p, first(n), x); }
+
+GATUN_INLINE F32 widen_bf16(__m128i x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16)); }
+GATUN_INLINE __m128i narrow_i32_to_16(__m256i x) {
+  return _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+}
+GATUN_INLINE __m128i narrow_bf16(F32 x) {
+  const __m256i bits = _mm256_castps_si256(x);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  return narrow_i32_to_16(_mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16));
+}
+GATUN_INLINE F32 load_bf16(const uint16_t* p) { return widen_bf16(load_128(p)); }
+GATUN_INLINE F32 load_bf16_n(const uint16_t* p, int n) { return widen_bf16(load_part(p, n)); }
+GATUN_INLINE void store_bf16(uint16_t* p, F32 x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow_bf16(x)); }
+GATUN_INLINE void store_bf16_n(uint16_t* p, F32 x, int n) { store_part(p, narrow_bf16(x), n); }
+
+GATUN_INLINE __m128i narrow_f16(F32 x) { return _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+GATUN_INLINE F32 load_f16(const uint16_t* p) { return _mm256_cvtph_ps(load_128(p)); }
+GATUN_INLINE F32 load_f16_n(const uint16_t* p, int n) { return _mm256_cvtph_ps(load_part(p, n)); }
+GATUN_INLINE void store_f16(uint16_t* p, F32 x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow_f16(x)); }
+GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) { store_part(p, narrow_f16(x), n); }
+
+GATUN_INLINE I32 load_i32(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+GATUN_INLINE void store_i32(int32_t* p, I32 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+GATUN_INLINE I32 load_u8_i32(const uint8_t* p) { return _mm256_cvtepu8_epi32(load_64(p)); }
+GATUN_INLINE I32 load_u8_i32_n(const uint8_t* p, int n) { return _mm256_cvtepu8_epi32(load_part(p, n)); }
+GATUN_INLINE I32 load_i8_i32(const int8_t* p) { return _mm256_cvtepi8_epi32(load_64(p)); }
+GATUN_INLINE I32 load_i8_i32_n(const int8_t* p, int n) { return _mm256_cvtepi8_epi32(load_part(p, n)); }
+GATUN_INLINE __m128i low_bytes(I32 x) {
+  const __m256i low = _mm256_and_si256(x, _mm256_set1_epi32(255));
+  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+  return _mm_packus_epi16(words, words);
+}
+GATUN_INLINE void store_i8(int8_t* p, I32 x) { _mm_storel_epi64(reinterpret_cast<__m128i*>(p), low_bytes(x)); }
+GATUN_INLINE void store_i8_n(int8_t* p, I32 x, int n) { store_part(p, low_bytes(x), n); }
+GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+GATUN_INLINE void store_bytes(uint8_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+
+GATUN_INLINE F32 set1(float x) { return _mm256_set1_ps(x); }
+GATUN_INLINE F32 zero_f32() { return _mm256_setzero_ps(); }
+GATUN_INLINE F32 add(F32 a, F32 b) { return _mm256_add_ps(a, b); }
+GATUN_INLINE F32 sub(F32 a, F32 b) { return _mm256_sub_ps(a, b); }
+GATUN_INLINE F32 mul(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
+GATUN_INLINE F32 div(F32 a, F32 b) { return _mm256_div_ps(a, b); }
+GATUN_INLINE F32 sqrt(F32 a) { return _mm256_sqrt_ps(a); }
+GATUN_INLINE F32 fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
+GATUN_INLINE F32 min(F32 a, F32 b) { return _mm256_min_ps(a, b); }
+GATUN_INLINE F32 max(F32 a, F32 b) { return _mm256_max_ps(a, b); }
+GATUN_INLINE F32 abs(F32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+GATUN_INLINE F32 round_even(F32 a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+GATUN_INLINE F32 select_less(F32 a, F32 b, F32 x, F32 y) {
+  return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
+GATUN_INLINE F32 to_f32(I32 a) { return _mm256_cvtepi32_ps(a); }
+GATUN_INLINE I32 round_to_i32(F32 a) { return _mm256_cvtps_epi32(a); }
+GATUN_INLINE F32 scale_by_power(F32 x, I32 n) {
+  return mul(x, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23)));
+}
+
+GATUN_INLINE float reduce_add(F32 a) {
+  const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+}
+GATUN_INLINE float reduce_max(F32 a) {
+  const __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 c = _mm_max_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_max_ss(c, _mm_movehdup_ps(c)));
+}
+
+GATUN_INLINE I32 set1_i32(int32_t x) { return _mm256_set1_epi32(x); }
+GATUN_INLINE I32 zero_i32() { return _mm256_setzero_si256(); }
+GATUN_INLINE I32 add_i32(I32 a, I32 b) { return _mm256_add_epi32(a, b); }
+GATUN_INLINE I32 sub_i32(I32 a, I32 b) { return _mm256_sub_epi32(a, b); }
+GATUN_INLINE I32 mul_i32(I32 a, I32 b) { return _mm256_mullo_epi32(a, b); }
+GATUN_INLINE I32 min_i32(I32 a, I32 b) { return _mm256_min_epi32(a, b); }
+GATUN_INLINE I32 max_i32(I32 a, I32 b) { return _mm256_max_epi32(a, b); }
+
+GATUN_INLINE Bytes low_nibbles(Bytes x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
+GATUN_INLINE Bytes high_nibbles(Bytes x) { return _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(15)); }
+GATUN_INLINE Bytes broadcast4(const int8_t* p) {
+  int32_t four;
+  std::memcpy(&four, p, sizeof(four));
+  return _mm256_set1_epi32(four);
+}
+template <int J>
+GATUN_INLINE I32 byte_lane(Bytes x) {
+  return _mm256_and_si256(_mm256_srli_epi32(x, 8 * J), _mm256_set1_epi32(255));
+}
+template <int J>
+GATUN_INLINE I32 nibble_lane(Bytes x) {
+  return _mm256_and_si256(_mm256_srli_epi32(x, 4 * J), _mm256_set1_epi32(15));
+}
+
+#if defined(__AVXVNNI__)
+
+GATUN_INLINE I32 dot_u8_i8(I32 sum, Bytes w, Bytes a) {
+  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(a));
+  return sum;
+}
+
+GATUN_INLINE I32 dot_u4(I32 sum, Bytes w, Bytes a) { return dot_u8_i8(sum, w, a); }
+
+inline constexpr int kU8Bias = 0;
+using U8Weights = Bytes;
+GATUN_INLINE U8Weights prepare_u8(Bytes w) { return w; }
+GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) { return dot_u8_i8(sum, w, a); }
+
+#else
+
+// Pairs fit i16: 15 * 127 * 2 = 3,810, and 128 * 127 * 2 = 32,512 for magnitudes.
+GATUN_INLINE I32 dot_u4(I32 sum, Bytes w, Bytes a) {
+  const __m256i pairs = _mm256_maddubs_epi16(w, a);
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+inline constexpr int kU8Bias = 128;
+struct U8Weights {
+  __m256i magnitude;
+  __m256i lowered;  // w - 128, for its sign
+};
+GATUN_INLINE U8Weights prepare_u8(Bytes w) {
+  const __m256i lowered = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+  return {_mm256_abs_epi8(lowered), lowered};
+}
+GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) {
+  return dot_u4(sum, w.magnitude, _mm256_sign_epi8(a, w.lowered));
+}
+
+#endif
+
+}  // namespace gatun::GATUN_ISA

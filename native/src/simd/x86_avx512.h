@@ -1,0 +1,162 @@
+// The contract of vec.h on AVX-512 F, BW, DQ, VL, and with AVX-512 VNNI where the unit's flags have it.
+#pragma once
+
+#include <immintrin.h>
+
+namespace gatun::GATUN_ISA {
+
+inline constexpr int kLanes = 16;
+using F32 = __m512;
+using I32 = __m512i;
+using Bytes = __m512i;
+
+GATUN_INLINE __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+
+GATUN_INLINE F32 load_f32(const float* p) { return _mm512_loadu_ps(p); }
+GATUN_INLINE F32 load_f32_n(const float* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
+GATUN_INLINE void store_f32(float* p, F32 x) { _mm512_storeu_ps(p, x); }
+GATUN_INLINE void store_f32_n(float* p, F32 x, int n) { _mm512_mask_storeu_ps(p, first(n), x); }
+
+GATUN_INLINE F32 widen_bf16(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
+GATUN_INLINE F32 load_bf16(const uint16_t* p) {
+  return widen_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+GATUN_INLINE F32 load_bf16_n(const uint16_t* p, int n) { return widen_bf16(_mm256_maskz_loadu_epi16(first(n), p)); }
+// In integers, since vcvtneps2bf16 flushes subnormals.
+GATUN_INLINE __m256i narrow_bf16(F32 x) {
+  const __m512i bits = _mm512_castps_si512(x);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+  const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+  const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_mov_epi32(rounded, nan, quiet), 16));
+}
+GATUN_INLINE void store_bf16(uint16_t* p, F32 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow_bf16(x)); }
+GATUN_INLINE void store_bf16_n(uint16_t* p, F32 x, int n) { _mm256_mask_storeu_epi16(p, first(n), narrow_bf16(x)); }
+
+GATUN_INLINE F32 load_f16(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+GATUN_INLINE F32 load_f16_n(const uint16_t* p, int n) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first(n), p)); }
+GATUN_INLINE __m256i narrow_f16(F32 x) { return _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+GATUN_INLINE void store_f16(uint16_t* p, F32 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow_f16(x)); }
+GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) { _mm256_mask_storeu_epi16(p, first(n), narrow_f16(x)); }
+
+GATUN_INLINE I32 load_i32(const int32_t* p) { return _mm512_loadu_si512(p); }
+GATUN_INLINE void store_i32(int32_t* p, I32 x) { _mm512_storeu_si512(p, x); }
+GATUN_INLINE I32 load_u8_i32(const uint8_t* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+GATUN_INLINE I32 load_u8_i32_n(const uint8_t* p, int n) {
+  return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first(n), p));
+}
+GATUN_INLINE I32 load_i8_i32(const int8_t* p) {
+  return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+GATUN_INLINE I32 load_i8_i32_n(const int8_t* p, int n) {
+  return _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(first(n), p));
+}
+GATUN_INLINE void store_i8(int8_t* p, I32 x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));
+}
+GATUN_INLINE void store_i8_n(int8_t* p, I32 x, int n) { _mm512_mask_cvtepi32_storeu_epi8(p, first(n), x); }
+GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+GATUN_INLINE void store_bytes(uint8_t* p, Bytes x) { _mm512_storeu_si512(p, x); }
+
+GATUN_INLINE F32 set1(float x) { return _mm512_set1_ps(x); }
+GATUN_INLINE F32 zero_f32() { return _mm512_setzero_ps(); }
+GATUN_INLINE F32 add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
+GATUN_INLINE F32 sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
+GATUN_INLINE F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
+GATUN_INLINE F32 div(F32 a, F32 b) { return _mm512_div_ps(a, b); }
+GATUN_INLINE F32 sqrt(F32 a) { return _mm512_sqrt_ps(a); }
+GATUN_INLINE F32 fma(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
+GATUN_INLINE F32 min(F32 a, F32 b) { return _mm512_min_ps(a, b); }
+GATUN_INLINE F32 max(F32 a, F32 b) { return _mm512_max_ps(a, b); }
+GATUN_INLINE F32 abs(F32 a) { return _mm512_abs_ps(a); }
+GATUN_INLINE F32 round_even(F32 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+GATUN_INLINE F32 select_less(F32 a, F32 b, F32 x, F32 y) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
+}
+GATUN_INLINE F32 to_f32(I32 a) { return _mm512_cvtepi32_ps(a); }
+GATUN_INLINE I32 round_to_i32(F32 a) { return _mm512_cvtps_epi32(a); }
+GATUN_INLINE F32 scale_by_power(F32 x, I32 n) {
+  return mul(x, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23)));
+}
+
+GATUN_INLINE float reduce_add(F32 a) {
+  const __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+  const __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+  const __m128 d = _mm_add_ps(c, _mm_movehl_ps(c, c));
+  return _mm_cvtss_f32(_mm_add_ss(d, _mm_movehdup_ps(d)));
+}
+GATUN_INLINE float reduce_max(F32 a) {
+  const __m256 b = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+  const __m128 c = _mm_max_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+  const __m128 d = _mm_max_ps(c, _mm_movehl_ps(c, c));
+  return _mm_cvtss_f32(_mm_max_ss(d, _mm_movehdup_ps(d)));
+}
+
+GATUN_INLINE I32 set1_i32(int32_t x) { return _mm512_set1_epi32(x); }
+GATUN_INLINE I32 zero_i32() { return _mm512_setzero_si512(); }
+GATUN_INLINE I32 add_i32(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
+GATUN_INLINE I32 sub_i32(I32 a, I32 b) { return _mm512_sub_epi32(a, b); }
+GATUN_INLINE I32 mul_i32(I32 a, I32 b) { return _mm512_mullo_epi32(a, b); }
+GATUN_INLINE I32 min_i32(I32 a, I32 b) { return _mm512_min_epi32(a, b); }
+GATUN_INLINE I32 max_i32(I32 a, I32 b) { return _mm512_max_epi32(a, b); }
+
+GATUN_INLINE Bytes low_nibbles(Bytes x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
+GATUN_INLINE Bytes high_nibbles(Bytes x) { return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15)); }
+GATUN_INLINE Bytes broadcast4(const int8_t* p) {
+  int32_t four;
+  std::memcpy(&four, p, sizeof(four));
+  return _mm512_set1_epi32(four);
+}
+template <int J>
+GATUN_INLINE I32 byte_lane(Bytes x) {
+  return _mm512_and_si512(_mm512_srli_epi32(x, 8 * J), _mm512_set1_epi32(255));
+}
+template <int J>
+GATUN_INLINE I32 nibble_lane(Bytes x) {
+  return _mm512_and_si512(_mm512_srli_epi32(x, 4 * J), _mm512_set1_epi32(15));
+}
+
+#if defined(__AVX512VNNI__)
+
+// One instruction, written as such: around _mm512_dpbusd_epi32 GCC 12 copies accumulators between registers.
+GATUN_INLINE I32 dot_u8_i8(I32 sum, Bytes w, Bytes a) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(a));
+  return sum;
+}
+
+GATUN_INLINE I32 dot_u4(I32 sum, Bytes w, Bytes a) { return dot_u8_i8(sum, w, a); }
+
+inline constexpr int kU8Bias = 0;
+using U8Weights = Bytes;
+GATUN_INLINE U8Weights prepare_u8(Bytes w) { return w; }
+GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) { return dot_u8_i8(sum, w, a); }
+
+#else
+
+// Pairs fit i16: 15 * 127 * 2 = 3,810, and 128 * 127 * 2 = 32,512 for magnitudes.
+GATUN_INLINE I32 dot_u4(I32 sum, Bytes w, Bytes a) {
+  const __m512i pairs = _mm512_maddubs_epi16(w, a);
+  return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+}
+
+inline constexpr int kU8Bias = 128;
+struct U8Weights {
+  __m512i magnitude;
+  __mmask64 negative;
+};
+GATUN_INLINE U8Weights prepare_u8(Bytes w) {
+  const __m512i lowered = _mm512_xor_si512(w, _mm512_set1_epi8(-128));
+  return {_mm512_abs_epi8(lowered), _mm512_movepi8_mask(lowered)};
+}
+GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) {
+  return dot_u4(sum, w.magnitude, _mm512_mask_sub_epi8(a, w.negative, _mm512_setzero_si512(), a));
+}
+
+#endif
+
+}  // namespace gatun::GATUN_ISA
