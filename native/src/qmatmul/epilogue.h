@@ -1,0 +1,64 @@
+// From f32 sums to y: y = act(sum * row scale + bias) + residual, for the columns that the caller asked for.
+#pragma once
+
+#include <type_traits>
+
+#include "qmatmul/kernel.h"
+#include "simd/math.h"
+#include "simd/vec.h"
+
+namespace gatun::GATUN_ISA {
+
+GATUN_INLINE F32 activate(F32 x, int32_t activation) {
+  switch (activation) {
+    case GATUN_ACTIVATION_RELU:
+      return max(zero_f32(), x);
+    case GATUN_ACTIVATION_GELU:
+      return gelu(x);
+    case GATUN_ACTIVATION_GELU_TANH:
+      return gelu_tanh(x);
+    case GATUN_ACTIVATION_SILU:
+      return silu(x);
+    default:
+      return x;
+  }
+}
+
+template <bool kBf16>
+inline void finish_row(const qmatmul::Job& job, int64_t row, float scale, const float* sums, int64_t first_column,
+                       int64_t begin, int64_t end) {
+  using Element = std::conditional_t<kBf16, uint16_t, float>;
+  Element* y = static_cast<Element*>(job.y) + row * job.y_row_stride;
+  const Element* residual =
+      job.residual == nullptr ? nullptr : static_cast<const Element*>(job.residual) + row * job.residual_row_stride;
+  for (int64_t n = begin; n < end; n += kLanes) {
+    const int count = end - n < kLanes ? static_cast<int>(end - n) : kLanes;
+    const F32 bias = job.bias != nullptr ? load_f32_n(job.bias + n, count) : zero_f32();
+    F32 v = fma(load_f32_n(sums + (n - first_column), count), set1(scale), bias);
+    v = activate(v, job.activation);
+    if constexpr (kBf16) {
+      if (residual != nullptr) v = add(v, load_bf16_n(residual + n, count));
+      store_bf16_n(y + n, v, count);
+    } else {
+      if (residual != nullptr) v = add(v, load_f32_n(residual + n, count));
+      store_f32_n(y + n, v, count);
+    }
+  }
+}
+
+// Rows of tiles [tile_begin, tile_end); sums [(tile_end - tile_begin) * T][kPanelRows].
+inline void finish(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin, int64_t tile_end,
+                   const float* sums, bool row_scales) {
+  const int64_t panel_end = panel.first_column + panel.rows;
+  const int64_t begin = job.column_begin > panel.first_column ? job.column_begin : panel.first_column;
+  const int64_t end = job.column_end < panel_end ? job.column_end : panel_end;
+  const int64_t first_row = tile_begin * job.tile_rows;
+  const int64_t last_row = tile_end * job.tile_rows < job.rows ? tile_end * job.tile_rows : job.rows;
+  for (int64_t row = first_row; row < last_row; ++row, sums += qmatmul::kPanelRows) {
+    const float scale = row_scales ? job.scales[row] : 1.0f;
+    job.y_bf16 ? finish_row<true>(job, row, scale, sums, panel.first_column, begin, end)
+               : finish_row<false>(job, row, scale, sums, panel.first_column, begin, end);
+  }
+}
+
+}  // namespace gatun::GATUN_ISA

@@ -1,0 +1,197 @@
+// gatun_qmatmul_pack and its inverse: the writer and the reader of layout.h.
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/dtype.h"
+#include "base/status.h"
+#include "qmatmul/layout.h"
+
+namespace gatun::qmatmul {
+namespace {
+
+// The caller's form of the weights, as gatun_quantize writes it. T is uint8_t or const uint8_t.
+template <typename T>
+struct Planes {
+  T* codes;
+  T* scales;
+  T* zero_points;
+};
+
+// Bytes of the planes of a description.
+struct PlaneSizes {
+  int64_t codes, scales, zero_points;
+
+  explicit PlaneSizes(const gatun_qmatmul_weights& weights, const Layout& layout)
+      : codes(weights.columns * dtype_bytes(weights.code_dtype, weights.depth)),
+        scales(weights.columns * layout.groups() * dtype_bytes(weights.scale_dtype, 1)),
+        zero_points(layout.asymmetric() ? weights.columns * layout.groups() : 0) {}
+};
+
+int32_t check_planes(const void* codes, const void* scales, const void* zero_points, const PlaneSizes& sizes,
+                     const gatun_qmatmul_weights& weights, const void* packed, int64_t packed_bytes) {
+  if (sizes.codes > 0) {
+    GATUN_TRY(check_not_null(codes, "codes"));
+    GATUN_TRY(check_not_null(scales, "scales"));
+    GATUN_TRY(check_aligned(scales, dtype_bytes(weights.scale_dtype, 1), "scales"));
+    if (sizes.zero_points > 0) GATUN_TRY(check_not_null(zero_points, "zero_points"));
+  }
+  if (sizes.zero_points == 0 && weights.asymmetric == 0 && zero_points != nullptr) {
+    return fail(GATUN_INVALID_ARGUMENT, "zero_points is not null; allowed with symmetric weights: null");
+  }
+  GATUN_TRY(check_disjoint(packed, packed_bytes, "packed", codes, sizes.codes, "codes"));
+  GATUN_TRY(check_disjoint(packed, packed_bytes, "packed", scales, sizes.scales, "scales"));
+  return check_disjoint(packed, packed_bytes, "packed", zero_points, sizes.zero_points, "zero_points");
+}
+
+// Values that no quantizer makes and that kernels could not bear.
+int32_t check_values(const gatun_qmatmul_weights& weights, const Planes<const uint8_t>& from, const PlaneSizes& sizes) {
+  const auto at = [](int64_t i, int64_t row_length, const char* name, const char* value) {
+    return fail(GATUN_INVALID_ARGUMENT, "%s[%lld][%lld] = %s", name, static_cast<long long>(i / row_length),
+                static_cast<long long>(i % row_length), value);
+  };
+  const int64_t groups = Layout(weights).groups();
+  const bool f16 = weights.scale_dtype == GATUN_F16;
+  for (int64_t i = 0; i < weights.columns * groups; ++i) {
+    bool finite;
+    if (f16) {
+      uint16_t bits;
+      std::memcpy(&bits, from.scales + 2 * i, sizeof(bits));
+      finite = (bits & 0x7c00) != 0x7c00;
+    } else {
+      uint32_t bits;
+      std::memcpy(&bits, from.scales + 4 * i, sizeof(bits));
+      finite = (bits & 0x7f800000) != 0x7f800000;
+    }
+    if (!finite) return at(i, groups, "scales", "NaN or infinity; allowed: finite values");
+  }
+  if (weights.code_dtype == GATUN_U4) {
+    for (int64_t i = 0; i < sizes.zero_points; ++i) {
+      if (from.zero_points[i] > 15) return at(i, groups, "zero_points", "more than 15; allowed with U4: 0..15");
+    }
+  }
+  if (weights.code_dtype == GATUN_I8) {
+    if (const void* found = std::memchr(from.codes, 0x80, static_cast<size_t>(sizes.codes))) {
+      return at(static_cast<const uint8_t*>(found) - from.codes, weights.depth, "codes", "-128; allowed: -127..127");
+    }
+  }
+  return GATUN_OK;
+}
+
+// Visits every field of the packed form once: of(packed byte range, plane byte range). Walk is the only place that
+// knows both orders; packing and unpacking differ in the direction of the copy.
+template <typename T, typename P, typename Code, typename Copy>
+void walk(const Layout& layout, P* packed, const Planes<T>& planes, Code code, Copy copy) {
+  const int64_t groups = layout.groups(), depth = layout.depth();
+  const int64_t row_code_bytes = layout.four_bits() ? (depth + 1) / 2 : depth;
+  const int64_t scale_bytes = layout.f16_scales() ? 2 : 4;
+  for (int64_t n = 0; n < layout.columns(); ++n) {
+    const int64_t panel = n / kPanelRows, row = n % kPanelRows;
+    const int64_t rows = layout.panel_rows(panel);
+    P* base = packed + layout.panel_offset(panel);
+    for (int64_t g = 0; g < groups; ++g) {
+      P* codes = base + rows * layout.group_offset(g);
+      const int64_t valid = layout.group_depth(g);
+      const int64_t padded = (valid + kDepthMultiple - 1) / kDepthMultiple * kDepthMultiple;
+      for (int64_t k = 0; k < valid; ++k) {
+        code(codes, rows, row, k, planes.codes + n * row_code_bytes, g * layout.group() + k);
+      }
+      P* scales = codes + rows * (layout.four_bits() ? padded / 2 : padded);
+      copy(scales + row * scale_bytes, planes.scales + (n * groups + g) * scale_bytes, scale_bytes);
+      if (layout.asymmetric()) copy(scales + rows * scale_bytes + row, planes.zero_points + n * groups + g, int64_t{1});
+    }
+  }
+}
+
+// Where depth k of a row's group lies: the byte, and the shift of its nibble.
+int64_t code_byte(bool four_bits, int64_t rows, int64_t row, int64_t k) {
+  return four_bits ? (k / 8 * rows + row) * 4 + k % 4 : (k / 4 * rows + row) * 4 + k % 4;
+}
+int code_shift(int64_t k) { return k % 8 < 4 ? 0 : 4; }
+
+}  // namespace
+}  // namespace gatun::qmatmul
+
+using namespace gatun;
+using namespace gatun::qmatmul;
+
+int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights* weights, int64_t* bytes) {
+  GATUN_TRY(check_weights(weights, "weights"));
+  GATUN_TRY(check_not_null(bytes, "bytes"));
+  *bytes = Layout(*weights).bytes();
+  return GATUN_OK;
+}
+
+int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const void* codes, const void* scales,
+                           const void* zero_points, void* packed, int64_t packed_bytes) {
+  GATUN_TRY(check_weights(weights, "weights"));
+  GATUN_TRY(check_not_null(packed, "packed"));
+  const Layout layout(*weights);
+  if (packed_bytes < layout.bytes()) {
+    return fail(GATUN_INVALID_ARGUMENT, "packed_bytes = %lld; these weights need %lld",
+                static_cast<long long>(packed_bytes), static_cast<long long>(layout.bytes()));
+  }
+  const PlaneSizes sizes(*weights, layout);
+  GATUN_TRY(check_planes(codes, scales, zero_points, sizes, *weights, packed, layout.bytes()));
+  const Planes<const uint8_t> from{static_cast<const uint8_t*>(codes), static_cast<const uint8_t*>(scales),
+                                   static_cast<const uint8_t*>(zero_points)};
+  GATUN_TRY(check_values(*weights, from, sizes));
+
+  uint8_t* to = static_cast<uint8_t*>(packed);
+  std::memset(to, 0, static_cast<size_t>(layout.bytes()));
+  const PackedHeader header{kPackedMagic,        kPackedVersion,      PackedFormat::qmatmul,
+                            weights->code_dtype, weights->asymmetric, weights->scale_dtype,
+                            kPanelRows,          weights->columns,    weights->depth,
+                            weights->group,      layout.bytes()};
+  std::memcpy(to, &header, sizeof(header));
+  const bool four_bits = layout.four_bits();
+  const int offset = layout.code_offset();
+  walk(
+      layout, to, from,
+      [=](uint8_t* group, int64_t rows, int64_t row, int64_t k, const uint8_t* plane_row, int64_t plane_k) {
+        uint8_t& byte = group[code_byte(four_bits, rows, row, k)];
+        if (four_bits) {
+          const int code = plane_row[plane_k / 2] >> (plane_k % 2 * 4) & 15;
+          byte = static_cast<uint8_t>(byte | code << code_shift(k));
+        } else {
+          byte = static_cast<uint8_t>(plane_row[plane_k] + offset);
+        }
+      },
+      [](uint8_t* packed_field, const uint8_t* plane_field, int64_t size) {
+        std::memcpy(packed_field, plane_field, static_cast<size_t>(size));
+      });
+  return GATUN_OK;
+}
+
+int32_t gatun_qmatmul_describe(const void* packed, int64_t packed_bytes, gatun_qmatmul_weights* weights) {
+  GATUN_TRY(check_not_null(weights, "weights"));
+  return read_header(packed, packed_bytes, weights);
+}
+
+int32_t gatun_qmatmul_unpack(const void* packed, int64_t packed_bytes, void* codes, void* scales, void* zero_points) {
+  gatun_qmatmul_weights weights;
+  GATUN_TRY(read_header(packed, packed_bytes, &weights));
+  const Layout layout(weights);
+  const PlaneSizes sizes(weights, layout);
+  GATUN_TRY(check_planes(codes, scales, zero_points, sizes, weights, packed, layout.bytes()));
+  const Planes<uint8_t> to{static_cast<uint8_t*>(codes), static_cast<uint8_t*>(scales),
+                           static_cast<uint8_t*>(zero_points)};
+  if (sizes.codes > 0) std::memset(to.codes, 0, static_cast<size_t>(sizes.codes));
+  const bool four_bits = layout.four_bits();
+  const int offset = layout.code_offset();
+  walk(
+      layout, static_cast<const uint8_t*>(packed), to,
+      [=](const uint8_t* group, int64_t rows, int64_t row, int64_t k, uint8_t* plane_row, int64_t plane_k) {
+        const uint8_t byte = group[code_byte(four_bits, rows, row, k)];
+        if (four_bits) {
+          uint8_t& pair = plane_row[plane_k / 2];
+          pair = static_cast<uint8_t>(pair | (byte >> code_shift(k) & 15) << (plane_k % 2 * 4));
+        } else {
+          plane_row[plane_k] = static_cast<uint8_t>(byte - offset);
+        }
+      },
+      [](const uint8_t* packed_field, uint8_t* plane_field, int64_t size) {
+        std::memcpy(plane_field, packed_field, static_cast<size_t>(size));
+      });
+  return GATUN_OK;
+}

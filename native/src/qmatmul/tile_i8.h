@@ -1,0 +1,219 @@
+// Integer matrix multiplication: int8 activations times unsigned 4- or 8-bit weights, scaled per group.
+//
+//   y[m][n] = sx[m] * sum_pieces sw[n][g] * (sum_{k in piece} x[m][k] * w[n][k] - z[n][g] * sum_{k in piece} x[m][k])
+//
+// x: tiles of T rows [depth / 4][T][4] int8 (rows.h). w, sw, z: a panel of R rows (layout.h).
+//
+//              columns of the tile: V vectors of kLanes rows of the panel
+//                      w[0]   w[1] .. w[V-1]     one 4-depth quad of kLanes rows each
+//   x[0] broadcast4  sum[0][0] ...               each lane of a sum: one output, exact in int32
+//   ..
+//   x[T-1]           sum[T-1][0] ...
+//
+// The sums of a piece start from -z * (sum of the row's codes), so they are exact: at most 512 * 255 * 127 < 2^24 (8
+// bits) in magnitude. One fma a piece adds them to f32 sums [row][64], which stay in cache, so registers hold integers
+// only. Four-bit panels are unpacked to bytes once for all rows, 512 depths at a time (32 KiB), unless there are so few
+// rows that taking nibbles apart in registers costs less.
+//
+// Tails: depth and rows are padded in what we packed; columns beyond y's end are computed and not stored.
+// Error: integers exact; one f32 rounding a piece and two at the end: |y - exact| <= 2^-23 (pieces + 8) sum |terms|.
+#pragma once
+
+#include "qmatmul/epilogue.h"
+#include "qmatmul/kernel.h"
+#include "qmatmul/rows.h"
+#include "simd/vec.h"
+
+namespace gatun::GATUN_ISA {
+
+// How the weights of 8 depths (two quads) of kLanes rows are read and multiplied. kDepthBytes: of a row and 8 depths.
+struct NibbleWeights {
+  static constexpr int kDepthBytes = 4;
+  static constexpr int kBias = 0;
+  struct Quads {
+    Bytes first, second;
+  };
+  static GATUN_INLINE Quads load(const uint8_t* p, int64_t) {
+    const Bytes both = load_bytes(p);
+    return {low_nibbles(both), high_nibbles(both)};
+  }
+  static GATUN_INLINE I32 dot(I32 sum, Bytes w, Bytes x) { return dot_u4(sum, w, x); }
+};
+
+// Nibbles that were unpacked to bytes.
+struct SmallWeights {
+  static constexpr int kDepthBytes = 8;
+  static constexpr int kBias = 0;
+  using Quads = NibbleWeights::Quads;
+  static GATUN_INLINE Quads load(const uint8_t* p, int64_t panel_rows) {
+    return {load_bytes(p), load_bytes(p + 4 * panel_rows)};
+  }
+  static GATUN_INLINE I32 dot(I32 sum, Bytes w, Bytes x) { return dot_u4(sum, w, x); }
+};
+
+struct ByteWeights {
+  static constexpr int kDepthBytes = 8;
+  static constexpr int kBias = kU8Bias;
+  struct Quads {
+    U8Weights first, second;
+  };
+  static GATUN_INLINE Quads load(const uint8_t* p, int64_t panel_rows) {
+    return {prepare_u8(load_bytes(p)), prepare_u8(load_bytes(p + 4 * panel_rows))};
+  }
+  static GATUN_INLINE I32 dot(I32 sum, U8Weights w, Bytes x) { return dot_u8(sum, w, x); }
+};
+
+// A piece of a panel from the tile's first column on.
+struct PieceWeights {
+  const uint8_t* codes;
+  const uint8_t* scales;
+  const uint8_t* zero_points;
+  int64_t panel_rows;
+  int32_t depth;
+};
+
+template <class Weights, int T, int V, bool kAsymmetric, bool kGroupScales>
+GATUN_INLINE void multiply_piece(const qmatmul::Job& job, const PieceWeights& piece, const int8_t* x,
+                                 const int32_t* x_sums, const float* x_scales, float* sums) {
+  // A single row's dots would wait for each other: the two quads get sums of their own (integers: any order is exact).
+  constexpr int kChains = T == 1 ? 2 : 1;
+  I32 sum[kChains][T][V];
+  for (int t = 0; t < T; ++t) {
+    for (int v = 0; v < V; ++v) {
+      if constexpr (kAsymmetric) {
+        const I32 zero = load_u8_i32(piece.zero_points + v * kLanes);
+        sum[0][t][v] = mul_i32(sub_i32(set1_i32(Weights::kBias), zero), set1_i32(x_sums[t]));
+      } else {
+        sum[0][t][v] = set1_i32((Weights::kBias - job.zero_code) * x_sums[t]);
+      }
+      if constexpr (kChains == 2) sum[1][t][v] = zero_i32();
+    }
+  }
+
+  const uint8_t* codes = piece.codes;
+  for (int32_t k = 0; k < piece.depth; k += 8) {
+    typename Weights::Quads w[V];
+    for (int v = 0; v < V; ++v) w[v] = Weights::load(codes + 4 * kLanes * v, piece.panel_rows);
+    for (int t = 0; t < T; ++t) {
+      const Bytes x_first = broadcast4(x + 4 * t);
+      for (int v = 0; v < V; ++v) sum[0][t][v] = Weights::dot(sum[0][t][v], w[v].first, x_first);
+    }
+    for (int t = 0; t < T; ++t) {
+      const Bytes x_second = broadcast4(x + 4 * (T + t));
+      for (int v = 0; v < V; ++v) sum[kChains - 1][t][v] = Weights::dot(sum[kChains - 1][t][v], w[v].second, x_second);
+    }
+    codes += Weights::kDepthBytes * piece.panel_rows;
+    x += 8 * T;
+  }
+
+  for (int v = 0; v < V; ++v) {
+    const F32 scale = job.f16_scales ? load_f16(reinterpret_cast<const uint16_t*>(piece.scales) + v * kLanes)
+                                     : load_f32(reinterpret_cast<const float*>(piece.scales) + v * kLanes);
+    for (int t = 0; t < T; ++t) {
+      I32 total = sum[0][t][v];
+      if constexpr (kChains == 2) total = add_i32(total, sum[1][t][v]);
+      float* y = sums + t * qmatmul::kPanelRows + v * kLanes;
+      const F32 factor = kGroupScales ? mul(scale, set1(x_scales[t])) : scale;
+      store_f32(y, fma(to_f32(total), factor, load_f32(y)));
+    }
+  }
+}
+
+// Pieces [begin, end) of one tile of rows, all columns of the panel. `codes_of(piece)` is where the codes of a piece
+// are.
+template <class Weights, int T, int V, bool kAsymmetric, bool kGroupScales, class CodesOf>
+GATUN_INLINE void multiply_tile(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t begin, int64_t end,
+                                int64_t tile, CodesOf codes_of, float* sums) {
+  const int8_t* x = static_cast<const int8_t*>(job.values) + tile * T * job.padded_depth;
+  const int32_t* x_sums = job.sums + tile * T * job.piece_count;
+  const float* x_scales = job.scales + tile * T * job.groups;  // read with kGroupScales only
+  const int scale_bytes = job.f16_scales ? 2 : 4;
+  for (int32_t column = 0; column < panel.rows; column += V * kLanes) {
+    for (int64_t p = begin; p < end; ++p) {
+      const qmatmul::Piece& piece = job.pieces[p];
+      const PieceWeights weights{codes_of(piece) + 4 * column,
+                                 panel.base + piece.scales * panel.rows + scale_bytes * column,
+                                 panel.base + piece.zero_points * panel.rows + column, panel.rows, piece.depth};
+      multiply_piece<Weights, T, V, kAsymmetric, kGroupScales>(job, weights, x + piece.x * T, x_sums + p * T,
+                                                               x_scales + piece.group * T, sums + column);
+    }
+  }
+}
+
+// Unpacks the nibbles of a piece to bytes [depth / 4][R][4].
+GATUN_INLINE void unpack_nibbles(const uint8_t* codes, int64_t panel_rows, int32_t depth, uint8_t* bytes) {
+  for (int32_t k = 0; k < depth; k += 8) {
+    for (int64_t i = 0; i < 4 * panel_rows; i += 4 * kLanes) {
+      const NibbleWeights::Quads quads = NibbleWeights::load(codes + i, panel_rows);
+      store_bytes(bytes + i, quads.first);
+      store_bytes(bytes + 4 * panel_rows + i, quads.second);
+    }
+    codes += 4 * panel_rows;
+    bytes += 8 * panel_rows;
+  }
+}
+
+// Tiles of up to this many rows take nibbles apart again for each tile.
+inline constexpr int64_t kMaxTilesOnNibbles = 1;
+
+template <class Weights, int T, int V, bool kAsymmetric, bool kGroupScales>
+inline void multiply_panel(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin, int64_t tile_end,
+                           uint8_t* scratch) {
+  float* sums = reinterpret_cast<float*>(scratch);
+  uint8_t* unpacked = scratch + qmatmul::kSumBytes;
+  const int64_t tiles = tile_end - tile_begin;
+  std::memset(sums, 0, static_cast<size_t>(tiles * T * qmatmul::kPanelRows * 4));
+  int64_t end;
+  for (int64_t begin = 0; begin < job.piece_count; begin = end) {
+    int32_t depth = job.pieces[begin].depth;
+    for (end = begin + 1; end < job.piece_count && depth + job.pieces[end].depth <= qmatmul::kPieceDepth; ++end) {
+      depth += job.pieces[end].depth;
+    }
+    const auto packed_codes = [&](const qmatmul::Piece& piece) { return panel.base + piece.codes * panel.rows; };
+    if constexpr (Weights::kDepthBytes == NibbleWeights::kDepthBytes) {
+      if (tiles > kMaxTilesOnNibbles) {
+        const int64_t first = job.pieces[begin].x;
+        const auto unpacked_codes = [&](const qmatmul::Piece& piece) {
+          return unpacked + (piece.x - first) * panel.rows;
+        };
+        for (int64_t p = begin; p < end; ++p) {
+          unpack_nibbles(packed_codes(job.pieces[p]), panel.rows, job.pieces[p].depth, unpacked_codes(job.pieces[p]));
+        }
+        for (int64_t i = 0; i < tiles; ++i) {
+          multiply_tile<SmallWeights, T, V, kAsymmetric, kGroupScales>(
+              job, panel, begin, end, tile_begin + i, unpacked_codes, sums + i * T * qmatmul::kPanelRows);
+        }
+        continue;
+      }
+    }
+    for (int64_t i = 0; i < tiles; ++i) {
+      multiply_tile<Weights, T, V, kAsymmetric, kGroupScales>(job, panel, begin, end, tile_begin + i, packed_codes,
+                                                              sums + i * T * qmatmul::kPanelRows);
+    }
+  }
+  finish(job, panel, tile_begin, tile_end, sums, !kGroupScales);
+}
+
+// Width of a tile: as many vectors as a panel has, or 16 rows, which every panel's width is a multiple of.
+inline constexpr int kWideVectors = kLanes == 16 ? 4 : 16 / kLanes;
+inline constexpr int kNarrowVectors = 16 / kLanes;
+
+template <class Weights>
+inline void multiply_i8(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin, int64_t tile_end,
+                        uint8_t* scratch) {
+  constexpr int kT = qmatmul::kTileRows, kW = kWideVectors, kN = kNarrowVectors;
+  using Multiply = void (*)(const qmatmul::Job&, const qmatmul::Panel&, int64_t, int64_t, uint8_t*);
+  static constexpr Multiply kTable[2][2][2][2] = {
+      {{{multiply_panel<Weights, 1, kN, false, false>, multiply_panel<Weights, 1, kN, false, true>},
+        {multiply_panel<Weights, 1, kN, true, false>, multiply_panel<Weights, 1, kN, true, true>}},
+       {{multiply_panel<Weights, 1, kW, false, false>, multiply_panel<Weights, 1, kW, false, true>},
+        {multiply_panel<Weights, 1, kW, true, false>, multiply_panel<Weights, 1, kW, true, true>}}},
+      {{{multiply_panel<Weights, kT, kN, false, false>, multiply_panel<Weights, kT, kN, false, true>},
+        {multiply_panel<Weights, kT, kN, true, false>, multiply_panel<Weights, kT, kN, true, true>}},
+       {{multiply_panel<Weights, kT, kW, false, false>, multiply_panel<Weights, kT, kW, false, true>},
+        {multiply_panel<Weights, kT, kW, true, false>, multiply_panel<Weights, kT, kW, true, true>}}}};
+  const bool wide = panel.rows % (kW * kLanes) == 0;
+  kTable[job.tile_rows == kT][wide][job.asymmetric][job.group_scales](job, panel, tile_begin, tile_end, scratch);
+}
+
+}  // namespace gatun::GATUN_ISA
