@@ -74,6 +74,14 @@ GATUN_INLINE void store_i8_n(int8_t* p, I32 x, int n) {
   for (int i = 0; i < n; ++i) p[i] = static_cast<int8_t>(x.lane[i]);
 }
 GATUN_INLINE void store_i8(int8_t* p, I32 x) { store_i8_n(p, x, kLanes); }
+GATUN_INLINE I32 load_u4_i32_n(const uint8_t* p, int n) {
+  return lanes<I32>([=](int i) { return i < n ? p[i / 2] >> 4 * (i % 2) & 15 : 0; });
+}
+GATUN_INLINE I32 load_u4_i32(const uint8_t* p) { return load_u4_i32_n(p, kLanes); }
+GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
+  for (int i = 0; i < n; i += 2) p[i / 2] = static_cast<uint8_t>(x.lane[i] | (i + 1 < n ? x.lane[i + 1] << 4 : 0));
+}
+GATUN_INLINE void store_u4(uint8_t* p, I32 x) { store_u4_n(p, x, kLanes); }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) {
   return bytes([=](int i) { return p[i]; });
 }

@@ -10,13 +10,14 @@
 // Memory: every address may be unaligned. The _n forms touch only the first n elements, 0 <= n <= kLanes; loads fill
 // the rest with 0.
 //
-//   F32 load_f32(const float*), load_f32_n(const float*, int n)          void store_f32(float*, F32), store_f32_n(..,
-//   n) F32 load_bf16(const uint16_t*), load_bf16_n(.., n)                   void store_bf16(uint16_t*, F32),
-//   store_bf16_n F32 load_f16(const uint16_t*), load_f16_n(.., n)                     void store_f16(uint16_t*, F32),
-//   store_f16_n I32 load_i32(const int32_t*)                                         void store_i32(int32_t*, I32) I32
-//   load_u8_i32(const uint8_t*), load_u8_i32_n(.., n)  zero-extends  I32 load_i8_i32(const int8_t*), load_i8_i32_n void
-//   store_i8(int8_t*, I32), store_i8_n(.., n)  the low byte of each lane Bytes load_bytes(const uint8_t*)  4 * kLanes
-//   bytes                   void store_bytes(uint8_t*, Bytes)
+//   F32 load_f32(const float*), load_bf16(const uint16_t*), load_f16(const uint16_t*)    and _n
+//   void store_f32(float*, F32), store_bf16(uint16_t*, F32), store_f16(uint16_t*, F32)   and _n
+//   I32 load_i32(const int32_t*); void store_i32(int32_t*, I32)
+//   I32 load_u8_i32(const uint8_t*), load_i8_i32(const int8_t*)                          and _n
+//   void store_i8(int8_t*, I32): the low byte of each lane                               and _n
+//   I32 load_u4_i32(const uint8_t*): two lanes a byte, the even one in the low nibble    and _n
+//   void store_u4(uint8_t*, I32): the same, lanes in 0..15; nibbles from lane n on are 0 and _n
+//   Bytes load_bytes(const uint8_t*); void store_bytes(uint8_t*, Bytes)
 // store_bf16 and store_f16 round to nearest, ties to even; NaN stays NaN; bf16 and f16 subnormals are kept.
 //
 // f32, lane by lane, IEEE, each operation rounded once:

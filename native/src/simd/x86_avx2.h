@@ -72,6 +72,31 @@ GATUN_INLINE __m128i low_bytes(I32 x) {
 }
 GATUN_INLINE void store_i8(int8_t* p, I32 x) { _mm_storel_epi64(reinterpret_cast<__m128i*>(p), low_bytes(x)); }
 GATUN_INLINE void store_i8_n(int8_t* p, I32 x, int n) { store_part(p, low_bytes(x), n); }
+// Each byte of the low 32 bits of x becomes two lanes.
+GATUN_INLINE I32 widen_u4(__m128i x) {
+  const __m256i bytes = _mm256_cvtepu8_epi64(x);
+  return _mm256_and_si256(_mm256_or_si256(bytes, _mm256_slli_epi64(bytes, 28)), _mm256_set1_epi32(15));
+}
+GATUN_INLINE __m128i narrow_u4(I32 x) {
+  const __m256i bytes = _mm256_or_si256(x, _mm256_srli_epi64(x, 28));  // in the low byte of each pair of lanes
+  const __m256i low = _mm256_shuffle_epi8(bytes, _mm256_set1_epi64x(0x0800));
+  return _mm_unpacklo_epi16(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+}
+GATUN_INLINE I32 load_u4_i32(const uint8_t* p) {
+  int32_t eight;
+  std::memcpy(&eight, p, sizeof(eight));
+  return widen_u4(_mm_cvtsi32_si128(eight));
+}
+GATUN_INLINE I32 load_u4_i32_n(const uint8_t* p, int n) {
+  return _mm256_and_si256(first(n), widen_u4(load_part(p, (n + 1) / 2)));
+}
+GATUN_INLINE void store_u4(uint8_t* p, I32 x) {
+  const int32_t eight = _mm_cvtsi128_si32(narrow_u4(x));
+  std::memcpy(p, &eight, sizeof(eight));
+}
+GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
+  store_part(p, narrow_u4(_mm256_and_si256(first(n), x)), (n + 1) / 2);
+}
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 GATUN_INLINE void store_bytes(uint8_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
 

@@ -60,6 +60,25 @@ GATUN_INLINE void store_i8(int8_t* p, I32 x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));
 }
 GATUN_INLINE void store_i8_n(int8_t* p, I32 x, int n) { _mm512_mask_cvtepi32_storeu_epi8(p, first(n), x); }
+// Each byte of the low 64 bits of x becomes two lanes.
+GATUN_INLINE I32 widen_u4(__m128i x) {
+  const __m512i bytes = _mm512_cvtepu8_epi64(x);
+  return _mm512_and_si512(_mm512_or_si512(bytes, _mm512_slli_epi64(bytes, 28)), _mm512_set1_epi32(15));
+}
+GATUN_INLINE __m512i pair_u4(I32 x) { return _mm512_or_si512(x, _mm512_srli_epi64(x, 28)); }
+GATUN_INLINE I32 load_u4_i32(const uint8_t* p) {
+  return widen_u4(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+GATUN_INLINE I32 load_u4_i32_n(const uint8_t* p, int n) {
+  return _mm512_maskz_mov_epi32(first(n), widen_u4(_mm_maskz_loadu_epi8(first((n + 1) / 2), p)));
+}
+GATUN_INLINE void store_u4(uint8_t* p, I32 x) {
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm512_cvtepi64_epi8(pair_u4(x)));
+}
+GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
+  const __m512i pairs = pair_u4(_mm512_maskz_mov_epi32(first(n), x));
+  _mm512_mask_cvtepi64_storeu_epi8(p, static_cast<__mmask8>(first((n + 1) / 2)), pairs);
+}
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 GATUN_INLINE void store_bytes(uint8_t* p, Bytes x) { _mm512_storeu_si512(p, x); }
 
