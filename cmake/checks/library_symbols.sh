@@ -1,0 +1,32 @@
+#!/bin/sh
+# library_symbols.sh <nm> <readelf> <library> <GLIBC version>: the shared library exports gatun_* only, needs no library
+# but the C library's, and no GLIBC newer than the given version. Prints the version that it needs.
+set -u
+nm=${1:?usage: library_symbols.sh <nm> <readelf> <library> <GLIBC version>}
+readelf=$2 library=$3 newest=$4
+found=0
+
+exported=$("$nm" -D --defined-only "$library") || exit 2
+foreign=$(printf '%s\n' "$exported" | awk '$NF !~ /^gatun_[a-z0-9_]+$/ { print "  " $NF }')
+if [ -n "$foreign" ]; then
+  printf 'exported, but not gatun_*:\n%s\n' "$(printf '%s\n' "$foreign" | c++filt)"
+  found=1
+fi
+count=$(printf '%s\n' "$exported" | grep -c ' gatun_')
+[ "$count" -gt 0 ] || { echo "nothing is exported"; found=1; }
+
+needed=$("$readelf" -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+foreign=$(printf '%s\n' "$needed" | grep -Ev '^(|libc\.so\.6|libm\.so\.6|libpthread\.so\.0|libdl\.so\.2|librt\.so\.1|ld-linux.*)$')
+if [ -n "$foreign" ]; then
+  printf 'needs other libraries than the C library:\n%s\n' "$foreign"
+  found=1
+fi
+
+glibc=$("$readelf" -V -W "$library" | grep -oE 'Name: GLIBC_[0-9.]+' | sed 's/Name: GLIBC_//' | sort -V | tail -1)
+if [ -n "$glibc" ] && [ "$(printf '%s\n%s\n' "$glibc" "$newest" | sort -V | tail -1)" != "$newest" ]; then
+  echo "needs GLIBC $glibc; allowed: up to $newest"
+  "$nm" -D --undefined-only "$library" | grep -F "GLIBC_$glibc" | sed 's/^ */  /'
+  found=1
+fi
+echo "library_symbols: exports $count functions, needs GLIBC ${glibc:-of any version}, $(echo $needed)"
+exit $found

@@ -1,0 +1,120 @@
+// The C entry points: check, select, call.
+#include "gatun/qmatmul.h"
+
+#include "base/check.h"
+#include "base/dtype.h"
+#include "base/parallel.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "qmatmul/table.h"
+
+namespace gatun::qmatmul {
+namespace {
+
+int32_t check_float(int32_t dtype, const char* name) {
+  if (dtype == GATUN_F32 || dtype == GATUN_BF16) return GATUN_OK;
+  return fail(GATUN_INVALID_ARGUMENT, "%s = %d (%s); allowed: F32, BF16", name, dtype, dtype_name(dtype));
+}
+
+int32_t check_params(const gatun_qmatmul_params* params, const gatun_qmatmul_weights& weights) {
+  GATUN_TRY(check_float(params->x_dtype, "params.x_dtype"));
+  GATUN_TRY(check_float(params->y_dtype, "params.y_dtype"));
+  GATUN_TRY(check_range(params->mode, GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_PRECISE, "params.mode"));
+  GATUN_TRY(check_range(params->activation, GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_SILU, "params.activation"));
+  GATUN_TRY(check_range(params->threads, 0, kMaxThreads, "params.threads"));
+  GATUN_TRY(check_range(params->rows, 0, INT64_MAX, "params.rows"));
+  GATUN_TRY(check_range(params->column_begin, 0, weights.columns, "params.column_begin"));
+  GATUN_TRY(check_range(params->column_end, params->column_begin, weights.columns, "params.column_end"));
+  GATUN_TRY(check_row_stride(params->rows, weights.depth, params->x_row_stride, "params.x_row_stride"));
+  return check_row_stride(params->rows, weights.columns, params->y_row_stride, "params.y_row_stride");
+}
+
+struct Buffer {
+  const void* address;
+  int64_t bytes;
+  const char* name;
+};
+
+int32_t check_matrix(const void* address, int64_t rows, int64_t columns, int64_t row_stride, int32_t dtype,
+                     const char* name, Buffer* buffer) {
+  int64_t bytes;
+  const int64_t element = dtype_bytes(dtype, 1);
+  GATUN_TRY(check_extent(rows, columns, row_stride, 1, element * 8, name, &bytes));
+  if (bytes > 0) {
+    GATUN_TRY(check_not_null(address, name));
+    GATUN_TRY(check_aligned(address, element, name));
+  }
+  *buffer = {address, bytes, name};
+  return GATUN_OK;
+}
+
+int32_t check_buffers(const Call& call, int64_t packed_bytes) {
+  const gatun_qmatmul_params& params = call.params;
+  const int64_t depth = call.layout.depth(), columns = call.layout.columns();
+  Buffer x, y, bias{}, residual{};
+  GATUN_TRY(check_matrix(call.x, params.rows, depth, params.x_row_stride, params.x_dtype, "x", &x));
+  GATUN_TRY(check_matrix(call.y, params.rows, columns, params.y_row_stride, params.y_dtype, "y", &y));
+  if (call.bias != nullptr) GATUN_TRY(check_matrix(call.bias, 1, columns, columns, GATUN_F32, "bias", &bias));
+  if (call.residual != nullptr) {
+    GATUN_TRY(check_row_stride(params.rows, columns, params.residual_row_stride, "params.residual_row_stride"));
+    GATUN_TRY(check_matrix(call.residual, params.rows, columns, params.residual_row_stride, params.y_dtype, "residual",
+                           &residual));
+  }
+  const bool in_place =
+      call.residual == call.y && (params.rows < 2 || params.residual_row_stride == params.y_row_stride);
+  for (const Buffer& input : {x, Buffer{call.packed, packed_bytes, "packed"}, bias, in_place ? Buffer{} : residual}) {
+    GATUN_TRY(check_disjoint(y.address, y.bytes, y.name, input.address, input.bytes, input.name));
+  }
+  return GATUN_OK;
+}
+
+}  // namespace
+}  // namespace gatun::qmatmul
+
+using namespace gatun;
+using namespace gatun::qmatmul;
+
+int32_t gatun_qmatmul(const gatun_qmatmul_params* params, const void* x, const void* packed, int64_t packed_bytes,
+                      const float* bias, const void* residual, void* y) {
+  GATUN_TRY(check_not_null(params, "params"));
+  GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
+  gatun_qmatmul_weights weights;
+  GATUN_TRY(read_header(packed, packed_bytes, &weights));
+  GATUN_TRY(check_params(params, weights));
+  const Layout layout(weights);
+  const Call call{*params, layout, x, static_cast<const uint8_t*>(packed), bias, residual, y};
+  GATUN_TRY(check_buffers(call, layout.bytes()));
+  return run(select(layout, params->mode, active_tier()), call);
+}
+
+int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, const void* packed, int64_t packed_bytes, char* text,
+                              int64_t capacity) {
+  GATUN_TRY(check_not_null(params, "params"));
+  GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
+  gatun_qmatmul_weights weights;
+  GATUN_TRY(read_header(packed, packed_bytes, &weights));
+  GATUN_TRY(check_params(params, weights));
+  const Layout layout(weights);
+  const TableRow& chosen = select(layout, params->mode, active_tier());
+
+  Text out;
+  out.add("%s: the best row of the table for %s weights and %s activations on tier %s\n", chosen.name,
+          layout.four_bits() ? "4-bit" : "8-bit", params->mode == GATUN_QMATMUL_PRECISE ? "f32" : "int8",
+          tier_name(active_tier()));
+  for (const TableRow* row = table_begin(); row != &chosen; ++row) {
+    if (!matches(*row, layout, params->mode)) continue;
+    out.add("  passed over: %s (%s)\n", row->name,
+            tier_supported(row->tier) ? "GATUN_MAX_ISA" : "this processor or operating system cannot run its tier");
+  }
+  const Split split = split_of(*params, layout);
+  if (split.panels == 0 || params->rows == 0) {
+    out.add("  nothing to do: %lld rows, columns %lld..%lld\n", static_cast<long long>(params->rows),
+            static_cast<long long>(params->column_begin), static_cast<long long>(params->column_end));
+  } else {
+    out.add("  %lld rows in blocks of %lld, tiles of %d; %lld panels of %d columns x %lld row chunks on %d thread%s\n",
+            static_cast<long long>(params->rows), static_cast<long long>(split.block_rows), split.tile_rows,
+            static_cast<long long>(split.panels), kPanelRows, static_cast<long long>(split.row_chunks), split.threads,
+            split.threads == 1 ? "" : "s");
+  }
+  return out.copy_to(text, capacity);
+}

@@ -1,0 +1,488 @@
+// Every row of the table that belongs to the tier in use (GATUN_MAX_ISA) against reference.cc.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <memory>
+
+#include "base/dtype.h"
+#include "gatun/gatun.h"
+#include "gatun/qmatmul.h"
+#include "guard_buffer.h"
+#include "qmatmul/reference.h"
+#include "qmatmul/table.h"
+#include "rng.h"
+#include "shapes.h"
+#include "tolerance.h"
+
+namespace gatun::qmatmul {
+namespace {
+
+using test::Edge;
+using test::GuardBuffer;
+using test::Rng;
+
+enum class Scheme { i8, u8_asymmetric, u4, u4_asymmetric };
+constexpr Scheme kSchemes[] = {Scheme::i8, Scheme::u8_asymmetric, Scheme::u4, Scheme::u4_asymmetric};
+
+// Quantized weights of random codes, as a caller has them and packed. Buffers touch inaccessible memory.
+class Weights {
+ public:
+  Weights(Rng& rng, Scheme scheme, int32_t scale_dtype, int64_t columns, int64_t depth, int64_t group, Edge edge,
+          bool unit_scales = false)
+      : description{sizeof(gatun_qmatmul_weights),
+                    scheme == Scheme::i8              ? GATUN_I8
+                    : scheme == Scheme::u8_asymmetric ? GATUN_U8
+                                                      : GATUN_U4,
+                    scheme == Scheme::u8_asymmetric || scheme == Scheme::u4_asymmetric,
+                    scale_dtype,
+                    columns,
+                    depth,
+                    group},
+        groups(depth == 0 ? 0 : (depth + group - 1) / group),
+        codes(columns * dtype_bytes(description.code_dtype, depth), edge),
+        scales(columns * groups * dtype_bytes(scale_dtype, 1), edge),
+        zero_points(description.asymmetric ? columns * groups : 0, edge) {
+    const bool four_bits = description.code_dtype == GATUN_U4;
+    for (int64_t i = 0; i < codes.size(); ++i) {
+      codes[i] = static_cast<uint8_t>(scheme == Scheme::i8 ? rng.integer(-127, 127) : rng.integer(0, 255));
+      // The unused nibble of an odd row is 0.
+      if (four_bits && depth % 2 == 1 && (i + 1) % ((depth + 1) / 2) == 0) codes[i] &= 15;
+    }
+    for (int64_t i = 0; i < columns * groups; ++i) {
+      const float scale = unit_scales ? 1.0f : rng.uniform(0.5f, 1.0f) * (rng.integer(0, 1) ? 0.02f : -0.02f);
+      if (scale_dtype == GATUN_F16) {
+        const uint16_t half = f32_to_f16(scale);
+        std::memcpy(&scales[2 * i], &half, 2);
+      } else {
+        std::memcpy(&scales[4 * i], &scale, 4);
+      }
+    }
+    for (int64_t i = 0; i < zero_points.size(); ++i) {
+      zero_points[i] = static_cast<uint8_t>(rng.integer(0, four_bits ? 15 : 255));
+    }
+    int64_t bytes = 0;
+    EXPECT_EQ(gatun_qmatmul_packed_bytes(&description, &bytes), GATUN_OK) << gatun_last_error();
+    packed = std::make_unique<GuardBuffer<uint8_t>>(bytes, edge);
+    EXPECT_EQ(gatun_qmatmul_pack(&description, codes.data(), scales.data(), zero_point_data(), packed->data(), bytes),
+              GATUN_OK)
+        << gatun_last_error();
+    packed->make_read_only();
+  }
+
+  const uint8_t* zero_point_data() const { return description.asymmetric ? zero_points.data() : nullptr; }
+  ReferenceWeights reference_weights() const { return {description, codes.data(), scales.data(), zero_point_data()}; }
+
+  gatun_qmatmul_weights description;
+  int64_t groups;
+  GuardBuffer<uint8_t> codes, scales, zero_points;
+  std::unique_ptr<GuardBuffer<uint8_t>> packed;
+};
+
+gatun_qmatmul_params params_for(const Weights& weights, int64_t rows, int32_t mode) {
+  gatun_qmatmul_params params{};
+  params.struct_size = sizeof(params);
+  params.x_dtype = params.y_dtype = GATUN_F32;
+  params.mode = mode;
+  params.threads = 1;
+  params.rows = rows;
+  params.x_row_stride = weights.description.depth;
+  params.y_row_stride = params.residual_row_stride = weights.description.columns;
+  params.column_end = weights.description.columns;
+  return params;
+}
+
+// Elements of a float dtype at the end (or the start) of accessible memory, read-only.
+std::unique_ptr<GuardBuffer<uint8_t>> guarded(const std::vector<float>& values, int32_t dtype, Edge edge,
+                                              int64_t misalignment = 0) {
+  auto buffer = std::make_unique<GuardBuffer<uint8_t>>(test::from_floats(values, dtype), edge, misalignment);
+  buffer->make_read_only();
+  return buffer;
+}
+
+double pieces_of(const Weights& weights) { return static_cast<double>(Layout(weights.description).pieces()); }
+
+// Bound of tile_i8.h and tile_f32.h, through activations with a slope of at most 1.13 and their own error (math.h).
+std::vector<double> allowed_error(const gatun_qmatmul_params& params, const Weights& weights, const Reference& ref) {
+  const double steps =
+      params.mode == GATUN_QMATMUL_PRECISE ? static_cast<double>(weights.description.depth) : pieces_of(weights);
+  std::vector<double> allowed(ref.y.size());
+  for (size_t i = 0; i < allowed.size(); ++i) {
+    // Below 2^-126 a rounding costs up to 2^-150, however small the terms are.
+    allowed[i] = 0x1p-23 * (steps + 8) * ref.magnitude[i] + steps * 0x1p-149 +
+                 test::unit_in_last_place(params.y_dtype, ref.y[i]);
+    if (params.activation != GATUN_ACTIVATION_NONE) {
+      allowed[i] = 1.13 * allowed[i] + 0x1p-19 * ref.magnitude[i] + 0x1p-40;
+    }
+  }
+  return allowed;
+}
+
+// Runs a row of the table directly and compares all of y with the reference.
+void expect_matches(const TableRow& row, const gatun_qmatmul_params& params, const Weights& weights, const void* x,
+                    const float* bias, const void* residual, GuardBuffer<uint8_t>& y) {
+  const Layout layout(weights.description);
+  const Reference ref = reference(params, x, weights.reference_weights(), bias, residual);
+  ASSERT_EQ(run(row, {params, layout, x, weights.packed->data(), bias, residual, y.data()}), GATUN_OK);
+  const int64_t columns = params.column_end - params.column_begin;
+  std::vector<double> actual;
+  for (int64_t m = 0; m < params.rows; ++m) {
+    const int64_t first = (m * params.y_row_stride + params.column_begin) * dtype_bytes(params.y_dtype, 1);
+    const std::vector<double> part =
+        columns == 0 ? std::vector<double>{} : test::to_doubles(y.data() + first, params.y_dtype, columns);
+    actual.insert(actual.end(), part.begin(), part.end());
+  }
+  EXPECT_TRUE(test::within(actual, ref.y, allowed_error(params, weights, ref), columns));
+}
+
+std::vector<const TableRow*> rows_of_tier() {
+  std::vector<const TableRow*> rows;
+  for (const TableRow* row = table_begin(); row != table_end(); ++row) {
+    if (row->tier == active_tier()) rows.push_back(row);
+  }
+  return rows;
+}
+
+bool takes(const TableRow& row, Scheme scheme) {
+  return (row.codes == Codes::four_bits) == (scheme == Scheme::u4 || scheme == Scheme::u4_asymmetric);
+}
+
+std::vector<int32_t> modes_of(const TableRow& row) {
+  if (row.arithmetic == Arithmetic::f32) return {GATUN_QMATMUL_PRECISE};
+  return {GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP};
+}
+
+// Depths around the padding (8), the vectors, the pieces (512) and the precise mode's blocks (128).
+const std::vector<int64_t> kDepths = {0, 1, 7, 8, 9, 16, 17, 31, 32, 33, 65, 127, 128, 129, 257, 511, 512, 513, 1025};
+const std::vector<int64_t> kColumns = {0, 1, 7, 15, 16, 17, 31, 33, 47, 49, 63, 64, 65, 127, 129};
+const std::vector<int64_t> kRows = {0, 1, 2, 3, 4, 5, 7, 8, 9};
+
+TEST(QmatmulRows, AllShapesGroupsTypesAndEpilogues) {
+  Rng rng(1);
+  int64_t runs = 0;
+  for (const TableRow* row : rows_of_tier()) {
+    SCOPED_TRACE(row->name);
+    for (const int64_t depth : kDepths) {
+      for (const int64_t group : test::group_sizes(depth)) {
+        for (const Scheme scheme : kSchemes) {
+          if (!takes(*row, scheme)) continue;
+          for (const int32_t mode : modes_of(*row)) {
+            const Edge edge = test::kEdges[rng.integer(0, 1)];
+            const int64_t columns = rng.pick(kColumns), rows = rng.pick(kRows);
+            const Weights weights(rng, scheme, rng.integer(0, 1) ? GATUN_F16 : GATUN_F32, columns, depth, group, edge);
+            gatun_qmatmul_params params = params_for(weights, rows, mode);
+            params.x_dtype = rng.integer(0, 2) ? GATUN_F32 : GATUN_BF16;
+            params.y_dtype = rng.integer(0, 2) ? GATUN_F32 : GATUN_BF16;
+            params.activation = static_cast<int32_t>(rng.integer(0, 4));
+            params.x_row_stride += rng.integer(0, 3);
+            params.y_row_stride += rng.integer(0, 3);
+            params.residual_row_stride += rng.integer(0, 3);
+            params.column_begin = rng.integer(0, columns);
+            params.column_end = rng.integer(params.column_begin, columns);
+            if (rng.integer(0, 1)) params.column_begin = 0, params.column_end = columns;
+            SCOPED_TRACE(testing::Message()
+                         << "rows " << rows << " columns " << params.column_begin << ".." << params.column_end << " of "
+                         << columns << " depth " << depth << " group " << group << " scheme "
+                         << static_cast<int>(scheme) << " mode " << mode << " activation " << params.activation);
+            const auto extent = [](int64_t r, int64_t c, int64_t stride) {
+              return r == 0 || c == 0 ? 0 : (r - 1) * stride + c;
+            };
+            const auto x = guarded(rng.normals(extent(rows, depth, params.x_row_stride), 2.0f), params.x_dtype, edge,
+                                   edge == Edge::front ? dtype_bytes(params.x_dtype, 1) : 0);
+            const auto residual =
+                guarded(rng.normals(extent(rows, columns, params.residual_row_stride)), params.y_dtype, edge);
+            const auto bias = guarded(rng.normals(columns), GATUN_F32, edge);
+            GuardBuffer<uint8_t> y(extent(rows, columns, params.y_row_stride) * dtype_bytes(params.y_dtype, 1), edge);
+            expect_matches(*row, params, weights, x->data(),
+                           rng.integer(0, 1) ? reinterpret_cast<const float*>(bias->data()) : nullptr,
+                           rng.integer(0, 1) ? residual->data() : nullptr, y);
+            ++runs;
+            if (testing::Test::HasFailure()) return;
+          }
+        }
+      }
+    }
+  }
+  EXPECT_TRUE(runs > 500 || rows_of_tier().size() < 2) << runs;
+}
+
+TEST(QmatmulRows, MoreRowsThanABlock) {
+  Rng rng(2);
+  for (const TableRow* row : rows_of_tier()) {
+    SCOPED_TRACE(row->name);
+    const Scheme scheme = row->codes == Codes::four_bits ? Scheme::u4_asymmetric : Scheme::i8;
+    for (const int64_t rows : {kBlockRows - 1, kBlockRows, kBlockRows + 1, 2 * kBlockRows + 1}) {
+      const Weights weights(rng, scheme, GATUN_F16, 65, 48, 32, Edge::back);
+      for (const int32_t mode : modes_of(*row)) {
+        for (const int32_t threads : {1, 3}) {
+          gatun_qmatmul_params params = params_for(weights, rows, mode);
+          params.threads = threads;
+          const auto x = guarded(rng.normals(rows * 48), GATUN_F32, Edge::back);
+          GuardBuffer<uint8_t> y(rows * 65 * 4);
+          expect_matches(*row, params, weights, x->data(), nullptr, nullptr, y);
+        }
+      }
+    }
+  }
+}
+
+// Every scale is 1 and every row of x holds 127: codes are the values, sums are integers below 2^24, y is exact.
+TEST(QmatmulRows, SmallIntegersAreExact) {
+  Rng rng(3);
+  for (const TableRow* row : rows_of_tier()) {
+    SCOPED_TRACE(row->name);
+    for (const Scheme scheme : kSchemes) {
+      if (!takes(*row, scheme)) continue;
+      for (const int64_t depth : {8, 100, 520}) {
+        const int64_t rows = 5, columns = 81, group = std::min<int64_t>(depth, 36);
+        const Weights weights(rng, scheme, GATUN_F32, columns, depth, group, Edge::back, true);
+        for (const int32_t mode : modes_of(*row)) {
+          std::vector<float> x = rng.small_integers(rows * depth, -127, 127);
+          for (int64_t k = 0; k < rows * depth; k += mode == GATUN_QMATMUL_INT8_GROUP ? 1 : depth) {
+            if (k % depth % group == 0) x[k] = k % 2 ? 127.0f : -127.0f;
+          }
+          const gatun_qmatmul_params params = params_for(weights, rows, mode);
+          const Reference ref = reference(params, x.data(), weights.reference_weights(), nullptr, nullptr);
+          GuardBuffer<float> y(rows * columns);
+          ASSERT_EQ(run(*row, {params, Layout(weights.description), x.data(), weights.packed->data(), nullptr, nullptr,
+                               y.data()}),
+                    GATUN_OK);
+          for (int64_t i = 0; i < rows * columns; ++i) ASSERT_EQ(y[i], ref.y[i]) << "element " << i;
+        }
+      }
+    }
+  }
+}
+
+// The extremes of every code with the extremes of every activation, at the greatest depth of one piece and beyond.
+TEST(QmatmulRows, ExtremesDoNotOverflow) {
+  for (const TableRow* row : rows_of_tier()) {
+    if (row->arithmetic != Arithmetic::int8) continue;
+    SCOPED_TRACE(row->name);
+    for (const Scheme scheme : kSchemes) {
+      if (!takes(*row, scheme)) continue;
+      for (const int sign : {-1, 1}) {
+        for (const bool high : {false, true}) {
+          Rng rng(4);
+          const int64_t depth = 1024, columns = 64, rows = 4;
+          Weights weights(rng, scheme, GATUN_F32, columns, depth, depth, Edge::back, true);
+          const int code = scheme == Scheme::i8 ? (high ? 127 : -127) : high ? 255 : 0;
+          std::memset(weights.codes.data(), code, static_cast<size_t>(weights.codes.size()));
+          const int zero = high ? 0 : scheme == Scheme::u4_asymmetric ? 15 : 255;
+          if (weights.description.asymmetric) {
+            std::memset(weights.zero_points.data(), zero, static_cast<size_t>(weights.zero_points.size()));
+          }
+          std::vector<uint8_t> packed(static_cast<size_t>(weights.packed->size()));
+          ASSERT_EQ(gatun_qmatmul_pack(&weights.description, weights.codes.data(), weights.scales.data(),
+                                       weights.zero_point_data(), packed.data(), weights.packed->size()),
+                    GATUN_OK);
+          const std::vector<float> x(static_cast<size_t>(rows * depth), static_cast<float>(sign * 127));
+          for (const int32_t mode : modes_of(*row)) {
+            const gatun_qmatmul_params params = params_for(weights, rows, mode);
+            const Reference ref = reference(params, x.data(), weights.reference_weights(), nullptr, nullptr);
+            std::vector<float> y(static_cast<size_t>(rows * columns));
+            ASSERT_EQ(
+                run(*row, {params, Layout(weights.description), x.data(), packed.data(), nullptr, nullptr, y.data()}),
+                GATUN_OK);
+            for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], static_cast<float>(ref.y[i])) << "element " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
+// Threads, ranges and the number of rows change nothing, bit for bit.
+TEST(QmatmulRows, SameBitsForAnyThreadsRangesAndRows) {
+  Rng rng(5);
+  const int64_t rows = 70, columns = 333, depth = 700;
+  for (const TableRow* row : rows_of_tier()) {
+    SCOPED_TRACE(row->name);
+    for (const Scheme scheme : kSchemes) {
+      if (!takes(*row, scheme)) continue;
+      const Weights weights(rng, scheme, GATUN_F16, columns, depth, 100, Edge::back);
+      const std::vector<float> x = rng.normals(rows * depth), bias = rng.normals(columns);
+      for (const int32_t mode : modes_of(*row)) {
+        gatun_qmatmul_params params = params_for(weights, rows, mode);
+        params.activation = GATUN_ACTIVATION_GELU;
+        const Layout layout(weights.description);
+        const auto multiply = [&](const gatun_qmatmul_params& p, const float* x_rows, float* y) {
+          ASSERT_EQ(run(*row, {p, layout, x_rows, weights.packed->data(), bias.data(), nullptr, y}), GATUN_OK);
+        };
+        std::vector<float> expected(static_cast<size_t>(rows * columns));
+        multiply(params, x.data(), expected.data());
+        for (int32_t threads = 2; threads <= 8; ++threads) {
+          std::vector<float> y(expected.size());
+          params.threads = threads;
+          multiply(params, x.data(), y.data());
+          EXPECT_TRUE(test::identical(y, expected, columns)) << threads << " threads";
+        }
+        params.threads = 1;
+        std::vector<float> y(expected.size());
+        for (params.column_begin = 0; params.column_begin < columns; params.column_begin = params.column_end) {
+          params.column_end = std::min(columns, params.column_begin + rng.integer(1, 90));
+          multiply(params, x.data(), y.data());
+        }
+        EXPECT_TRUE(test::identical(y, expected, columns)) << "ranges";
+        params.column_begin = 0;
+        params.column_end = columns;
+        for (int64_t m = 0, count; m < rows; m += count) {
+          params.rows = count = std::min(rows - m, rng.integer(1, 6));
+          multiply(params, x.data() + m * depth, y.data() + m * columns);
+        }
+        EXPECT_TRUE(test::identical(y, expected, columns)) << "few rows at a time";
+      }
+    }
+  }
+}
+
+TEST(QmatmulRows, NotFiniteRowsAreNaNAndOthersUntouched) {
+  Rng rng(6);
+  const int64_t rows = 6, columns = 20, depth = 70;
+  for (const TableRow* row : rows_of_tier()) {
+    SCOPED_TRACE(row->name);
+    const Scheme scheme = row->codes == Codes::four_bits ? Scheme::u4 : Scheme::i8;
+    const Weights weights(rng, scheme, GATUN_F32, columns, depth, 32, Edge::back);
+    for (const int32_t mode : modes_of(*row)) {
+      for (const int32_t activation : {GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_RELU, GATUN_ACTIVATION_GELU,
+                                       GATUN_ACTIVATION_GELU_TANH, GATUN_ACTIVATION_SILU}) {
+        gatun_qmatmul_params params = params_for(weights, rows, mode);
+        params.activation = activation;
+        std::vector<float> x = rng.normals(rows * depth);
+        const std::vector<float> clean_x = x;
+        const float inf = std::numeric_limits<float>::infinity();
+        x[1 * depth + 69] = std::numeric_limits<float>::quiet_NaN();
+        x[3 * depth + 0] = inf;
+        x[5 * depth + 33] = -inf;
+        const Layout layout(weights.description);
+        std::vector<float> y(static_cast<size_t>(rows * columns)), clean_y(y.size());
+        ASSERT_EQ(run(*row, {params, layout, x.data(), weights.packed->data(), nullptr, nullptr, y.data()}), GATUN_OK);
+        ASSERT_EQ(run(*row, {params, layout, clean_x.data(), weights.packed->data(), nullptr, nullptr, clean_y.data()}),
+                  GATUN_OK);
+        for (int64_t i = 0; i < rows * columns; ++i) {
+          if (i / columns % 2 == 1)
+            EXPECT_TRUE(std::isnan(y[i])) << "element " << i;
+          else
+            EXPECT_EQ(y[i], clean_y[i]) << "element " << i;
+        }
+      }
+    }
+  }
+}
+
+// Subnormal and huge activations; rows whose scale is below 2^-120 count as zeros.
+TEST(QmatmulRows, TinyAndHugeActivations) {
+  Rng rng(7);
+  for (const TableRow* row : rows_of_tier()) {
+    SCOPED_TRACE(row->name);
+    const Scheme scheme = row->codes == Codes::four_bits ? Scheme::u4 : Scheme::i8;
+    for (const float magnitude : {1e-44f, 1e-40f, 0x1p-126f, 0x1p-114f, 0x1p-113f, 0x1p-112f, 1e30f, 1e36f}) {
+      const Weights weights(rng, scheme, GATUN_F32, 33, 40, 16, Edge::back);
+      for (const int32_t mode : modes_of(*row)) {
+        const gatun_qmatmul_params params = params_for(weights, 3, mode);
+        const auto x = guarded(rng.normals(3 * 40, magnitude), GATUN_F32, Edge::back);
+        GuardBuffer<uint8_t> y(3 * 33 * 4);
+        expect_matches(*row, params, weights, x->data(), nullptr, nullptr, y);
+      }
+    }
+  }
+}
+
+TEST(Qmatmul, ResidualMayBeYItself) {
+  Rng rng(8);
+  const Weights weights(rng, Scheme::u4, GATUN_F16, 37, 64, 32, Edge::back);
+  gatun_qmatmul_params params = params_for(weights, 5, GATUN_QMATMUL_INT8_ROW);
+  const std::vector<float> x = rng.normals(5 * 64), residual = rng.normals(5 * 37);
+  std::vector<float> expected(residual.size()), y = residual;
+  ASSERT_EQ(gatun_qmatmul(&params, x.data(), weights.packed->data(), weights.packed->size(), nullptr, residual.data(),
+                          expected.data()),
+            GATUN_OK);
+  ASSERT_EQ(
+      gatun_qmatmul(&params, x.data(), weights.packed->data(), weights.packed->size(), nullptr, y.data(), y.data()),
+      GATUN_OK)
+      << gatun_last_error();
+  EXPECT_TRUE(test::identical(y, expected));
+}
+
+TEST(Qmatmul, UnpackIsTheInverseOfPack) {
+  Rng rng(9);
+  for (const Scheme scheme : kSchemes) {
+    for (const int64_t depth : {0, 1, 8, 31, 257}) {
+      for (const int64_t columns : {0, 1, 16, 65, 129}) {
+        for (const int64_t group : test::group_sizes(depth)) {
+          for (const int32_t scale_dtype : {GATUN_F16, GATUN_F32}) {
+            const Weights weights(rng, scheme, scale_dtype, columns, depth, group, Edge::back);
+            gatun_qmatmul_weights description{};
+            ASSERT_EQ(gatun_qmatmul_describe(weights.packed->data(), weights.packed->size(), &description), GATUN_OK);
+            EXPECT_EQ(std::memcmp(&description, &weights.description, sizeof(description)), 0);
+            GuardBuffer<uint8_t> codes(weights.codes.size()), scales(weights.scales.size()),
+                zeros(weights.zero_points.size());
+            ASSERT_EQ(gatun_qmatmul_unpack(weights.packed->data(), weights.packed->size(), codes.data(), scales.data(),
+                                           description.asymmetric ? zeros.data() : nullptr),
+                      GATUN_OK)
+                << gatun_last_error();
+            EXPECT_TRUE(test::identical(codes.copy(), weights.codes.copy()));
+            EXPECT_TRUE(test::identical(scales.copy(), weights.scales.copy()));
+            EXPECT_TRUE(test::identical(zeros.copy(), weights.zero_points.copy()));
+          }
+        }
+      }
+    }
+  }
+}
+
+// By hand from layout.h: 2 rows of depth 9 in groups of 9, so one panel of R = 16 rows with 16 padded depths.
+TEST(Qmatmul, PackedBytesAreTheDocumentedOnes) {
+  const gatun_qmatmul_weights description{sizeof(description), GATUN_U4, 1, GATUN_F16, 2, 9, 9};
+  // Row 0 holds 1..9, row 1 holds 15, 14, .. 7.
+  const uint8_t codes[] = {0x21, 0x43, 0x65, 0x87, 0x09, 0xef, 0xcd, 0xab, 0x89, 0x07};
+  const uint16_t scales[] = {0x3c00, 0x4000};
+  const uint8_t zero_points[] = {3, 12};
+  int64_t bytes = 0;
+  ASSERT_EQ(gatun_qmatmul_packed_bytes(&description, &bytes), GATUN_OK);
+  ASSERT_EQ(bytes, 64 + 2 * 16 * 4 + 16 * 2 + 16);
+  std::vector<uint8_t> packed(static_cast<size_t>(bytes));
+  ASSERT_EQ(gatun_qmatmul_pack(&description, codes, scales, zero_points, packed.data(), bytes), GATUN_OK);
+  EXPECT_EQ(std::memcmp(packed.data(), "GATUNPK1", 8), 0);
+  std::vector<uint8_t> body(static_cast<size_t>(bytes - 64));
+  const uint8_t row0[] = {0x51, 0x62, 0x73, 0x84}, row1[] = {0xbf, 0xae, 0x9d, 0x8c};
+  std::memcpy(body.data(), row0, 4);
+  std::memcpy(body.data() + 4, row1, 4);
+  body[64] = 9;
+  body[68] = 7;
+  std::memcpy(body.data() + 128, scales, 4);
+  std::memcpy(body.data() + 160, zero_points, 2);
+  EXPECT_TRUE(test::identical(std::vector<uint8_t>(packed.begin() + 64, packed.end()), body));
+}
+
+TEST(Qmatmul, EveryProductHasAKernelOnEveryTier) {
+  for (const bool four_bits : {false, true}) {
+    const gatun_qmatmul_weights description{
+        sizeof(description), four_bits ? GATUN_U4 : GATUN_I8, 0, GATUN_F32, 16, 16, 16};
+    for (int32_t mode = GATUN_QMATMUL_INT8_ROW; mode <= GATUN_QMATMUL_PRECISE; ++mode) {
+      Tier best = Tier::scalar;
+      for (int tier = 0; tier < kTiers; ++tier) {
+        const TableRow& row = select(Layout(description), mode, static_cast<Tier>(tier));
+        EXPECT_LE(row.tier, static_cast<Tier>(tier));
+        EXPECT_GE(row.tier, best) << "a higher tier must not select a lower row";
+        EXPECT_TRUE(tier_supported(row.tier));
+        best = row.tier;
+      }
+    }
+  }
+}
+
+TEST(Qmatmul, ExplainNamesTheKernelAndWhatItPassedOver) {
+  Rng rng(10);
+  const Weights weights(rng, Scheme::u4, GATUN_F16, 100, 64, 32, Edge::back);
+  const gatun_qmatmul_params params = params_for(weights, 10, GATUN_QMATMUL_INT8_ROW);
+  char text[2048];
+  ASSERT_EQ(gatun_qmatmul_explain(&params, weights.packed->data(), weights.packed->size(), text, sizeof(text)),
+            GATUN_OK);
+  const TableRow& row = select(Layout(weights.description), params.mode, active_tier());
+  EXPECT_NE(std::strstr(text, row.name), nullptr) << text;
+  EXPECT_EQ(std::strstr(text, "passed over") != nullptr, row.tier < Tier::avx512vnni) << text;
+}
+
+}  // namespace
+}  // namespace gatun::qmatmul
