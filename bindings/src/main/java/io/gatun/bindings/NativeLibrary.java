@@ -90,10 +90,10 @@ public final class NativeLibrary {
         }
     }
 
-    private static boolean tryFile(String place, Path file) {
+    private static void tryFile(String place, Path file) {
         if (!Files.isRegularFile(file)) {
-            searched.add(place + ": no file " + file.toAbsolutePath());
-            return false;
+            searched.add(place + ": there is no file " + file.toAbsolutePath());
+            return;
         }
         try {
             System.load(file.toRealPath().toString());
@@ -103,12 +103,13 @@ public final class NativeLibrary {
                 loadCopy(content);
             } catch (UnsatisfiedLinkError | IOException e) {
                 searched.add(place + ": " + first.getMessage());
-                return false;
+                return;
             }
         }
-        return found(place);
+        found(place);
     }
 
+    /** Whether a library was loaded, good or not: then the search ends. */
     private static boolean tryResource(String name) {
         String place = "resource " + name;
         URL resource = NativeLibrary.class.getClassLoader().getResource(name);
@@ -123,7 +124,8 @@ public final class NativeLibrary {
             searched.add(place + ": " + e.getMessage());
             return false;
         }
-        return found(place);
+        found(place);
+        return true;
     }
 
     private static void tryBuildTree() {
@@ -132,19 +134,18 @@ public final class NativeLibrary {
             // <root>/<module>/target/classes or <root>/<module>/target/<artifact>.jar
             Path code = Path.of(source.getLocation().toURI());
             Path root = code.resolve("../../..").normalize();
-            tryFile("build tree", root.resolve("native/target/cmake").resolve(FILE));
+            Path file = root.resolve("native/target/cmake").resolve(FILE);
+            tryFile("build tree " + file, file);
         } catch (URISyntaxException | RuntimeException e) {
             searched.add("build tree: the classes are not in files (" + source + ")");
-            return false;
         }
     }
 
-    /** Ends the search: a second library would share the class loader with the first one, which can't be unloaded. */
-    private static boolean found(String place) {
+    /** A library of another ABI ends the search, too: its functions would hide those of the next one. */
+    private static void found(String place) {
         String problem = abiProblem();
         searched.add(place + ": " + (problem == null ? "loaded" : problem));
         loaded = problem == null ? place : null;
-        return true;
     }
 
     /** Each copy has a path of its own, so that each class loader gets one; a loaded file needs no name any more. */
