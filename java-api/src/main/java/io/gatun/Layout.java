@@ -1,0 +1,105 @@
+package io.gatun;
+
+import io.gatun.internal.Check;
+import java.util.Arrays;
+
+/** Arithmetic on shapes and strides. Strides are in elements and never negative. */
+final class Layout {
+    private Layout() {}
+
+    /** Row-major strides without gaps. A row of an odd number of U4 elements is followed by one unused nibble. */
+    static long[] contiguousStrides(DType dtype, Shape shape) {
+        long[] strides = new long[shape.rank()];
+        if (shape.elements() == 0) {
+            Arrays.fill(strides, 1);
+            return strides;
+        }
+        long stride = 1;
+        for (int axis = shape.rank() - 1; axis >= 0; axis--) {
+            strides[axis] = stride;
+            stride *= shape.size(axis);
+            if (dtype == DType.U4 && axis == shape.rank() - 1) {
+                stride += stride % 2;
+            }
+        }
+        return strides;
+    }
+
+    /** Whether the elements follow one another without gaps in row-major order. */
+    static boolean isContiguous(DType dtype, Shape shape, long[] strides) {
+        if (shape.elements() == 0) {
+            return true;
+        }
+        long stride = 1;
+        for (int axis = shape.rank() - 1; axis >= 0; axis--) {
+            if (shape.size(axis) > 1 && strides[axis] != stride) {
+                return false;
+            }
+            stride *= shape.size(axis);
+            if (dtype == DType.U4 && axis == shape.rank() - 1) {
+                stride += stride % 2;
+            }
+        }
+        return true;
+    }
+
+    /** The bytes from the first to the last element, both included. */
+    static long spanBytes(DType dtype, Shape shape, long[] strides) {
+        if (shape.elements() == 0) {
+            return 0;
+        }
+        try {
+            long last = 0;
+            for (int axis = 0; axis < strides.length; axis++) {
+                last = Math.addExact(last, Math.multiplyExact(shape.size(axis) - 1, strides[axis]));
+            }
+            return dtype.bytes(Math.addExact(last, 1));
+        } catch (ArithmeticException overflow) {
+            throw Check.invalid("shape", shape + " of " + dtype, "at most " + Long.MAX_VALUE + " bytes");
+        }
+    }
+
+    /** Refuses strides that do not fit the shape, or cut a byte of a packed type. */
+    static void checkStrides(DType dtype, Shape shape, long[] strides) {
+        if (strides.length != shape.rank()) {
+            throw Check.invalid("strides", Arrays.toString(strides), shape.rank() + " strides, one an axis");
+        }
+        for (int axis = 0; axis < strides.length; axis++) {
+            if (strides[axis] < 0) {
+                throw Check.invalid("strides", Arrays.toString(strides), "strides >= 0");
+            }
+            boolean last = axis == strides.length - 1;
+            if (dtype == DType.U4 && shape.size(axis) > 1 && (last ? strides[axis] != 1 : strides[axis] % 2 != 0)) {
+                throw Check.invalid(
+                        "strides", Arrays.toString(strides), "for dtype u4: 1 on the last axis, even on the others");
+            }
+        }
+    }
+
+    /** The distance in elements of an index from the first element. */
+    static long element(Shape shape, long[] strides, long[] index) {
+        if (index.length != strides.length) {
+            throw Check.invalid("index", Arrays.toString(index), strides.length + " numbers for shape " + shape);
+        }
+        long element = 0;
+        for (int axis = 0; axis < index.length; axis++) {
+            if (index[axis] < 0 || index[axis] >= shape.size(axis)) {
+                throw new IndexOutOfBoundsException(
+                        "index: given " + Arrays.toString(index) + "; allowed: inside shape " + shape);
+            }
+            element += index[axis] * strides[axis];
+        }
+        return element;
+    }
+
+    /** Moves {@code index} to the next element in row-major order; false after the last one. */
+    static boolean next(Shape shape, long[] index) {
+        for (int axis = index.length - 1; axis >= 0; axis--) {
+            if (++index[axis] < shape.size(axis)) {
+                return true;
+            }
+            index[axis] = 0;
+        }
+        return false;
+    }
+}

@@ -1,0 +1,375 @@
+package io.gatun;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_SHORT;
+
+import io.gatun.internal.Check;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.Arrays;
+
+/**
+ * A view of native memory as an array of numbers: element type, shape, strides. The view is immutable, the numbers are
+ * not. It never owns memory: the arena of its segment does, and a closed arena or another thread's confined arena makes
+ * every use of the tensor fail with an exception, never with a crash. Numbers are in the byte order of the machine.
+ */
+public final class Tensor {
+    private static final long ALIGNMENT = 64;
+
+    private final DType dtype;
+    private final Shape shape;
+    private final long[] strides;
+    private final MemorySegment segment;
+    private final boolean contiguous;
+
+    /** {@code memory} starts at the first element and is cut after the last one. */
+    private Tensor(MemorySegment memory, DType dtype, Shape shape, long[] strides) {
+        this.dtype = dtype;
+        this.shape = shape;
+        this.strides = strides;
+        this.segment = memory.asSlice(0, Layout.spanBytes(dtype, shape, strides));
+        this.contiguous = Layout.isContiguous(dtype, shape, strides);
+    }
+
+    // ---- memory of its own -----------------------------------------------------------------------------------------
+
+    /** Zeros in memory that is freed when nothing refers to it any more; 64-byte aligned. */
+    public static Tensor allocate(DType dtype, long... shape) {
+        return allocate(Arena.ofAuto(), dtype, shape);
+    }
+
+    /** Zeros in memory of an arena; 64-byte aligned. */
+    public static Tensor allocate(Arena arena, DType dtype, long... shape) {
+        Check.present("arena", arena);
+        Check.present("dtype", dtype);
+        Shape sizes = Shape.of(shape);
+        long[] strides = Layout.contiguousStrides(dtype, sizes);
+        // One byte at least, so that an empty tensor has an address too.
+        long bytes = Math.max(Layout.spanBytes(dtype, sizes, strides), 1);
+        return new Tensor(arena.allocate(bytes, ALIGNMENT), dtype, sizes, strides);
+    }
+
+    /** A copy of an array as {@link DType#F32}. */
+    public static Tensor of(float[] values, long... shape) {
+        return of(DType.F32, values, shape);
+    }
+
+    /** A copy of an array, rounded to {@code dtype} as {@link #setFloat} does. */
+    public static Tensor of(DType dtype, float[] values, long... shape) {
+        return allocate(dtype, shape).copyFrom(values);
+    }
+
+    /** A copy of an array as {@link DType#I32}. */
+    public static Tensor of(int[] values, long... shape) {
+        return copyOf(MemorySegment.ofArray(values), DType.I32, shape);
+    }
+
+    /** A copy of an array as {@link DType#I8}. */
+    public static Tensor of(byte[] values, long... shape) {
+        return of(DType.I8, values, shape);
+    }
+
+    /** A copy of the bytes of {@link DType#I8}, {@link DType#U8} or packed {@link DType#U4} elements. */
+    public static Tensor of(DType dtype, byte[] bytes, long... shape) {
+        return copyOf(MemorySegment.ofArray(bytes), checkBits(dtype, 8), shape);
+    }
+
+    /** A copy of the patterns of {@link DType#F16} or {@link DType#BF16} elements. */
+    public static Tensor of(DType dtype, short[] patterns, long... shape) {
+        return copyOf(MemorySegment.ofArray(patterns), checkBits(dtype, 16), shape);
+    }
+
+    private static DType checkBits(DType dtype, int bits) {
+        Check.present("dtype", dtype);
+        if (Math.max(dtype.bits(), 8) != bits) {
+            throw Check.invalid("dtype", dtype, bits == 8 ? "i8, u8 or u4" : "f16 or bf16");
+        }
+        return dtype;
+    }
+
+    private static Tensor copyOf(MemorySegment array, DType dtype, long[] shape) {
+        Tensor copy = allocate(dtype, shape);
+        if (array.byteSize() != copy.segment.byteSize()) {
+            throw Check.invalid("values", array.byteSize() + " bytes", copy.segment.byteSize() + " for " + copy.name());
+        }
+        MemorySegment.copy(array, 0, copy.segment, 0, array.byteSize());
+        return copy;
+    }
+
+    // ---- memory of others ------------------------------------------------------------------------------------------
+
+    /**
+     * A view of the start of a native segment; nothing is copied.
+     *
+     * @throws IllegalArgumentException if the segment is on the heap, too small, or its address not aligned to the
+     *     element
+     */
+    public static Tensor wrap(MemorySegment segment, DType dtype, long... shape) {
+        Check.present("dtype", dtype);
+        return view("segment", segment, dtype, Shape.of(shape), null);
+    }
+
+    /** As {@link #wrap(MemorySegment, DType, long...)}, with strides in elements, one an axis, each >= 0. */
+    public static Tensor wrap(MemorySegment segment, DType dtype, Shape shape, long... strides) {
+        Check.present("dtype", dtype);
+        Check.present("shape", shape);
+        return view("segment", segment, dtype, shape, strides.clone());
+    }
+
+    /**
+     * A view of a direct buffer from its position on; nothing is copied. Neither position, limit nor byte order of the
+     * buffer matter afterwards.
+     *
+     * @throws IllegalArgumentException if the buffer is on the heap, too small, or its address at the position not
+     *     aligned to the element
+     */
+    public static Tensor wrap(ByteBuffer buffer, DType dtype, long... shape) {
+        Check.present("buffer", buffer);
+        Check.present("dtype", dtype);
+        if (!buffer.isDirect()) {
+            throw Check.invalid("buffer", "a heap buffer", "a direct one, or a copy by Tensor.of");
+        }
+        return view("buffer", MemorySegment.ofBuffer(buffer), dtype, Shape.of(shape), null);
+    }
+
+    /**
+     * A read-only view of part of a file, which is mapped, not read. The file must not be truncated while the arena is
+     * open.
+     *
+     * @param offset of the first element, in bytes; a multiple of the element's size
+     * @throws IOException if the file cannot be opened or mapped
+     */
+    public static Tensor map(Path file, long offset, DType dtype, Arena arena, long... shape) throws IOException {
+        Check.present("file", file);
+        Check.present("arena", arena);
+        Check.present("dtype", dtype);
+        Shape sizes = Shape.of(shape);
+        long bytes = Layout.spanBytes(dtype, sizes, Layout.contiguousStrides(dtype, sizes));
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+            long room = channel.size() - bytes;
+            if (offset < 0 || offset > room) {
+                String allowed = room < 0 ? "a file of at least " + bytes + " bytes" : "0.." + room;
+                throw Check.invalid(
+                        "offset", offset + " in " + file + " of " + channel.size() + " bytes", allowed + " for " + dtype + sizes);
+            }
+            MemorySegment mapped = channel.map(FileChannel.MapMode.READ_ONLY, offset, bytes, arena);
+            return view("offset", mapped, dtype, sizes, null);
+        }
+    }
+
+    private static Tensor view(String argument, MemorySegment memory, DType dtype, Shape shape, long[] givenStrides) {
+        Check.present(argument, memory);
+        if (!memory.isNative()) {
+            throw Check.invalid(argument, "a heap segment", "a native one, or a copy by Tensor.of");
+        }
+        long[] strides = givenStrides == null ? Layout.contiguousStrides(dtype, shape) : givenStrides;
+        Layout.checkStrides(dtype, shape, strides);
+        long bytes = Layout.spanBytes(dtype, shape, strides);
+        if (memory.byteSize() < bytes) {
+            throw Check.invalid(argument, memory.byteSize() + " bytes", "at least " + bytes + " for " + dtype + shape);
+        }
+        if (memory.address() % dtype.alignment() != 0) {
+            throw Check.invalid(
+                    argument,
+                    "address 0x" + Long.toHexString(memory.address()),
+                    "a multiple of " + dtype.alignment() + " for " + dtype);
+        }
+        return new Tensor(memory, dtype, shape, strides);
+    }
+
+    // ---- views -----------------------------------------------------------------------------------------------------
+
+    /**
+     * The part {@code begin..end} of an axis, {@code end} excluded; nothing is copied. O(rank).
+     *
+     * @throws IllegalArgumentException for the last axis of {@link DType#U4} if {@code begin} is odd
+     */
+    public Tensor slice(int axis, long begin, long end) {
+        checkAxis(axis);
+        if (begin < 0 || end < begin || end > shape.size(axis)) {
+            throw Check.invalid(
+                    "slice", begin + ".." + end + " of axis " + axis, "a part of 0.." + shape.size(axis));
+        }
+        if (dtype == DType.U4 && axis == shape.rank() - 1 && begin % 2 != 0) {
+            throw Check.invalid("begin", begin, "an even index on the last axis of u4");
+        }
+        long[] sizes = shape.toArray();
+        sizes[axis] = end - begin;
+        Shape part = Shape.of(sizes);
+        long offset = part.elements() == 0 ? 0 : dtype.bytes(begin * strides[axis]);
+        return new Tensor(segment.asSlice(offset), dtype, part, strides);
+    }
+
+    /** The axes in reverse order; nothing is copied. {@link DType#U4} is packed along its last axis: refused. */
+    public Tensor transpose() {
+        if (dtype == DType.U4 && shape.rank() > 1) {
+            throw Check.invalid("dtype", dtype, "types of whole bytes (u4 is packed along its last axis)");
+        }
+        int rank = shape.rank();
+        long[] sizes = new long[rank];
+        long[] reversed = new long[rank];
+        for (int axis = 0; axis < rank; axis++) {
+            sizes[axis] = shape.size(rank - 1 - axis);
+            reversed[axis] = strides[rank - 1 - axis];
+        }
+        return new Tensor(segment, dtype, Shape.of(sizes), reversed);
+    }
+
+    /**
+     * The same elements in row-major order under another shape; nothing is copied.
+     *
+     * @throws IllegalArgumentException if the number of elements differs, the tensor is not contiguous, or rows of
+     *     {@link DType#U4} would change their padding
+     */
+    public Tensor reshape(long... newShape) {
+        Shape sizes = Shape.of(newShape);
+        if (sizes.elements() != shape.elements()) {
+            throw Check.invalid("shape", sizes, shape.elements() + " elements, as " + shape + " has");
+        }
+        Check.contiguous("tensor", this);
+        long[] packed = Layout.contiguousStrides(dtype, sizes);
+        if (Layout.spanBytes(dtype, sizes, packed) != segment.byteSize()) {
+            throw Check.invalid("shape", sizes, "rows of an even number of u4 elements, or of the same number");
+        }
+        return new Tensor(segment, dtype, sizes, packed);
+    }
+
+    /** This tensor if it is contiguous, otherwise a copy that is. */
+    public Tensor contiguous() {
+        return contiguous ? this : to(dtype);
+    }
+
+    /** A contiguous copy in another element type, each element rounded as {@link #setFloat} does. */
+    public Tensor to(DType target) {
+        Tensor copy = allocate(target, shape.toArray());
+        if (shape.elements() > 0) {
+            boolean integers = !dtype.isFloat() && dtype == target;
+            long[] index = new long[shape.rank()];
+            do {
+                long from = Layout.element(shape, strides, index);
+                long to = Layout.element(shape, copy.strides, index);
+                if (integers && dtype == DType.I32) {
+                    copy.segment.setAtIndex(JAVA_INT, to, segment.getAtIndex(JAVA_INT, from));
+                } else {
+                    Elements.set(target, copy.segment, to, Elements.get(dtype, segment, from));
+                }
+            } while (Layout.next(shape, index));
+        }
+        return copy;
+    }
+
+    // ---- elements --------------------------------------------------------------------------------------------------
+
+    /** The element at an index. {@link DType#I32} is rounded to the nearest {@code float}. */
+    public float getFloat(long... index) {
+        return Elements.get(dtype, segment, Layout.element(shape, strides, index));
+    }
+
+    /** The element at an index of an integer type. */
+    public int getInt(long... index) {
+        return Elements.getInt(dtype, segment, Layout.element(shape, strides, index));
+    }
+
+    /**
+     * Writes an element: floating-point types round to nearest, ties to even.
+     *
+     * @throws IllegalArgumentException if an integer type does not hold the value exactly
+     */
+    public void setFloat(float value, long... index) {
+        Elements.set(dtype, segment, Layout.element(shape, strides, index), value);
+    }
+
+    /** All elements in row-major order, in a new array. */
+    public float[] toFloatArray() {
+        if (shape.elements() > Integer.MAX_VALUE - 8) {
+            throw Check.invalid("tensor", name(), "at most " + (Integer.MAX_VALUE - 8) + " elements in an array");
+        }
+        float[] values = new float[(int) shape.elements()];
+        if (contiguous && dtype == DType.F32) {
+            MemorySegment.copy(segment, JAVA_FLOAT, 0, values, 0, values.length);
+        } else if (values.length > 0) {
+            long[] index = new long[shape.rank()];
+            for (int i = 0; i < values.length; i++, Layout.next(shape, index)) {
+                values[i] = Elements.get(dtype, segment, Layout.element(shape, strides, index));
+            }
+        }
+        return values;
+    }
+
+    /** Writes all elements from an array in row-major order, rounded as {@link #setFloat} does; returns this. */
+    public Tensor copyFrom(float[] values) {
+        Check.present("values", values);
+        if (values.length != shape.elements()) {
+            throw Check.invalid("values", values.length + " elements", shape.elements() + " for " + name());
+        }
+        if (contiguous && dtype == DType.F32) {
+            MemorySegment.copy(values, 0, segment, JAVA_FLOAT, 0, values.length);
+        } else if (values.length > 0) {
+            long[] index = new long[shape.rank()];
+            for (int i = 0; i < values.length; i++, Layout.next(shape, index)) {
+                Elements.set(dtype, segment, Layout.element(shape, strides, index), values[i]);
+            }
+        }
+        return this;
+    }
+
+    // ---- description -----------------------------------------------------------------------------------------------
+
+    /** The element type. */
+    public DType dtype() {
+        return dtype;
+    }
+
+    /** The sizes of the axes. */
+    public Shape shape() {
+        return shape;
+    }
+
+    /** The distance in elements from one index to the next along an axis. */
+    public long stride(int axis) {
+        return strides[axis];
+    }
+
+    /** A copy of the strides, in elements. */
+    public long[] strides() {
+        return strides.clone();
+    }
+
+    /** The memory from the first to the last element. */
+    public MemorySegment segment() {
+        return segment;
+    }
+
+    /** Whether the elements follow one another in row-major order without gaps. */
+    public boolean isContiguous() {
+        return contiguous;
+    }
+
+    /** Dtype, shape and, if they are not the obvious ones, strides: {@code f32[2, 3] strides [1, 2]}. */
+    public String describe() {
+        return contiguous ? name() : name() + " strides " + Arrays.toString(strides);
+    }
+
+    private String name() {
+        return dtype.toString() + shape;
+    }
+
+    /** {@link #describe} and the values; of more than 1000 elements, three at each end of an axis. */
+    @Override
+    public String toString() {
+        return TensorText.of(this);
+    }
+
+    private void checkAxis(int axis) {
+        if (axis < 0 || axis >= shape.rank()) {
+            throw Check.invalid("axis", axis, "0.." + (shape.rank() - 1) + " for shape " + shape);
+        }
+    }
+}

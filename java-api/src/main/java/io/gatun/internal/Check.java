@@ -1,0 +1,130 @@
+package io.gatun.internal;
+
+import io.gatun.DType;
+import io.gatun.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.util.Set;
+
+/**
+ * Argument checks. Every message names the argument, what was given and what is allowed; none is built before it is
+ * needed, so a successful check allocates nothing.
+ */
+public final class Check {
+    private Check() {}
+
+    /** The exception for an argument that is not allowed. */
+    public static IllegalArgumentException invalid(String argument, Object given, Object allowed) {
+        return new IllegalArgumentException(message(argument, given, allowed));
+    }
+
+    private static String message(String argument, Object given, Object allowed) {
+        return argument + ": given " + given + "; allowed: " + allowed;
+    }
+
+    /** Refuses null. */
+    public static void present(String argument, Object value) {
+        if (value == null) {
+            throw new NullPointerException(message(argument, null, "a value"));
+        }
+    }
+
+    /** Refuses a number outside {@code min..max}. */
+    public static void range(String argument, long value, long min, long max) {
+        if (value < min || value > max) {
+            throw invalid(argument, value, min + ".." + max);
+        }
+    }
+
+    /** Refuses memory of a closed arena and memory that another thread confines. */
+    public static void reachable(String argument, MemorySegment segment) {
+        if (!segment.scope().isAlive()) {
+            throw new IllegalStateException(
+                    message(argument, "memory of a closed arena", "memory whose arena stays open during the call"));
+        }
+        if (!segment.isAccessibleBy(Thread.currentThread())) {
+            throw new WrongThreadException(message(
+                    argument,
+                    "memory of another thread's confined arena, on thread "
+                            + Thread.currentThread().getName(),
+                    "memory of this thread's, a shared, an automatic or the global arena"));
+        }
+    }
+
+    /** Refuses an output that cannot be written. */
+    public static void writable(String argument, MemorySegment segment) {
+        if (segment.isReadOnly()) {
+            throw invalid(argument, "read-only memory", "writable memory");
+        }
+    }
+
+    /** Refuses a tensor of another type. */
+    public static void dtype(String argument, Tensor tensor, Set<DType> allowed) {
+        if (!allowed.contains(tensor.dtype())) {
+            throw invalid(argument, "dtype " + tensor.dtype(), allowed);
+        }
+    }
+
+    /** Refuses anything but a matrix of these sizes; a negative size allows any. */
+    public static void matrix(String argument, Tensor tensor, long rows, long columns) {
+        if (tensor.shape().rank() != 2
+                || rows >= 0 && tensor.shape().size(0) != rows
+                || columns >= 0 && tensor.shape().size(1) != columns) {
+            throw invalid(
+                    argument,
+                    "shape " + tensor.shape(),
+                    "a matrix [" + (rows < 0 ? "any" : rows) + ", " + (columns < 0 ? "any" : columns) + "]");
+        }
+    }
+
+    /** Refuses anything but a vector of this size without gaps. */
+    public static void vector(String argument, Tensor tensor, long size) {
+        if (tensor.shape().rank() != 1 || tensor.shape().size(0) != size) {
+            throw invalid(argument, "shape " + tensor.shape(), "a vector [" + size + "]");
+        }
+        contiguous(argument, tensor);
+    }
+
+    /** Refuses gaps, broadcasts and transposed views. */
+    public static void contiguous(String argument, Tensor tensor) {
+        if (!tensor.isContiguous()) {
+            throw invalid(argument, tensor.describe(), "a contiguous tensor (see Tensor.contiguous)");
+        }
+    }
+
+    /** Refuses a matrix whose columns are not adjacent or whose rows overlap. */
+    public static void rowMajor(String argument, Tensor tensor) {
+        long rows = tensor.shape().size(0);
+        long columns = tensor.shape().size(1);
+        if (columns > 1 && tensor.stride(1) != 1 || rows > 1 && tensor.stride(0) < columns) {
+            throw invalid(
+                    argument,
+                    tensor.describe(),
+                    "column stride 1 and row stride >= " + columns + " (see Tensor.contiguous)");
+        }
+    }
+
+    /** Refuses an output tensor that shares memory with another argument; a null argument shares none. */
+    public static void disjoint(String output, Tensor out, String input, Tensor in) {
+        if (in != null) {
+            disjoint(output, out.segment(), input, in.segment());
+        }
+    }
+
+    /**
+     * Refuses an output whose range of addresses shares a byte with another argument's. A view with gaps counts with its
+     * gaps.
+     */
+    public static void disjoint(String output, MemorySegment out, String input, MemorySegment in) {
+        if (out.byteSize() > 0
+                && in.byteSize() > 0
+                && out.address() < in.address() + in.byteSize()
+                && in.address() < out.address() + out.byteSize()) {
+            throw invalid(output, "memory that overlaps " + input, "memory of its own");
+        }
+    }
+
+    /** Refuses a number of threads that the native library does not take. */
+    public static void threads(int threads) {
+        range("threads", threads, 0, 1024);
+    }
+}

@@ -1,0 +1,64 @@
+package io.gatun.internal;
+
+import static io.gatun.bindings.c.gatun_h.GATUN_INVALID_ARGUMENT;
+import static io.gatun.bindings.c.gatun_h.GATUN_OK;
+import static io.gatun.bindings.c.gatun_h.GATUN_UNSUPPORTED;
+import static io.gatun.bindings.c.gatun_h.gatun_last_error;
+
+import io.gatun.GatunException;
+import io.gatun.Tensor;
+import io.gatun.bindings.NativeLibrary;
+import java.lang.foreign.Arena;
+import java.lang.foreign.GroupLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.function.ToIntFunction;
+
+/** What every call of a C function needs: the library, a params struct, optional pointers, status to exception, text. */
+public final class Native {
+    private Native() {}
+
+    /**
+     * One struct per thread for the arguments of a call, with its first field, {@code struct_size}, filled in. Reused, so
+     * that calls allocate nothing. Whoever gets it has the library loaded.
+     */
+    public static ThreadLocal<MemorySegment> params(GroupLayout layout) {
+        return ThreadLocal.withInitial(() -> {
+            NativeLibrary.load();
+            MemorySegment params = Arena.ofAuto().allocate(layout);
+            params.set(ValueLayout.JAVA_INT, 0, (int) layout.byteSize());
+            return params;
+        });
+    }
+
+    /** The memory of an optional argument; the null pointer without one. */
+    public static MemorySegment segment(Tensor tensor) {
+        return tensor == null ? MemorySegment.NULL : tensor.segment();
+    }
+
+    /** Turns the status of the call that this thread has just made into an exception. */
+    public static void check(int status) {
+        if (status != GATUN_OK()) {
+            throw failure(status, gatun_last_error().getString(0));
+        }
+    }
+
+    private static RuntimeException failure(int status, String message) {
+        if (status == GATUN_INVALID_ARGUMENT()) {
+            return new IllegalArgumentException(message);
+        }
+        if (status == GATUN_UNSUPPORTED()) {
+            return new UnsupportedOperationException(message);
+        }
+        return new GatunException(message);
+    }
+
+    /** The text that a call writes into a buffer of {@code capacity} bytes. */
+    public static String text(long capacity, ToIntFunction<MemorySegment> call) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment buffer = arena.allocate(capacity);
+            check(call.applyAsInt(buffer));
+            return buffer.getString(0).stripTrailing();
+        }
+    }
+}

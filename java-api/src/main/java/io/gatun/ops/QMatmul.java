@@ -1,0 +1,245 @@
+package io.gatun.ops;
+
+import static io.gatun.bindings.c.gatun_h.gatun_qmatmul;
+import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_explain;
+
+import io.gatun.DType;
+import io.gatun.Tensor;
+import io.gatun.bindings.c.gatun_qmatmul_params;
+import io.gatun.internal.Check;
+import io.gatun.internal.Native;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.EnumSet;
+import java.util.Set;
+
+/**
+ * Matrix multiplication with 8- and 4-bit weights:
+ *
+ * <pre>y[m][n] = activation(sum over k of x[m][k] w[n][k] + bias[n]) + residual[m][n]</pre>
+ *
+ * <p>Weights are quantized and packed once, as {@link PackedWeights}. Shapes are free: any number of rows, columns and
+ * depth, 0, 1 and primes included; depth 0 gives activation(bias) + residual. A row of x with NaN or infinity makes that
+ * row of y NaN and leaves other rows alone. An output depends neither on the threads, nor the range of columns, nor the
+ * other rows, bit for bit.
+ */
+public final class QMatmul {
+    /** What is applied to the sum with bias, before the residual is added. */
+    public enum Activation {
+        /** v */
+        NONE,
+        /** max(v, 0) */
+        RELU,
+        /** v (1 + erf(v / sqrt 2)) / 2 */
+        GELU,
+        /** v (1 + tanh(sqrt(2 / pi) (v + 0.044715 v^3))) / 2 */
+        GELU_TANH,
+        /** v / (1 + exp(-v)) */
+        SILU
+    }
+
+    /** How activations meet the integer weights. */
+    public enum Mode {
+        /** x is quantized to int8 on the fly, one scale (amax / 127) a row; integer dot products. */
+        INT8_ROW,
+        /** The same with one scale for each of the weights' groups in each row. */
+        INT8_GROUP,
+        /** x stays f32, weights are dequantized in registers, one fma per product in ascending depth. */
+        PRECISE
+    }
+
+    /**
+     * What a call does besides the product. Immutable: each {@code with} returns another one, so build it once and use
+     * it for many calls, from any number of threads.
+     *
+     * @param bias f32 [columns], or null
+     * @param residual [rows, columns] of the dtype of y, or null; may be y itself
+     * @param activation applied to sum and bias
+     * @param mode how x is multiplied
+     * @param threads 0 for all, 1 for only the calling one
+     * @param columnBegin the first column of y that is written
+     * @param columnEnd the column of y after the last one that is written, or -1 for all columns
+     */
+    public record Options(
+            Tensor bias,
+            Tensor residual,
+            Activation activation,
+            Mode mode,
+            int threads,
+            long columnBegin,
+            long columnEnd) {
+        /** No bias, residual or activation; {@link Mode#INT8_ROW}, all threads, all columns. */
+        public static final Options DEFAULT = new Options(null, null, Activation.NONE, Mode.INT8_ROW, 0, 0, -1);
+
+        /** Refuses what no call can take. */
+        public Options {
+            Check.present("activation", activation);
+            Check.present("mode", mode);
+            Check.threads(threads);
+            if (columnBegin < 0 || columnEnd != -1 && columnEnd < columnBegin) {
+                throw Check.invalid("columns", columnBegin + ".." + columnEnd, "0 <= begin <= end");
+            }
+        }
+
+        /** With f32 [columns] added to the sums, or null for none. */
+        public Options withBias(Tensor added) {
+            return new Options(added, residual, activation, mode, threads, columnBegin, columnEnd);
+        }
+
+        /** With [rows, columns] of the dtype of y added last, or null for none; may be y itself. */
+        public Options withResidual(Tensor added) {
+            return new Options(bias, added, activation, mode, threads, columnBegin, columnEnd);
+        }
+
+        /** With this activation. */
+        public Options withActivation(Activation applied) {
+            return new Options(bias, residual, applied, mode, threads, columnBegin, columnEnd);
+        }
+
+        /** With this mode. */
+        public Options withMode(Mode used) {
+            return new Options(bias, residual, activation, used, threads, columnBegin, columnEnd);
+        }
+
+        /** With this number of threads: 0 for all, 1 for only the calling one. Results do not depend on it. */
+        public Options withThreads(int count) {
+            return new Options(bias, residual, activation, mode, count, columnBegin, columnEnd);
+        }
+
+        /** Writing only the columns {@code begin..end} of y, {@code end} excluded. */
+        public Options withColumns(long begin, long end) {
+            Check.range("columns.end", end, 0, Long.MAX_VALUE);
+            return new Options(bias, residual, activation, mode, threads, begin, end);
+        }
+    }
+
+    private static final long EXPLAIN_BYTES = 2048;
+    private static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16);
+    private static final Set<DType> F32 = EnumSet.of(DType.F32);
+    private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_qmatmul_params.layout());
+
+    private QMatmul() {}
+
+    /**
+     * Packs quantized weights [columns of y, depth] into memory that is freed when nothing refers to it any more.
+     * O(rows * depth).
+     *
+     * @throws IllegalArgumentException with the index, if a scale is NaN or infinite, a zero point beyond the codes, or
+     *     an i8 code -128
+     */
+    public static PackedWeights pack(QuantizedTensor weights) {
+        return PackedWeights.pack(weights, Arena.ofAuto());
+    }
+
+    /** As {@link #pack(QuantizedTensor)}, into memory of an arena. */
+    public static PackedWeights pack(QuantizedTensor weights, Arena arena) {
+        return PackedWeights.pack(weights, arena);
+    }
+
+    /** Quantizes and packs weights [columns of y, depth]; a transposed view of [depth, columns] is fine. */
+    public static PackedWeights pack(Tensor weights, QuantSpec spec) {
+        Check.present("weights", weights);
+        return pack(Quantize.run(weights, spec));
+    }
+
+    /** As {@link #run(Tensor, PackedWeights, Tensor, Options)} with {@link Options#DEFAULT}. */
+    public static void run(Tensor x, PackedWeights w, Tensor y) {
+        run(x, w, y, Options.DEFAULT);
+    }
+
+    /**
+     * Computes y. O(rows * columns * depth); allocates nothing.
+     *
+     * @param x f32 or bf16 [rows, depth], columns adjacent, rows at any distance
+     * @param w [columns, depth]
+     * @param y f32 or bf16 [rows, columns], columns adjacent, rows at any distance; overlaps no input, except that the
+     *     residual may be y itself
+     * @param options the rest
+     * @throws IllegalArgumentException if an argument does not fit; nothing is written then
+     * @throws IllegalStateException if the arena of an argument is closed
+     * @throws WrongThreadException if the arena of an argument is confined to another thread
+     */
+    public static void run(Tensor x, PackedWeights w, Tensor y, Options options) {
+        MemorySegment params = params(x, w, y, options);
+        Native.check(gatun_qmatmul(
+                params,
+                x.segment(),
+                w.segment(),
+                w.segment().byteSize(),
+                Native.segment(options.bias),
+                Native.segment(options.residual),
+                y.segment()));
+    }
+
+    /** Which kernel {@link #run} uses for these arguments, which it passed over and why, and how it splits the work. */
+    public static String explain(Tensor x, PackedWeights w, Tensor y, Options options) {
+        MemorySegment params = params(x, w, y, options);
+        return Native.text(
+                EXPLAIN_BYTES,
+                text -> gatun_qmatmul_explain(params, w.segment(), w.segment().byteSize(), text, EXPLAIN_BYTES));
+    }
+
+    private static MemorySegment params(Tensor x, PackedWeights w, Tensor y, Options options) {
+        Check.present("x", x);
+        Check.present("w", w);
+        Check.present("y", y);
+        Check.present("options", options);
+        Check.dtype("x", x, FLOATS);
+        Check.matrix("x", x, -1, w.depth());
+        Check.rowMajor("x", x);
+        Check.dtype("y", y, FLOATS);
+        long rows = x.shape().size(0);
+        Check.matrix("y", y, rows, w.rows());
+        Check.rowMajor("y", y);
+        long end = options.columnEnd == -1 ? w.rows() : options.columnEnd;
+        if (end > w.rows() || options.columnBegin > end) {
+            throw Check.invalid("columns", options.columnBegin + ".." + end, "a part of 0.." + w.rows());
+        }
+        Check.reachable("x", x.segment());
+        Check.reachable("w", w.segment());
+        Check.reachable("y", y.segment());
+        Check.writable("y", y.segment());
+        Check.disjoint("y", y, "x", x);
+        Check.disjoint("y", y.segment(), "w", w.segment());
+        if (options.bias != null) {
+            Check.dtype("bias", options.bias, F32);
+            Check.vector("bias", options.bias, w.rows());
+            Check.reachable("bias", options.bias.segment());
+            Check.disjoint("y", y, "bias", options.bias);
+        }
+        if (options.residual != null) {
+            checkResidual(options.residual, y);
+        }
+
+        MemorySegment params = PARAMS.get();
+        gatun_qmatmul_params.x_dtype(params, x.dtype().code());
+        gatun_qmatmul_params.y_dtype(params, y.dtype().code());
+        gatun_qmatmul_params.mode(params, options.mode.ordinal());
+        gatun_qmatmul_params.activation(params, options.activation.ordinal());
+        gatun_qmatmul_params.threads(params, options.threads);
+        gatun_qmatmul_params.rows(params, rows);
+        gatun_qmatmul_params.x_row_stride(params, rows > 1 ? x.stride(0) : w.depth());
+        gatun_qmatmul_params.y_row_stride(params, rowStride(y));
+        gatun_qmatmul_params.residual_row_stride(params, options.residual == null ? 0 : rowStride(options.residual));
+        gatun_qmatmul_params.column_begin(params, options.columnBegin);
+        gatun_qmatmul_params.column_end(params, end);
+        return params;
+    }
+
+    private static void checkResidual(Tensor residual, Tensor y) {
+        if (residual.dtype() != y.dtype()) {
+            throw Check.invalid("residual", "dtype " + residual.dtype(), "the dtype of y, " + y.dtype());
+        }
+        Check.matrix("residual", residual, y.shape().size(0), y.shape().size(1));
+        Check.rowMajor("residual", residual);
+        Check.reachable("residual", residual.segment());
+        boolean same = residual.segment().address() == y.segment().address() && rowStride(residual) == rowStride(y);
+        if (!same) {
+            Check.disjoint("y", y, "residual", residual);
+        }
+    }
+
+    private static long rowStride(Tensor matrix) {
+        return matrix.shape().size(0) > 1 ? matrix.stride(0) : matrix.shape().size(1);
+    }
+}

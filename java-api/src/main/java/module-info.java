@@ -1,0 +1,7 @@
+/** Quantized neural-network operations on native SIMD kernels. */
+module io.gatun {
+    requires io.gatun.bindings;
+
+    exports io.gatun;
+    exports io.gatun.ops;
+}
