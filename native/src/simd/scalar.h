@@ -56,6 +56,8 @@ GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) {
   for (int i = 0; i < n; ++i) p[i] = f32_to_f16(x.lane[i]);
 }
 GATUN_INLINE void store_f16(uint16_t* p, F32 x) { store_f16_n(p, x, kLanes); }
+GATUN_INLINE float f16_to_float(uint16_t x) { return f16_to_f32(x); }
+GATUN_INLINE uint16_t float_to_f16(float x) { return f32_to_f16(x); }
 GATUN_INLINE I32 load_i32(const int32_t* p) {
   return lanes<I32>([=](int i) { return p[i]; });
 }

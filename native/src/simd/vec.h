@@ -19,6 +19,7 @@
 //   void store_u4(uint8_t*, I32): the same, lanes in 0..15; nibbles from lane n on are 0 and _n
 //   Bytes load_bytes(const uint8_t*); void store_bytes(uint8_t*, Bytes)
 // store_bf16 and store_f16 round to nearest, ties to even; NaN stays NaN; bf16 and f16 subnormals are kept.
+//   float f16_to_float(uint16_t); uint16_t float_to_f16(float): of one value, to nearest, ties to even
 //
 // f32, lane by lane, IEEE, each operation rounded once:
 //   F32 set1(float), zero_f32(), add(F32, F32), sub, mul, div, sqrt, fma(a, b, c) = a * b + c
@@ -47,6 +48,13 @@
 #include <cstring>
 
 #define GATUN_INLINE inline __attribute__((always_inline))
+
+namespace gatun::GATUN_ISA {
+
+// The compiler keeps no value of memory in a register across this.
+GATUN_INLINE void reload_memory() { __asm__ volatile("" ::: "memory"); }
+
+}  // namespace gatun::GATUN_ISA
 
 #if defined(__AVX512F__)
 #include "simd/x86_avx512.h"

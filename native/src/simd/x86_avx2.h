@@ -59,6 +59,8 @@ GATUN_INLINE F32 load_f16_n(const uint16_t* p, int n) { return _mm256_cvtph_ps(l
 GATUN_INLINE void store_f16(uint16_t* p, F32 x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow_f16(x)); }
 GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) { store_part(p, narrow_f16(x), n); }
 
+GATUN_INLINE float f16_to_float(uint16_t x) { return _cvtsh_ss(x); }
+GATUN_INLINE uint16_t float_to_f16(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
 GATUN_INLINE I32 load_i32(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 GATUN_INLINE void store_i32(int32_t* p, I32 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
 GATUN_INLINE I32 load_u8_i32(const uint8_t* p) { return _mm256_cvtepu8_epi32(load_64(p)); }
@@ -158,8 +160,15 @@ GATUN_INLINE I32 nibble_lane(Bytes x) {
 
 #if defined(__AVXVNNI__)
 
+// A test build may take the EVEX encoding of the same instruction (GATUN_EVEX_VNNI in GatunIsa.cmake).
+#if defined(GATUN_EVEX_VNNI)
+#define GATUN_VNNI_ENCODING "%{evex%} "
+#else
+#define GATUN_VNNI_ENCODING "%{vex%} "
+#endif
+
 GATUN_INLINE I32 dot_u8_i8(I32 sum, Bytes w, Bytes a) {
-  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(a));
+  __asm__(GATUN_VNNI_ENCODING "vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(a));
   return sum;
 }
 

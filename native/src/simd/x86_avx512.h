@@ -42,6 +42,8 @@ GATUN_INLINE __m256i narrow_f16(F32 x) { return _mm512_cvtps_ph(x, _MM_FROUND_TO
 GATUN_INLINE void store_f16(uint16_t* p, F32 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow_f16(x)); }
 GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) { _mm256_mask_storeu_epi16(p, first(n), narrow_f16(x)); }
 
+GATUN_INLINE float f16_to_float(uint16_t x) { return _cvtsh_ss(x); }
+GATUN_INLINE uint16_t float_to_f16(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
 GATUN_INLINE I32 load_i32(const int32_t* p) { return _mm512_loadu_si512(p); }
 GATUN_INLINE void store_i32(int32_t* p, I32 x) { _mm512_storeu_si512(p, x); }
 GATUN_INLINE I32 load_u8_i32(const uint8_t* p) {

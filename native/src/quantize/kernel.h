@@ -1,0 +1,58 @@
+// What the entry hands to a kernel, and the table of kernels. Plain data only: ISA units include this file.
+#pragma once
+
+#include <cstdint>
+
+#include "base/cpu.h"
+
+namespace gatun::quantize {
+
+// Rows that a kernel takes together when columns are strided: their elements of one column share cache lines.
+inline constexpr int64_t kStridedRows = 32;
+
+// A matrix, and how it is cut. The unit of work is one group of `unit_rows` rows (fewer at the matrix's end); units
+// count along the groups of a row, then down the rows: unit = (row / unit_rows) * groups + group.
+struct Job {
+  void* x;  // quantize reads x and writes the rest, dequantize the other way round
+  void* codes;
+  void* scales;
+  uint8_t* zero_points;  // or null: symmetric
+  int64_t rows;
+  int64_t depth;
+  int64_t group;
+  int64_t groups;  // of a row
+  int64_t x_row_stride;
+  int64_t x_column_stride;
+  int64_t unit_rows;  // 1, or kStridedRows if x_column_stride > 1
+  bool f16_scales;
+};
+
+struct QuantizeKernel {
+  // The first of the units [begin, end) with a value that is NaN or infinite, or a scale that overflows; -1 if none.
+  int64_t (*check)(const Job& job, int64_t begin, int64_t end);
+  // Quantizes units [begin, end), which pass the check. Groups of an odd number of 4-bit codes share bytes with their
+  // neighbours, so one call does all units of such a row.
+  void (*run)(const Job& job, int64_t begin, int64_t end);
+};
+
+struct DequantizeKernel {
+  void (*run)(const Job& job, int64_t begin, int64_t end);
+};
+
+#define GATUN_QUANTIZE_KERNEL(name, isa, x, codes) \
+  }                                                \
+  namespace gatun::isa {                           \
+  extern const quantize::QuantizeKernel name;      \
+  }                                                \
+  namespace gatun::quantize {
+#define GATUN_DEQUANTIZE_KERNEL(name, isa, codes, x) \
+  }                                                  \
+  namespace gatun::isa {                             \
+  extern const quantize::DequantizeKernel name;      \
+  }                                                  \
+  namespace gatun::quantize {
+#include "quantize/kernels.inc"
+#undef GATUN_QUANTIZE_KERNEL
+#undef GATUN_DEQUANTIZE_KERNEL
+
+}  // namespace gatun::quantize
