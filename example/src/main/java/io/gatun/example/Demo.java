@@ -1,0 +1,115 @@
+package io.gatun.example;
+
+import ai.onnxruntime.OrtException;
+import io.gatun.Gatun;
+import io.gatun.ops.QMatmul.Mode;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Embeds sentences with all-MiniLM-L6-v2 in int8 and int4 on Gatun and compares size, accuracy and speed with ONNX
+ * Runtime in the same process. {@code --quick} times fewer rounds.
+ */
+public final class Demo {
+    private static final String FP32_MODEL = "/all-minilm-l6-v2.onnx";
+    private static final String INT8_MODEL = "/all-minilm-l6-v2-q.onnx";
+    private static final int ROUNDS = 5;
+    private static final int QUICK_ROUNDS = 3;
+    private static final List<String> QUERIES =
+            List.of("How is a ship raised to a higher level of water?", "music that is made up on the spot");
+
+    private final Progress progress = new Progress();
+    private final List<String> sentences = Sentences.topical();
+    private final List<int[]> topical;
+    private final List<int[]> brief;
+    private final List<int[]> queries;
+
+    private Demo() throws IOException {
+        progress.show("tokenizing");
+        try (Tokenizer tokenizer = Tokenizer.load()) {
+            topical = tokenizer.encode(sentences);
+            brief = tokenizer.encode(Sentences.brief());
+            queries = tokenizer.encode(QUERIES);
+        }
+    }
+
+    public static void main(String[] arguments) throws IOException, OrtException {
+        boolean quick = List.of(arguments).contains("--quick");
+        if (arguments.length > (quick ? 1 : 0)) {
+            System.err.println("usage: Demo [--quick]");
+            System.exit(2);
+        }
+        new Demo().run(quick ? QUICK_ROUNDS : ROUNDS);
+    }
+
+    private void run(int rounds) throws IOException, OrtException {
+        int threads = Gatun.threads();
+        byte[] fp32Model = Resources.read(FP32_MODEL);
+        byte[] int8Model = Resources.read(INT8_MODEL);
+        progress.show("starting ONNX Runtime");
+        try (Workers workers = new Workers(threads);
+                OrtEncoder fp32 = new OrtEncoder(fp32Model, threads);
+                OrtEncoder int8 = new OrtEncoder(int8Model, threads)) {
+            List<GatunEncoder> encoders = quantize(workers);
+            List<Contender> contenders = new ArrayList<>();
+            for (WeightFormat format : WeightFormat.values()) {
+                GatunEncoder encoder = encoders.get(format.ordinal());
+                contenders.add(new Contender("Gatun " + format.label(), encoder.bytes(), encoder));
+            }
+            contenders.add(new Contender("ONNX Runtime int8", int8Model.length, int8));
+            contenders.add(new Contender("ONNX Runtime fp32", fp32Model.length, fp32));
+            compare(contenders, encoders, rounds);
+        }
+    }
+
+    private List<GatunEncoder> quantize(Workers workers) throws IOException {
+        progress.show("reading the fp32 weights");
+        MiniLmWeights weights = MiniLmWeights.load();
+        List<GatunEncoder> encoders = new ArrayList<>();
+        for (WeightFormat format : WeightFormat.values()) {
+            progress.show("quantizing to " + format.label());
+            encoders.add(new GatunEncoder(weights, format, Mode.INT8_ROW, workers));
+        }
+        return encoders;
+    }
+
+    private void compare(List<Contender> contenders, List<GatunEncoder> encoders, int rounds) {
+        // One sentence at a time, so that padding has no influence on anyone's accuracy.
+        Contender reference = contenders.getLast();
+        progress.show("embedding with " + reference.name());
+        float[][] topicalReference = reference.embed(topical, 1);
+        float[][] briefReference = reference.embed(brief, 1);
+        List<float[][]> embedded = new ArrayList<>();
+        List<Accuracy> briefAccuracy = new ArrayList<>();
+        for (Contender contender : contenders) {
+            progress.show("embedding with " + contender.name());
+            embedded.add(contender.embed(topical, 1));
+            briefAccuracy.add(Accuracy.of(briefReference, contender.embed(brief, 1)));
+        }
+        List<Speed> speeds = Speed.measure(contenders, topical, rounds, progress);
+        progress.done();
+
+        List<Report.Row> rows = new ArrayList<>();
+        for (int c = 0; c < contenders.size(); c++) {
+            Accuracy accuracy = Accuracy.of(topicalReference, embedded.get(c));
+            rows.add(new Report.Row(contenders.get(c), accuracy, briefAccuracy.get(c), speeds.get(c)));
+        }
+        int int4 = WeightFormat.INT4_G32_ZERO_POINT.ordinal();
+        System.out.println(Report.header(topical));
+        System.out.println(Report.table(rows));
+        for (int q = 0; q < queries.size(); q++) {
+            System.out.println(Report.search(
+                    QUERIES.get(q),
+                    sentences,
+                    Search.of(reference, queries.get(q), topicalReference),
+                    Search.of(contenders.get(int4), queries.get(q), embedded.get(int4))));
+        }
+        System.out.println(Report.lastLine(
+                rows.get(WeightFormat.INT8.ordinal()), rows.get(int4), rows.get(contenders.size() - 2)));
+    }
+
+    private int batchTokens() {
+        return topical.stream().limit(Speed.BATCH).mapToInt(ids -> ids.length).sum();
+    }
+}

@@ -1,0 +1,170 @@
+package io.gatun.example;
+
+import static io.gatun.example.MiniLmWeights.HIDDEN;
+import static io.gatun.example.MiniLmWeights.INNER;
+import static io.gatun.example.MiniLmWeights.NORM_EPSILON;
+
+import io.gatun.DType;
+import io.gatun.Tensor;
+import io.gatun.example.MiniLmWeights.LayerNorm;
+import io.gatun.ops.Norm;
+import io.gatun.ops.QMatmul.Activation;
+import io.gatun.ops.QMatmul.Mode;
+import io.gatun.ops.QuantizedTensor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
+
+/**
+ * all-MiniLM-L6-v2 on Gatun's kernels: quantized linears and embeddings, LayerNorm; attention is Java. Not for
+ * concurrent use, since calls share the buffers of activations.
+ */
+final class GatunEncoder implements Encoder {
+    private final Embeddings embeddings;
+    private final HiddenNorm embeddingNorm;
+    private final List<Layer> layers;
+    private final Attention attention;
+    private final Workers workers;
+    private Activations activations;
+
+    GatunEncoder(MiniLmWeights weights, WeightFormat format, Mode mode, Workers workers) {
+        this.embeddings = new Embeddings(weights, workers);
+        this.embeddingNorm = new HiddenNorm(weights.embeddingNorm());
+        this.layers = weights.layers().stream()
+                .map(layer -> new Layer(layer, format, mode))
+                .toList();
+        this.attention = new Attention(workers);
+        this.workers = workers;
+        this.activations = new Activations(embeddings, 0);
+    }
+
+    @Override
+    public float[][] encode(List<int[]> sentences) {
+        TokenBatch batch = TokenBatch.of(sentences);
+        Activations use = activationsFor(batch.tokens());
+        embeddings.run(batch, use.words, use.sum);
+        embeddingNorm.run(use.sum, use.hidden);
+        for (Layer layer : layers) {
+            layer.run(batch, use);
+        }
+        return pool(batch, use.hidden);
+    }
+
+    /** Which kernels the linears of the first layer select for this many tokens. */
+    String explain(int tokens) {
+        return layers.getFirst().explain(activationsFor(tokens));
+    }
+
+    long bytes() {
+        return embeddings.bytes()
+                + embeddingNorm.bytes()
+                + layers.stream().mapToLong(Layer::bytes).sum();
+    }
+
+    private Activations activationsFor(int tokens) {
+        if (tokens > activations.capacity()) {
+            activations = new Activations(embeddings, tokens);
+        }
+        return activations.first(tokens);
+    }
+
+    private float[][] pool(TokenBatch batch, Tensor hidden) {
+        float[][] pooled = new float[batch.sentences()][];
+        workers.forEach(pooled.length, 8, s -> {
+            float[] rows = new float[batch.length(s) * HIDDEN];
+            long begin = (long) batch.starts()[s] * HIDDEN * Float.BYTES;
+            MemorySegment.copy(hidden.segment(), ValueLayout.JAVA_FLOAT, begin, rows, 0, rows.length);
+            pooled[s] = Vectors.unitMean(rows, batch.length(s), HIDDEN);
+        });
+        return pooled;
+    }
+
+    private final class Layer {
+        private final QuantizedLinear queryKeyValue;
+        private final QuantizedLinear attentionOutput;
+        private final HiddenNorm attentionNorm;
+        private final QuantizedLinear inner;
+        private final QuantizedLinear output;
+        private final HiddenNorm outputNorm;
+
+        Layer(MiniLmWeights.Layer weights, WeightFormat format, Mode mode) {
+            queryKeyValue = QuantizedLinear.pack(weights.queryKeyValue(), format.spec(), mode, Activation.NONE);
+            attentionOutput = QuantizedLinear.pack(weights.attentionOutput(), format.spec(), mode, Activation.NONE);
+            attentionNorm = new HiddenNorm(weights.attentionNorm());
+            inner = QuantizedLinear.pack(weights.inner(), format.spec(), mode, Activation.GELU);
+            output = QuantizedLinear.pack(weights.output(), format.spec(), mode, Activation.NONE);
+            outputNorm = new HiddenNorm(weights.outputNorm());
+        }
+
+        void run(TokenBatch batch, Activations use) {
+            queryKeyValue.run(use.hidden, use.queryKeyValue);
+            attention.run(batch, use.queryKeyValue, use.context);
+            attentionOutput.runAdding(use.hidden, use.context, use.sum);
+            attentionNorm.run(use.sum, use.hidden);
+            inner.run(use.hidden, use.inner);
+            output.runAdding(use.hidden, use.inner, use.sum);
+            outputNorm.run(use.sum, use.hidden);
+        }
+
+        String explain(Activations use) {
+            return String.join(
+                    "\n",
+                    queryKeyValue.explain(use.hidden, use.queryKeyValue),
+                    attentionOutput.explain(use.context, use.sum),
+                    inner.explain(use.hidden, use.inner),
+                    output.explain(use.inner, use.sum));
+        }
+
+        long bytes() {
+            return queryKeyValue.bytes()
+                    + attentionOutput.bytes()
+                    + attentionNorm.bytes()
+                    + inner.bytes()
+                    + output.bytes()
+                    + outputNorm.bytes();
+        }
+    }
+
+    /** A layer normalization with its weights as tensors. */
+    private record HiddenNorm(Tensor weight, Tensor bias) {
+        HiddenNorm(LayerNorm norm) {
+            this(Tensor.of(norm.weight(), HIDDEN), Tensor.of(norm.bias(), HIDDEN));
+        }
+
+        void run(Tensor x, Tensor y) {
+            Norm.layer(x, weight, bias, NORM_EPSILON, y);
+        }
+
+        long bytes() {
+            return weight.segment().byteSize() + bias.segment().byteSize();
+        }
+    }
+
+    /** What flows between the layers, a row for each token. */
+    private record Activations(
+            QuantizedTensor words, Tensor hidden, Tensor queryKeyValue, Tensor context, Tensor sum, Tensor inner) {
+        Activations(Embeddings embeddings, long tokens) {
+            this(
+                    embeddings.allocateRows(tokens),
+                    Tensor.allocate(DType.F32, tokens, HIDDEN),
+                    Tensor.allocate(DType.F32, tokens, 3L * HIDDEN),
+                    Tensor.allocate(DType.F32, tokens, HIDDEN),
+                    Tensor.allocate(DType.F32, tokens, HIDDEN),
+                    Tensor.allocate(DType.F32, tokens, INNER));
+        }
+
+        long capacity() {
+            return words.rows();
+        }
+
+        Activations first(int tokens) {
+            return new Activations(
+                    words.slice(0, tokens),
+                    hidden.slice(0, 0, tokens),
+                    queryKeyValue.slice(0, 0, tokens),
+                    context.slice(0, 0, tokens),
+                    sum.slice(0, 0, tokens),
+                    inner.slice(0, 0, tokens));
+        }
+    }
+}
