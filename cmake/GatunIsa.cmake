@@ -18,6 +18,13 @@ else()
   set(GATUN_TIERS scalar)
 endif()
 
+# For test builds: the kernels of tier avxvnni with the EVEX encoding of their instructions, so that a processor with
+# AVX-512 VNNI but without AVX-VNNI runs them, too.
+option(GATUN_EVEX_VNNI "Encode the avxvnni tier's dot products for AVX-512 processors (tests only)" OFF)
+if(GATUN_EVEX_VNNI)
+  add_compile_definitions(GATUN_EVEX_VNNI)
+endif()
+
 # gatun_isa_sources(<variable> <file>...): of the files, those that belong to this architecture, their flags set.
 function(gatun_isa_sources variable)
   set(kept)

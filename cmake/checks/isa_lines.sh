@@ -16,11 +16,11 @@ cd "${1:?usage: isa_lines.sh <root>}" || exit 2
 scratch=$(mktemp -d) || exit 2
 trap 'rm -rf "$scratch"' EXIT
 
-# path:line:text of all sources and of all build files, without comments.
+# path:line: text of all sources and of all build files, without comments.
 lines() {
   find native cuda cmake bindings java-api bench example adapters gatun pom.xml .ci CMakeLists.txt \
     \( -name target -o -name checks -o -name node_modules \) -prune -o -type f \( "$@" \) -print 2>/dev/null |
-    LC_ALL=C sort | xargs -r awk "$strip"'{ print FILENAME ":" FNR ":" $0 }'
+    LC_ALL=C sort | xargs -r awk "$strip"'{ print FILENAME ":" FNR ": " $0 }'
 }
 strip='
   FNR == 1 { inside = 0 }

@@ -98,7 +98,11 @@ void detect(Cpu& cpu) {
                           {"BMI1", bit(leaf7_b, 3)},
                           {"BMI2", bit(leaf7_b, 8)}};
   require(tiers[at(Tier::avx2)], tiers[at(Tier::scalar)], avx2, saved, kYmm, "256-bit registers");
+#if defined(GATUN_EVEX_VNNI)
+  const Feature avxvnni[] = {{"AVX-512 VL and VNNI (test build)", bit(leaf7_b, 31) && bit(leaf7_c, 11)}};
+#else
   const Feature avxvnni[] = {{"AVX-VNNI", bit(leaf7_1_a, 4)}};
+#endif
   require(tiers[at(Tier::avxvnni)], tiers[at(Tier::avx2)], avxvnni, saved, kYmm, "256-bit registers");
   const Feature avx512[] = {{"AVX-512 F", bit(leaf7_b, 16)},
                             {"AVX-512 DQ", bit(leaf7_b, 17)},
@@ -106,9 +110,8 @@ void detect(Cpu& cpu) {
                             {"AVX-512 BW", bit(leaf7_b, 30)},
                             {"AVX-512 VL", bit(leaf7_b, 31)}};
   require(tiers[at(Tier::avx512)], tiers[at(Tier::avx2)], avx512, saved, kZmm, "512-bit registers");
-  uint32_t leaf7_1_bf16 = bit(leaf7_1_a, 5);
   const Feature avx512vnni[] = {
-      {"AVX-512 VNNI", bit(leaf7_c, 11)}, {"AVX-512 VBMI", bit(leaf7_c, 1)}, {"AVX-512 BF16", leaf7_1_bf16 != 0}};
+      {"AVX-512 VNNI", bit(leaf7_c, 11)}, {"AVX-512 VBMI", bit(leaf7_c, 1)}, {"AVX-512 BF16", bit(leaf7_1_a, 5)}};
   require(tiers[at(Tier::avx512vnni)], tiers[at(Tier::avx512)], avx512vnni, saved, kZmm, "512-bit registers");
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/dtype.h"
+#include "base/parallel.h"
 #include "base/status.h"
 #include "qmatmul/layout.h"
 
@@ -78,14 +79,15 @@ int32_t check_values(const gatun_qmatmul_weights& weights, const Planes<const ui
   return GATUN_OK;
 }
 
-// Visits every field of the packed form once: of(packed byte range, plane byte range). Walk is the only place that
-// knows both orders; packing and unpacking differ in the direction of the copy.
+// Visits every field of the packed form once: code(packed group, R, row, depth in the group, plane row, depth) and
+// copy(packed field, plane field, bytes). The only place that knows both orders; packing and unpacking differ in the
+// direction of the copy.
 template <typename T, typename P, typename Code, typename Copy>
 void walk(const Layout& layout, P* packed, const Planes<T>& planes, Code code, Copy copy) {
   const int64_t groups = layout.groups(), depth = layout.depth();
   const int64_t row_code_bytes = layout.four_bits() ? (depth + 1) / 2 : depth;
   const int64_t scale_bytes = layout.f16_scales() ? 2 : 4;
-  for (int64_t n = 0; n < layout.columns(); ++n) {
+  const auto walk_column = [&](int64_t n) {
     const int64_t panel = n / kPanelRows, row = n % kPanelRows;
     const int64_t rows = layout.panel_rows(panel);
     P* base = packed + layout.panel_offset(panel);
@@ -100,7 +102,11 @@ void walk(const Layout& layout, P* packed, const Planes<T>& planes, Code code, C
       copy(scales + row * scale_bytes, planes.scales + (n * groups + g) * scale_bytes, scale_bytes);
       if (layout.asymmetric()) copy(scales + rows * scale_bytes + row, planes.zero_points + n * groups + g, int64_t{1});
     }
-  }
+  };
+  const int32_t threads = useful_threads(0, layout.columns(), layout.columns() * depth, 1 << 16);
+  parallel_for(layout.columns(), threads, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) walk_column(n);
+  });
 }
 
 // Where depth k of a row's group lies: the byte, and the shift of its nibble.

@@ -20,45 +20,96 @@ namespace gatun::GATUN_ISA {
 inline constexpr int kBlockDepth = 128;
 static_assert(kBlockDepth * qmatmul::kPanelRows * 4 <= qmatmul::kUnpackedBytes);
 
-// One depth of kLanes rows: (code - zero) * scale.
-template <bool kFourBits, int J>
-GATUN_INLINE void dequantize_depth(Bytes first, Bytes second, I32 zero, F32 scale, int64_t panel_rows, float* out) {
-  const I32 code = [&] {
+// What turns the codes of a piece into weights, for kLanes rows.
+struct Dequantizer {
+  I32 zero;
+  F32 scale;
+};
+
+GATUN_INLINE Dequantizer dequantizer(const qmatmul::Job& job, const qmatmul::Panel& panel, const qmatmul::Piece& piece,
+                                     int32_t row) {
+  const uint8_t* scales = panel.base + panel.rows * piece.scales;
+  return {job.asymmetric ? load_u8_i32(panel.base + panel.rows * piece.zero_points + row) : set1_i32(job.zero_code),
+          job.f16_scales ? load_f16(reinterpret_cast<const uint16_t*>(scales) + row)
+                         : load_f32(reinterpret_cast<const float*>(scales) + row)};
+}
+
+// The codes of kLanes rows and 8 depths.
+template <bool kFourBits>
+struct CodeBlock {
+  static constexpr int kRowBytes = kFourBits ? 4 : 8;
+  Bytes first, second;
+
+  static GATUN_INLINE CodeBlock load(const uint8_t* p, int64_t panel_rows) {
     if constexpr (kFourBits)
-      return J < 4 ? nibble_lane<2 * (J % 4)>(first) : nibble_lane<2 * (J % 4) + 1>(first);
+      return {load_bytes(p), load_bytes(p)};
     else
-      return J < 4 ? byte_lane<J % 4>(first) : byte_lane<J % 4>(second);
-  }();
-  store_f32(out + J * panel_rows, mul(to_f32(sub_i32(code, zero)), scale));
+      return {load_bytes(p), load_bytes(p + 4 * panel_rows)};
+  }
+  // Weights of depth J.
+  template <int J>
+  GATUN_INLINE F32 weights(const Dequantizer& d) const {
+    I32 code;
+    if constexpr (kFourBits)
+      code = nibble_lane < J<4 ? 2 * J : 2 * J - 7>(first);
+    else
+      code = byte_lane<J % 4>(J < 4 ? first : second);
+    return mul(to_f32(sub_i32(code, d.zero)), d.scale);
+  }
+  // of(J, weights) for J = 0..7.
+  template <class Of>
+  GATUN_INLINE void each_depth(const Dequantizer& d, Of of) const {
+    of(0, weights<0>(d));
+    of(1, weights<1>(d));
+    of(2, weights<2>(d));
+    of(3, weights<3>(d));
+    of(4, weights<4>(d));
+    of(5, weights<5>(d));
+    of(6, weights<6>(d));
+    of(7, weights<7>(d));
+  }
+};
+
+template <bool kFourBits>
+GATUN_INLINE const uint8_t* codes_at(const qmatmul::Panel& panel, const qmatmul::Piece& piece, int32_t depth) {
+  return panel.base + panel.rows * (piece.codes + depth / 8 * CodeBlock<kFourBits>::kRowBytes);
 }
 
 // Depths [begin, end) of a piece, both multiples of 8, to [depth][R].
 template <bool kFourBits>
 inline void dequantize(const qmatmul::Job& job, const qmatmul::Panel& panel, const qmatmul::Piece& piece, int32_t begin,
                        int32_t end, float* out) {
-  const int64_t rows = panel.rows;
-  const int kDepthBytes = kFourBits ? 4 : 8;  // of a row and 8 depths
-  const uint8_t* codes = panel.base + rows * (piece.codes + begin / 8 * kDepthBytes);
-  const uint8_t* scales = panel.base + rows * piece.scales;
-  for (int32_t k = begin; k < end; k += 8) {
-    for (int32_t row = 0; row < rows; row += kLanes) {
-      const F32 scale = job.f16_scales ? load_f16(reinterpret_cast<const uint16_t*>(scales) + row)
-                                       : load_f32(reinterpret_cast<const float*>(scales) + row);
-      const I32 zero =
-          job.asymmetric ? load_u8_i32(panel.base + rows * piece.zero_points + row) : set1_i32(job.zero_code);
-      const Bytes first = load_bytes(codes + 4 * row);
-      const Bytes second = kFourBits ? first : load_bytes(codes + 4 * (rows + row));
-      dequantize_depth<kFourBits, 0>(first, second, zero, scale, rows, out + row);
-      dequantize_depth<kFourBits, 1>(first, second, zero, scale, rows, out + row);
-      dequantize_depth<kFourBits, 2>(first, second, zero, scale, rows, out + row);
-      dequantize_depth<kFourBits, 3>(first, second, zero, scale, rows, out + row);
-      dequantize_depth<kFourBits, 4>(first, second, zero, scale, rows, out + row);
-      dequantize_depth<kFourBits, 5>(first, second, zero, scale, rows, out + row);
-      dequantize_depth<kFourBits, 6>(first, second, zero, scale, rows, out + row);
-      dequantize_depth<kFourBits, 7>(first, second, zero, scale, rows, out + row);
+  for (int32_t row = 0; row < panel.rows; row += kLanes) {
+    const Dequantizer d = dequantizer(job, panel, piece, row);
+    for (int32_t k = begin; k < end; k += 8) {
+      const auto codes = CodeBlock<kFourBits>::load(codes_at<kFourBits>(panel, piece, k) + 4 * row, panel.rows);
+      float* to = out + (k - begin) * panel.rows + row;
+      codes.each_depth(d, [&](int j, F32 w) { store_f32(to + j * panel.rows, w); });
     }
-    codes += kDepthBytes * rows;
-    out += 8 * rows;
+  }
+}
+
+// One row of x: weights are used as they are dequantized, in the same order and with the same roundings.
+template <bool kFourBits, int V>
+inline void multiply_row(const qmatmul::Job& job, const qmatmul::Panel& panel, const float* x, float* sums) {
+  for (int32_t column = 0; column < panel.rows; column += V * kLanes) {
+    F32 sum[V];
+    for (int v = 0; v < V; ++v) sum[v] = zero_f32();
+    for (int64_t p = 0; p < job.piece_count; ++p) {
+      const qmatmul::Piece& piece = job.pieces[p];
+      const uint8_t* codes = codes_at<kFourBits>(panel, piece, 0) + 4 * column;
+      Dequantizer d[V];
+      for (int v = 0; v < V; ++v) d[v] = dequantizer(job, panel, piece, column + v * kLanes);
+      for (int32_t k = 0; k < piece.depth; k += 8) {
+        const float* x_k = x + piece.x + k;
+        for (int v = 0; v < V; ++v) {
+          const auto block = CodeBlock<kFourBits>::load(codes + 4 * kLanes * v, panel.rows);
+          block.each_depth(d[v], [&](int j, F32 w) { sum[v] = fma(set1(x_k[j]), w, sum[v]); });
+        }
+        codes += CodeBlock<kFourBits>::kRowBytes * panel.rows;
+      }
+    }
+    for (int v = 0; v < V; ++v) store_f32(sums + column + v * kLanes, sum[v]);
   }
 }
 
@@ -87,6 +138,11 @@ template <bool kFourBits, int T, int V>
 inline void multiply_panel_f32(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin,
                                int64_t tile_end, uint8_t* scratch) {
   float* sums = reinterpret_cast<float*>(scratch);
+  if constexpr (T == 1) {
+    multiply_row<kFourBits, V>(job, panel, static_cast<const float*>(job.values), sums);
+    finish(job, panel, tile_begin, tile_end, sums, false);
+    return;
+  }
   float* weights = reinterpret_cast<float*>(scratch + qmatmul::kSumBytes);
   const int64_t tiles = tile_end - tile_begin;
   std::memset(sums, 0, static_cast<size_t>(tiles * T * qmatmul::kPanelRows * 4));

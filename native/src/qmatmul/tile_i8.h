@@ -90,6 +90,7 @@ GATUN_INLINE void multiply_piece(const qmatmul::Job& job, const PieceWeights& pi
     }
   }
 
+  reload_memory();  // or GCC would carry the f32 sums of the previous piece in registers, and spill them
   const uint8_t* codes = piece.codes;
   for (int32_t k = 0; k < piece.depth; k += 8) {
     typename Weights::Quads w[V];
