@@ -58,8 +58,7 @@ final class Attention {
         mix(scores, value, tokens, padded, mixed);
         for (int t = 0; t < tokens; t++) {
             long row = (start + t) * (long) HIDDEN + column;
-            MemorySegment.copy(
-                    mixed, t * HEAD_SIZE, context, ValueLayout.JAVA_FLOAT, row * Float.BYTES, HEAD_SIZE);
+            MemorySegment.copy(mixed, t * HEAD_SIZE, context, ValueLayout.JAVA_FLOAT, row * Float.BYTES, HEAD_SIZE);
         }
     }
 

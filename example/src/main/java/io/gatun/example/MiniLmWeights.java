@@ -43,8 +43,7 @@ record MiniLmWeights(
             int column = 0;
             for (Linear part : parts) {
                 for (int row = 0; row < inputs; row++) {
-                    System.arraycopy(
-                            part.weights, row * part.outputs, weights, row * outputs + column, part.outputs);
+                    System.arraycopy(part.weights, row * part.outputs, weights, row * outputs + column, part.outputs);
                 }
                 System.arraycopy(part.bias, 0, bias, column, part.outputs);
                 column += part.outputs;
@@ -123,8 +122,7 @@ record MiniLmWeights(
         for (Node node : model.nodes()) {
             Initializer scale = node.opType().equals(opType) ? model.constantInput(node) : null;
             if (scale != null) {
-                found.add(new ScaleAndShift(
-                        scale, shiftOf(model, node.outputs().getFirst())));
+                found.add(new ScaleAndShift(scale, shiftOf(model, node.outputs().getFirst())));
             }
         }
         return found;

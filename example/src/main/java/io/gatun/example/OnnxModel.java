@@ -73,7 +73,8 @@ record OnnxModel(List<Node> nodes, Map<String, Initializer> initializers) {
     }
 
     private static Initializer initializer(UnknownFieldSet tensor) {
-        ByteString raw = tensor.getField(TENSOR_RAW_DATA).getLengthDelimitedList().getFirst();
+        ByteString raw =
+                tensor.getField(TENSOR_RAW_DATA).getLengthDelimitedList().getFirst();
         float[] values = new float[raw.size() / Float.BYTES];
         raw.asReadOnlyByteBuffer()
                 .order(ByteOrder.LITTLE_ENDIAN)

@@ -41,8 +41,8 @@ final class OrtEncoder implements Encoder, AutoCloseable {
         try (OnnxTensor idTensor = OnnxTensor.createTensor(environment, ids, shape);
                 OnnxTensor maskTensor = OnnxTensor.createTensor(environment, mask, shape);
                 OnnxTensor typeTensor = OnnxTensor.createTensor(environment, longs(ids.capacity()), shape);
-                OrtSession.Result result = session.run(Map.of(
-                        "input_ids", idTensor, "attention_mask", maskTensor, "token_type_ids", typeTensor))) {
+                OrtSession.Result result = session.run(
+                        Map.of("input_ids", idTensor, "attention_mask", maskTensor, "token_type_ids", typeTensor))) {
             return pool(((OnnxTensor) result.get(0)).getFloatBuffer(), sentences, longest);
         } catch (OrtException e) {
             throw new IllegalStateException("ONNX Runtime refused a batch of " + sentences.size(), e);

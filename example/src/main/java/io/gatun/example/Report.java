@@ -31,18 +31,11 @@ final class Report {
     static String table(List<Row> rows) {
         StringBuilder table = new StringBuilder();
         table.append(format(
-                "%-30s%7s%20s%20s%11s%17s%n", "", "size", "cosine to fp32", "the 10 short ones", "same", "sentences/s"));
+                "%-30s%7s%20s%20s%11s%17s%n",
+                "", "size", "cosine to fp32", "the 10 short ones", "same", "sentences/s"));
         table.append(format(
                 "%-30s%7s%10s%10s%10s%10s%11s%8s%9s%n",
-                "",
-                "MB",
-                "mean",
-                "worst",
-                "mean",
-                "worst",
-                "neighbour",
-                "single",
-                "by " + Speed.BATCH));
+                "", "MB", "mean", "worst", "mean", "worst", "neighbour", "single", "by " + Speed.BATCH));
         for (Row row : rows) {
             table.append(format(
                     "%-30s%7.1f%10.4f%10.4f%10.4f%10.4f%9.1f %%%8.0f%9.0f%n",
@@ -63,7 +56,8 @@ final class Report {
         StringBuilder text = new StringBuilder(format("\"%s\"%n", query));
         text.append(format("  %-" + (TEXT_WIDTH + 8) + "s%s%n", left.contender(), right.contender()));
         for (int i = 0; i < left.hits().size(); i++) {
-            String line = "  " + hit(left.hits().get(i), sentences) + hit(right.hits().get(i), sentences);
+            String line =
+                    "  " + hit(left.hits().get(i), sentences) + hit(right.hits().get(i), sentences);
             text.append(format("%s%n", line.stripTrailing()));
         }
         return text.toString();

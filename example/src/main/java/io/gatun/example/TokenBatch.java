@@ -12,8 +12,8 @@ record TokenBatch(int[] ids, int[] positions, int[] starts) {
         for (int s = 0; s < sentences.size(); s++) {
             int length = sentences.get(s).length;
             if (length == 0 || length > MiniLmWeights.MAX_TOKENS) {
-                throw new IllegalArgumentException(
-                        "sentence " + s + " has " + length + " tokens; 1.." + MiniLmWeights.MAX_TOKENS + " are allowed");
+                throw new IllegalArgumentException("sentence " + s + " has " + length + " tokens; 1.."
+                        + MiniLmWeights.MAX_TOKENS + " are allowed");
             }
             starts[s + 1] = starts[s] + length;
         }

@@ -66,7 +66,8 @@ class GatunEncoderTest {
     @Test
     void int8IsCloseAndNoWorseThanOnnxRuntimes() {
         float[][] embeddings = embed(WeightFormat.INT8, Mode.INT8_ROW, 32);
-        assertTrue(topical(embeddings).worst() >= 0.995, () -> topical(embeddings).toString());
+        assertTrue(
+                topical(embeddings).worst() >= 0.995, () -> topical(embeddings).toString());
         Accuracy all = Accuracy.of(reference, embeddings);
         Accuracy peer = Accuracy.of(reference, ortInt8);
         assertTrue(all.mean() >= peer.mean(), () -> all + " against " + peer);
@@ -106,7 +107,8 @@ class GatunEncoderTest {
         Collections.shuffle(order, new Random(7));
         try (Workers more = new Workers(5)) {
             GatunEncoder encoder = new GatunEncoder(weights, WeightFormat.INT4_G32, Mode.INT8_ROW, more);
-            float[][] shuffled = encoder.encode(order.stream().map(sentences::get).toList());
+            float[][] shuffled =
+                    encoder.encode(order.stream().map(sentences::get).toList());
             for (int s = 0; s < shuffled.length; s++) {
                 assertArrayEquals(expected[order.get(s)], shuffled[s], "sentence " + order.get(s));
             }

@@ -49,8 +49,7 @@ class OnnxModelTest {
                 "output.dense");
         for (int i = 0; i < linears.size(); i++) {
             String name = "encoder.layer." + i / 6 + "." + names.get(i % 6) + ".bias";
-            assertArrayEquals(
-                    model.initializer(name).values(), linears.get(i).bias(), name);
+            assertArrayEquals(model.initializer(name).values(), linears.get(i).bias(), name);
         }
     }
 
@@ -94,8 +93,8 @@ class OnnxModelTest {
 
     @Test
     void refusesWhatIsNotThisModel() {
-        IOException noGraph = assertThrows(
-                IOException.class, () -> OnnxModel.read(new ByteArrayInputStream(new byte[] {8, 1})));
+        IOException noGraph =
+                assertThrows(IOException.class, () -> OnnxModel.read(new ByteArrayInputStream(new byte[] {8, 1})));
         assertTrue(noGraph.getMessage().contains("0 graphs"), noGraph.getMessage());
         IllegalArgumentException empty = assertThrows(
                 IllegalArgumentException.class, () -> MiniLmWeights.of(new OnnxModel(List.of(), Map.of())));

@@ -9,19 +9,22 @@ import org.junit.jupiter.api.Test;
 class ReportTest {
     private static Row row(double mean, double worst, double single, double batched) {
         Contender contender = new Contender("a model", 23_450_000, sentences -> new float[0][]);
-        return new Row(contender, new Accuracy(mean, worst, 0.925), new Accuracy(0.9, 0.8, 1), new Speed(single, batched));
+        return new Row(
+                contender, new Accuracy(mean, worst, 0.925), new Accuracy(0.9, 0.8, 1), new Speed(single, batched));
     }
 
     @Test
     void lastLineIsWhatScriptsExpect() {
         assertEquals(
                 "demo: int8_cos=0.9963 int4g32_cos=0.9734 sentences_per_s=1682 ort_int8=515 ratio=3.27",
-                Report.lastLine(row(0.9976, 0.99634, 400, 1682.4), row(0.97341, 0.96, 300, 600), row(0.99, 0.98, 624, 515)));
+                Report.lastLine(
+                        row(0.9976, 0.99634, 400, 1682.4), row(0.97341, 0.96, 300, 600), row(0.99, 0.98, 624, 515)));
     }
 
     @Test
     void tableShowsEveryFigure() {
-        List<String> lines = Report.table(List.of(row(0.9976, 0.99634, 458, 682))).lines().toList();
+        List<String> lines =
+                Report.table(List.of(row(0.9976, 0.99634, 458, 682))).lines().toList();
         assertEquals(3, lines.size());
         assertEquals(
                 List.of("a", "model", "23.5", "0.9976", "0.9963", "0.9000", "0.8000", "92.5", "%", "458", "682"),
@@ -43,9 +46,16 @@ class ReportTest {
         float[][] embeddings = {{0, 1}, {1, 0}, {0.7f, 0.7f}};
         Contender contender = new Contender("a model", 0, sentences -> new float[][] {{1, 0.1f}});
         Search search = Search.of(contender, new int[] {101, 102}, embeddings);
-        assertEquals(List.of(1, 2, 0), search.hits().stream().map(Search.Hit::sentence).toList());
+        assertEquals(
+                List.of(1, 2, 0),
+                search.hits().stream().map(Search.Hit::sentence).toList());
         String text = Report.search("why?", List.of("zero", "one", "two"), search, search);
-        assertEquals(List.of("\"why?\"", "a model"), text.lines().limit(2).map(line -> line.strip().split(" {2,}")[0]).toList());
+        assertEquals(
+                List.of("\"why?\"", "a model"),
+                text.lines()
+                        .limit(2)
+                        .map(line -> line.strip().split(" {2,}")[0])
+                        .toList());
         assertEquals("0.995 one", text.lines().toList().get(2).strip().split(" {2,}")[0]);
     }
 }

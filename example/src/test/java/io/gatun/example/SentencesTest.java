@@ -54,8 +54,7 @@ class SentencesTest {
 
     @Test
     void fiveSentencesOnEachOfFortyTopics() throws IOException {
-        List<String> lines =
-                new String(Resources.read("sentences.txt")).lines().toList();
+        List<String> lines = new String(Resources.read("sentences.txt")).lines().toList();
         Set<String> topics = lines.stream().filter(line -> line.startsWith("#")).collect(Collectors.toSet());
         assertEquals(40, topics.size());
         List<Integer> sizes = new ArrayList<>();
@@ -73,13 +72,14 @@ class SentencesTest {
     void noTextTwice() throws IOException {
         List<String> all = new ArrayList<>(Sentences.topical());
         all.addAll(Sentences.brief());
-        List<String> repeated = all.stream()
-                .collect(Collectors.groupingBy(String::toLowerCase, Collectors.counting()))
-                .entrySet()
-                .stream()
-                .filter(entry -> entry.getValue() > 1)
-                .map(Map.Entry::getKey)
-                .toList();
+        List<String> repeated =
+                all.stream()
+                        .collect(Collectors.groupingBy(String::toLowerCase, Collectors.counting()))
+                        .entrySet()
+                        .stream()
+                        .filter(entry -> entry.getValue() > 1)
+                        .map(Map.Entry::getKey)
+                        .toList();
         assertEquals(List.of(), repeated);
     }
 }
