@@ -9,6 +9,9 @@
 
 namespace gatun {
 
+// The conversions are inlined always, so that the scalar kernels have no symbol outside their namespace.
+#define GATUN_CONVERSION inline __attribute__((always_inline))
+
 inline const char* dtype_name(int32_t dtype) {
   switch (dtype) {
     case GATUN_F32:
@@ -49,28 +52,28 @@ inline int64_t dtype_bytes(int32_t dtype, int64_t count) {
   }
 }
 
-inline uint32_t float_bits(float value) {
+GATUN_CONVERSION uint32_t float_bits(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof(bits));
   return bits;
 }
 
-inline float float_from_bits(uint32_t bits) {
+GATUN_CONVERSION float float_from_bits(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof(value));
   return value;
 }
 
-inline float bf16_to_f32(uint16_t value) { return float_from_bits(uint32_t{value} << 16); }
+GATUN_CONVERSION float bf16_to_f32(uint16_t value) { return float_from_bits(uint32_t{value} << 16); }
 
 // To nearest, ties to even; NaN stays NaN (quiet), overflow gives infinity.
-inline uint16_t f32_to_bf16(float value) {
+GATUN_CONVERSION uint16_t f32_to_bf16(float value) {
   const uint32_t bits = float_bits(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40);
   return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
 }
 
-inline float f16_to_f32(uint16_t value) {
+GATUN_CONVERSION float f16_to_f32(uint16_t value) {
   const uint32_t sign = uint32_t{value} << 16 & 0x80000000u;
   const uint32_t exponent = value >> 10 & 0x1f, mantissa = value & 0x3ff;
   if (exponent == 0x1f) return float_from_bits(sign | 0x7f800000u | mantissa << 13 | (mantissa != 0) << 22);
@@ -82,7 +85,7 @@ inline float f16_to_f32(uint16_t value) {
 }
 
 // To nearest, ties to even; NaN stays NaN (quiet), overflow gives infinity.
-inline uint16_t f32_to_f16(float value) {
+GATUN_CONVERSION uint16_t f32_to_f16(float value) {
   const uint32_t bits = float_bits(value);
   const uint16_t sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
   const uint32_t magnitude = bits & 0x7fffffffu;
@@ -94,5 +97,7 @@ inline uint16_t f32_to_f16(float value) {
   }
   return static_cast<uint16_t>(sign | (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1)) >> 13);
 }
+
+#undef GATUN_CONVERSION
 
 }  // namespace gatun
