@@ -78,7 +78,10 @@ final class Drift {
             if (!(member instanceof PaddingLayout)) {
                 String name = member.name().orElseThrow();
                 long offset = layout.byteOffset(MemoryLayout.PathElement.groupElement(name));
-                text.append(offset).append(' ').append(new Variable(type(member), name)).append(", ");
+                text.append(offset)
+                        .append(' ')
+                        .append(new Variable(type(member), name))
+                        .append(", ");
             }
         }
         return text + "size " + layout.byteSize();

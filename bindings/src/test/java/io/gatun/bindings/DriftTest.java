@@ -54,10 +54,7 @@ class DriftTest {
     }
 
     @ParameterizedTest
-    @CsvSource(
-            delimiter = '|',
-            textBlock =
-                    """
+    @CsvSource(delimiter = '|', textBlock = """
             gatun_set_threads()          | int32_t threads);                   | int64_t threads);
             gatun_threads()              | int32_t gatun_threads(              | int64_t gatun_threads(
             gatun_tier_name()            | const char* gatun_tier_name(        | int32_t gatun_tier_name(
