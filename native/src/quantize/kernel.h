@@ -7,8 +7,9 @@
 
 namespace gatun::quantize {
 
-// Rows that a kernel takes together when columns are strided: their elements of one column share cache lines.
-inline constexpr int64_t kStridedRows = 32;
+// Groups that a kernel works on together; as many rows if columns are strided, since the elements of one column share
+// cache lines.
+inline constexpr int64_t kBatch = 32;
 
 // A matrix, and how it is cut. The unit of work is one group of `unit_rows` rows (fewer at the matrix's end); units
 // count along the groups of a row, then down the rows: unit = (row / unit_rows) * groups + group.
@@ -23,15 +24,15 @@ struct Job {
   int64_t groups;  // of a row
   int64_t x_row_stride;
   int64_t x_column_stride;
-  int64_t unit_rows;  // 1, or kStridedRows if x_column_stride > 1
+  int64_t unit_rows;  // 1, or kBatch if x_column_stride > 1
   bool f16_scales;
 };
 
 struct QuantizeKernel {
-  // The first of the units [begin, end) with a value that is NaN or infinite, or a scale that overflows; -1 if none.
-  int64_t (*check)(const Job& job, int64_t begin, int64_t end);
-  // Quantizes units [begin, end), which pass the check. Groups of an odd number of 4-bit codes share bytes with their
-  // neighbours, so one call does all units of such a row.
+  // The largest magnitude of x[0], x[stride], .. x[(count - 1) * stride]; infinity if one is NaN or infinite.
+  float (*largest_magnitude)(const void* x, int64_t count, int64_t stride);
+  // Quantizes units [begin, end). All values are finite and no scale overflows. Groups of an odd number of 4-bit codes
+  // share bytes with their neighbours, so one call does all units of such a row.
   void (*run)(const Job& job, int64_t begin, int64_t end);
 };
 

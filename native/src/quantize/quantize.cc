@@ -109,7 +109,7 @@ Job job_of(const gatun_quantize_params& p, void* x, void* codes, void* scales, v
           p.depth == 0 ? 0 : (p.depth - 1) / p.group + 1,
           p.x_row_stride,
           p.x_column_stride,
-          p.x_column_stride == 1 ? 1 : kStridedRows,
+          p.x_column_stride == 1 ? 1 : kBatch,
           p.scale_dtype == GATUN_F16};
 }
 
@@ -137,6 +137,33 @@ void for_units(const Split& split, Body body) {
                [&](int64_t begin, int64_t end) { body(begin * split.units, end * split.units); });
 }
 
+// A magnitude up to which no scale overflows, whatever the group; beyond it the definition decides.
+float safe_magnitude(const gatun_quantize_params& p) {
+  const float largest_scale = p.scale_dtype == GATUN_F16 ? 65504.0f : 0x1p120f;
+  return largest_scale * (p.code_dtype == GATUN_I8 ? 127.0f : p.code_dtype == GATUN_U8 ? 127.5f : 7.5f);
+}
+
+// INVALID_ARGUMENT if a value is NaN or infinite or a scale overflows. Lines of x are scanned along their memory,
+// which for a transposed matrix means columns.
+int32_t check_values(const QuantizeKernel& kernel, const Job& job, const gatun_quantize_params& p, int32_t threads) {
+  constexpr int64_t kBlock = 16384;
+  const bool down = p.x_column_stride != 1 && p.x_row_stride == 1;
+  const int64_t lines = down ? p.depth : p.rows, length = down ? p.rows : p.depth;
+  const int64_t line_stride = down ? p.x_column_stride : p.x_row_stride, stride = down ? 1 : p.x_column_stride;
+  const int64_t blocks = (length + kBlock - 1) / kBlock, element = dtype_bytes(p.x_dtype, 1);
+  const float safe = safe_magnitude(p);
+  std::atomic<bool> suspicious{false};
+  parallel_for(lines * blocks, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t index = begin; index < end; ++index) {
+      const int64_t first = index % blocks * kBlock, count = std::min(kBlock, length - first);
+      const int64_t at = index / blocks * line_stride + first * stride;
+      const float largest = kernel.largest_magnitude(static_cast<const char*>(job.x) + at * element, count, stride);
+      if (largest > safe) suspicious = true;
+    }
+  });
+  return suspicious ? reference_check(p, job.x) : GATUN_OK;
+}
+
 template <class Kernel>
 void explain(Text& out, Rows<Kernel> rows, int32_t from, int32_t to) {
   const Row<Kernel>& chosen = rows.select(from, to, active_tier());
@@ -158,15 +185,7 @@ int32_t run_quantize(Tier limit, const gatun_quantize_params* params, const void
   GATUN_TRY(check_buffers(job, *params));
   const QuantizeKernel& kernel = *quantize_rows().select(params->x_dtype, params->code_dtype, limit).kernel;
   const Split split = split_of(job, *params);
-  constexpr int64_t kNone = INT64_MAX;
-  std::atomic<int64_t> first_invalid{kNone};
-  for_units(split, [&](int64_t begin, int64_t end) {
-    const int64_t found = kernel.check(job, begin, end);
-    if (found < 0) return;
-    for (int64_t least = first_invalid; found < least && !first_invalid.compare_exchange_weak(least, found);) {
-    }
-  });
-  if (first_invalid != kNone) return reference_check(*params, x, first_invalid / job.groups * job.unit_rows);
+  GATUN_TRY(check_values(kernel, job, *params, split.threads));
   for_units(split, [&](int64_t begin, int64_t end) { kernel.run(job, begin, end); });
   return GATUN_OK;
 }

@@ -13,10 +13,10 @@ struct Group {
   int64_t row, index, begin, end;  // the group's number in its row, its elements
 };
 
-// Calls visit(group) for every group from `first_row` on, row by row.
+// Calls visit(group) for every group, row by row.
 template <class Visit>
-void for_each_group(const gatun_quantize_params& p, int64_t first_row, Visit visit) {
-  for (int64_t row = first_row; row < p.rows; ++row) {
+void for_each_group(const gatun_quantize_params& p, Visit visit) {
+  for (int64_t row = 0; row < p.rows; ++row) {
     int64_t index = 0;
     for (int64_t begin = 0; begin < p.depth; ++index) {
       const int64_t end = begin + std::min(p.group, p.depth - begin);
@@ -103,9 +103,9 @@ int code_of(const gatun_quantize_params& p, float value, Scale scale) {
 
 }  // namespace
 
-int32_t reference_check(const gatun_quantize_params& p, const void* x, int64_t first_row) {
+int32_t reference_check(const gatun_quantize_params& p, const void* x) {
   int32_t status = GATUN_OK;
-  for_each_group(p, first_row, [&](const Group& group) {
+  for_each_group(p, [&](const Group& group) {
     for (int64_t k = group.begin; k < group.end && status == GATUN_OK; ++k) {
       if (const float value = value_at(p, x, group.row, k); !std::isfinite(value)) {
         status = fail(GATUN_INVALID_ARGUMENT, "x[%lld][%lld] = %g; allowed: finite values",
@@ -124,7 +124,7 @@ int32_t reference_check(const gatun_quantize_params& p, const void* x, int64_t f
 }
 
 void reference_quantize(const gatun_quantize_params& p, const void* x, void* codes, void* scales, void* zero_points) {
-  for_each_group(p, 0, [&](const Group& group) {
+  for_each_group(p, [&](const Group& group) {
     const Scale scale = scale_of(p, x, group);
     const int64_t index = group.row * groups_of(p) + group.index;
     set(scales, p.scale_dtype, index, scale.value);
@@ -137,7 +137,7 @@ void reference_quantize(const gatun_quantize_params& p, const void* x, void* cod
 
 void reference_dequantize(const gatun_quantize_params& p, const void* codes, const void* scales,
                           const void* zero_points, void* x) {
-  for_each_group(p, 0, [&](const Group& group) {
+  for_each_group(p, [&](const Group& group) {
     const int64_t index = group.row * groups_of(p) + group.index;
     const float scale = get(scales, p.scale_dtype, index);
     const int zero = p.asymmetric ? static_cast<const uint8_t*>(zero_points)[index] : p.code_dtype == GATUN_U4 ? 8 : 0;

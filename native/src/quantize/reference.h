@@ -8,8 +8,8 @@
 
 namespace gatun::quantize {
 
-// INVALID_ARGUMENT, with a message, if a value is NaN or infinite or a scale overflows, from `first_row` on.
-int32_t reference_check(const gatun_quantize_params& params, const void* x, int64_t first_row);
+// INVALID_ARGUMENT, with a message, if a value is NaN or infinite or a scale overflows.
+int32_t reference_check(const gatun_quantize_params& params, const void* x);
 
 // Of a matrix that passes the check.
 void reference_quantize(const gatun_quantize_params& params, const void* x, void* codes, void* scales,
