@@ -117,7 +117,7 @@ public final class NativeLibrary {
             searched.add(place + ": not on the class path or module path");
             return false;
         }
-        place += " of " + resource;
+        place = "resource " + resource;
         try (InputStream content = resource.openStream()) {
             loadCopy(content);
         } catch (UnsatisfiedLinkError | IOException e) {

@@ -109,7 +109,7 @@ class NativeLibraryTest {
         Class<?> type = fresh(copyOfClasses(), folderWithResource(library));
         load(type);
         assertWorks(type);
-        assertContains(call(type, "loaded"), "resource META-INF/native/" + NativeLibrary.platform());
+        assertContains(call(type, "loaded"), "META-INF/native/" + NativeLibrary.platform() + "/" + FILE);
         assertEquals(before, gatunFolders(temporary));
     }
 
