@@ -8,7 +8,6 @@
 #include "base/dtype.h"
 #include "base/parallel.h"
 #include "base/status.h"
-#include "base/text.h"
 #include "quantize/reference.h"
 #include "quantize/table.h"
 
@@ -164,18 +163,6 @@ int32_t check_values(const QuantizeKernel& kernel, const Job& job, const gatun_q
   return suspicious ? reference_check(p, job.x) : GATUN_OK;
 }
 
-template <class Kernel>
-void explain(Text& out, Rows<Kernel> rows, int32_t from, int32_t to) {
-  const Row<Kernel>& chosen = rows.select(from, to, active_tier());
-  out.add("%s: the best row of the table for %s to %s on tier %s\n", chosen.name, dtype_name(from), dtype_name(to),
-          tier_name(active_tier()));
-  for (const Row<Kernel>* row = rows.begin(); row != &chosen; ++row) {
-    if (row->from != from || row->to != to) continue;
-    out.add("  passed over: %s (%s)\n", row->name,
-            tier_supported(row->tier) ? "GATUN_MAX_ISA" : "this processor or operating system cannot run its tier");
-  }
-}
-
 }  // namespace
 
 int32_t run_quantize(Tier limit, const gatun_quantize_params* params, const void* x, void* codes, void* scales,
@@ -183,7 +170,7 @@ int32_t run_quantize(Tier limit, const gatun_quantize_params* params, const void
   GATUN_TRY(check_params(params, false));
   const Job job = job_of(*params, const_cast<void*>(x), codes, scales, zero_points);
   GATUN_TRY(check_buffers(job, *params));
-  const QuantizeKernel& kernel = *quantize_rows().select(params->x_dtype, params->code_dtype, limit).kernel;
+  const QuantizeKernel& kernel = *quantize_table().select(params->x_dtype, params->code_dtype, limit).kernel;
   const Split split = split_of(job, *params);
   GATUN_TRY(check_values(kernel, job, *params, split.threads));
   for_units(split, [&](int64_t begin, int64_t end) { kernel.run(job, begin, end); });
@@ -196,7 +183,7 @@ int32_t run_dequantize(Tier limit, const gatun_quantize_params* params, const vo
   const Job job =
       job_of(*params, x, const_cast<void*>(codes), const_cast<void*>(scales), const_cast<void*>(zero_points));
   GATUN_TRY(check_buffers(job, *params));
-  const DequantizeKernel& kernel = *dequantize_rows().select(params->code_dtype, params->x_dtype, limit).kernel;
+  const DequantizeKernel& kernel = *dequantize_table().select(params->code_dtype, params->x_dtype, limit).kernel;
   for_units(split_of(job, *params), [&](int64_t begin, int64_t end) { kernel.run(job, begin, end); });
   return GATUN_OK;
 }
@@ -224,13 +211,13 @@ int32_t gatun_quantize_explain(const gatun_quantize_params* params, char* text, 
                          dtype_bytes(params->x_dtype, 1) * 8, "x", &bytes));
   const Split split = split_of(job, *params);
   Text out;
-  explain(out, quantize_rows(), params->x_dtype, params->code_dtype);
+  quantize_table().explain(params->x_dtype, params->code_dtype, out);
   out.add("  x is read twice: every value is checked before codes are written\n");
   if (job.x_column_stride != 1) {
     out.add("  columns are %lld elements apart: blocks of %lld rows are copied together first, which is slower\n",
             LongLong{job.x_column_stride}, LongLong{job.unit_rows});
   }
-  explain(out, dequantize_rows(), params->code_dtype, params->x_dtype);
+  dequantize_table().explain(params->code_dtype, params->x_dtype, out);
   out.add("%lld rows of %lld groups in %lld parts on %d thread%s\n", LongLong{job.rows}, LongLong{job.groups},
           LongLong{split.parts}, split.threads, split.threads == 1 ? "" : "s");
   return out.copy_to(text, capacity);

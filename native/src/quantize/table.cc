@@ -6,10 +6,10 @@
 
 namespace gatun::quantize {
 
-Rows<QuantizeKernel> quantize_rows() {
+KernelTable<QuantizeKernel> quantize_table() {
 #define GATUN_QUANTIZE_KERNEL(name, isa, x, codes) {#name, Tier::isa, GATUN_##x, GATUN_##codes, &isa::name},
 #define GATUN_DEQUANTIZE_KERNEL(name, isa, codes, x)
-  static constexpr Row<QuantizeKernel> kRows[] = {
+  static constexpr KernelRow<QuantizeKernel> kRows[] = {
 #include "quantize/kernels.inc"
   };
 #undef GATUN_QUANTIZE_KERNEL
@@ -17,10 +17,10 @@ Rows<QuantizeKernel> quantize_rows() {
   return {std::begin(kRows), std::end(kRows)};
 }
 
-Rows<DequantizeKernel> dequantize_rows() {
+KernelTable<DequantizeKernel> dequantize_table() {
 #define GATUN_QUANTIZE_KERNEL(name, isa, x, codes)
 #define GATUN_DEQUANTIZE_KERNEL(name, isa, codes, x) {#name, Tier::isa, GATUN_##codes, GATUN_##x, &isa::name},
-  static constexpr Row<DequantizeKernel> kRows[] = {
+  static constexpr KernelRow<DequantizeKernel> kRows[] = {
 #include "quantize/kernels.inc"
   };
 #undef GATUN_QUANTIZE_KERNEL

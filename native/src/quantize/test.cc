@@ -424,8 +424,8 @@ TEST(Quantize, ExplainNamesTheKernels) {
       const gatun_quantize_params p = make_params(scheme, 100, 100, 100, x_dtype);
       ASSERT_EQ(gatun_quantize_explain(&p, text, sizeof(text)), GATUN_OK) << gatun_last_error();
       const Tier tier = static_cast<Tier>(gatun_tier());
-      for (const std::string name : {quantize_rows().select(x_dtype, p.code_dtype, tier).name,
-                                     dequantize_rows().select(p.code_dtype, x_dtype, tier).name}) {
+      for (const std::string name : {quantize_table().select(x_dtype, p.code_dtype, tier).name,
+                                     dequantize_table().select(p.code_dtype, x_dtype, tier).name}) {
         EXPECT_NE(std::string(text).find(name), std::string::npos) << text;
       }
       EXPECT_EQ(gatun_quantize_explain(&p, text, 10), GATUN_INVALID_ARGUMENT);

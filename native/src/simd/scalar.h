@@ -32,37 +32,49 @@ GATUN_INLINE Bytes bytes(Of of) {
   return result;
 }
 
+// Elements at addresses of any alignment.
+template <typename T>
+GATUN_INLINE T get(const T* p, int i) {
+  T value;
+  std::memcpy(&value, reinterpret_cast<const char*>(p) + i * static_cast<int>(sizeof(T)), sizeof(T));
+  return value;
+}
+template <typename T>
+GATUN_INLINE void put(T* p, int i, T value) {
+  std::memcpy(reinterpret_cast<char*>(p) + i * static_cast<int>(sizeof(T)), &value, sizeof(T));
+}
+
 GATUN_INLINE F32 load_f32_n(const float* p, int n) {
-  return lanes<F32>([=](int i) { return i < n ? p[i] : 0.0f; });
+  return lanes<F32>([=](int i) { return i < n ? get(p, i) : 0.0f; });
 }
 GATUN_INLINE F32 load_f32(const float* p) { return load_f32_n(p, kLanes); }
 GATUN_INLINE void store_f32_n(float* p, F32 x, int n) {
-  for (int i = 0; i < n; ++i) p[i] = x.lane[i];
+  for (int i = 0; i < n; ++i) put(p, i, x.lane[i]);
 }
 GATUN_INLINE void store_f32(float* p, F32 x) { store_f32_n(p, x, kLanes); }
 GATUN_INLINE F32 load_bf16_n(const uint16_t* p, int n) {
-  return lanes<F32>([=](int i) { return i < n ? bf16_to_f32(p[i]) : 0.0f; });
+  return lanes<F32>([=](int i) { return i < n ? bf16_to_f32(get(p, i)) : 0.0f; });
 }
 GATUN_INLINE F32 load_bf16(const uint16_t* p) { return load_bf16_n(p, kLanes); }
 GATUN_INLINE void store_bf16_n(uint16_t* p, F32 x, int n) {
-  for (int i = 0; i < n; ++i) p[i] = f32_to_bf16(x.lane[i]);
+  for (int i = 0; i < n; ++i) put(p, i, f32_to_bf16(x.lane[i]));
 }
 GATUN_INLINE void store_bf16(uint16_t* p, F32 x) { store_bf16_n(p, x, kLanes); }
 GATUN_INLINE F32 load_f16_n(const uint16_t* p, int n) {
-  return lanes<F32>([=](int i) { return i < n ? f16_to_f32(p[i]) : 0.0f; });
+  return lanes<F32>([=](int i) { return i < n ? f16_to_f32(get(p, i)) : 0.0f; });
 }
 GATUN_INLINE F32 load_f16(const uint16_t* p) { return load_f16_n(p, kLanes); }
 GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) {
-  for (int i = 0; i < n; ++i) p[i] = f32_to_f16(x.lane[i]);
+  for (int i = 0; i < n; ++i) put(p, i, f32_to_f16(x.lane[i]));
 }
 GATUN_INLINE void store_f16(uint16_t* p, F32 x) { store_f16_n(p, x, kLanes); }
 GATUN_INLINE float f16_to_float(uint16_t x) { return f16_to_f32(x); }
 GATUN_INLINE uint16_t float_to_f16(float x) { return f32_to_f16(x); }
 GATUN_INLINE I32 load_i32(const int32_t* p) {
-  return lanes<I32>([=](int i) { return p[i]; });
+  return lanes<I32>([=](int i) { return get(p, i); });
 }
 GATUN_INLINE void store_i32(int32_t* p, I32 x) {
-  for (int i = 0; i < kLanes; ++i) p[i] = x.lane[i];
+  for (int i = 0; i < kLanes; ++i) put(p, i, x.lane[i]);
 }
 GATUN_INLINE I32 load_u8_i32_n(const uint8_t* p, int n) {
   return lanes<I32>([=](int i) { return i < n ? p[i] : 0; });
@@ -128,6 +140,9 @@ GATUN_INLINE F32 round_even(F32 a) {
 }
 GATUN_INLINE F32 select_less(F32 a, F32 b, F32 x, F32 y) {
   return lanes<F32>([=](int i) { return a.lane[i] < b.lane[i] ? x.lane[i] : y.lane[i]; });
+}
+GATUN_INLINE F32 keep_n(F32 a, int n) {
+  return lanes<F32>([=](int i) { return i < n ? a.lane[i] : 0.0f; });
 }
 GATUN_INLINE F32 to_f32(I32 a) {
   return lanes<F32>([=](int i) { return static_cast<float>(a.lane[i]); });

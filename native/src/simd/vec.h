@@ -26,6 +26,7 @@
 //   F32 min(a, b) = a < b ? a : b, max(a, b) = a > b ? a : b    (so b if either is NaN)
 //   F32 abs(F32), round_even(F32)
 //   F32 select_less(a, b, x, y) = a < b ? x : y
+//   F32 keep_n(F32, int n): lanes from n on become 0
 //   F32 scale_by_power(F32 x, I32 n) = x * 2^n for n in -126..127
 //   float reduce_add(F32), reduce_max(F32) in a fixed order: halves are folded onto each other (max ignores order)
 //   F32 to_f32(I32); I32 round_to_i32(F32) to nearest, ties to even (|x| < 2^31)

@@ -117,6 +117,7 @@ GATUN_INLINE F32 round_even(F32 a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEA
 GATUN_INLINE F32 select_less(F32 a, F32 b, F32 x, F32 y) {
   return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
+GATUN_INLINE F32 keep_n(F32 a, int n) { return _mm256_and_ps(a, _mm256_castsi256_ps(first(n))); }
 GATUN_INLINE F32 to_f32(I32 a) { return _mm256_cvtepi32_ps(a); }
 GATUN_INLINE I32 round_to_i32(F32 a) { return _mm256_cvtps_epi32(a); }
 GATUN_INLINE F32 scale_by_power(F32 x, I32 n) {

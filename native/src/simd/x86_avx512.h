@@ -99,6 +99,7 @@ GATUN_INLINE F32 round_even(F32 a) { return _mm512_roundscale_ps(a, _MM_FROUND_T
 GATUN_INLINE F32 select_less(F32 a, F32 b, F32 x, F32 y) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
+GATUN_INLINE F32 keep_n(F32 a, int n) { return _mm512_maskz_mov_ps(first(n), a); }
 GATUN_INLINE F32 to_f32(I32 a) { return _mm512_cvtepi32_ps(a); }
 GATUN_INLINE I32 round_to_i32(F32 a) { return _mm512_cvtps_epi32(a); }
 GATUN_INLINE F32 scale_by_power(F32 x, I32 n) {

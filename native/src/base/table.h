@@ -1,0 +1,49 @@
+// A table of kernels that turn one dtype into another, as data.
+#pragma once
+
+#include "base/cpu.h"
+#include "base/dtype.h"
+#include "base/text.h"
+
+namespace gatun {
+
+template <class Kernel>
+struct KernelRow {
+  const char* name;
+  Tier tier;
+  int32_t from, to;  // dtypes
+  const Kernel* kernel;
+
+  bool converts(int32_t from_dtype, int32_t to_dtype) const { return from == from_dtype && to == to_dtype; }
+};
+
+// The rows of a kernels.inc in its order, best first. The scalar tier has a row for all types.
+template <class Kernel>
+struct KernelTable {
+  const KernelRow<Kernel>* first;
+  const KernelRow<Kernel>* last;
+
+  const KernelRow<Kernel>* begin() const { return first; }
+  const KernelRow<Kernel>* end() const { return last; }
+
+  // The first row for these types whose tier may run when `limit` is the tier in use.
+  const KernelRow<Kernel>& select(int32_t from, int32_t to, Tier limit) const {
+    const KernelRow<Kernel>* row = first;
+    while (!row->converts(from, to) || !tier_usable(row->tier, limit)) ++row;
+    return *row;
+  }
+
+  // Says which row the tier in use selects, and why not a better one.
+  void explain(int32_t from, int32_t to, Text& out) const {
+    const KernelRow<Kernel>& chosen = select(from, to, active_tier());
+    out.add("%s: the best row of the table for %s to %s on tier %s\n", chosen.name, dtype_name(from), dtype_name(to),
+            tier_name(active_tier()));
+    for (const KernelRow<Kernel>* row = first; row != &chosen; ++row) {
+      if (!row->converts(from, to)) continue;
+      out.add("  passed over: %s (%s)\n", row->name,
+              tier_supported(row->tier) ? "GATUN_MAX_ISA" : "this processor or operating system cannot run its tier");
+    }
+  }
+};
+
+}  // namespace gatun
