@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <new>
 #include <sstream>
 #include <string>
 
@@ -87,7 +88,12 @@ int32_t cgroup_processors(const char* membership, const char* mount) {
 }
 
 int32_t allowed_processors() {
-  return std::min(affinity_processors(), cgroup_processors(read_file("/proc/self/cgroup").c_str(), "/sys/fs/cgroup"));
+  const int32_t allowed = affinity_processors();
+  try {
+    return std::min(allowed, cgroup_processors(read_file("/proc/self/cgroup").c_str(), "/sys/fs/cgroup"));
+  } catch (const std::bad_alloc&) {  // no exception may reach a C caller
+    return allowed;
+  }
 }
 
 }  // namespace gatun

@@ -1,0 +1,59 @@
+// The self-test passes on this machine's tiers and fails on a kernel that is wrong.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstring>
+#include <string>
+
+#include "norm/table.h"
+#include "quantize/table.h"
+#include "self_test/self_test.h"
+
+namespace gatun {
+namespace {
+
+TEST(SelfTest, EveryTier) {
+  char text[16384];
+  for (int32_t tier = 0; tier < kTiers; ++tier) {
+    const auto begin = std::chrono::steady_clock::now();
+    const int32_t status = gatun_self_test(tier, text, sizeof(text));
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    if (!tier_supported(static_cast<Tier>(tier))) {
+      EXPECT_EQ(status, GATUN_UNSUPPORTED);
+      EXPECT_NE(std::strstr(gatun_last_error(), gatun_tier_name(tier)), nullptr) << gatun_last_error();
+      continue;
+    }
+    EXPECT_EQ(status, GATUN_OK) << gatun_last_error() << "\n" << text;
+    // Every kernel that the tier selects has a line.
+    const auto names_row = [&](const auto& row) { EXPECT_NE(std::strstr(text, row.name), nullptr) << row.name; };
+    for_each_selected(quantize::quantize_table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(quantize::dequantize_table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(norm::table(), static_cast<Tier>(tier), names_row);
+    EXPECT_EQ(std::strstr(text, "WRONG"), nullptr) << text;
+#if !defined(__SANITIZE_ADDRESS__)
+    EXPECT_LT(seconds.count(), 1.0);
+#endif
+  }
+}
+
+TEST(SelfTest, RefusesBadArguments) {
+  char text[16384] = "";
+  EXPECT_EQ(gatun_self_test(-1, text, sizeof(text)), GATUN_INVALID_ARGUMENT);
+  EXPECT_EQ(gatun_self_test(kTiers, text, sizeof(text)), GATUN_INVALID_ARGUMENT);
+  EXPECT_EQ(gatun_self_test(0, nullptr, sizeof(text)), GATUN_INVALID_ARGUMENT);
+  EXPECT_EQ(gatun_self_test(0, text, 10), GATUN_INVALID_ARGUMENT);
+  EXPECT_STREQ(text, "");
+}
+
+TEST(SelfTest, ReportCountsWrongKernels) {
+  Report report;
+  report.add("good", 3, 0);
+  report.add("bad", 3, 2);
+  EXPECT_EQ(report.wrong_kernels(), 1);
+  char text[200];
+  ASSERT_EQ(report.text().copy_to(text, sizeof(text)), GATUN_OK);
+  EXPECT_STREQ(text, "good: ok, 3 cases\nbad: WRONG in 2 of 3 cases\n");
+}
+
+}  // namespace
+}  // namespace gatun
