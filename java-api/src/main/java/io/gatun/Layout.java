@@ -69,7 +69,8 @@ final class Layout {
                 throw Check.invalid("strides", Arrays.toString(strides), "strides >= 0");
             }
             boolean last = axis == strides.length - 1;
-            if (dtype == DType.U4 && shape.size(axis) > 1 && (last ? strides[axis] != 1 : strides[axis] % 2 != 0)) {
+            boolean moves = shape.size(axis) > 1 && shape.elements() > 0;
+            if (dtype == DType.U4 && moves && (last ? strides[axis] != 1 : strides[axis] % 2 != 0)) {
                 throw Check.invalid(
                         "strides", Arrays.toString(strides), "for dtype u4: 1 on the last axis, even on the others");
             }

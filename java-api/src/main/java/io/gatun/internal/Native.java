@@ -43,6 +43,20 @@ public final class Native {
         }
     }
 
+    /**
+     * What a downcall threw before it reached C: another thread closed an arena after its check. The generated methods
+     * wrap that in an {@link AssertionError}.
+     */
+    public static RuntimeException closedMeanwhile(AssertionError thrown) {
+        if (thrown.getCause() instanceof IllegalStateException cause) {
+            return new IllegalStateException(
+                    "an argument: given memory of an arena that was closed when the call began; allowed: memory whose"
+                            + " arena stays open during the call",
+                    cause);
+        }
+        throw thrown;
+    }
+
     private static RuntimeException failure(int status, String message) {
         if (status == GATUN_INVALID_ARGUMENT()) {
             return new IllegalArgumentException(message);

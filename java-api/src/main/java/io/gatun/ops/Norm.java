@@ -75,7 +75,11 @@ public final class Norm {
 
     private static void run(Kind kind, Tensor x, Tensor weight, Tensor bias, float epsilon, Tensor y, int threads) {
         MemorySegment params = params(kind, x, weight, bias, epsilon, y, threads);
-        Native.check(gatun_norm(params, x.segment(), Native.segment(weight), Native.segment(bias), y.segment()));
+        try {
+            Native.check(gatun_norm(params, x.segment(), Native.segment(weight), Native.segment(bias), y.segment()));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
+        }
     }
 
     private static MemorySegment params(

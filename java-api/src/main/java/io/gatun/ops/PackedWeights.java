@@ -46,7 +46,11 @@ public final class PackedWeights {
         }
         Check.reachable("packed", packed);
         MemorySegment header = HEADER.get();
-        Native.check(gatun_qmatmul_describe(packed, packed.byteSize(), header));
+        try {
+            Native.check(gatun_qmatmul_describe(packed, packed.byteSize(), header));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
+        }
         long depth = gatun_qmatmul_weights.depth(header);
         long group = gatun_qmatmul_weights.group(header);
         QuantSpec spec = new QuantSpec(
@@ -79,13 +83,17 @@ public final class PackedWeights {
         gatun_qmatmul_weights.depth(header, weights.depth());
         gatun_qmatmul_weights.group(header, spec.groupOf(weights.depth()));
         MemorySegment packed = target.allocate(packedBytes(header), ALIGNMENT);
-        Native.check(gatun_qmatmul_pack(
-                header,
-                weights.codes().segment(),
-                weights.scales().segment(),
-                Native.segment(weights.zeroPoints()),
-                packed,
-                packed.byteSize()));
+        try {
+            Native.check(gatun_qmatmul_pack(
+                    header,
+                    weights.codes().segment(),
+                    weights.scales().segment(),
+                    Native.segment(weights.zeroPoints()),
+                    packed,
+                    packed.byteSize()));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
+        }
         return new PackedWeights(packed.asReadOnly(), spec, weights.rows(), weights.depth());
     }
 
@@ -101,12 +109,16 @@ public final class PackedWeights {
     public QuantizedTensor unpack() {
         Check.reachable("packed", segment);
         QuantizedTensor out = QuantizedTensor.allocate(spec, rows, depth);
-        Native.check(gatun_qmatmul_unpack(
-                segment,
-                segment.byteSize(),
-                out.codes().segment(),
-                out.scales().segment(),
-                Native.segment(out.zeroPoints())));
+        try {
+            Native.check(gatun_qmatmul_unpack(
+                    segment,
+                    segment.byteSize(),
+                    out.codes().segment(),
+                    out.scales().segment(),
+                    Native.segment(out.zeroPoints())));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
+        }
         return out;
     }
 

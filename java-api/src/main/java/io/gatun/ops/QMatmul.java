@@ -161,14 +161,18 @@ public final class QMatmul {
      */
     public static void run(Tensor x, PackedWeights w, Tensor y, Options options) {
         MemorySegment params = params(x, w, y, options);
-        Native.check(gatun_qmatmul(
-                params,
-                x.segment(),
-                w.segment(),
-                w.segment().byteSize(),
-                Native.segment(options.bias),
-                Native.segment(options.residual),
-                y.segment()));
+        try {
+            Native.check(gatun_qmatmul(
+                    params,
+                    x.segment(),
+                    w.segment(),
+                    w.segment().byteSize(),
+                    Native.segment(options.bias),
+                    Native.segment(options.residual),
+                    y.segment()));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
+        }
     }
 
     /** Which kernel {@link #run} uses for these arguments, which it passed over and why, and how it splits the work. */

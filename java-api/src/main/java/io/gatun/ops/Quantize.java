@@ -68,12 +68,16 @@ public final class Quantize {
             Check.disjoint("out.codes", out.codes(), "out.zeroPoints", out.zeroPoints());
             Check.disjoint("out.scales", out.scales(), "out.zeroPoints", out.zeroPoints());
         }
-        Native.check(gatun_quantize(
-                params,
-                x.segment(),
-                out.codes().segment(),
-                out.scales().segment(),
-                Native.segment(out.zeroPoints())));
+        try {
+            Native.check(gatun_quantize(
+                    params,
+                    x.segment(),
+                    out.codes().segment(),
+                    out.scales().segment(),
+                    Native.segment(out.zeroPoints())));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
+        }
     }
 
     /** As {@link #dequantize(QuantizedTensor, Tensor, int)} with all threads. */
@@ -99,12 +103,16 @@ public final class Quantize {
         writable("out", out, quantized.codes(), "quantized.codes");
         Check.disjoint("out", out, "quantized.scales", quantized.scales());
         Check.disjoint("out", out, "quantized.zeroPoints", quantized.zeroPoints());
-        Native.check(gatun_dequantize(
-                params,
-                quantized.codes().segment(),
-                quantized.scales().segment(),
-                Native.segment(quantized.zeroPoints()),
-                out.segment()));
+        try {
+            Native.check(gatun_dequantize(
+                    params,
+                    quantized.codes().segment(),
+                    quantized.scales().segment(),
+                    Native.segment(quantized.zeroPoints()),
+                    out.segment()));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
+        }
     }
 
     /** Which kernels {@link #run(Tensor, QuantizedTensor)} uses for these arguments, and why; for a person. */
