@@ -98,6 +98,7 @@ public final class Demo {
         int int4 = WeightFormat.INT4_G32_ZERO_POINT.ordinal();
         System.out.println(Report.header(topical));
         System.out.println(Report.table(rows));
+        System.out.println(Report.kernels(encoders, batchTokens()));
         for (int q = 0; q < queries.size(); q++) {
             System.out.println(Report.search(
                     QUERIES.get(q),

@@ -50,9 +50,12 @@ final class GatunEncoder implements Encoder {
         return pool(batch, use.hidden);
     }
 
-    /** Which kernels the linears of the first layer select for this many tokens. */
-    String explain(int tokens) {
-        return layers.getFirst().explain(activationsFor(tokens));
+    /** Which kernels a batch of this many tokens runs on: for the inner linear, the largest, and for LayerNorm. */
+    List<String> explain(int tokens) {
+        Activations use = activationsFor(tokens);
+        return List.of(
+                layers.getFirst().inner.explain(use.hidden, use.inner),
+                Norm.explain(Norm.Kind.LAYER, use.sum, use.hidden));
     }
 
     long bytes() {
@@ -104,15 +107,6 @@ final class GatunEncoder implements Encoder {
             inner.run(use.hidden, use.inner);
             output.runAdding(use.hidden, use.inner, use.sum);
             outputNorm.run(use.sum, use.hidden);
-        }
-
-        String explain(Activations use) {
-            return String.join(
-                    "\n",
-                    queryKeyValue.explain(use.hidden, use.queryKeyValue),
-                    attentionOutput.explain(use.context, use.sum),
-                    inner.explain(use.hidden, use.inner),
-                    output.explain(use.inner, use.sum));
         }
 
         long bytes() {

@@ -1,8 +1,11 @@
 package io.gatun.example;
 
 import io.gatun.Gatun;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 
 /** What the demo prints, in plain ASCII. */
 final class Report {
@@ -50,6 +53,20 @@ final class Report {
                     row.speed().batched()));
         }
         return table.toString();
+    }
+
+    /** Which kernels run; formats that share a kernel share a paragraph. */
+    static String kernels(List<GatunEncoder> encoders, int tokens) {
+        Map<String, List<String>> uses = new LinkedHashMap<>();
+        for (WeightFormat format : WeightFormat.values()) {
+            List<String> explained = encoders.get(format.ordinal()).explain(tokens);
+            uses.computeIfAbsent(explained.getFirst(), kernel -> new ArrayList<>())
+                    .add(format.label());
+        }
+        uses.put(encoders.getFirst().explain(tokens).getLast(), List.of("LayerNorm"));
+        StringBuilder text = new StringBuilder(format("kernels for a batch of %d tokens%n", tokens));
+        uses.forEach((kernel, users) -> text.append(format("  %s%n%s", String.join(", ", users), kernel.indent(4))));
+        return text.toString();
     }
 
     static String search(String query, List<String> sentences, Search left, Search right) {
