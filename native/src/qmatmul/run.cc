@@ -88,7 +88,7 @@ int32_t run(const TableRow& row, const Call& call) {
   job.f16_scales = layout.f16_scales();
   job.zero_code = layout.zero_code();
   job.x_bf16 = params.x_dtype == GATUN_BF16;
-  job.x_row_stride = params.x_row_stride;
+  job.x_row_stride = layout.depth() == 0 ? 0 : params.x_row_stride;  // no depth: x may be null
   job.tile_rows = split.tile_rows;
   job.group_scales = params.mode == GATUN_QMATMUL_INT8_GROUP;
   job.y_bf16 = params.y_dtype == GATUN_BF16;
@@ -113,7 +113,7 @@ int32_t run(const TableRow& row, const Call& call) {
   const Kernel& kernel = *row.kernel;
   for (int64_t first = 0; first < params.rows; first += kBlockRows) {
     job.rows = std::min(kBlockRows, params.rows - first);
-    job.x = static_cast<const char*>(call.x) + first * params.x_row_stride * (job.x_bf16 ? 2 : 4);
+    job.x = static_cast<const char*>(call.x) + first * job.x_row_stride * (job.x_bf16 ? 2 : 4);
     const int64_t y_bytes = job.y_bf16 ? 2 : 4;
     job.y = static_cast<char*>(call.y) + first * params.y_row_stride * y_bytes;
     job.residual = call.residual == nullptr

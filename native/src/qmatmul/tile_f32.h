@@ -13,6 +13,7 @@
 #include "qmatmul/epilogue.h"
 #include "qmatmul/kernel.h"
 #include "qmatmul/rows.h"
+#include "qmatmul/tile.h"
 #include "simd/vec.h"
 
 namespace gatun::GATUN_ISA {
@@ -172,12 +173,12 @@ inline void multiply_panel_f32(const qmatmul::Job& job, const qmatmul::Panel& pa
 template <bool kFourBits>
 inline void multiply_f32(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin, int64_t tile_end,
                          uint8_t* scratch) {
-  constexpr int kT = qmatmul::kTileRows, kWide = kLanes == 16 ? 4 : 16 / kLanes, kNarrow = 16 / kLanes;
+  constexpr int kT = qmatmul::kTileRows, kW = kWideVectors, kN = kNarrowVectors;
   using Multiply = void (*)(const qmatmul::Job&, const qmatmul::Panel&, int64_t, int64_t, uint8_t*);
   static constexpr Multiply kTable[2][2] = {
-      {multiply_panel_f32<kFourBits, 1, kNarrow>, multiply_panel_f32<kFourBits, 1, kWide>},
-      {multiply_panel_f32<kFourBits, kT, kNarrow>, multiply_panel_f32<kFourBits, kT, kWide>}};
-  const bool wide = panel.rows % (kWide * kLanes) == 0;
+      {multiply_panel_f32<kFourBits, 1, kN>, multiply_panel_f32<kFourBits, 1, kW>},
+      {multiply_panel_f32<kFourBits, kT, kN>, multiply_panel_f32<kFourBits, kT, kW>}};
+  const bool wide = panel.rows % (kW * kLanes) == 0;
   kTable[job.tile_rows == kT][wide](job, panel, tile_begin, tile_end, scratch);
 }
 

@@ -22,6 +22,7 @@
 #include "qmatmul/epilogue.h"
 #include "qmatmul/kernel.h"
 #include "qmatmul/rows.h"
+#include "qmatmul/tile.h"
 #include "simd/vec.h"
 
 namespace gatun::GATUN_ISA {
@@ -127,7 +128,7 @@ GATUN_INLINE void multiply_tile(const qmatmul::Job& job, const qmatmul::Panel& p
                                 int64_t tile, CodesOf codes_of, float* sums) {
   const int8_t* x = static_cast<const int8_t*>(job.values) + tile * T * job.padded_depth;
   const int32_t* x_sums = job.sums + tile * T * job.piece_count;
-  const float* x_scales = job.scales + tile * T * job.groups;  // read with kGroupScales only
+  const float* x_scales = kGroupScales ? job.scales + tile * T * job.groups : nullptr;
   const int scale_bytes = job.f16_scales ? 2 : 4;
   for (int32_t column = 0; column < panel.rows; column += V * kLanes) {
     for (int64_t p = begin; p < end; ++p) {
@@ -136,7 +137,8 @@ GATUN_INLINE void multiply_tile(const qmatmul::Job& job, const qmatmul::Panel& p
                                  panel.base + piece.scales * panel.rows + scale_bytes * column,
                                  panel.base + piece.zero_points * panel.rows + column, panel.rows, piece.depth};
       multiply_piece<Weights, T, V, kAsymmetric, kGroupScales>(job, weights, x + piece.x * T, x_sums + p * T,
-                                                               x_scales + piece.group * T, sums + column);
+                                                               kGroupScales ? x_scales + piece.group * T : nullptr,
+                                                               sums + column);
     }
   }
 }
@@ -194,10 +196,6 @@ inline void multiply_panel(const qmatmul::Job& job, const qmatmul::Panel& panel,
   }
   finish(job, panel, tile_begin, tile_end, sums, !kGroupScales);
 }
-
-// Width of a tile: as many vectors as a panel has, or 16 rows, which every panel's width is a multiple of.
-inline constexpr int kWideVectors = kLanes == 16 ? 4 : 16 / kLanes;
-inline constexpr int kNarrowVectors = 16 / kLanes;
 
 template <class Weights>
 inline void multiply_i8(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin, int64_t tile_end,
