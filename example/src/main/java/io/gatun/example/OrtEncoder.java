@@ -17,6 +17,7 @@ final class OrtEncoder implements Encoder, AutoCloseable {
     private final OrtSession session;
 
     OrtEncoder(byte[] model, int threads) throws OrtException {
+        environment.setTelemetry(false);
         try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
             options.setIntraOpNumThreads(threads);
             options.setInterOpNumThreads(1);
