@@ -1,4 +1,4 @@
-// A table of kernels that turn one dtype into another, as data.
+// A table of kernels, told apart by two dtypes: what they turn into what, or what they multiply with what.
 #pragma once
 
 #include "base/cpu.h"
@@ -36,7 +36,7 @@ struct KernelTable {
   // Says which row the tier in use selects, and why not a better one.
   void explain(int32_t from, int32_t to, Text& out) const {
     const KernelRow<Kernel>& chosen = select(from, to, active_tier());
-    out.add("%s: the best row of the table for %s to %s on tier %s\n", chosen.name, dtype_name(from), dtype_name(to),
+    out.add("%s: the best row of the table for %s and %s on tier %s\n", chosen.name, dtype_name(from), dtype_name(to),
             tier_name(active_tier()));
     for (const KernelRow<Kernel>* row = first; row != &chosen; ++row) {
       if (!row->converts(from, to)) continue;

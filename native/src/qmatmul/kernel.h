@@ -1,9 +1,8 @@
-// What the entry hands to a kernel, and the table of kernels. Plain data only: ISA units include this file.
+// What the entry hands to a kernel, and the kernels' declarations. Plain data only: ISA units include this file.
 #pragma once
 
 #include <cstdint>
 
-#include "base/cpu.h"
 #include "qmatmul/layout.h"
 
 namespace gatun::qmatmul {
@@ -67,14 +66,11 @@ struct Kernel {
   void (*multiply)(const Job& job, const Panel& panel, int64_t tile_begin, int64_t tile_end, uint8_t* scratch);
 };
 
-enum class Codes { four_bits, eight_bits };
-enum class Arithmetic { int8, f32 };
-
-#define GATUN_QMATMUL_KERNEL(name, isa, codes, arithmetic) \
-  }                                                        \
-  namespace gatun::isa {                                   \
-  extern const qmatmul::Kernel name;                       \
-  }                                                        \
+#define GATUN_QMATMUL_KERNEL(name, isa, x, weights) \
+  }                                                 \
+  namespace gatun::isa {                            \
+  extern const qmatmul::Kernel name;                \
+  }                                                 \
   namespace gatun::qmatmul {
 #include "qmatmul/kernels.inc"
 #undef GATUN_QMATMUL_KERNEL

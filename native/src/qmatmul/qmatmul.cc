@@ -84,7 +84,7 @@ int32_t gatun_qmatmul(const gatun_qmatmul_params* params, const void* x, const v
   const Layout layout(weights);
   const Call call{*params, layout, x, static_cast<const uint8_t*>(packed), bias, residual, y};
   GATUN_TRY(check_buffers(call, layout.bytes()));
-  return run(select(layout, params->mode, active_tier()), call);
+  return run(table().select(multiplied_dtype(params->mode), stored_dtype(layout), active_tier()), call);
 }
 
 int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, const void* packed, int64_t packed_bytes, char* text,
@@ -95,17 +95,8 @@ int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, const void* pa
   GATUN_TRY(read_header(packed, packed_bytes, &weights));
   GATUN_TRY(check_params(params, weights));
   const Layout layout(weights);
-  const TableRow& chosen = select(layout, params->mode, active_tier());
-
   Text out;
-  out.add("%s: the best row of the table for %s weights and %s activations on tier %s\n", chosen.name,
-          layout.four_bits() ? "4-bit" : "8-bit", params->mode == GATUN_QMATMUL_PRECISE ? "f32" : "int8",
-          tier_name(active_tier()));
-  for (const TableRow* row = table_begin(); row != &chosen; ++row) {
-    if (!matches(*row, layout, params->mode)) continue;
-    out.add("  passed over: %s (%s)\n", row->name,
-            tier_supported(row->tier) ? "GATUN_MAX_ISA" : "this processor or operating system cannot run its tier");
-  }
+  table().explain(multiplied_dtype(params->mode), stored_dtype(layout), out);
   const Split split = split_of(*params, layout);
   if (split.panels == 0 || params->rows == 0) {
     out.add("  nothing to do: %lld rows, columns %lld..%lld\n", static_cast<long long>(params->rows),

@@ -34,9 +34,9 @@ class Parts {
 };
 
 // Lays out the packed activations of a block in `parts`.
-Piece* place(Job& job, Parts& parts, int64_t padded_rows, Arithmetic arithmetic) {
+Piece* place(Job& job, Parts& parts, int64_t padded_rows, int32_t multiplied) {
   Piece* pieces = parts.take<Piece>(job.piece_count);
-  if (arithmetic == Arithmetic::int8) {
+  if (multiplied == GATUN_I8) {
     job.values = parts.take<int8_t>(padded_rows * job.padded_depth);
     job.sums = parts.take<int32_t>(padded_rows * job.piece_count);
     job.scales = parts.take<float>(padded_rows * (job.group_scales ? job.groups : 1));
@@ -101,13 +101,13 @@ int32_t run(const TableRow& row, const Call& call) {
 
   const int64_t padded_rows = ceil_div(split.block_rows, job.tile_rows) * job.tile_rows;
   Parts count(nullptr);
-  place(job, count, padded_rows, row.arithmetic);
+  place(job, count, padded_rows, row.from);
   uint8_t* memory = shared_scratch.get(count.used());
   if (memory == nullptr) {
     return fail(GATUN_OUT_OF_RESOURCES, "no memory for %lld bytes of scratch", static_cast<long long>(count.used()));
   }
   Parts parts(memory);
-  layout.list_pieces(place(job, parts, padded_rows, row.arithmetic));
+  layout.list_pieces(place(job, parts, padded_rows, row.from));
 
   std::atomic<bool> out_of_memory{false};
   const Kernel& kernel = *row.kernel;

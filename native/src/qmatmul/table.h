@@ -3,30 +3,21 @@
 
 #include <cstdint>
 
-#include "base/cpu.h"
+#include "base/table.h"
 #include "gatun/qmatmul.h"
 #include "qmatmul/kernel.h"
 #include "qmatmul/layout.h"
 
 namespace gatun::qmatmul {
 
-struct TableRow {
-  const char* name;
-  Tier tier;
-  Codes codes;
-  Arithmetic arithmetic;
-  const Kernel* kernel;
-};
+using TableRow = KernelRow<Kernel>;
 
 // Rows in the order of kernels.inc.
-const TableRow* table_begin();
-const TableRow* table_end();
+KernelTable<Kernel> table();
 
-// Whether a row does this product, on a processor that can run it.
-bool matches(const TableRow& row, const Layout& layout, int32_t mode);
-
-// The first matching row that may run when `limit` is the tier in use; the scalar tier has a row for everything.
-const TableRow& select(const Layout& layout, int32_t mode, Tier limit);
+// The types that a row must have for a product: of x as it is multiplied, and of the stored codes.
+inline int32_t multiplied_dtype(int32_t mode) { return mode == GATUN_QMATMUL_PRECISE ? GATUN_F32 : GATUN_I8; }
+inline int32_t stored_dtype(const Layout& layout) { return layout.four_bits() ? GATUN_U4 : GATUN_U8; }
 
 // The arguments of gatun_qmatmul after its checks.
 struct Call {

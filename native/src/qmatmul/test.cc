@@ -138,18 +138,18 @@ void expect_matches(const TableRow& row, const gatun_qmatmul_params& params, con
 
 std::vector<const TableRow*> rows_of_tier() {
   std::vector<const TableRow*> rows;
-  for (const TableRow* row = table_begin(); row != table_end(); ++row) {
-    if (row->tier == active_tier()) rows.push_back(row);
+  for (const TableRow& row : table()) {
+    if (row.tier == active_tier()) rows.push_back(&row);
   }
   return rows;
 }
 
 bool takes(const TableRow& row, Scheme scheme) {
-  return (row.codes == Codes::four_bits) == (scheme == Scheme::u4 || scheme == Scheme::u4_asymmetric);
+  return (row.to == GATUN_U4) == (scheme == Scheme::u4 || scheme == Scheme::u4_asymmetric);
 }
 
 std::vector<int32_t> modes_of(const TableRow& row) {
-  if (row.arithmetic == Arithmetic::f32) return {GATUN_QMATMUL_PRECISE};
+  if (row.from == GATUN_F32) return {GATUN_QMATMUL_PRECISE};
   return {GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP};
 }
 
@@ -211,7 +211,7 @@ TEST(QmatmulRows, MoreRowsThanABlock) {
   Rng rng(2);
   for (const TableRow* row : rows_of_tier()) {
     SCOPED_TRACE(row->name);
-    const Scheme scheme = row->codes == Codes::four_bits ? Scheme::u4_asymmetric : Scheme::i8;
+    const Scheme scheme = row->to == GATUN_U4 ? Scheme::u4_asymmetric : Scheme::i8;
     for (const int64_t rows : {kBlockRows - 1, kBlockRows, kBlockRows + 1, 2 * kBlockRows + 1}) {
       const Weights weights(rng, scheme, GATUN_F16, 65, 48, 32, Edge::back);
       for (const int32_t mode : modes_of(*row)) {
@@ -258,7 +258,7 @@ TEST(QmatmulRows, SmallIntegersAreExact) {
 // The extremes of every code with the extremes of every activation, at the greatest depth of one piece and beyond.
 TEST(QmatmulRows, ExtremesDoNotOverflow) {
   for (const TableRow* row : rows_of_tier()) {
-    if (row->arithmetic != Arithmetic::int8) continue;
+    if (row->from != GATUN_I8) continue;
     SCOPED_TRACE(row->name);
     for (const Scheme scheme : kSchemes) {
       if (!takes(*row, scheme)) continue;
@@ -342,7 +342,7 @@ TEST(QmatmulRows, NotFiniteRowsAreNaNAndOthersUntouched) {
   const int64_t rows = 6, columns = 20, depth = 70;
   for (const TableRow* row : rows_of_tier()) {
     SCOPED_TRACE(row->name);
-    const Scheme scheme = row->codes == Codes::four_bits ? Scheme::u4 : Scheme::i8;
+    const Scheme scheme = row->to == GATUN_U4 ? Scheme::u4 : Scheme::i8;
     const Weights weights(rng, scheme, GATUN_F32, columns, depth, 32, Edge::back);
     for (const int32_t mode : modes_of(*row)) {
       for (const int32_t activation : {GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_RELU, GATUN_ACTIVATION_GELU,
@@ -376,7 +376,7 @@ TEST(QmatmulRows, TinyAndHugeActivations) {
   Rng rng(7);
   for (const TableRow* row : rows_of_tier()) {
     SCOPED_TRACE(row->name);
-    const Scheme scheme = row->codes == Codes::four_bits ? Scheme::u4 : Scheme::i8;
+    const Scheme scheme = row->to == GATUN_U4 ? Scheme::u4 : Scheme::i8;
     for (const float magnitude : {1e-44f, 1e-40f, 0x1p-126f, 0x1p-114f, 0x1p-113f, 0x1p-112f, 1e30f, 1e36f}) {
       const Weights weights(rng, scheme, GATUN_F32, 33, 40, 16, Edge::back);
       for (const int32_t mode : modes_of(*row)) {
@@ -457,13 +457,11 @@ TEST(Qmatmul, PackedBytesAreTheDocumentedOnes) {
 }
 
 TEST(Qmatmul, EveryProductHasAKernelOnEveryTier) {
-  for (const bool four_bits : {false, true}) {
-    const gatun_qmatmul_weights description{
-        sizeof(description), four_bits ? GATUN_U4 : GATUN_I8, 0, GATUN_F32, 16, 16, 16};
-    for (int32_t mode = GATUN_QMATMUL_INT8_ROW; mode <= GATUN_QMATMUL_PRECISE; ++mode) {
+  for (const int32_t weights : {GATUN_U4, GATUN_U8}) {
+    for (const int32_t x : {GATUN_I8, GATUN_F32}) {
       Tier best = Tier::scalar;
       for (int tier = 0; tier < kTiers; ++tier) {
-        const TableRow& row = select(Layout(description), mode, static_cast<Tier>(tier));
+        const TableRow& row = table().select(x, weights, static_cast<Tier>(tier));
         EXPECT_LE(row.tier, static_cast<Tier>(tier));
         EXPECT_GE(row.tier, best) << "a higher tier must not select a lower row";
         EXPECT_TRUE(tier_supported(row.tier));
@@ -480,7 +478,7 @@ TEST(Qmatmul, ExplainNamesTheKernelAndWhatItPassedOver) {
   char text[2048];
   ASSERT_EQ(gatun_qmatmul_explain(&params, weights.packed->data(), weights.packed->size(), text, sizeof(text)),
             GATUN_OK);
-  const TableRow& row = select(Layout(weights.description), params.mode, active_tier());
+  const TableRow& row = table().select(GATUN_I8, GATUN_U4, active_tier());
   EXPECT_NE(std::strstr(text, row.name), nullptr) << text;
   EXPECT_EQ(std::strstr(text, "passed over") != nullptr, row.tier < Tier::avx512vnni) << text;
 }

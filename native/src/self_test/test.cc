@@ -6,6 +6,7 @@
 #include <string>
 
 #include "norm/table.h"
+#include "qmatmul/table.h"
 #include "quantize/table.h"
 #include "self_test/self_test.h"
 
@@ -29,6 +30,7 @@ TEST(SelfTest, EveryTier) {
     for_each_selected(quantize::quantize_table(), static_cast<Tier>(tier), names_row);
     for_each_selected(quantize::dequantize_table(), static_cast<Tier>(tier), names_row);
     for_each_selected(norm::table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(qmatmul::table(), static_cast<Tier>(tier), names_row);
     EXPECT_EQ(std::strstr(text, "WRONG"), nullptr) << text;
 #if !defined(__SANITIZE_ADDRESS__)
     EXPECT_LT(seconds.count(), 1.0);
