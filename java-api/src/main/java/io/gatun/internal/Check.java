@@ -37,13 +37,18 @@ public final class Check {
 
     /** Refuses memory of a closed arena and memory that another thread confines. */
     public static void reachable(String argument, MemorySegment segment) {
+        reachable(argument, "", segment);
+    }
+
+    /** The same for a part of an argument: {@code out} and {@code .codes}. */
+    public static void reachable(String argument, String part, MemorySegment segment) {
         if (!segment.scope().isAlive()) {
-            throw new IllegalStateException(
-                    message(argument, "memory of a closed arena", "memory whose arena stays open during the call"));
+            throw new IllegalStateException(message(
+                    argument + part, "memory of a closed arena", "memory whose arena stays open during the call"));
         }
         if (!segment.isAccessibleBy(Thread.currentThread())) {
             throw new WrongThreadException(message(
-                    argument,
+                    argument + part,
                     "memory of another thread's confined arena, on thread "
                             + Thread.currentThread().getName(),
                     "memory of this thread's, a shared, an automatic or the global arena"));

@@ -93,10 +93,10 @@ public record QuantizedTensor(QuantSpec spec, Tensor codes, Tensor scales, Tenso
     }
 
     void checkReachable(String argument) {
-        Check.reachable(argument + ".codes", codes.segment());
-        Check.reachable(argument + ".scales", scales.segment());
+        Check.reachable(argument, ".codes", codes.segment());
+        Check.reachable(argument, ".scales", scales.segment());
         if (zeroPoints != null) {
-            Check.reachable(argument + ".zeroPoints", zeroPoints.segment());
+            Check.reachable(argument, ".zeroPoints", zeroPoints.segment());
         }
     }
 }

@@ -52,7 +52,7 @@ class NormTest {
     @Tag("tier")
     void takesUnusualRows(Norm.Kind kind) {
         int columns = 50;
-        float[] values = new float[8 * columns];
+        float[] values = new float[9 * columns];
         Random random = new Random(32);
         for (int c = 0; c < columns; c++) {
             values[c] = 0;
@@ -63,9 +63,10 @@ class NormTest {
             values[5 * columns + c] = (float) random.source.nextGaussian() * 1e15f;
             values[6 * columns + c] = (float) random.source.nextGaussian() * 1e-15f;
             values[7 * columns + c] = c % 2 == 0 ? 1 : -1;
+            values[8 * columns + c] = 0.1f;
         }
         for (float epsilon : new float[] {0, 1e-5f}) {
-            check(kind, Tensor.of(values, 8, columns), null, null, epsilon, DType.F32);
+            check(kind, Tensor.of(values, 9, columns), null, null, epsilon, DType.F32);
         }
     }
 

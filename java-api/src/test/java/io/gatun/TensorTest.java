@@ -1,0 +1,265 @@
+package io.gatun;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotSame;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.api.io.TempDir;
+
+class TensorTest {
+    private static Tensor iota(long... shape) {
+        float[] values = new float[(int) Shape.of(shape).elements()];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = i;
+        }
+        return Tensor.of(values, shape);
+    }
+
+    private static void refused(Executable call, String... parts) {
+        String message = assertThrows(IllegalArgumentException.class, call).getMessage();
+        for (String part : parts) {
+            assertTrue(message.contains(part), message);
+        }
+    }
+
+    @Test
+    void allocatesAlignedZeros() {
+        for (DType dtype : DType.values()) {
+            Tensor tensor = Tensor.allocate(dtype, 3, 5);
+            assertEquals(0, tensor.segment().address() % 64);
+            assertEquals(dtype == DType.U4 ? 9 : dtype.bytes(15), tensor.segment().byteSize());
+            assertArrayEquals(new float[15], tensor.toFloatArray());
+            assertTrue(tensor.isContiguous());
+        }
+    }
+
+    @Test
+    void emptyAndScalar() {
+        Tensor empty = Tensor.allocate(DType.F32, 4, 0);
+        assertEquals(0, empty.segment().byteSize());
+        assertEquals(0, empty.toFloatArray().length);
+        assertTrue(empty.isContiguous() && empty.transpose().isContiguous());
+        Tensor scalar = Tensor.of(new float[] {7}, new long[0]);
+        assertEquals(7, scalar.getFloat());
+        assertEquals("f32[] 7.", scalar.toString());
+    }
+
+    @Test
+    void copiesArrays() {
+        float[] values = {1, 2, 3};
+        Tensor tensor = Tensor.of(values, 3);
+        values[0] = 9;
+        assertEquals(1, tensor.getFloat(0));
+        assertEquals(-128, Tensor.of(new byte[] {-128, 5}, 2).getInt(0));
+        assertEquals(200, Tensor.of(DType.U8, new byte[] {(byte) 200}, 1).getInt(0));
+        assertEquals(1 << 30, Tensor.of(new int[] {1 << 30}, 1).getInt(0));
+        assertEquals(1.5f, Tensor.of(DType.BF16, new short[] {0x3fc0}, 1).getFloat(0));
+        assertEquals(1.5f, Tensor.of(DType.F16, new short[] {0x3e00}, 1).getFloat(0));
+        Tensor nibbles = Tensor.of(DType.U4, new byte[] {0x21, 0x03, 0x54, 0x06}, 2, 3);
+        assertArrayEquals(new float[] {1, 2, 3, 4, 5, 6}, nibbles.toFloatArray());
+        refused(() -> Tensor.of(new float[2], 3), "values", "2", "3");
+        refused(() -> Tensor.of(new int[2], 3), "values", "8 bytes", "12");
+        refused(() -> Tensor.of(DType.F32, new short[2], 2), "dtype", "f32", "f16 or bf16");
+        refused(() -> Tensor.of(DType.I32, new byte[4], 1), "dtype", "i32", "i8, u8 or u4");
+    }
+
+    @Test
+    void roundsWhatItWrites() {
+        Tensor bf16 = Tensor.of(DType.BF16, new float[] {1 + 0x1p-8f, 1 + 3 * 0x1p-8f}, 2);
+        assertArrayEquals(new float[] {1, 1 + 0x1p-6f}, bf16.toFloatArray());
+        Tensor f16 = Tensor.of(DType.F16, new float[] {1 + 0x1p-11f, 1 + 3 * 0x1p-11f}, 2);
+        assertArrayEquals(new float[] {1, 1 + 0x1p-9f}, f16.toFloatArray());
+        refused(() -> Tensor.allocate(DType.U4, 1).setFloat(16, 0), "16", "0..15");
+        refused(() -> Tensor.allocate(DType.I8, 1).setFloat(1.5f, 0), "1.5", "-128..127");
+        refused(() -> Tensor.allocate(DType.I32, 1).setFloat(0x1p31f, 0), "2147483647");
+        refused(() -> Tensor.allocate(DType.U8, 1).setFloat(Float.NaN, 0), "NaN", "0..255");
+        refused(() -> iota(2).getInt(0), "f32", "integer");
+    }
+
+    @Test
+    void nibblesKeepTheirNeighbours() {
+        Tensor tensor = Tensor.allocate(DType.U4, 2, 3);
+        for (int i = 0; i < 2; i++) {
+            for (int j = 2; j >= 0; j--) {
+                tensor.setFloat(15 - i * 3 - j, i, j);
+            }
+        }
+        assertArrayEquals(new float[] {15, 14, 13, 12, 11, 10}, tensor.toFloatArray());
+        tensor.setFloat(0, 0, 1);
+        assertArrayEquals(new float[] {15, 0, 13, 12, 11, 10}, tensor.toFloatArray());
+        assertEquals(0x0d, tensor.segment().get(JAVA_BYTE, 1)); // unused nibble 0
+    }
+
+    @Test
+    void wrapsSegments() {
+        MemorySegment memory = Arena.ofAuto().allocate(64, 64);
+        Tensor tensor = Tensor.wrap(memory.asSlice(8), DType.F32, 2, 3);
+        tensor.setFloat(5, 1, 2);
+        assertEquals(5, memory.get(JAVA_FLOAT, 8 + 20));
+        Tensor strided = Tensor.wrap(memory, DType.F32, Shape.of(2, 3), 7, 2);
+        strided.setFloat(6, 1, 2);
+        assertEquals(6, memory.get(JAVA_FLOAT, 4 * (7 + 4)));
+        assertEquals(48, strided.segment().byteSize());
+        assertEquals("f32[2, 3] strides [7, 2]", strided.describe());
+
+        refused(() -> Tensor.wrap(MemorySegment.ofArray(new float[6]), DType.F32, 2, 3), "segment", "heap", "native");
+        refused(() -> Tensor.wrap(memory, DType.F32, 17), "segment", "64 bytes", "68 for f32[17]");
+        refused(() -> Tensor.wrap(memory, DType.F32, Shape.of(2, 3), 15, 1), "64 bytes", "at least 72");
+        refused(() -> Tensor.wrap(memory.asSlice(2), DType.F32, 2), "address 0x", "a multiple of 4");
+        refused(() -> Tensor.wrap(memory, DType.F32, Shape.of(2, 3), -1, 1), "strides", "[-1, 1]", ">= 0");
+        refused(() -> Tensor.wrap(memory, DType.F32, Shape.of(2, 3), 3), "strides", "2 strides");
+        refused(() -> Tensor.wrap(memory, DType.U4, Shape.of(2, 3), 3, 1), "strides", "even");
+        refused(() -> Tensor.wrap(memory, DType.F32, Shape.of(1L << 40, 2), 1L << 40, 1), "bytes");
+        assertThrows(NullPointerException.class, () -> Tensor.wrap((MemorySegment) null, DType.F32, 1));
+    }
+
+    @Test
+    void wrapsDirectBuffersFromTheirPosition() {
+        ByteBuffer buffer = ByteBuffer.allocateDirect(64).order(ByteOrder.nativeOrder());
+        buffer.putFloat(16, 3).position(16);
+        Tensor tensor = Tensor.wrap(buffer, DType.F32, 3);
+        assertEquals(3, tensor.getFloat(0));
+        tensor.setFloat(4, 2);
+        assertEquals(4, buffer.getFloat(24));
+        buffer.position(0).limit(4);
+        assertEquals(4, tensor.getFloat(2));
+        refused(() -> Tensor.wrap(buffer, DType.F32, 2), "buffer", "4 bytes", "8");
+        refused(() -> Tensor.wrap(ByteBuffer.allocate(64), DType.F32, 2), "buffer", "heap", "direct");
+        buffer.position(1).limit(64);
+        refused(() -> Tensor.wrap(buffer, DType.F32, 2), "buffer", "address", "multiple of 4");
+    }
+
+    @Test
+    void mapsFiles(@TempDir Path folder) throws IOException {
+        Path file = folder.resolve("weights");
+        ByteBuffer content = ByteBuffer.allocate(40).order(ByteOrder.nativeOrder());
+        for (int i = 0; i < 10; i++) {
+            content.putFloat(i);
+        }
+        Files.write(file, content.array());
+        Tensor mapped;
+        try (Arena arena = Arena.ofConfined()) {
+            mapped = Tensor.map(file, 8, DType.F32, arena, 2, 4);
+            assertArrayEquals(new float[] {2, 3, 4, 5, 6, 7, 8, 9}, mapped.toFloatArray());
+            assertThrows(RuntimeException.class, () -> mapped.setFloat(1, 0, 0));
+            refused(() -> Tensor.map(file, 12, DType.F32, arena, 2, 4), "offset", "12", "40 bytes", "0..8");
+            refused(() -> Tensor.map(file, -4, DType.F32, arena, 1), "offset", "-4");
+            refused(() -> Tensor.map(file, 0, DType.F32, arena, 11), "offset", "at least 44 bytes");
+            refused(() -> Tensor.map(file, 2, DType.F32, arena, 1), "offset", "multiple of 4");
+            assertEquals(0, Tensor.map(file, 40, DType.F32, arena, 0).toFloatArray().length);
+            assertThrows(
+                    NoSuchFileException.class,
+                    () -> Tensor.map(folder.resolve("none"), 0, DType.F32, arena, 1));
+        }
+        assertThrows(IllegalStateException.class, () -> mapped.getFloat(0, 0));
+    }
+
+    @Test
+    void slicesAndTransposesWithoutCopying() {
+        Tensor tensor = iota(4, 6);
+        Tensor part = tensor.slice(0, 1, 3).slice(1, 2, 5);
+        assertArrayEquals(new float[] {8, 9, 10, 14, 15, 16}, part.toFloatArray());
+        assertFalse(part.isContiguous());
+        Tensor turned = part.transpose();
+        assertEquals(Shape.of(3, 2), turned.shape());
+        assertArrayEquals(new long[] {1, 6}, turned.strides());
+        assertArrayEquals(new float[] {8, 14, 9, 15, 10, 16}, turned.toFloatArray());
+        turned.setFloat(-1, 2, 1);
+        assertEquals(-1, tensor.getFloat(2, 4));
+        turned.copyFrom(new float[] {1, 2, 3, 4, 5, 6});
+        assertArrayEquals(new float[] {1, 3, 5, 2, 4, 6}, part.toFloatArray());
+        assertTrue(tensor.slice(0, 1, 3).isContiguous());
+        assertEquals(0, tensor.slice(1, 6, 6).toFloatArray().length);
+        assertArrayEquals(new long[] {1, 4, 12}, iota(2, 3, 4).transpose().strides());
+
+        Tensor nibbles = Tensor.of(DType.U4, new byte[] {0x21, 0x43, 0x05}, 1, 5);
+        assertArrayEquals(new float[] {3, 4, 5}, nibbles.slice(1, 2, 5).toFloatArray());
+        refused(() -> nibbles.slice(1, 1, 5), "begin", "1", "even");
+        refused(nibbles::transpose, "dtype", "u4");
+        refused(() -> tensor.slice(2, 0, 1), "axis", "2", "0..1");
+        refused(() -> tensor.slice(1, 3, 7), "slice", "3..7", "0..6");
+        refused(() -> tensor.slice(1, 4, 3), "slice", "4..3");
+    }
+
+    @Test
+    void reshapesAndMakesContiguous() {
+        Tensor tensor = iota(2, 6);
+        assertArrayEquals(tensor.toFloatArray(), tensor.reshape(3, 2, 2).toFloatArray());
+        assertSame(tensor, tensor.contiguous());
+        Tensor turned = tensor.transpose();
+        Tensor copy = turned.contiguous();
+        assertNotSame(turned, copy);
+        assertTrue(copy.isContiguous());
+        assertArrayEquals(turned.toFloatArray(), copy.toFloatArray());
+        refused(() -> turned.reshape(12), "strides [1, 6]", "contiguous");
+        refused(() -> tensor.reshape(5), "[5]", "12 elements");
+        Tensor odd = Tensor.allocate(DType.U4, 2, 3);
+        refused(() -> odd.reshape(6), "[6]", "u4");
+        assertEquals(Shape.of(1, 2, 3), odd.reshape(1, 2, 3).shape());
+        int[] large = {16777217, -16777219};
+        assertEquals(16777217, Tensor.of(large, 1, 2).transpose().to(DType.I32).getInt(0, 0));
+        assertArrayEquals(new float[] {1, 2}, Tensor.of(new float[] {1, 2}, 2).to(DType.U8).toFloatArray());
+    }
+
+    @Test
+    void refusesWrongIndices() {
+        Tensor tensor = iota(2, 3);
+        refused(() -> tensor.getFloat(1), "index", "[1]", "2 numbers");
+        String message = assertThrows(IndexOutOfBoundsException.class, () -> tensor.getFloat(1, 3)).getMessage();
+        assertTrue(message.contains("[1, 3]") && message.contains("[2, 3]"), message);
+        assertThrows(IndexOutOfBoundsException.class, () -> tensor.setFloat(0, -1, 0));
+    }
+
+    @Test
+    void textIsForPeople() {
+        assertEquals("f32[3] [0., 1., 2.]", iota(3).toString());
+        assertEquals("f32[2, 3]\n[[0., 1., 2.],\n [3., 4., 5.]]", iota(2, 3).toString());
+        assertEquals("f32[3, 2] strides [1, 3]\n[[0., 3.],\n [1., 4.],\n [2., 5.]]", iota(2, 3).transpose().toString());
+        assertEquals("i8[2, 2]\n[[  1, -10],\n [100,   0]]", Tensor.of(new byte[] {1, -10, 100, 0}, 2, 2).toString());
+        float[] special = {1 / 3f, -1e-6f, Float.NaN, Float.NEGATIVE_INFINITY, 123456789};
+        assertEquals(
+                "f32[5] [    0.33333, -1.0000e-06,         nan,        -inf,  1.2346e+08]",
+                Tensor.of(special, 5).toString());
+        String[] lines = iota(100, 50).toString().split("\n");
+        assertEquals(8, lines.length);
+        assertEquals("[[   0.,    1.,    2., ...,   47.,   48.,   49.],", lines[1]);
+        assertEquals(" ...,", lines[4]);
+        assertEquals("f32[0] []", iota(0).toString());
+        assertEquals("[[],\n []]", iota(2, 0).toString().substring("f32[2, 0]\n".length()));
+        assertTrue(Tensor.allocate(DType.F32, 1L << 40, 0).toString().length() < 200);
+        Tensor closed;
+        try (Arena arena = Arena.ofConfined()) {
+            closed = Tensor.allocate(arena, DType.F32, 2);
+        }
+        assertEquals("f32[2] (closed)", closed.toString());
+    }
+
+    @Test
+    void addressesMoreThanTwoToThe31Elements() {
+        // Reserved, not touched: two elements far apart.
+        try (Arena arena = Arena.ofConfined()) {
+            long columns = (1L << 31) + 3;
+            Tensor tensor = Tensor.wrap(arena.allocate(columns, 64), DType.I8, 1, columns);
+            tensor.setFloat(7, 0, columns - 1);
+            assertEquals(7, tensor.slice(1, columns - 2, columns).getInt(0, 1));
+        } catch (OutOfMemoryError e) {
+            throw new AssertionError("this test needs 2 GiB of address space", e);
+        }
+    }
+}
