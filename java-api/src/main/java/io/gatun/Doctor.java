@@ -30,7 +30,10 @@ public final class Doctor {
     }
 
     private int report() {
-        line("JDK", System.getProperty("java.vm.name") + " " + Runtime.version() + " (" + System.getProperty("java.home") + ")");
+        line(
+                "JDK",
+                System.getProperty("java.vm.name") + " " + Runtime.version() + " (" + System.getProperty("java.home")
+                        + ")");
         line("platform", NativeLibrary.platform());
         line("GPU", "not used: this version has no GPU kernels; " + nvidiaDriver());
         try {

@@ -90,7 +90,8 @@ public final class Gatun {
             MemorySegment text = arena.allocate(SELF_TEST_BYTES);
             int status = gatun_self_test(tier.ordinal(), text, SELF_TEST_BYTES);
             if (status == GATUN_UNSUPPORTED()) {
-                return new SelfTest(tier, Outcome.NOT_AVAILABLE, gatun_last_error().getString(0));
+                return new SelfTest(
+                        tier, Outcome.NOT_AVAILABLE, gatun_last_error().getString(0));
             }
             Outcome outcome = status == GATUN_INTERNAL() ? Outcome.FAIL : Outcome.PASS;
             if (outcome == Outcome.PASS) {

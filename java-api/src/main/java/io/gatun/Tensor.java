@@ -1,9 +1,7 @@
 package io.gatun;
 
-import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
-import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
 import io.gatun.internal.Check;
 import java.io.IOException;
@@ -157,7 +155,9 @@ public final class Tensor {
             if (offset < 0 || offset > room) {
                 String allowed = room < 0 ? "a file of at least " + bytes + " bytes" : "0.." + room;
                 throw Check.invalid(
-                        "offset", offset + " in " + file + " of " + channel.size() + " bytes", allowed + " for " + dtype + sizes);
+                        "offset",
+                        offset + " in " + file + " of " + channel.size() + " bytes",
+                        allowed + " for " + dtype + sizes);
             }
             MemorySegment mapped = channel.map(FileChannel.MapMode.READ_ONLY, offset, bytes, arena);
             return view("offset", mapped, dtype, sizes, null);
@@ -194,8 +194,7 @@ public final class Tensor {
     public Tensor slice(int axis, long begin, long end) {
         checkAxis(axis);
         if (begin < 0 || end < begin || end > shape.size(axis)) {
-            throw Check.invalid(
-                    "slice", begin + ".." + end + " of axis " + axis, "a part of 0.." + shape.size(axis));
+            throw Check.invalid("slice", begin + ".." + end + " of axis " + axis, "a part of 0.." + shape.size(axis));
         }
         if (dtype == DType.U4 && axis == shape.rank() - 1 && begin % 2 != 0) {
             throw Check.invalid("begin", begin, "an even index on the last axis of u4");

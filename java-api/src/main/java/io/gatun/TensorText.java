@@ -86,9 +86,7 @@ final class TensorText {
     }
 
     private String value(long[] index) {
-        return tensor.dtype().isFloat()
-                ? number(tensor.getFloat(index))
-                : Integer.toString(tensor.getInt(index));
+        return tensor.dtype().isFloat() ? number(tensor.getFloat(index)) : Integer.toString(tensor.getInt(index));
     }
 
     /** Five significant digits, as many as a person compares at a glance. */

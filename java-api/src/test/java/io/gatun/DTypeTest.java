@@ -72,9 +72,7 @@ class DTypeTest {
     /** The value of a pattern; of infinity, the power of 2 where the next pattern would be. */
     private static BigDecimal exact(int pattern) {
         float value = DType.bf16ToFloat((short) pattern);
-        return Float.isInfinite(value)
-                ? new BigDecimal(Math.copySign(0x1p128, value))
-                : new BigDecimal(value);
+        return Float.isInfinite(value) ? new BigDecimal(Math.copySign(0x1p128, value)) : new BigDecimal(value);
     }
 
     @Test

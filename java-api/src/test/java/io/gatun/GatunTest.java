@@ -37,7 +37,8 @@ class GatunTest {
         assertEquals(gatun_h.GATUN_NORM_LAYER(), Norm.Kind.LAYER.ordinal());
         assertEquals(gatun_h.GATUN_NORM_RMS(), Norm.Kind.RMS.ordinal());
         for (Tier tier : Tier.values()) {
-            assertEquals(tier.toString(), gatun_h.gatun_tier_name(tier.ordinal()).getString(0));
+            assertEquals(
+                    tier.toString(), gatun_h.gatun_tier_name(tier.ordinal()).getString(0));
         }
     }
 
@@ -76,7 +77,8 @@ class GatunTest {
     @EnumSource(Tier.class)
     void selfTestSaysWhatItFound(Tier tier) {
         Gatun.SelfTest test = Gatun.selfTest(tier);
-        assertEquals(tier.isSupported() ? Gatun.Outcome.PASS : Gatun.Outcome.NOT_AVAILABLE, test.outcome(), test.report());
+        assertEquals(
+                tier.isSupported() ? Gatun.Outcome.PASS : Gatun.Outcome.NOT_AVAILABLE, test.outcome(), test.report());
         assertFalse(test.report().isBlank());
     }
 
@@ -92,7 +94,16 @@ class GatunTest {
         String report = bytes.toString(StandardCharsets.UTF_8);
         assertEquals(0, exit, report);
         for (String part : new String[] {
-            "JDK", "platform", "GPU", "library", "searched", "threads", "tier", "self-test scalar", "pass", "Gatun works here."
+            "JDK",
+            "platform",
+            "GPU",
+            "library",
+            "searched",
+            "threads",
+            "tier",
+            "self-test scalar",
+            "pass",
+            "Gatun works here."
         }) {
             assertTrue(report.contains(part), part + " is missing in\n" + report);
         }

@@ -19,7 +19,8 @@ class ShapeTest {
 
     @Test
     void refusesNegativeAndTooLarge() {
-        String negative = assertThrows(IllegalArgumentException.class, () -> Shape.of(2, -1)).getMessage();
+        String negative = assertThrows(IllegalArgumentException.class, () -> Shape.of(2, -1))
+                .getMessage();
         assertTrue(negative.contains("[2, -1]"), negative);
         assertThrows(IllegalArgumentException.class, () -> Shape.of(1L << 32, 1L << 31));
         assertThrows(IllegalArgumentException.class, () -> Shape.of(1L << 32, 1L << 32));

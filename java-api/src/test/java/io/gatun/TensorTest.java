@@ -43,7 +43,8 @@ class TensorTest {
         for (DType dtype : DType.values()) {
             Tensor tensor = Tensor.allocate(dtype, 3, 5);
             assertEquals(0, tensor.segment().address() % 64);
-            assertEquals(dtype == DType.U4 ? 9 : dtype.bytes(15), tensor.segment().byteSize());
+            assertEquals(
+                    dtype == DType.U4 ? 9 : dtype.bytes(15), tensor.segment().byteSize());
             assertArrayEquals(new float[15], tensor.toFloatArray());
             assertTrue(tensor.isContiguous());
         }
@@ -163,9 +164,7 @@ class TensorTest {
             refused(() -> Tensor.map(file, 0, DType.F32, arena, 11), "offset", "at least 44 bytes");
             refused(() -> Tensor.map(file, 2, DType.F32, arena, 1), "offset", "multiple of 4");
             assertEquals(0, Tensor.map(file, 40, DType.F32, arena, 0).toFloatArray().length);
-            assertThrows(
-                    NoSuchFileException.class,
-                    () -> Tensor.map(folder.resolve("none"), 0, DType.F32, arena, 1));
+            assertThrows(NoSuchFileException.class, () -> Tensor.map(folder.resolve("none"), 0, DType.F32, arena, 1));
         }
         assertThrows(IllegalStateException.class, () -> mapped.getFloat(0, 0));
     }
@@ -214,14 +213,17 @@ class TensorTest {
         assertEquals(Shape.of(1, 2, 3), odd.reshape(1, 2, 3).shape());
         int[] large = {16777217, -16777219};
         assertEquals(16777217, Tensor.of(large, 1, 2).transpose().to(DType.I32).getInt(0, 0));
-        assertArrayEquals(new float[] {1, 2}, Tensor.of(new float[] {1, 2}, 2).to(DType.U8).toFloatArray());
+        assertArrayEquals(
+                new float[] {1, 2},
+                Tensor.of(new float[] {1, 2}, 2).to(DType.U8).toFloatArray());
     }
 
     @Test
     void refusesWrongIndices() {
         Tensor tensor = iota(2, 3);
         refused(() -> tensor.getFloat(1), "index", "[1]", "2 numbers");
-        String message = assertThrows(IndexOutOfBoundsException.class, () -> tensor.getFloat(1, 3)).getMessage();
+        String message = assertThrows(IndexOutOfBoundsException.class, () -> tensor.getFloat(1, 3))
+                .getMessage();
         assertTrue(message.contains("[1, 3]") && message.contains("[2, 3]"), message);
         assertThrows(IndexOutOfBoundsException.class, () -> tensor.setFloat(0, -1, 0));
     }
@@ -230,8 +232,12 @@ class TensorTest {
     void textIsForPeople() {
         assertEquals("f32[3] [0., 1., 2.]", iota(3).toString());
         assertEquals("f32[2, 3]\n[[0., 1., 2.],\n [3., 4., 5.]]", iota(2, 3).toString());
-        assertEquals("f32[3, 2] strides [1, 3]\n[[0., 3.],\n [1., 4.],\n [2., 5.]]", iota(2, 3).transpose().toString());
-        assertEquals("i8[2, 2]\n[[  1, -10],\n [100,   0]]", Tensor.of(new byte[] {1, -10, 100, 0}, 2, 2).toString());
+        assertEquals(
+                "f32[3, 2] strides [1, 3]\n[[0., 3.],\n [1., 4.],\n [2., 5.]]",
+                iota(2, 3).transpose().toString());
+        assertEquals(
+                "i8[2, 2]\n[[  1, -10],\n [100,   0]]",
+                Tensor.of(new byte[] {1, -10, 100, 0}, 2, 2).toString());
         float[] special = {1 / 3f, -1e-6f, Float.NaN, Float.NEGATIVE_INFINITY, 123456789};
         assertEquals(
                 "f32[5] [    0.33333, -1.0000e-06,         nan,        -inf,  1.2346e+08]",

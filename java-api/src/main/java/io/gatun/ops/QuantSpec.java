@@ -102,7 +102,9 @@ public record QuantSpec(DType codes, boolean asymmetric, long group, DType scale
         }
         if (group < MIN_GROUP || group > depth) {
             throw Check.invalid(
-                    "group", group, (depth > MIN_GROUP ? MIN_GROUP + ".." : "") + depth + " (depth), or 0 for a whole row");
+                    "group",
+                    group,
+                    (depth > MIN_GROUP ? MIN_GROUP + ".." : "") + depth + " (depth), or 0 for a whole row");
         }
         return group;
     }

@@ -31,8 +31,8 @@ public final class Quantize {
     public static QuantizedTensor run(Tensor x, QuantSpec spec) {
         Check.present("x", x);
         Check.matrix("x", x, -1, -1);
-        QuantizedTensor out = QuantizedTensor.allocate(
-                spec, x.shape().size(0), x.shape().size(1));
+        QuantizedTensor out =
+                QuantizedTensor.allocate(spec, x.shape().size(0), x.shape().size(1));
         run(x, out);
         return out;
     }

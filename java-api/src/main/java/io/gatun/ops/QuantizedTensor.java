@@ -32,7 +32,8 @@ public record QuantizedTensor(QuantSpec spec, Tensor codes, Tensor scales, Tenso
         Check.contiguous("scales", scales);
         if (spec.asymmetric() != (zeroPoints != null)) {
             throw Check.invalid(
-                    "zeroPoints", zeroPoints == null ? "null" : zeroPoints.describe(),
+                    "zeroPoints",
+                    zeroPoints == null ? "null" : zeroPoints.describe(),
                     spec.asymmetric() ? "u8[" + rows + ", " + groups + "]" : "null, as the codes are symmetric");
         }
         if (zeroPoints != null) {

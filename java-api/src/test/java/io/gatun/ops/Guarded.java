@@ -23,8 +23,7 @@ final class Guarded {
     private Guarded(Arena arena, DType dtype, long rows, long columns, long rowStride, long offset) {
         long bytes = dtype.bytes(1) * (offset + rows * rowStride + columns + 16);
         whole = arena.allocate(bytes, 64).fill(SENTINEL);
-        tensor = Tensor.wrap(
-                whole.asSlice(offset * dtype.bytes(1)), dtype, Shape.of(rows, columns), rowStride, 1);
+        tensor = Tensor.wrap(whole.asSlice(offset * dtype.bytes(1)), dtype, Shape.of(rows, columns), rowStride, 1);
         snapshot();
     }
 

@@ -51,7 +51,8 @@ final class QMatmulOracle {
         int columns = weights.length;
         Expected expected = new Expected(new double[rows * columns], new double[rows * columns]);
         float[] bias = options.bias() == null ? null : options.bias().toFloatArray();
-        float[] residual = options.residual() == null ? null : options.residual().toFloatArray();
+        float[] residual =
+                options.residual() == null ? null : options.residual().toFloatArray();
         for (int m = 0; m < rows; m++) {
             double[] scales = new double[depth];
             int[] codes = new int[depth];

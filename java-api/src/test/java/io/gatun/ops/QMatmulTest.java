@@ -52,8 +52,7 @@ class QMatmulTest {
                 continue;
             }
             for (int columns : SIZES) {
-                QuantizedTensor w =
-                        Quantize.run(Tensor.of(random.normal(columns * depth, 0.3), columns, depth), spec);
+                QuantizedTensor w = Quantize.run(Tensor.of(random.normal(columns * depth, 0.3), columns, depth), spec);
                 for (int rows : new int[] {0, 1, 3, 9}) {
                     DType xType = random.of(DType.F32, DType.BF16);
                     DType yType = random.of(DType.F32, DType.BF16);
@@ -65,8 +64,8 @@ class QMatmulTest {
                         options = options.withBias(Tensor.of(random.normal(columns, 1), columns));
                     }
                     if (random.chance(0.5)) {
-                        options = options.withResidual(
-                                Tensor.of(yType, random.normal(rows * columns, 1), rows, columns));
+                        options =
+                                options.withResidual(Tensor.of(yType, random.normal(rows * columns, 1), rows, columns));
                     }
                     check(x, w, yType, options);
                 }
@@ -211,7 +210,8 @@ class QMatmulTest {
         QuantizedTensor weights = Quantize.run(Tensor.of(random.normal(50 * 40, 1), 50, 40), QuantSpec.int8());
         PackedWeights w = QMatmul.pack(weights);
         Guarded x = Guarded.matrix(Arena.ofAuto(), DType.F32, 6, 40, 47, 3).fill(random.normal(240, 1));
-        Guarded residual = Guarded.matrix(Arena.ofAuto(), DType.BF16, 6, 50, 51, 1).fill(random.normal(300, 1));
+        Guarded residual =
+                Guarded.matrix(Arena.ofAuto(), DType.BF16, 6, 50, 51, 1).fill(random.normal(300, 1));
         Options options = Options.DEFAULT.withResidual(residual.tensor);
         for (int[] range : new int[][] {{0, 50}, {0, 0}, {50, 50}, {3, 4}, {15, 33}}) {
             Guarded y = Guarded.matrix(Arena.ofAuto(), DType.BF16, 6, 50, 60, 5);
@@ -273,7 +273,8 @@ class QMatmulTest {
             values[5 * depth + k] = -0f;
             values[6 * depth + k] = k < 48 ? 0 : 1;
         }
-        QuantizedTensor w = Quantize.run(Tensor.of(new Random(29).normal(20 * depth, 1), 20, depth), QuantSpec.int4(32));
+        QuantizedTensor w =
+                Quantize.run(Tensor.of(new Random(29).normal(20 * depth, 1), 20, depth), QuantSpec.int4(32));
         check(Tensor.of(values, 7, depth), w, DType.F32, Options.DEFAULT.withMode(mode));
     }
 

@@ -56,8 +56,7 @@ class QuantizeTest {
         if (quantized.zeroPoints() != null) {
             float[] zeroPoints = quantized.zeroPoints().toFloatArray();
             for (int i = 0; i < zeroPoints.length; i++) {
-                assertEquals(
-                        oracle.zeroPoints[i], (int) zeroPoints[i], "zero point " + i + ": " + context);
+                assertEquals(oracle.zeroPoints[i], (int) zeroPoints[i], "zero point " + i + ": " + context);
             }
         }
     }
@@ -66,12 +65,11 @@ class QuantizeTest {
         for (int r = 0; r < quantized.rows(); r++) {
             for (int k = 0; k < quantized.depth(); k++) {
                 float exact = QuantizeOracle.value(quantized, r, k);
-                float expected =
-                        switch (values.dtype()) {
-                            case F16 -> Float.float16ToFloat(Float.floatToFloat16(exact));
-                            case BF16 -> DType.bf16ToFloat(DType.floatToBf16(exact));
-                            default -> exact;
-                        };
+                float expected = switch (values.dtype()) {
+                    case F16 -> Float.float16ToFloat(Float.floatToFloat16(exact));
+                    case BF16 -> DType.bf16ToFloat(DType.floatToBf16(exact));
+                    default -> exact;
+                };
                 float given = values.getFloat(r, k);
                 if (Float.floatToIntBits(given) != Float.floatToIntBits(expected)) {
                     throw new AssertionError(
@@ -96,7 +94,8 @@ class QuantizeTest {
         Random random = new Random(11);
         for (int depth : new int[] {0, 1, 2, 15, 16, 17, 31, 33, 64, 127, 128, 129, 257, 512, 1031}) {
             if (spec.group() > depth && depth > 0 || spec.group() > 0 && depth == 0) {
-                assertThrows(IllegalArgumentException.class, () -> Quantize.run(Tensor.allocate(DType.F32, 1, depth), spec));
+                assertThrows(
+                        IllegalArgumentException.class, () -> Quantize.run(Tensor.allocate(DType.F32, 1, depth), spec));
                 continue;
             }
             for (int rows : new int[] {0, 1, 2, 3, 7}) {

@@ -90,15 +90,22 @@ class RandomArgumentsTest {
             switch (flaw) {
                 case 0 -> x = spoiled(random, x, DType.I8, DType.U8, DType.I32);
                 case 1 -> threads = random.of(-1, 1025, Integer.MIN_VALUE);
-                case 2 -> out = new QuantizedTensor(
-                        spec, Unreachable.readOnly(out.codes()), out.scales(), out.zeroPoints());
-                case 3 -> out = new QuantizedTensor(
-                        spec,
-                        out.codes(),
-                        random.of(
-                                Unreachable.closed(spec.scales(), rows, out.scales().shape().size(1)),
-                                Unreachable.foreign(spec.scales(), rows, out.scales().shape().size(1))),
-                        out.zeroPoints());
+                case 2 ->
+                    out = new QuantizedTensor(spec, Unreachable.readOnly(out.codes()), out.scales(), out.zeroPoints());
+                case 3 ->
+                    out = new QuantizedTensor(
+                            spec,
+                            out.codes(),
+                            random.of(
+                                    Unreachable.closed(
+                                            spec.scales(),
+                                            rows,
+                                            out.scales().shape().size(1)),
+                                    Unreachable.foreign(
+                                            spec.scales(),
+                                            rows,
+                                            out.scales().shape().size(1))),
+                            out.zeroPoints());
                 default -> {
                     x = Tensor.of(DType.F32, random.normal(20, 1), 2, 10);
                     spec = QuantSpec.int8();
@@ -143,13 +150,14 @@ class RandomArgumentsTest {
                 case 0 -> x = spoiled(random, x, DType.I8, DType.U8, DType.I32);
                 case 1 -> threads = random.of(-1, 1025, Integer.MAX_VALUE);
                 case 2 -> x = Unreachable.readOnly(x);
-                case 3 -> in = new QuantizedTensor(
-                        spec,
-                        random.of(
-                                Unreachable.closed(spec.codes(), rows, depth),
-                                Unreachable.foreign(spec.codes(), rows, depth)),
-                        in.scales(),
-                        in.zeroPoints());
+                case 3 ->
+                    in = new QuantizedTensor(
+                            spec,
+                            random.of(
+                                    Unreachable.closed(spec.codes(), rows, depth),
+                                    Unreachable.foreign(spec.codes(), rows, depth)),
+                            in.scales(),
+                            in.zeroPoints());
                 default -> {
                     MemorySegment memory = Arena.ofAuto().allocate(400, 64);
                     in = new QuantizedTensor(
@@ -215,19 +223,24 @@ class RandomArgumentsTest {
                 case 1 -> y = spoiled(random, y, DType.F16, DType.U8, DType.I32);
                 case 2 -> y = Unreachable.readOnly(y);
                 case 3 -> options = options.withColumns(begin, columns + 1L + random.between(0, 9));
-                case 4 -> options = options.withBias(
-                        random.of(
-                                Tensor.allocate(DType.F32, columns + 1),
-                                Tensor.allocate(DType.BF16, columns),
-                                Unreachable.closed(DType.F32, columns),
-                                Unreachable.foreign(DType.F32, columns)));
-                case 5 -> options = options.withResidual(
-                        random.of(
-                                Tensor.allocate(yType, rows + 1, columns),
-                                Tensor.allocate(yType == DType.F32 ? DType.BF16 : DType.F32, rows, columns),
-                                Unreachable.closed(yType, rows, columns)));
-                case 6 -> x = Tensor.wrap(
-                        Arena.ofAuto().allocate(4096, 4), xType, Shape.of(rows + 2, depth + 2), random.of(0L, 1L), 1);
+                case 4 ->
+                    options = options.withBias(random.of(
+                            Tensor.allocate(DType.F32, columns + 1),
+                            Tensor.allocate(DType.BF16, columns),
+                            Unreachable.closed(DType.F32, columns),
+                            Unreachable.foreign(DType.F32, columns)));
+                case 5 ->
+                    options = options.withResidual(random.of(
+                            Tensor.allocate(yType, rows + 1, columns),
+                            Tensor.allocate(yType == DType.F32 ? DType.BF16 : DType.F32, rows, columns),
+                            Unreachable.closed(yType, rows, columns)));
+                case 6 ->
+                    x = Tensor.wrap(
+                            Arena.ofAuto().allocate(4096, 4),
+                            xType,
+                            Shape.of(rows + 2, depth + 2),
+                            random.of(0L, 1L),
+                            1);
                 case 7 -> {
                     Tensor both = Tensor.allocate(yType, 2, Math.max(16, depth + columns));
                     weights = QMatmulOracle.exactWeights(random.source, QuantSpec.int8(), 3, 16);
@@ -272,7 +285,8 @@ class RandomArgumentsTest {
                 given = bytes.asSlice(0, random.source.nextLong(good.byteSize()));
             } else if (flawed) {
                 int at = random.between(0, 15);
-                bytes.set(ValueLayout.JAVA_BYTE, at, (byte) (bytes.get(ValueLayout.JAVA_BYTE, at) ^ 1 << random.between(0, 7)));
+                bytes.set(ValueLayout.JAVA_BYTE, at, (byte)
+                        (bytes.get(ValueLayout.JAVA_BYTE, at) ^ 1 << random.between(0, 7)));
             }
             MemorySegment buffer = given;
             return new Call(
@@ -315,10 +329,11 @@ class RandomArgumentsTest {
                 case 2 -> y = Unreachable.readOnly(y);
                 case 3 -> epsilon = random.of(-1f, Float.NaN, Float.POSITIVE_INFINITY, -Float.MIN_VALUE);
                 case 4 -> threads = random.of(-1, 1025);
-                case 5 -> weight = random.of(
-                        Tensor.allocate(DType.F32, columns + 1),
-                        Tensor.allocate(DType.BF16, columns),
-                        Unreachable.foreign(DType.F32, columns));
+                case 5 ->
+                    weight = random.of(
+                            Tensor.allocate(DType.F32, columns + 1),
+                            Tensor.allocate(DType.BF16, columns),
+                            Unreachable.foreign(DType.F32, columns));
                 default -> {
                     Tensor both = Tensor.allocate(DType.F32, 4, columns + 1);
                     x = both.slice(0, 0, 3);

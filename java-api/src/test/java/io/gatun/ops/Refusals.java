@@ -42,10 +42,20 @@ final class Refusals {
     Refusals unreachable(String argument, DType dtype, long[] shape, Consumer<Tensor> call) {
         Tensor closed = Unreachable.closed(dtype, shape);
         Tensor foreign = Unreachable.foreign(dtype, shape);
-        add(IllegalStateException.class, argument + " is closed", argument, "closed arena", "stays open", () ->
-                call.accept(closed));
-        return add(WrongThreadException.class, argument + " is foreign", argument, "another thread's", "this thread's", () ->
-                call.accept(foreign));
+        add(
+                IllegalStateException.class,
+                argument + " is closed",
+                argument,
+                "closed arena",
+                "stays open",
+                () -> call.accept(closed));
+        return add(
+                WrongThreadException.class,
+                argument + " is foreign",
+                argument,
+                "another thread's",
+                "this thread's",
+                () -> call.accept(foreign));
     }
 
     Refusals add(
