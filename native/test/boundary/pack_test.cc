@@ -1,0 +1,283 @@
+// Packing of weights: every documented refusal.
+#include <cstring>
+
+#include "boundary.h"
+#include "gatun/qmatmul.h"
+
+namespace gatun::test {
+namespace {
+
+constexpr int64_t kColumns = 3, kDepth = 40, kGroup = 16, kGroups = 3;
+
+// A good call; each test spoils one thing.
+class PackBoundary : public ::testing::Test {
+ protected:
+  PackBoundary() {
+    EXPECT_EQ(gatun_qmatmul_packed_bytes(&good, &packed_bytes), GATUN_OK) << gatun_last_error();
+    packed.assign(static_cast<size_t>(packed_bytes) + 16, kUntouched);
+    packed_at = packed.data();
+  }
+
+  int32_t pack() { return gatun_qmatmul_pack(given, codes_at, scales_at, zero_points_at, packed_at, packed_bytes); }
+  int32_t unpack() { return gatun_qmatmul_unpack(packed_at, packed_bytes, codes_at, scales_at, zero_points_at); }
+  void refused(std::initializer_list<const char*> words) {
+    EXPECT_TRUE(invalid(pack(), words));
+    EXPECT_TRUE(untouched(packed)) << "packed was written";
+    if (given != &weights) return;
+    weights = good;
+  }
+  // What is wrong with the description, packed_bytes refuses as well.
+  void description_refused(std::initializer_list<const char*> words) {
+    int64_t bytes = 77;
+    EXPECT_TRUE(invalid(gatun_qmatmul_packed_bytes(given, &bytes), words));
+    EXPECT_EQ(bytes, 77);
+    refused(words);
+  }
+
+  const gatun_qmatmul_weights good = {sizeof(gatun_qmatmul_weights), GATUN_U4, 1, GATUN_F32, kColumns, kDepth, kGroup};
+  gatun_qmatmul_weights weights = good;
+  const gatun_qmatmul_weights* given = &weights;
+  std::vector<uint8_t> codes = std::vector<uint8_t>(kColumns * kDepth, 0x35);
+  std::vector<float> scales = std::vector<float>(kColumns * kGroups, 0.5f);
+  std::vector<uint8_t> zero_points = std::vector<uint8_t>(kColumns * kGroups, 7);
+  std::vector<uint8_t> packed;
+  void* codes_at = codes.data();
+  void* scales_at = scales.data();
+  void* zero_points_at = zero_points.data();
+  void* packed_at;
+  int64_t packed_bytes;
+};
+
+TEST_F(PackBoundary, TheGoodCallIsAccepted) {
+  ASSERT_EQ(pack(), GATUN_OK) << gatun_last_error();
+  EXPECT_EQ(std::vector<uint8_t>(packed.end() - 16, packed.end()), std::vector<uint8_t>(16, kUntouched));
+  EXPECT_EQ(unpack(), GATUN_OK) << gatun_last_error();
+}
+
+TEST_F(PackBoundary, Struct) {
+  given = nullptr;
+  description_refused({"weights is null"});
+  given = &weights;
+  for (const uint32_t size :
+       {0u, static_cast<uint32_t>(sizeof(weights)) - 8, static_cast<uint32_t>(sizeof(weights)) + 8}) {
+    weights.struct_size = size;
+    description_refused({"weights.struct_size", std::to_string(size).c_str(), std::to_string(sizeof(weights)).c_str()});
+  }
+  EXPECT_TRUE(invalid(gatun_qmatmul_packed_bytes(&good, nullptr), {"bytes is null"}));
+}
+
+TEST_F(PackBoundary, Enums) {
+  for (const int32_t dtype : {0, -1, 8, int{GATUN_F32}, int{GATUN_BF16}, int{GATUN_I32}}) {
+    weights.code_dtype = dtype;
+    description_refused({"code_dtype", std::to_string(dtype).c_str(), "I8", "U8", "U4"});
+  }
+  for (const int32_t dtype : {0, -1, 8, int{GATUN_BF16}, int{GATUN_U4}}) {
+    weights.scale_dtype = dtype;
+    description_refused({"scale_dtype", std::to_string(dtype).c_str(), "F32", "F16"});
+  }
+  for (const int32_t asymmetric : {-1, 2}) {
+    weights.asymmetric = asymmetric;
+    description_refused({"asymmetric", std::to_string(asymmetric).c_str()});
+  }
+  weights.code_dtype = GATUN_I8;
+  description_refused({"asymmetric", "I8"});
+  weights.code_dtype = GATUN_U8;
+  weights.asymmetric = 0;
+  description_refused({"asymmetric", "U8"});
+}
+
+TEST_F(PackBoundary, Sizes) {
+  for (const int64_t size : {int64_t{-1}, kMin}) {
+    weights.columns = size;
+    description_refused({"columns", std::to_string(size).c_str()});
+    weights.depth = weights.group = size;
+    description_refused({"depth", std::to_string(size).c_str()});
+  }
+  for (const int64_t group : {kMin, int64_t{-1}, int64_t{0}, int64_t{1}, int64_t{15}, kDepth + 1, kMax}) {
+    weights.group = group;
+    description_refused({"group", std::to_string(group).c_str(), "16"});
+  }
+  for (const int64_t huge : {kMax, kMax / 2, int64_t{1} << 61}) {
+    weights.columns = huge;
+    description_refused({"columns", std::to_string(huge).c_str()});
+    weights.depth = weights.group = huge;
+    description_refused({"depth", std::to_string(huge).c_str()});
+    weights.depth = weights.group = huge;
+    weights.columns = huge;
+    description_refused({"columns", "depth"});
+    weights.depth = huge;
+    description_refused({"depth"});
+  }
+}
+
+TEST_F(PackBoundary, Buffers) {
+  codes_at = nullptr;
+  refused({"codes is null"});
+  codes_at = codes.data();
+  scales_at = nullptr;
+  refused({"scales is null"});
+  scales_at = reinterpret_cast<char*>(scales.data()) + 2;
+  weights.columns = kColumns - 1;
+  refused({"scales", "4"});
+  scales_at = scales.data();
+  zero_points_at = nullptr;
+  refused({"zero_points is null"});
+  zero_points_at = zero_points.data();
+  weights.asymmetric = 0;
+  refused({"zero_points", "null"});
+  packed_at = nullptr;
+  refused({"packed is null"});
+  packed_at = packed.data();
+  const int64_t needed = packed_bytes;
+  for (const int64_t bytes : {kMin, int64_t{-1}, int64_t{0}, int64_t{63}, int64_t{64}, needed - 1}) {
+    packed_bytes = bytes;
+    refused({"packed_bytes", std::to_string(bytes).c_str(), std::to_string(needed).c_str()});
+  }
+}
+
+TEST_F(PackBoundary, Overlaps) {
+  const auto refused_name = [&](const char* other) {
+    const std::vector<uint8_t> before = packed;
+    EXPECT_TRUE(invalid(pack(), {"packed", other, "overlap"}));
+    EXPECT_EQ(packed, before);
+  };
+  codes_at = packed.data() + packed_bytes - 1;
+  refused_name("codes");
+  codes_at = codes.data();
+  scales_at = packed.data();
+  refused_name("scales");
+  scales_at = scales.data();
+  zero_points_at = packed.data() + 70;
+  refused_name("zero_points");
+}
+
+TEST_F(PackBoundary, Values) {
+  const float good_scale = scales[4];
+  for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                            -std::numeric_limits<float>::infinity()}) {
+    scales[4] = value;
+    refused({"scales[1][1]"});
+  }
+  scales[4] = good_scale;
+  zero_points[8] = 16;
+  refused({"zero_points[2][2]", "15"});
+  weights.code_dtype = GATUN_U8;
+  EXPECT_EQ(gatun_qmatmul_packed_bytes(given, &packed_bytes), GATUN_OK);
+  packed.assign(static_cast<size_t>(packed_bytes), kUntouched);
+  packed_at = packed.data();
+  EXPECT_EQ(pack(), GATUN_OK) << gatun_last_error();
+
+  packed.assign(static_cast<size_t>(packed_bytes), kUntouched);
+  weights.code_dtype = GATUN_I8;
+  weights.asymmetric = 0;
+  zero_points_at = nullptr;
+  codes[1 * kDepth + 39] = 0x80;
+  refused({"codes[1][39]", "-128"});
+}
+
+TEST_F(PackBoundary, F16Scales) {
+  weights.scale_dtype = GATUN_F16;
+  std::vector<uint16_t> half(kColumns * kGroups, 0x3c00);
+  scales_at = half.data();
+  for (const uint16_t bits : {uint16_t{0x7c00}, uint16_t{0xfc00}, uint16_t{0x7e00}}) {
+    half[5] = bits;
+    EXPECT_TRUE(invalid(pack(), {"scales[1][2]"}));
+    EXPECT_TRUE(untouched(packed));
+  }
+  half[5] = 0x7bff;
+  EXPECT_EQ(pack(), GATUN_OK) << gatun_last_error();
+}
+
+TEST_F(PackBoundary, EmptyWeightsNeedNoPlanes) {
+  codes_at = scales_at = zero_points_at = nullptr;
+  for (const bool no_columns : {true, false}) {
+    weights = good;
+    (no_columns ? weights.columns : weights.depth) = 0;
+    if (!no_columns) weights.group = 0;
+    ASSERT_EQ(gatun_qmatmul_packed_bytes(given, &packed_bytes), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(pack(), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(unpack(), GATUN_OK) << gatun_last_error();
+  }
+}
+
+TEST_F(PackBoundary, BuffersThatAreNotPackedWeights) {
+  ASSERT_EQ(pack(), GATUN_OK) << gatun_last_error();
+  const std::vector<uint8_t> whole = packed;
+  gatun_qmatmul_weights read;
+  const auto describe_refused = [&](std::initializer_list<const char*> words) {
+    std::memset(&read, kUntouched, sizeof(read));
+    gatun_qmatmul_weights before;
+    std::memset(&before, kUntouched, sizeof(before));
+    EXPECT_TRUE(invalid(gatun_qmatmul_describe(packed_at, packed_bytes, &read), words));
+    EXPECT_EQ(std::memcmp(&read, &before, sizeof(read)), 0) << "the description was written";
+    const std::vector<uint8_t> codes_before = codes;
+    EXPECT_TRUE(invalid(unpack(), words));
+    EXPECT_EQ(codes, codes_before);
+  };
+  ASSERT_EQ(gatun_qmatmul_describe(packed_at, packed_bytes, &read), GATUN_OK);
+  EXPECT_EQ(std::memcmp(&read, &good, sizeof(read)), 0);
+  EXPECT_TRUE(invalid(gatun_qmatmul_describe(packed_at, packed_bytes, nullptr), {"weights is null"}));
+
+  const int64_t needed = packed_bytes;
+  packed_at = nullptr;
+  describe_refused({"packed is null"});
+  packed_at = packed.data();
+  for (const int64_t bytes : {kMin, int64_t{-1}, int64_t{0}, int64_t{1}, int64_t{63}, int64_t{64}, needed - 1}) {
+    packed_bytes = bytes;
+    describe_refused({"packed", std::to_string(bytes).c_str()});
+  }
+  packed_bytes = needed;
+  // No single bit of the header may change unnoticed, unless it describes other weights of the same size.
+  int accepted = 0;
+  for (size_t bit = 0; bit < 64 * 8; ++bit) {
+    packed[bit / 8] = static_cast<uint8_t>(packed[bit / 8] ^ 1 << bit % 8);
+    if (gatun_qmatmul_describe(packed_at, packed_bytes, &read) == GATUN_OK) {
+      ++accepted;
+      int64_t bytes = 0;
+      EXPECT_EQ(gatun_qmatmul_packed_bytes(&read, &bytes), GATUN_OK) << "bit " << bit;
+      EXPECT_EQ(bytes, needed) << "bit " << bit;
+    } else {
+      describe_refused({"packed"});
+    }
+    packed = whole;
+    packed_at = packed.data();
+  }
+  EXPECT_LT(accepted, 8);
+  packed.assign(packed.size(), 0);
+  describe_refused({"packed"});
+}
+
+TEST_F(PackBoundary, UnpackBuffers) {
+  ASSERT_EQ(pack(), GATUN_OK) << gatun_last_error();
+  const auto unpack_refused = [&](std::initializer_list<const char*> words) {
+    const std::vector<uint8_t> codes_before = codes, zero_points_before = zero_points;
+    const std::vector<float> scales_before = scales;
+    EXPECT_TRUE(invalid(unpack(), words));
+    EXPECT_TRUE(codes == codes_before && zero_points == zero_points_before && scales == scales_before);
+    codes_at = codes.data();
+    scales_at = scales.data();
+    zero_points_at = zero_points.data();
+  };
+  codes_at = nullptr;
+  unpack_refused({"codes is null"});
+  scales_at = nullptr;
+  unpack_refused({"scales is null"});
+  zero_points_at = nullptr;
+  unpack_refused({"zero_points is null"});
+  codes_at = packed.data();
+  unpack_refused({"packed", "codes", "overlap"});
+  scales_at = packed.data();
+  unpack_refused({"packed", "scales", "overlap"});
+  zero_points_at = packed.data();
+  unpack_refused({"packed", "zero_points", "overlap"});
+  // Outputs must not overlap each other, either.
+  scales_at = codes.data();
+  unpack_refused({"codes", "scales", "overlap"});
+  zero_points_at = codes.data();
+  unpack_refused({"codes", "zero_points", "overlap"});
+  zero_points_at = scales.data();
+  unpack_refused({"scales", "zero_points", "overlap"});
+}
+
+}  // namespace
+}  // namespace gatun::test

@@ -1,0 +1,247 @@
+// gatun_qmatmul: every documented refusal.
+#include "gatun/qmatmul.h"
+
+#include "boundary.h"
+#include "tolerance.h"
+
+namespace gatun::test {
+namespace {
+
+constexpr int64_t kRows = 3, kColumns = 5, kDepth = 20;
+
+// A good call; each test spoils one thing.
+class QmatmulBoundary : public ::testing::Test {
+ protected:
+  QmatmulBoundary() {
+    const gatun_qmatmul_weights weights = {sizeof(weights), GATUN_I8, 0, GATUN_F32, kColumns, kDepth, kDepth};
+    EXPECT_EQ(gatun_qmatmul_packed_bytes(&weights, &packed_bytes), GATUN_OK);
+    packed.resize(static_cast<size_t>(packed_bytes));
+    packed_at = packed.data();
+    const std::vector<int8_t> codes(kColumns * kDepth, 3);
+    const std::vector<float> scales(kColumns, 0.25f);
+    EXPECT_EQ(gatun_qmatmul_pack(&weights, codes.data(), scales.data(), nullptr, packed_at, packed_bytes), GATUN_OK)
+        << gatun_last_error();
+  }
+
+  int32_t run() { return gatun_qmatmul(given, x_at, packed_at, packed_bytes, bias_at, residual_at, y_at); }
+  void refused(std::initializer_list<const char*> words) {
+    const std::vector<float> x_before = x, bias_before = bias, residual_before = residual;
+    const std::vector<uint8_t> packed_before = packed;
+    EXPECT_TRUE(invalid(run(), words));
+    EXPECT_TRUE(untouched(y)) << "the output was written";
+    EXPECT_TRUE(identical(x, x_before) && identical(bias, bias_before) && identical(residual, residual_before));
+    EXPECT_EQ(packed, packed_before);
+    params = good;
+  }
+  // What explain sees, it refuses alike.
+  void params_refused(std::initializer_list<const char*> words) {
+    std::vector<char> text(2048, '\x7f');
+    EXPECT_TRUE(invalid(gatun_qmatmul_explain(given, packed_at, packed_bytes, text.data(), 2048), words));
+    EXPECT_EQ(text, std::vector<char>(2048, '\x7f'));
+    refused(words);
+  }
+
+  const gatun_qmatmul_params good = {sizeof(gatun_qmatmul_params),
+                                     GATUN_F32,
+                                     GATUN_F32,
+                                     GATUN_QMATMUL_INT8_ROW,
+                                     GATUN_ACTIVATION_NONE,
+                                     1,
+                                     kRows,
+                                     kDepth,
+                                     kColumns,
+                                     kColumns,
+                                     0,
+                                     kColumns};
+  gatun_qmatmul_params params = good;
+  const gatun_qmatmul_params* given = &params;
+  std::vector<float> x = std::vector<float>(kRows * kDepth, 1.5f), bias = std::vector<float>(kColumns, 2.0f),
+                     residual = std::vector<float>(kRows * kColumns, 3.0f);
+  std::vector<uint8_t> y = std::vector<uint8_t>(kRows * kColumns * 4, kUntouched), packed;
+  const void* x_at = x.data();
+  void* packed_at;
+  int64_t packed_bytes = 0;
+  const float* bias_at = bias.data();
+  const void* residual_at = residual.data();
+  void* y_at = y.data();
+};
+
+TEST_F(QmatmulBoundary, TheGoodCallsAreAccepted) {
+  EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();
+  EXPECT_FALSE(untouched(y));
+  bias_at = nullptr;
+  residual_at = nullptr;
+  params.residual_row_stride = -1;  // ignored without residual
+  EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();
+}
+
+TEST_F(QmatmulBoundary, Struct) {
+  given = nullptr;
+  params_refused({"params is null"});
+  given = &params;
+  for (const uint32_t size :
+       {0u, static_cast<uint32_t>(sizeof(params)) - 8, static_cast<uint32_t>(sizeof(params)) + 8}) {
+    params.struct_size = size;
+    std::vector<char> text(2048);
+    params_refused({"params.struct_size", std::to_string(size).c_str(), std::to_string(sizeof(params)).c_str()});
+  }
+}
+
+TEST_F(QmatmulBoundary, Enums) {
+  for (const int32_t dtype : {0, -1, 8, int{GATUN_F16}, int{GATUN_I8}, int{GATUN_U4}}) {
+    params.x_dtype = dtype;
+    params_refused({"x_dtype", std::to_string(dtype).c_str(), "F32", "BF16"});
+    params.y_dtype = dtype;
+    params_refused({"y_dtype", std::to_string(dtype).c_str(), "F32", "BF16"});
+  }
+  for (const int32_t value : {-1, 3, 1 << 30}) {
+    params.mode = value;
+    params_refused({"mode", std::to_string(value).c_str()});
+  }
+  for (const int32_t value : {-1, 5, 1 << 30}) {
+    params.activation = value;
+    params_refused({"activation", std::to_string(value).c_str()});
+  }
+}
+
+TEST_F(QmatmulBoundary, Sizes) {
+  for (const int32_t threads : {-1, 1025, std::numeric_limits<int32_t>::min()}) {
+    params.threads = threads;
+    params_refused({"threads", std::to_string(threads).c_str(), "1024"});
+  }
+  for (const int64_t rows : {int64_t{-1}, kMin}) {
+    params.rows = rows;
+    params_refused({"rows", std::to_string(rows).c_str()});
+  }
+  for (const int64_t begin : {kMin, int64_t{-1}, kColumns + 1, kMax}) {
+    params.column_begin = begin;
+    params_refused({"column_begin", std::to_string(begin).c_str()});
+  }
+  for (const int64_t end : {kMin, int64_t{-1}, int64_t{1}, kColumns + 1, kMax}) {
+    params.column_begin = 2;
+    params.column_end = end;
+    params_refused({"column_end", std::to_string(end).c_str()});
+  }
+}
+
+TEST_F(QmatmulBoundary, Strides) {
+  for (const int64_t stride : {kDepth - 1, int64_t{0}, int64_t{-1}, kMin}) {
+    params.x_row_stride = stride;
+    params_refused({"x_row_stride", std::to_string(stride).c_str(), "20"});
+  }
+  for (const int64_t stride : {kColumns - 1, int64_t{0}, int64_t{-1}, kMin}) {
+    params.y_row_stride = stride;
+    params_refused({"y_row_stride", std::to_string(stride).c_str(), "5"});
+    params.residual_row_stride = stride;
+    refused({"residual_row_stride", std::to_string(stride).c_str(), "5"});
+  }
+  // One row has no stride.
+  params.rows = 1;
+  params.x_row_stride = params.y_row_stride = params.residual_row_stride = kMin;
+  EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();
+}
+
+TEST_F(QmatmulBoundary, ExtentsThatOverflow) {
+  for (const int64_t huge : {kMax, kMax / 2, int64_t{1} << 60}) {
+    params.rows = huge;
+    refused({"x"});
+    params.x_row_stride = huge;
+    refused({"x", std::to_string(huge).c_str()});
+    params.y_row_stride = huge;
+    refused({"y", std::to_string(huge).c_str()});
+    params.residual_row_stride = huge;
+    refused({"residual", std::to_string(huge).c_str()});
+  }
+}
+
+TEST_F(QmatmulBoundary, NullsAndAlignment) {
+  x_at = nullptr;
+  refused({"x is null"});
+  x_at = x.data();
+  y_at = nullptr;
+  refused({"y is null"});
+  y_at = y.data() + 1;
+  params.rows = kRows - 1;
+  refused({"y", "4"});
+  y_at = y.data();
+  x_at = reinterpret_cast<const char*>(x.data()) + 2;
+  params.rows = kRows - 1;
+  refused({"x", "4"});
+  x_at = x.data();
+  bias_at = reinterpret_cast<const float*>(reinterpret_cast<const char*>(x.data()) + 3);
+  refused({"bias", "4"});
+  bias_at = nullptr;
+  residual_at = reinterpret_cast<const char*>(residual.data()) + 2;
+  params.rows = kRows - 1;
+  refused({"residual", "4"});
+}
+
+TEST_F(QmatmulBoundary, PackedBuffers) {
+  const int64_t needed = packed_bytes;
+  void* const whole = packed_at;
+  packed_at = nullptr;
+  params_refused({"packed is null"});
+  packed_at = whole;
+  for (const int64_t bytes : {kMin, int64_t{-1}, int64_t{0}, int64_t{63}, int64_t{64}, needed - 1}) {
+    packed_bytes = bytes;
+    params_refused({"packed", std::to_string(bytes).c_str()});
+  }
+  packed_bytes = needed;
+  packed[0] = static_cast<uint8_t>(packed[0] ^ 1);
+  params_refused({"packed"});
+}
+
+TEST_F(QmatmulBoundary, Overlaps) {
+  const auto refused_name = [&](const char* other) {
+    const std::vector<float> x_before = x, bias_before = bias, residual_before = residual;
+    const std::vector<uint8_t> packed_before = packed;
+    EXPECT_TRUE(invalid(run(), {"y", other, "overlap"}));
+    EXPECT_TRUE(identical(x, x_before) && identical(bias, bias_before) && identical(residual, residual_before));
+    EXPECT_EQ(packed, packed_before);
+    params = good;
+    residual_at = residual.data();
+  };
+  y_at = x.data();
+  refused_name("x");
+  y_at = x.data() + kRows * kDepth - 1;
+  params.rows = kRows;
+  refused_name("x");
+  y_at = packed.data() + 64;
+  refused_name("packed");
+  y_at = bias.data();
+  params.rows = 1;
+  refused_name("bias");
+  y_at = residual.data() + 1;
+  params.rows = 2;
+  refused_name("residual");
+  // residual may be y itself, but with the same stride.
+  y_at = residual.data();
+  params.rows = 2;
+  params.y_row_stride = kColumns + 1;
+  refused_name("residual");
+  EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();
+}
+
+TEST_F(QmatmulBoundary, EmptyWorkNeedsNoMemory) {
+  x_at = residual_at = nullptr;
+  y_at = nullptr;
+  bias_at = nullptr;
+  params.rows = 0;
+  EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();
+  // An empty range of columns writes nothing.
+  params = good;
+  params.column_begin = params.column_end = 3;
+  x_at = x.data();
+  y_at = y.data();
+  EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();
+  EXPECT_TRUE(untouched(y));
+}
+
+TEST_F(QmatmulBoundary, Explain) {
+  check_text([&](char* text,
+                 int64_t capacity) { return gatun_qmatmul_explain(given, packed_at, packed_bytes, text, capacity); },
+             2048);
+}
+
+}  // namespace
+}  // namespace gatun::test

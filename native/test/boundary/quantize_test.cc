@@ -1,0 +1,265 @@
+// gatun_quantize and gatun_dequantize: every documented refusal.
+#include "gatun/quantize.h"
+
+#include <cstring>
+
+#include "boundary.h"
+#include "tolerance.h"
+
+namespace gatun::test {
+namespace {
+
+constexpr int64_t kRows = 3, kDepth = 40, kGroup = 16, kGroups = 3;
+
+// A good call; each test spoils one thing.
+class QuantizeBoundary : public ::testing::Test {
+ protected:
+  QuantizeBoundary() {
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 13) - 6.0f;
+  }
+
+  int32_t quantize() { return gatun_quantize(given, x_at, codes_at, scales_at, zero_points_at); }
+  int32_t dequantize() { return gatun_dequantize(given, codes_at, scales_at, zero_points_at, x_at); }
+
+  void quantize_refuses(std::initializer_list<const char*> words) {
+    EXPECT_TRUE(invalid(quantize(), words));
+    EXPECT_TRUE(untouched(codes) && untouched(scales) && untouched(zero_points)) << "an output was written";
+  }
+  void dequantize_refuses(std::initializer_list<const char*> words) {
+    const std::vector<float> before = x;
+    EXPECT_TRUE(invalid(dequantize(), words));
+    EXPECT_TRUE(identical(x, before)) << "the output was written";
+  }
+  // Both directions check the same things in the same words.
+  void refused(std::initializer_list<const char*> words) {
+    quantize_refuses(words);
+    dequantize_refuses(words);
+    params = good;
+  }
+
+  const gatun_quantize_params good = {
+      sizeof(gatun_quantize_params), GATUN_F32, GATUN_U4, 1, GATUN_F16, 1, kRows, kDepth, kGroup, kDepth, 1};
+  gatun_quantize_params params = good;
+  const gatun_quantize_params* given = &params;
+  std::vector<float> x = std::vector<float>(kRows * kDepth);
+  std::vector<uint8_t> codes = std::vector<uint8_t>(kRows * kDepth, kUntouched);
+  std::vector<uint8_t> scales = std::vector<uint8_t>(kRows * kGroups * 4, kUntouched);
+  std::vector<uint8_t> zero_points = std::vector<uint8_t>(kRows * kGroups, kUntouched);
+  void* x_at = x.data();
+  void* codes_at = codes.data();
+  void* scales_at = scales.data();
+  void* zero_points_at = zero_points.data();
+};
+
+TEST_F(QuantizeBoundary, TheGoodCallIsAccepted) {
+  EXPECT_EQ(quantize(), GATUN_OK) << gatun_last_error();
+  EXPECT_EQ(dequantize(), GATUN_OK) << gatun_last_error();
+  EXPECT_FALSE(untouched(scales));
+}
+
+TEST_F(QuantizeBoundary, Struct) {
+  given = nullptr;
+  refused({"params"});
+  given = &params;
+  for (const uint32_t size :
+       {0u, 4u, static_cast<uint32_t>(sizeof(params)) - 8, static_cast<uint32_t>(sizeof(params)) + 8, 0xffffffffu}) {
+    params.struct_size = size;
+    refused({"params", "struct_size", std::to_string(size).c_str(), std::to_string(sizeof(params)).c_str()});
+  }
+}
+
+TEST_F(QuantizeBoundary, Dtypes) {
+  for (const int32_t dtype : {0, -1, 8, 1 << 30, int{GATUN_I8}, int{GATUN_U8}, int{GATUN_I32}, int{GATUN_U4}}) {
+    params.x_dtype = dtype;
+    refused({"x_dtype", std::to_string(dtype).c_str(), "F32", "F16", "BF16"});
+  }
+  for (const int32_t dtype : {0, -1, 8, 1 << 30, int{GATUN_F32}, int{GATUN_F16}, int{GATUN_BF16}, int{GATUN_I32}}) {
+    params.code_dtype = dtype;
+    refused({"code_dtype", std::to_string(dtype).c_str(), "I8", "U8", "U4"});
+  }
+  for (const int32_t dtype : {0, -1, 8, int{GATUN_BF16}, int{GATUN_I8}, int{GATUN_U4}}) {
+    params.scale_dtype = dtype;
+    refused({"scale_dtype", std::to_string(dtype).c_str(), "F32", "F16"});
+  }
+}
+
+TEST_F(QuantizeBoundary, Asymmetric) {
+  for (const int32_t asymmetric : {-1, 2, 1 << 30}) {
+    params.asymmetric = asymmetric;
+    refused({"asymmetric", std::to_string(asymmetric).c_str()});
+  }
+  params.code_dtype = GATUN_I8;
+  refused({"asymmetric", "I8"});
+  params.code_dtype = GATUN_U8;
+  params.asymmetric = 0;
+  refused({"asymmetric", "U8"});
+}
+
+TEST_F(QuantizeBoundary, Sizes) {
+  for (const int32_t threads : {-1, 1025, std::numeric_limits<int32_t>::min()}) {
+    params.threads = threads;
+    refused({"threads", std::to_string(threads).c_str(), "1024"});
+  }
+  for (const int64_t rows : {int64_t{-1}, kMin}) {
+    params.rows = rows;
+    refused({"rows", std::to_string(rows).c_str()});
+  }
+  for (const int64_t depth : {int64_t{-1}, kMin}) {
+    params.depth = depth;
+    refused({"depth", std::to_string(depth).c_str()});
+    params.depth = params.group = depth;
+    refused({"depth", std::to_string(depth).c_str()});
+  }
+  for (const int64_t group : {kMin, int64_t{-1}, int64_t{0}, int64_t{1}, int64_t{15}, kDepth + 1, kMax}) {
+    params.group = group;
+    refused({"group", std::to_string(group).c_str(), "16"});
+  }
+}
+
+TEST_F(QuantizeBoundary, Strides) {
+  for (const int64_t stride : {int64_t{-1}, kMin}) {
+    params.x_row_stride = stride;
+    refused({"x_row_stride", std::to_string(stride).c_str()});
+  }
+  for (const int64_t stride : {int64_t{0}, int64_t{-1}, kMin}) {
+    params.x_column_stride = stride;
+    refused({"x_column_stride", std::to_string(stride).c_str()});
+  }
+  // Rows of an output stay apart, and its columns together.
+  params.x_row_stride = kDepth - 1;
+  dequantize_refuses({"x_row_stride", "39", "40"});
+  params.x_row_stride = 0;
+  dequantize_refuses({"x_row_stride"});
+  params = good;
+  params.x_column_stride = 2;
+  params.x_row_stride = 2 * kDepth;
+  dequantize_refuses({"x_column_stride"});
+}
+
+TEST_F(QuantizeBoundary, ExtentsThatOverflow) {
+  for (const int64_t rows : {kMax, kMax / 2, int64_t{1} << 60}) {
+    params.rows = rows;
+    refused({"x"});
+  }
+  for (const int64_t stride : {kMax, kMax / 2, int64_t{1} << 60}) {
+    params.x_row_stride = stride;
+    refused({"x", std::to_string(stride).c_str()});
+    params.x_column_stride = stride;
+    quantize_refuses({"x", std::to_string(stride).c_str()});
+    params = good;
+  }
+  params.depth = params.group = params.x_row_stride = kMax;
+  refused({"x"});
+  // x is one row again and again, but its codes are not.
+  params.rows = int64_t{1} << 60;
+  params.x_row_stride = 0;
+  quantize_refuses({"codes"});
+}
+
+TEST_F(QuantizeBoundary, Nulls) {
+  x_at = nullptr;
+  EXPECT_TRUE(invalid(quantize(), {"x is null"}));
+  EXPECT_TRUE(invalid(dequantize(), {"x is null"}));
+  x_at = x.data();
+  codes_at = nullptr;
+  refused({"codes is null"});
+  codes_at = codes.data();
+  scales_at = nullptr;
+  refused({"scales is null"});
+  scales_at = scales.data();
+  zero_points_at = nullptr;
+  refused({"zero_points is null"});
+}
+
+TEST_F(QuantizeBoundary, ZeroPointsOfSymmetricCodes) {
+  params.asymmetric = 0;
+  refused({"zero_points", "null"});
+}
+
+TEST_F(QuantizeBoundary, Alignment) {
+  x_at = reinterpret_cast<char*>(x.data()) + 1;
+  params.rows = kRows - 1;
+  refused({"x", "4"});
+  x_at = x.data();
+  scales_at = scales.data() + 1;
+  refused({"scales", "2"});
+  params.scale_dtype = GATUN_F32;
+  scales_at = scales.data() + 2;
+  params.rows = kRows - 1;
+  refused({"scales", "4"});
+}
+
+TEST_F(QuantizeBoundary, Overlaps) {
+  const auto refused_names = [&](const char* one, const char* other) {
+    EXPECT_TRUE(invalid(quantize(), {one, other, "overlap"}));
+    EXPECT_TRUE(invalid(dequantize(), {one, other, "overlap"}));
+  };
+  const std::vector<float> before = x;
+  codes_at = x.data();
+  refused_names("codes", "x");
+  codes_at = reinterpret_cast<char*>(x.data() + kRows * kDepth) - 1;
+  refused_names("codes", "x");
+  codes_at = codes.data();
+  scales_at = x.data() + 5;
+  refused_names("scales", "x");
+  scales_at = codes.data() + kRows * kDepth / 2 - 2;
+  refused_names("scales", "codes");
+  scales_at = scales.data();
+  zero_points_at = x.data();
+  refused_names("zero_points", "x");
+  zero_points_at = codes.data();
+  refused_names("zero_points", "codes");
+  zero_points_at = scales.data() + kRows * kGroups * 2 - 1;
+  refused_names("zero_points", "scales");
+  EXPECT_TRUE(identical(x, before));
+  EXPECT_TRUE(untouched(codes) && untouched(scales) && untouched(zero_points));
+
+  // Neighbours that only touch are no overlap.
+  zero_points_at = zero_points.data();
+  codes_at = scales.data();
+  scales_at = codes.data();
+  EXPECT_EQ(gatun_quantize(given, x_at, codes.data(), codes.data() + kRows * kDepth / 2, zero_points_at), GATUN_OK)
+      << gatun_last_error();
+}
+
+TEST_F(QuantizeBoundary, Values) {
+  for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                            -std::numeric_limits<float>::infinity()}) {
+    x[2 * kDepth + 39] = value;
+    quantize_refuses({"x[2][39]"});
+  }
+  x[2 * kDepth + 39] = 1e9f;  // 1e9 / 15 is more than 65504
+  quantize_refuses({"scale", "F16"});
+}
+
+TEST_F(QuantizeBoundary, EmptyWorkNeedsNoMemory) {
+  x_at = codes_at = scales_at = zero_points_at = nullptr;
+  params.rows = 0;
+  EXPECT_EQ(quantize(), GATUN_OK) << gatun_last_error();
+  EXPECT_EQ(dequantize(), GATUN_OK) << gatun_last_error();
+  params = good;
+  params.depth = params.group = params.x_row_stride = 0;
+  for (const int64_t rows : {int64_t{1}, kRows, kMax}) {
+    params.rows = rows;
+    EXPECT_EQ(quantize(), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(dequantize(), GATUN_OK) << gatun_last_error();
+  }
+}
+
+TEST_F(QuantizeBoundary, Explain) {
+  check_text([&](char* text, int64_t capacity) { return gatun_quantize_explain(given, text, capacity); }, 1024);
+  std::vector<char> text(1024, '\x7f');
+  EXPECT_TRUE(invalid(gatun_quantize_explain(nullptr, text.data(), 1024), {"params"}));
+  params.struct_size = 1;
+  EXPECT_TRUE(invalid(gatun_quantize_explain(given, text.data(), 1024), {"struct_size"}));
+  params = good;
+  params.code_dtype = 77;
+  EXPECT_TRUE(invalid(gatun_quantize_explain(given, text.data(), 1024), {"code_dtype", "77"}));
+  params = good;
+  params.rows = kMax;
+  EXPECT_TRUE(invalid(gatun_quantize_explain(given, text.data(), 1024), {"x"}));
+  EXPECT_EQ(text, std::vector<char>(1024, '\x7f'));
+}
+
+}  // namespace
+}  // namespace gatun::test

@@ -1,0 +1,147 @@
+// What callers bring along must not matter: how many call at once, and the floating-point mode of their threads.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cfenv>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "gatun/gatun.h"
+#include "gatun/norm.h"
+#include "gatun/qmatmul.h"
+#include "gatun/quantize.h"
+#include "rng.h"
+#include "tolerance.h"
+
+namespace gatun::test {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+// One problem for every op; each run returns all bytes of the outputs, or none if it failed.
+class Problem {
+ public:
+  Problem() {
+    weights_.columns = kColumns;
+    weights_.depth = kDepth;
+    Bytes codes(kColumns * kDepth / 2);
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(rng_.integer(0, 255));
+    const std::vector<float> scales = rng_.normals(kColumns * kGroups, 0.01f);
+    int64_t bytes = 0;
+    EXPECT_EQ(gatun_qmatmul_packed_bytes(&weights_, &bytes), GATUN_OK);
+    packed_.resize(static_cast<size_t>(bytes));
+    EXPECT_EQ(gatun_qmatmul_pack(&weights_, codes.data(), scales.data(), nullptr, packed_.data(), bytes), GATUN_OK);
+    // Subnormals among the inputs, so that a mode that flushes them shows.
+    x_ = rng_.normals(kRows * kDepth);
+    for (int64_t k = 0; k < kDepth; ++k) x_[k] *= 0x1p-130f;
+    for (int64_t k = 0; k < kDepth; k += 3) x_[kDepth + k] *= 0x1p-128f;
+  }
+
+  Bytes qmatmul(int32_t mode, int32_t threads) const {
+    Bytes y(kRows * kColumns * 4);
+    const gatun_qmatmul_params params = {
+        sizeof(params), GATUN_F32, GATUN_F32, mode,    GATUN_ACTIVATION_SILU, threads, kRows, kDepth,
+        kColumns,       0,         0,         kColumns};
+    const int64_t bytes = static_cast<int64_t>(packed_.size());
+    const int32_t status = gatun_qmatmul(&params, x_.data(), packed_.data(), bytes, nullptr, nullptr, y.data());
+    return status == GATUN_OK ? y : Bytes();
+  }
+
+  Bytes norm(int32_t kind, int32_t threads) const {
+    Bytes y(kRows * kDepth * 4);
+    const gatun_norm_params params = {sizeof(params), kind,  GATUN_F32, GATUN_F32, threads,
+                                      1e-30f,         kRows, kDepth,    kDepth,    kDepth};
+    return gatun_norm(&params, x_.data(), nullptr, nullptr, y.data()) == GATUN_OK ? y : Bytes();
+  }
+
+  Bytes quantize(int32_t threads) const {
+    Bytes out(kRows * kDepth + kRows * kGroups * 4);
+    const gatun_quantize_params params = {sizeof(params), GATUN_F32, GATUN_I8, 0,      GATUN_F32, threads,
+                                          kRows,          kDepth,    kGroup,   kDepth, 1};
+    const int32_t status = gatun_quantize(&params, x_.data(), out.data(), out.data() + kRows * kDepth, nullptr);
+    return status == GATUN_OK ? out : Bytes();
+  }
+
+  using Run = std::function<Bytes(int32_t threads)>;
+  std::vector<Run> runs() const {
+    return {[this](int32_t threads) { return qmatmul(GATUN_QMATMUL_INT8_ROW, threads); },
+            [this](int32_t threads) { return qmatmul(GATUN_QMATMUL_INT8_GROUP, threads); },
+            [this](int32_t threads) { return qmatmul(GATUN_QMATMUL_PRECISE, threads); },
+            [this](int32_t threads) { return norm(GATUN_NORM_LAYER, threads); },
+            [this](int32_t threads) { return norm(GATUN_NORM_RMS, threads); },
+            [this](int32_t threads) { return quantize(threads); }};
+  }
+
+ private:
+  static constexpr int64_t kRows = 37, kColumns = 83, kDepth = 224, kGroup = 32, kGroups = kDepth / kGroup;
+  Rng rng_;
+  gatun_qmatmul_weights weights_ = {sizeof(gatun_qmatmul_weights), GATUN_U4, 0, GATUN_F32, kColumns, kDepth, kGroup};
+  Bytes packed_;
+  std::vector<float> x_;
+};
+
+TEST(Callers, ManyAtOnceGetTheBytesOfOne) {
+  const Problem problem;
+  const auto runs = problem.runs();
+  std::vector<Bytes> alone;
+  for (const auto& run : runs) {
+    alone.push_back(run(1));
+    ASSERT_FALSE(alone.back().empty()) << gatun_last_error();
+  }
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 8; ++caller) {
+    callers.emplace_back([&, caller] {
+      for (int call = 0; call < 60; ++call) {
+        const size_t which = static_cast<size_t>(caller + call) % runs.size();
+        if (runs[which](call % 5) != alone[which]) ++wrong;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(Callers, RoundingModeDoesNotMatterAndIsKept) {
+  const Problem problem;
+  for (const auto& run : problem.runs()) {
+    const Bytes expected = run(1);
+    for (const int32_t threads : {1, 3}) {
+      ASSERT_EQ(std::fesetround(FE_UPWARD), 0);
+      const Bytes y = run(threads);
+      EXPECT_EQ(std::fegetround(), FE_UPWARD);
+      std::fesetround(FE_TONEAREST);
+      EXPECT_TRUE(identical(y, expected));
+    }
+  }
+}
+
+#if defined(__x86_64__)
+TEST(Callers, FlushToZeroDoesNotMatterAndIsKept) {
+  constexpr unsigned kFlush = 0x8040;  // FTZ, DAZ
+  const Problem problem;
+  std::fenv_t before;
+  std::fegetenv(&before);
+  std::fenv_t flushing = before;
+  flushing.__mxcsr |= kFlush;
+  for (const auto& run : problem.runs()) {
+    const Bytes expected = run(1);
+    for (const int32_t threads : {1, 3}) {
+      std::fesetenv(&flushing);
+      const Bytes y = run(threads);
+      std::fenv_t after;
+      std::fegetenv(&after);
+      std::fesetenv(&before);
+      EXPECT_EQ(after.__mxcsr & kFlush, kFlush);
+      EXPECT_TRUE(identical(y, expected));
+    }
+    std::fenv_t after;
+    std::fegetenv(&after);
+    EXPECT_EQ(after.__mxcsr & kFlush, 0u);
+  }
+}
+#endif
+
+}  // namespace
+}  // namespace gatun::test

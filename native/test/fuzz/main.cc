@@ -1,0 +1,27 @@
+// libFuzzer over the C interface. The bytes choose an op and all of its arguments, good and bad; buffers are exactly as
+// large as the header asks. A call must be accepted exactly when the header allows it, and then be right: equal to the
+// op's reference within the bound of its tests. A refused call must have written nothing.
+#include "input.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace gatun::fuzz;
+  Input input(data, size);
+  switch (input.range(0, 5)) {
+    case 0:
+      fuzz_quantize(input);
+      break;
+    case 1:
+      fuzz_dequantize(input);
+      break;
+    case 2:
+      fuzz_pack(input);
+      break;
+    case 3:
+      fuzz_norm(input);
+      break;
+    default:
+      fuzz_qmatmul(input);
+      break;
+  }
+  return 0;
+}
