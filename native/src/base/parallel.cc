@@ -44,7 +44,7 @@ constexpr uint32_t places(uint32_t gate) { return gate / kPlace; }
 Loop loop;
 std::atomic<uint32_t> gate;              // futex of parked workers
 std::atomic<uint32_t> departed;          // futex of the caller: changes when the last worker leaves a shut gate
-std::atomic<int32_t> parked;             // workers that are, or are about to be, in the kernel
+std::atomic<int32_t> looking;            // workers that will see an open gate without being woken
 std::atomic<bool> busy;                  // one caller has the pool
 int32_t workers = 0;                     // started; owned by the holder of `busy`
 int32_t worker_limit = kMaxThreads - 1;  // lowered when the system refuses a thread
@@ -96,23 +96,27 @@ void leave() {
 
 void* work(void*) {
   const DefaultFloatMode mode;
+  looking.fetch_add(1);
   for (;;) {
-    while (!try_enter()) {
-      if (spin_until([] { return places(gate.load(std::memory_order_relaxed)) > 0; })) continue;
-      parked.fetch_add(1);
+    if (spin_until(try_enter)) {
+      looking.fetch_sub(1);
+      run_ranges();
+      looking.fetch_add(1);
+      leave();
+    } else {
+      // The caller opens the gate before it counts who is looking, so either it wakes us or we see the gate open.
+      looking.fetch_sub(1);
       const uint32_t seen = gate.load();
       if (places(seen) == 0) futex_wait(gate, seen);
-      parked.fetch_sub(1);
+      looking.fetch_add(1);
     }
-    run_ranges();
-    leave();
   }
 }
 
 // In the child of a fork there are no workers; the next loop starts new ones.
 void forget_workers() {
   gate = 0;
-  parked = 0;
+  looking = 0;
   busy = false;
   workers = 0;
 }
@@ -147,8 +151,8 @@ void run_with_pool(int64_t count, int32_t helpers, detail::RangeBody body, void*
   loop.parts = 2 * (helpers + 1);
   loop.next.store(0, std::memory_order_relaxed);
   gate.store(static_cast<uint32_t>(helpers) * kPlace);
-  const int32_t asleep = parked.load();
-  if (asleep > 0) futex_wake(gate, std::min(asleep, helpers));
+  const int32_t asleep = helpers - looking.load();
+  if (asleep > 0) futex_wake(gate, asleep);
   run_ranges();
   const uint32_t at_end = gate.fetch_and(kPlace - 1);
   const auto empty = [] { return gate.load() == 0; };
