@@ -1,5 +1,6 @@
 package io.gatun.example;
 
+import ai.onnxruntime.OrtEnvironment;
 import io.gatun.Gatun;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -19,10 +20,11 @@ final class Report {
     static String header(List<int[]> sentences) {
         return format(
                 """
-                all-MiniLM-L6-v2 on Gatun %s, CPU tier %s, %d threads, Java %s
+                all-MiniLM-L6-v2 on Gatun %s beside ONNX Runtime %s; CPU tier %s, %d threads, Java %d
                 %d sentences of %d..%d tokens, [CLS] and [SEP] not counted; speeds are without tokenizing
                 """,
                 Gatun.version(),
+                OrtEnvironment.getEnvironment().getVersion(),
                 Gatun.tier(),
                 Gatun.threads(),
                 Runtime.version().feature(),
