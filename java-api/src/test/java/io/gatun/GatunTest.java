@@ -82,6 +82,13 @@ class GatunTest {
         assertFalse(test.report().isBlank());
     }
 
+    /** The build runs all tests as a module, and again on the class path. */
+    @Test
+    void runsWhereTheBuildSays() {
+        assertEquals(
+                Boolean.getBoolean("gatun.test.module"), Gatun.class.getModule().isNamed());
+    }
+
     @Test
     void versionHasThreeParts() {
         assertTrue(Gatun.version().matches("\\d+\\.\\d+\\.\\d+"), Gatun.version());
