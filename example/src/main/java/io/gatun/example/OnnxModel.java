@@ -73,8 +73,11 @@ record OnnxModel(List<Node> nodes, Map<String, Initializer> initializers) {
     }
 
     private static Initializer initializer(UnknownFieldSet tensor) {
-        ByteString raw =
-                tensor.getField(TENSOR_RAW_DATA).getLengthDelimitedList().getFirst();
+        List<ByteString> data = tensor.getField(TENSOR_RAW_DATA).getLengthDelimitedList();
+        if (data.size() != 1) {
+            throw new IllegalArgumentException(strings(tensor, TENSOR_NAME).getFirst() + " has no raw data");
+        }
+        ByteString raw = data.getFirst();
         float[] values = new float[raw.size() / Float.BYTES];
         raw.asReadOnlyByteBuffer()
                 .order(ByteOrder.LITTLE_ENDIAN)

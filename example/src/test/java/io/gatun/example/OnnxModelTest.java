@@ -92,12 +92,17 @@ class OnnxModelTest {
     }
 
     @Test
-    void refusesWhatIsNotThisModel() {
+    void refusesWhatIsNotThisModel() throws IOException {
         IOException noGraph =
                 assertThrows(IOException.class, () -> OnnxModel.read(new ByteArrayInputStream(new byte[] {8, 1})));
         assertTrue(noGraph.getMessage().contains("0 graphs"), noGraph.getMessage());
         IllegalArgumentException empty = assertThrows(
                 IllegalArgumentException.class, () -> MiniLmWeights.of(new OnnxModel(List.of(), Map.of())));
         assertTrue(empty.getMessage().contains("0 linear layers where 36"), empty.getMessage());
+        try (InputStream quantized = Resources.open("/all-minilm-l6-v2-q.onnx")) {
+            IllegalArgumentException elsewhere =
+                    assertThrows(IllegalArgumentException.class, () -> OnnxModel.read(quantized));
+            assertTrue(elsewhere.getMessage().endsWith("has no raw data"), elsewhere.getMessage());
+        }
     }
 }
