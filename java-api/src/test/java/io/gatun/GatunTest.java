@@ -13,6 +13,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.Locale;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -49,7 +50,7 @@ class GatunTest {
         String limit = System.getenv("GATUN_MAX_ISA");
         Tier expected = Arrays.stream(Tier.values())
                 .filter(Tier::isSupported)
-                .filter(tier -> limit == null || tier.compareTo(Tier.valueOf(limit.toUpperCase())) <= 0)
+                .filter(tier -> limit == null || tier.compareTo(Tier.valueOf(limit.toUpperCase(Locale.ROOT))) <= 0)
                 .reduce(Tier.SCALAR, (lower, higher) -> higher);
         assertEquals(expected, Gatun.tier());
         assertTrue(Gatun.cpuReport().contains(expected.toString()), Gatun.cpuReport());

@@ -36,7 +36,7 @@ public final class PackedWeights {
     /**
      * Packed weights in memory of others; nothing is copied. O(1): the header is checked, the codes and scales are not.
      *
-     * @param packed native memory that starts with the header; any alignment, 64 is fastest
+     * @param packed native memory that starts with the header and may be longer; any alignment, 64 is fastest
      * @throws IllegalArgumentException if it is no such buffer, is truncated or of another version
      */
     public static PackedWeights wrap(MemorySegment packed) {
@@ -58,7 +58,8 @@ public final class PackedWeights {
                 gatun_qmatmul_weights.asymmetric(header) != 0,
                 group == depth ? 0 : group,
                 dtype(gatun_qmatmul_weights.scale_dtype(header)));
-        return new PackedWeights(packed, spec, gatun_qmatmul_weights.columns(header), depth);
+        MemorySegment used = packed.asSlice(0, packedBytes(header));
+        return new PackedWeights(used, spec, gatun_qmatmul_weights.columns(header), depth);
     }
 
     private static DType dtype(int code) {

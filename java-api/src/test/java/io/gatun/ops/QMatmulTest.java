@@ -9,6 +9,7 @@ import io.gatun.ops.QMatmul.Activation;
 import io.gatun.ops.QMatmul.Mode;
 import io.gatun.ops.QMatmul.Options;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
@@ -164,6 +165,21 @@ class QMatmulTest {
                 }
             }
         });
+    }
+
+    @Test
+    void packedWeightsMayLieInsideALargerBuffer() {
+        QuantizedTensor weights =
+                Quantize.run(Tensor.of(new Random(30).normal(30 * 64, 1), 30, 64), QuantSpec.int4(32));
+        MemorySegment packed = QMatmul.pack(weights).segment();
+        MemorySegment file = Arena.ofAuto().allocate(packed.byteSize() + 100);
+        file.asSlice(7).copyFrom(packed);
+        PackedWeights inside = PackedWeights.wrap(file.asSlice(7));
+        assertEquals(packed.byteSize(), inside.segment().byteSize());
+        Tensor x = Tensor.of(new Random(30).normal(3 * 64, 1), 3, 64);
+        Tensor y = Tensor.allocate(DType.F32, 3, 30);
+        QMatmul.run(x, inside, y);
+        QMatmulOracle.of(x, weights, Options.DEFAULT).assertMatches(y, "inside a larger buffer");
     }
 
     /** Threads, ranges of columns and the number of rows change no bit. */
