@@ -52,17 +52,15 @@ int32_t check_buffers(const gatun_norm_params& p, const void* x, const float* we
   for (Buffer& b : buffers) {
     const int64_t element = dtype_bytes(b.dtype, 1);
     GATUN_TRY(check_extent(b.rows, p.columns, b.row_stride, 1, element * 8, b.name, &b.bytes));
-    if (b.bytes > 0) {
-      GATUN_TRY(check_not_null(b.address, b.name));
-      GATUN_TRY(check_aligned(b.address, element, b.name));
-    }
-    const bool in_place =
-        b.address == x && x == y && p.x_dtype == p.y_dtype && (p.rows < 2 || p.x_row_stride == p.y_row_stride);
-    if (&b != buffers && !in_place) {
-      GATUN_TRY(check_disjoint(y, buffers[0].bytes, "y", b.address, b.bytes, b.name));
-    }
+    if (b.bytes == 0) continue;
+    GATUN_TRY(check_not_null(b.address, b.name));
+    GATUN_TRY(check_aligned(b.address, element, b.name));
   }
-  return GATUN_OK;
+  const auto& [out, in, factors, summands] = buffers;
+  const bool in_place = x == y && p.x_dtype == p.y_dtype && (p.rows < 2 || p.x_row_stride == p.y_row_stride);
+  if (!in_place) GATUN_TRY(check_disjoint(y, out.bytes, "y", x, in.bytes, "x"));
+  GATUN_TRY(check_disjoint(y, out.bytes, "y", weight, factors.bytes, "weight"));
+  return check_disjoint(y, out.bytes, "y", bias, summands.bytes, "bias");
 }
 
 int32_t threads_of(const gatun_norm_params& p) {

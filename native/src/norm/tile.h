@@ -99,7 +99,8 @@ inline Moments moments_of(const Job& job, const typename X::Type* x, float scale
   return {mean, correction, 1 / __builtin_sqrtf(divisor), divisor};
 }
 
-// The power of 2 that brings the row, or epsilon if it is what counts, near 1; 0 if a value is NaN or infinite.
+// The power of 2 that brings the row, or epsilon if it is what counts, near 1; 0 if a value is NaN or infinite: times
+// 0 that is NaN, and so are the sums and the row.
 template <class X>
 inline float power_of(const Job& job, const typename X::Type* x) {
   F32 largest = set1(__builtin_sqrtf(job.epsilon)), poison = zero_f32();
@@ -122,7 +123,6 @@ GATUN_INLINE void normalize_row(const Job& job, const typename X::Type* x, typen
   if (!(moments.divisor >= 0x1p-90f && moments.divisor <= 0x1p120f)) {
     scale = power_of<X>(job, x);
     moments = moments_of<X, kLayer>(job, x, scale);
-    if (scale == 0) moments.inverse = __builtin_nanf("");
   }
   const F32 scales = set1(scale), mean = set1(moments.mean), correction = set1(moments.correction);
   const F32 inverse = set1(moments.inverse);
