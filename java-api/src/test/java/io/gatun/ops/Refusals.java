@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
+import io.gatun.Shape;
 import io.gatun.Tensor;
 import java.util.ArrayList;
 import java.util.List;
@@ -23,6 +24,14 @@ final class Refusals {
 
     Refusals(BooleanSupplier outputsUnchanged) {
         this.outputsUnchanged = outputsUnchanged;
+    }
+
+    static Tensor f32(long... shape) {
+        return Tensor.allocate(DType.F32, shape);
+    }
+
+    static Tensor view(Tensor tensor, Shape shape, long... strides) {
+        return Tensor.wrap(tensor.segment(), tensor.dtype(), shape, strides);
     }
 
     Stream<DynamicTest> tests() {
