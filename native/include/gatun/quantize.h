@@ -13,9 +13,9 @@
  *
  * where min = min(0, values), max = max(0, values), so 0 is always exact. The scale is computed in f32 and rounded to
  * its storage type; codes and zero points come from the rounded scale: q = clamp(round(x * (1 / s)) + z), with one
- * rounding for the reciprocal, one for the product, and round() to nearest, ties to even. A scale below 2^-120 (every
- * value of the group is smaller than about 2^-113) is stored as 0 and the group's codes are its zero code; an all-zero
- * group likewise.
+ * rounding for the reciprocal, one for the product, and round() to nearest, ties to even; z is clamped to the codes'
+ * range. A scale below 2^-120 in magnitude (every value of the group is smaller than about 2^-113) is stored as 0 and
+ * the group's codes are its zero code: 8 for symmetric U4, else 0, which is then z as well; an all-zero group likewise.
  */
 #ifndef GATUN_QUANTIZE_H
 #define GATUN_QUANTIZE_H
@@ -52,7 +52,10 @@ typedef struct gatun_quantize_params {
 GATUN_API int32_t gatun_quantize(const gatun_quantize_params* params, const void* x, void* codes, void* scales,
                                  void* zero_points);
 
-/* The inverse: codes, scales, zero_points -> x of x_dtype (F32 exact product; F16 and BF16 rounded to nearest even). */
+/*
+ * The inverse: codes, scales, zero_points -> x of x_dtype: the product in f32, rounded once; for F16 and BF16 then
+ * rounded to nearest, ties to even.
+ */
 GATUN_API int32_t gatun_dequantize(const gatun_quantize_params* params, const void* codes, const void* scales,
                                    const void* zero_points, void* x);
 
