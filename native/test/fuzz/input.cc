@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 #include "base/dtype.h"
 #include "gatun/status.h"
@@ -107,10 +108,12 @@ void Buffer::fill_floats(test::Rng& rng, int32_t dtype, Values values, float sca
       case Values::special_finite:
         value = rng.special_finite();
         break;
-      case Values::special:
-        // Rows without NaN and infinity should exist.
-        value = rng.integer(0, 99) == 0 ? rng.special() : rng.normal();
+      case Values::special: {  // rows without NaN and infinity should exist
+        constexpr float kInfinity = std::numeric_limits<float>::infinity();
+        const float specials[] = {kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN()};
+        value = rng.integer(0, 99) == 0 ? specials[rng.integer(0, 2)] : rng.normal();
         break;
+      }
     }
     const uint16_t half = dtype == GATUN_F16 ? f32_to_f16(value) : f32_to_bf16(value);
     std::memcpy(at_ + at, element == 4 ? static_cast<const void*>(&value) : &half, static_cast<size_t>(element));

@@ -82,12 +82,14 @@ void fuzz_norm(Input& input) {
   p.x_row_stride = input.stride(p.columns);
   p.y_row_stride = input.stride(p.columns);
 
+  const bool with_weight = input.range(0, 1) == 1, with_bias = input.range(0, 1) == 1;
+
   bool valid = documented_valid(p);
   int64_t sizes[] = {1, 1, 1};
   if (valid) {
     sizes[0] = extent(p.rows, p.columns, p.x_row_stride, 1, dtype_bytes(p.x_dtype, 1));
     sizes[1] = extent(p.rows, p.columns, p.y_row_stride, 1, dtype_bytes(p.y_dtype, 1));
-    sizes[2] = extent(1, p.columns, 0, 1, 4);
+    sizes[2] = extent(with_weight || with_bias, p.columns, 0, 1, 4);
     bool affordable = true;
     for (const int64_t size : sizes) {
       affordable = affordable && size != kUnaffordable;
@@ -97,7 +99,6 @@ void fuzz_norm(Input& input) {
     if (!valid) sizes[0] = sizes[1] = sizes[2] = 1;
   }
   Buffer x(sizes[0]), y(sizes[1]), weight(sizes[2]), bias(sizes[2]);
-  const bool with_weight = input.range(0, 1) == 1, with_bias = input.range(0, 1) == 1;
   const Values kind = values(input);
   if (valid) {
     x.fill_floats(rng, p.x_dtype, kind);

@@ -178,8 +178,8 @@ void fuzz_qmatmul(Input& input) {
   const Buffer& addend = in_place ? y : residual;
 
   qmatmul::Reference reference;
-  const float* bias_at = with_bias && valid ? reinterpret_cast<const float*>(bias.data()) : nullptr;
-  const void* residual_at = with_residual && valid ? addend.data() : nullptr;
+  const float* bias_at = with_bias ? reinterpret_cast<const float*>(bias.data()) : nullptr;
+  const void* residual_at = with_residual ? addend.data() : nullptr;
   const bool compare = valid && (moderate(kind) || kind == Values::special) && planes.scales_below(16, now);
   if (compare) {
     reference =
