@@ -184,9 +184,11 @@ public final class NativeLibrary {
     private static String message() {
         return "Gatun's native library for " + platform() + " can't be used. Tried:\n  - "
                 + String.join("\n  - ", searched)
-                + "\nRemedy: put io.gatun:gatun-native:" + platform() + " of the same version as gatun-bindings on the"
-                + " class path (on the module path, with --add-modules io.gatun.natives), or set -D" + PATH_PROPERTY
-                + "=<file or folder of " + FILE + ">, or build it: cmake -S native -B native/target/cmake -G Ninja &&"
-                + " cmake --build native/target/cmake --target gatun";
+                + "\nRemedy, one of:"
+                + "\n  - put io.gatun:gatun-native:" + platform()
+                + " of the version of gatun-bindings on the class path,"
+                + " or on the module path with --add-modules io.gatun.natives"
+                + "\n  - set -D" + PATH_PROPERTY + "=<file or folder of " + FILE + ">"
+                + "\n  - in Gatun's source tree: ./gatun doctor";
     }
 }

@@ -58,7 +58,7 @@ class NativeLibraryTest {
         assertContains(error, "resource META-INF/native/" + NativeLibrary.platform() + "/" + FILE + ": not on");
         assertContains(
                 error, "build tree " + folder.resolve("native/target/cmake").resolve(FILE) + ": there is no file");
-        assertContains(error, "Remedy: put io.gatun:gatun-native:" + NativeLibrary.platform());
+        assertContains(error, "put io.gatun:gatun-native:" + NativeLibrary.platform());
         assertContains(error, "-Dgatun.library.path=");
 
         UnsatisfiedLinkError again = assertThrows(UnsatisfiedLinkError.class, () -> load(type));
