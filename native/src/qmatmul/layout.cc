@@ -1,6 +1,7 @@
 #include "qmatmul/layout.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "base/check.h"
@@ -10,6 +11,13 @@
 namespace gatun::qmatmul {
 namespace {
 constexpr int64_t kMaxBytes = int64_t{1} << 62;
+
+// check_range of a field of a description.
+int32_t check_field(int64_t value, int64_t low, int64_t high, const char* name, const char* field) {
+  char full_name[64];
+  std::snprintf(full_name, sizeof(full_name), "%s.%s", name, field);
+  return check_range(value, low, high, full_name);
+}
 
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 }  // namespace
@@ -71,7 +79,7 @@ int32_t check_weights(const gatun_qmatmul_weights* weights, const char* name) {
   if (codes != GATUN_I8 && codes != GATUN_U8 && codes != GATUN_U4) {
     return fail(GATUN_INVALID_ARGUMENT, "%s.code_dtype = %d (%s); allowed: I8, U8, U4", name, codes, dtype_name(codes));
   }
-  GATUN_TRY(check_range(weights->asymmetric, 0, 1, "weights.asymmetric"));
+  GATUN_TRY(check_field(weights->asymmetric, 0, 1, name, "asymmetric"));
   if (codes != GATUN_U4 && (weights->asymmetric != 0) != (codes == GATUN_U8)) {
     return fail(GATUN_INVALID_ARGUMENT, "%s.asymmetric = %d with codes %s; allowed: 0 with I8, 1 with U8, both with U4",
                 name, weights->asymmetric, dtype_name(codes));
@@ -80,8 +88,8 @@ int32_t check_weights(const gatun_qmatmul_weights* weights, const char* name) {
     return fail(GATUN_INVALID_ARGUMENT, "%s.scale_dtype = %d (%s); allowed: F32, F16", name, weights->scale_dtype,
                 dtype_name(weights->scale_dtype));
   }
-  GATUN_TRY(check_range(weights->columns, 0, INT64_MAX, "weights.columns"));
-  GATUN_TRY(check_range(weights->depth, 0, INT64_MAX, "weights.depth"));
+  GATUN_TRY(check_field(weights->columns, 0, INT64_MAX, name, "columns"));
+  GATUN_TRY(check_field(weights->depth, 0, INT64_MAX, name, "depth"));
   if (weights->group != weights->depth && (weights->group < 16 || weights->group > weights->depth)) {
     return fail(GATUN_INVALID_ARGUMENT, "%s.group = %lld; allowed: 16..%lld, or the depth %lld", name,
                 static_cast<long long>(weights->group), static_cast<long long>(weights->depth),

@@ -180,6 +180,9 @@ int32_t gatun_qmatmul_unpack(const void* packed, int64_t packed_bytes, void* cod
   const Layout layout(weights);
   const PlaneSizes sizes(weights, layout);
   GATUN_TRY(check_planes(codes, scales, zero_points, sizes, weights, packed, layout.bytes()));
+  GATUN_TRY(check_disjoint(codes, sizes.codes, "codes", scales, sizes.scales, "scales"));
+  GATUN_TRY(check_disjoint(codes, sizes.codes, "codes", zero_points, sizes.zero_points, "zero_points"));
+  GATUN_TRY(check_disjoint(scales, sizes.scales, "scales", zero_points, sizes.zero_points, "zero_points"));
   const Planes<uint8_t> to{static_cast<uint8_t*>(codes), static_cast<uint8_t*>(scales),
                            static_cast<uint8_t*>(zero_points)};
   if (sizes.codes > 0) std::memset(to.codes, 0, static_cast<size_t>(sizes.codes));

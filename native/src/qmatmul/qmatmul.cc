@@ -16,7 +16,13 @@ int32_t check_float(int32_t dtype, const char* name) {
   return fail(GATUN_INVALID_ARGUMENT, "%s = %d (%s); allowed: F32, BF16", name, dtype, dtype_name(dtype));
 }
 
-int32_t check_params(const gatun_qmatmul_params* params, const gatun_qmatmul_weights& weights) {
+// Checks what does not depend on data buffers, and reads the description of the packed weights.
+int32_t check_params(const gatun_qmatmul_params* params, const void* packed, int64_t packed_bytes,
+                     gatun_qmatmul_weights* description) {
+  GATUN_TRY(check_not_null(params, "params"));
+  GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
+  GATUN_TRY(read_header(packed, packed_bytes, description));
+  const gatun_qmatmul_weights& weights = *description;
   GATUN_TRY(check_float(params->x_dtype, "params.x_dtype"));
   GATUN_TRY(check_float(params->y_dtype, "params.y_dtype"));
   GATUN_TRY(check_range(params->mode, GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_PRECISE, "params.mode"));
@@ -76,11 +82,8 @@ using namespace gatun::qmatmul;
 
 int32_t gatun_qmatmul(const gatun_qmatmul_params* params, const void* x, const void* packed, int64_t packed_bytes,
                       const float* bias, const void* residual, void* y) {
-  GATUN_TRY(check_not_null(params, "params"));
-  GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
   gatun_qmatmul_weights weights;
-  GATUN_TRY(read_header(packed, packed_bytes, &weights));
-  GATUN_TRY(check_params(params, weights));
+  GATUN_TRY(check_params(params, packed, packed_bytes, &weights));
   const Layout layout(weights);
   const Call call{*params, layout, x, static_cast<const uint8_t*>(packed), bias, residual, y};
   GATUN_TRY(check_buffers(call, layout.bytes()));
@@ -89,11 +92,8 @@ int32_t gatun_qmatmul(const gatun_qmatmul_params* params, const void* x, const v
 
 int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, const void* packed, int64_t packed_bytes, char* text,
                               int64_t capacity) {
-  GATUN_TRY(check_not_null(params, "params"));
-  GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
   gatun_qmatmul_weights weights;
-  GATUN_TRY(read_header(packed, packed_bytes, &weights));
-  GATUN_TRY(check_params(params, weights));
+  GATUN_TRY(check_params(params, packed, packed_bytes, &weights));
   const Layout layout(weights);
   Text out;
   table().explain(multiplied_dtype(params->mode), stored_dtype(layout), out);
