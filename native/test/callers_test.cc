@@ -40,9 +40,9 @@ class Problem {
 
   Bytes qmatmul(int32_t mode, int32_t threads) const {
     Bytes y(kRows * kColumns * 4);
-    const gatun_qmatmul_params params = {
-        sizeof(params), GATUN_F32, GATUN_F32, mode,    GATUN_ACTIVATION_SILU, threads, kRows, kDepth,
-        kColumns,       0,         0,         kColumns};
+    const gatun_qmatmul_params params = {sizeof(params), GATUN_F32, GATUN_F32, mode,    GATUN_ACTIVATION_SILU,
+                                         threads,        kRows,     kColumns,  kDepth,  kDepth,
+                                         kColumns,       0,         0,         kColumns};
     const int64_t bytes = static_cast<int64_t>(packed_.size());
     const int32_t status = gatun_qmatmul(&params, x_.data(), packed_.data(), bytes, nullptr, nullptr, y.data());
     return status == GATUN_OK ? y : Bytes();

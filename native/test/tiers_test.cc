@@ -55,7 +55,8 @@ bool multiply(const Bytes& packed, Bytes& output) {
   const std::vector<float> x = rng.normals(kRows * kDepth);
   for (const int32_t mode : {GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, GATUN_QMATMUL_PRECISE}) {
     const gatun_qmatmul_params params = {
-        sizeof(params), GATUN_F32, GATUN_F32, mode, GATUN_ACTIVATION_NONE, 1, kRows, kDepth, kColumns, 0, 0, kColumns};
+        sizeof(params), GATUN_F32, GATUN_F32, mode,    GATUN_ACTIVATION_NONE, 1, kRows, kColumns, kDepth, kDepth,
+        kColumns,       0,         0,         kColumns};
     std::vector<float> y(kRows * kColumns);
     const int64_t bytes = static_cast<int64_t>(packed.size());
     if (gatun_qmatmul(&params, x.data(), packed.data(), bytes, nullptr, nullptr, y.data()) != GATUN_OK) return false;

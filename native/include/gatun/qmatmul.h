@@ -66,9 +66,12 @@ GATUN_API int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const
 /* Reads the header of a packed buffer. INVALID_ARGUMENT if it is not one, is truncated or of another version. */
 GATUN_API int32_t gatun_qmatmul_describe(const void* packed, int64_t packed_bytes, gatun_qmatmul_weights* weights);
 
-/* The inverse of gatun_qmatmul_pack, bit for bit. */
-GATUN_API int32_t gatun_qmatmul_unpack(const void* packed, int64_t packed_bytes, void* codes, void* scales,
-                                       void* zero_points);
+/*
+ * The inverse of gatun_qmatmul_pack, bit for bit. INVALID_ARGUMENT also if the header of `packed` says anything else
+ * than `weights`, for which the caller has sized the outputs.
+ */
+GATUN_API int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights* weights, const void* packed, int64_t packed_bytes,
+                                       void* codes, void* scales, void* zero_points);
 
 typedef struct gatun_qmatmul_params {
   uint32_t struct_size; /* sizeof(gatun_qmatmul_params) */
@@ -78,6 +81,8 @@ typedef struct gatun_qmatmul_params {
   int32_t activation;   /* gatun_activation */
   int32_t threads;      /* 0 = gatun_threads(); 1 = only the calling thread, for engines with threads of their own */
   int64_t rows;         /* of x and y, >= 0 */
+  int64_t columns;      /* of y; must be those of the packed weights */
+  int64_t depth;        /* columns of x; must be that of the packed weights */
   int64_t x_row_stride; /* elements, >= depth if rows > 1 */
   int64_t y_row_stride; /* elements, >= columns if rows > 1 */
   int64_t residual_row_stride; /* elements, >= columns if rows > 1; ignored without residual */

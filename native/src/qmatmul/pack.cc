@@ -174,9 +174,20 @@ int32_t gatun_qmatmul_describe(const void* packed, int64_t packed_bytes, gatun_q
   return read_header(packed, packed_bytes, weights);
 }
 
-int32_t gatun_qmatmul_unpack(const void* packed, int64_t packed_bytes, void* codes, void* scales, void* zero_points) {
+int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights* expected, const void* packed, int64_t packed_bytes,
+                             void* codes, void* scales, void* zero_points) {
+  GATUN_TRY(check_weights(expected, "weights"));
   gatun_qmatmul_weights weights;
   GATUN_TRY(read_header(packed, packed_bytes, &weights));
+  if (std::memcmp(expected, &weights, sizeof(weights)) != 0) {
+    return fail(
+        GATUN_INVALID_ARGUMENT,
+        "packed holds [%lld, %lld] %s in groups of %lld; allowed: what weights says, [%lld, %lld] %s in groups of %lld",
+        static_cast<long long>(weights.columns), static_cast<long long>(weights.depth), dtype_name(weights.code_dtype),
+        static_cast<long long>(weights.group), static_cast<long long>(expected->columns),
+        static_cast<long long>(expected->depth), dtype_name(expected->code_dtype),
+        static_cast<long long>(expected->group));
+  }
   const Layout layout(weights);
   const PlaneSizes sizes(weights, layout);
   GATUN_TRY(check_planes(codes, scales, zero_points, sizes, weights, packed, layout.bytes()));

@@ -16,6 +16,12 @@ int32_t check_float(int32_t dtype, const char* name) {
   return fail(GATUN_INVALID_ARGUMENT, "%s = %d (%s); allowed: F32, BF16", name, dtype, dtype_name(dtype));
 }
 
+int32_t check_shape(int64_t given, int64_t packed, const char* name) {
+  if (given == packed) return GATUN_OK;
+  return fail(GATUN_INVALID_ARGUMENT, "params.%s = %lld; the packed weights have %lld", name,
+              static_cast<long long>(given), static_cast<long long>(packed));
+}
+
 // Checks what does not depend on data buffers, and reads the description of the packed weights.
 int32_t check_params(const gatun_qmatmul_params* params, const void* packed, int64_t packed_bytes,
                      gatun_qmatmul_weights* description) {
@@ -29,6 +35,9 @@ int32_t check_params(const gatun_qmatmul_params* params, const void* packed, int
   GATUN_TRY(check_range(params->activation, GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_SILU, "params.activation"));
   GATUN_TRY(check_range(params->threads, 0, kMaxThreads, "params.threads"));
   GATUN_TRY(check_range(params->rows, 0, INT64_MAX, "params.rows"));
+  // The caller sized x and y for these: packed weights of another shape, perhaps written there since, must not be used.
+  GATUN_TRY(check_shape(params->columns, weights.columns, "columns"));
+  GATUN_TRY(check_shape(params->depth, weights.depth, "depth"));
   GATUN_TRY(check_range(params->column_begin, 0, weights.columns, "params.column_begin"));
   GATUN_TRY(check_range(params->column_end, params->column_begin, weights.columns, "params.column_end"));
   GATUN_TRY(check_row_stride(params->rows, weights.depth, params->x_row_stride, "params.x_row_stride"));

@@ -46,7 +46,8 @@ bool agrees(const TableRow& row, int32_t mode, int64_t rows, int32_t code_dtype,
   std::generate(x.begin(), x.end(), [&] { return values.next(); });
   std::generate(bias.begin(), bias.end(), [&] { return values.next(); });
   const gatun_qmatmul_params params{
-      sizeof(params), GATUN_F32, GATUN_F32, mode, GATUN_ACTIVATION_NONE, 1, rows, kDepth, kColumns, 0, 0, kColumns};
+      sizeof(params), GATUN_F32, GATUN_F32, mode,    GATUN_ACTIVATION_NONE, 1, rows, kColumns, kDepth, kDepth,
+      kColumns,       0,         0,         kColumns};
   const Layout layout(weights.description);
   if (run(row, {params, layout, x.data(), weights.packed.data(), bias.data(), nullptr, y.data()}) != GATUN_OK) {
     return false;

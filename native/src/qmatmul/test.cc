@@ -87,6 +87,8 @@ gatun_qmatmul_params params_for(const Weights& weights, int64_t rows, int32_t mo
   params.mode = mode;
   params.threads = 1;
   params.rows = rows;
+  params.columns = weights.description.columns;
+  params.depth = weights.description.depth;
   params.x_row_stride = weights.description.depth;
   params.y_row_stride = params.residual_row_stride = weights.description.columns;
   params.column_end = weights.description.columns;
@@ -418,9 +420,10 @@ TEST(Qmatmul, UnpackIsTheInverseOfPack) {
             EXPECT_EQ(std::memcmp(&description, &weights.description, sizeof(description)), 0);
             GuardBuffer<uint8_t> codes(weights.codes.size()), scales(weights.scales.size()),
                 zeros(weights.zero_points.size());
-            ASSERT_EQ(gatun_qmatmul_unpack(weights.packed->data(), weights.packed->size(), codes.data(), scales.data(),
-                                           description.asymmetric ? zeros.data() : nullptr),
-                      GATUN_OK)
+            ASSERT_EQ(
+                gatun_qmatmul_unpack(&weights.description, weights.packed->data(), weights.packed->size(), codes.data(),
+                                     scales.data(), description.asymmetric ? zeros.data() : nullptr),
+                GATUN_OK)
                 << gatun_last_error();
             EXPECT_TRUE(test::identical(codes.copy(), weights.codes.copy()));
             EXPECT_TRUE(test::identical(scales.copy(), weights.scales.copy()));

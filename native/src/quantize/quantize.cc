@@ -121,10 +121,10 @@ struct Split {
 };
 
 Split split_of(const Job& job, const gatun_quantize_params& p) {
+  if (job.rows == 0 || job.depth == 0) return {0, 1, 1};  // the other size may be any
   const int64_t row_blocks = (job.rows + job.unit_rows - 1) / job.unit_rows;
   const bool shared_bytes = p.code_dtype == GATUN_U4 && job.group % 2 != 0 && job.groups > 1;
-  Split split{row_blocks * (shared_bytes ? std::min<int64_t>(job.groups, 1) : job.groups),
-              shared_bytes ? job.groups : 1, 1};
+  Split split{row_blocks * (shared_bytes ? 1 : job.groups), shared_bytes ? job.groups : 1, 1};
   split.threads = useful_threads(p.threads, split.parts, job.rows * dtype_bytes(p.x_dtype, job.depth), kGrainBytes);
   return split;
 }

@@ -19,7 +19,9 @@ class PackBoundary : public ::testing::Test {
   }
 
   int32_t pack() { return gatun_qmatmul_pack(given, codes_at, scales_at, zero_points_at, packed_at, packed_bytes); }
-  int32_t unpack() { return gatun_qmatmul_unpack(packed_at, packed_bytes, codes_at, scales_at, zero_points_at); }
+  int32_t unpack() {
+    return gatun_qmatmul_unpack(&weights, packed_at, packed_bytes, codes_at, scales_at, zero_points_at);
+  }
   void refused(std::initializer_list<const char*> words) {
     EXPECT_TRUE(invalid(pack(), words));
     EXPECT_TRUE(untouched(packed)) << "packed was written";
@@ -245,6 +247,17 @@ TEST_F(PackBoundary, BuffersThatAreNotPackedWeights) {
   EXPECT_LT(accepted, 8);
   packed.assign(packed.size(), 0);
   describe_refused({"packed"});
+}
+
+TEST_F(PackBoundary, UnpackOfOtherWeights) {
+  ASSERT_EQ(pack(), GATUN_OK) << gatun_last_error();
+  const std::vector<uint8_t> codes_before = codes;
+  weights.columns = kColumns - 1;
+  EXPECT_TRUE(invalid(unpack(), {"packed holds [3, 40]", "[2, 40]"}));
+  weights = good;
+  weights.scale_dtype = GATUN_F16;
+  EXPECT_TRUE(invalid(unpack(), {"packed holds"}));
+  EXPECT_EQ(codes, codes_before);
 }
 
 TEST_F(PackBoundary, UnpackBuffers) {

@@ -48,6 +48,8 @@ class QmatmulBoundary : public ::testing::Test {
                                      GATUN_ACTIVATION_NONE,
                                      1,
                                      kRows,
+                                     kColumns,
+                                     kDepth,
                                      kDepth,
                                      kColumns,
                                      kColumns,
@@ -65,6 +67,20 @@ class QmatmulBoundary : public ::testing::Test {
   const void* residual_at = residual.data();
   void* y_at = y.data();
 };
+
+// x and y have the caller's sizes; packed weights of another shape must not decide how much of them is touched.
+TEST_F(QmatmulBoundary, WeightsOfAnotherShape) {
+  for (const int64_t size : {kMin, int64_t{-1}, int64_t{0}, kColumns - 1, kColumns + 1, kMax}) {
+    params.columns = size;
+    refused({"params.columns", std::to_string(size).c_str(), std::to_string(kColumns).c_str()});
+    params = good;
+  }
+  for (const int64_t size : {kMin, int64_t{-1}, int64_t{0}, kDepth - 1, kDepth + 1, kMax}) {
+    params.depth = size;
+    refused({"params.depth", std::to_string(size).c_str(), std::to_string(kDepth).c_str()});
+    params = good;
+  }
+}
 
 TEST_F(QmatmulBoundary, TheGoodCallsAreAccepted) {
   EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();

@@ -25,6 +25,8 @@ gatun_qmatmul_params params_from(Input& input, const gatun_qmatmul_weights& w) {
                                GATUN_ACTIVATION_GELU, GATUN_ACTIVATION_GELU_TANH, GATUN_ACTIVATION_SILU});
   p.threads = input.choice({0, 1, 2, 3});
   p.rows = input.size();
+  p.columns = input.rarely() ? input.size() : w.columns;
+  p.depth = input.rarely() ? input.size() : w.depth;
   p.x_row_stride = input.stride(w.depth);
   p.y_row_stride = input.stride(w.columns);
   p.residual_row_stride = input.stride(w.columns);
@@ -37,7 +39,8 @@ bool documented_valid(const gatun_qmatmul_params& p, const gatun_qmatmul_weights
   const auto is_float = [](int32_t dtype) { return dtype == GATUN_F32 || dtype == GATUN_BF16; };
   return p.struct_size == sizeof(p) && is_float(p.x_dtype) && is_float(p.y_dtype) && p.mode >= 0 && p.mode <= 2 &&
          p.activation >= 0 && p.activation <= 4 && p.threads >= 0 && p.threads <= 1024 && p.rows >= 0 &&
-         0 <= p.column_begin && p.column_begin <= p.column_end && p.column_end <= w.columns &&
+         p.columns == w.columns && p.depth == w.depth && 0 <= p.column_begin && p.column_begin <= p.column_end &&
+         p.column_end <= w.columns &&
          (p.rows < 2 || (p.x_row_stride >= w.depth && p.y_row_stride >= w.columns &&
                          (!with_residual || p.residual_row_stride >= w.columns)));
 }
@@ -133,7 +136,7 @@ void fuzz_qmatmul(Input& input) {
     if (packed_valid) {
       planes = Planes(now);
       if (!documented_valid(now) || !planes.affordable) defect("gatun_qmatmul_describe accepted what cannot fit");
-      check_status(gatun_qmatmul_unpack(packed.data(), packed.bytes(), planes.codes.data(), planes.scales.data(),
+      check_status(gatun_qmatmul_unpack(&now, packed.data(), packed.bytes(), planes.codes.data(), planes.scales.data(),
                                         planes.zero_points_of(now)),
                    true, "gatun_qmatmul_unpack");
     }

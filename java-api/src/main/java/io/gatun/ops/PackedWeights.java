@@ -76,13 +76,7 @@ public final class PackedWeights {
         Check.present("arena", target);
         weights.checkReachable("weights");
         QuantSpec spec = weights.spec();
-        MemorySegment header = HEADER.get();
-        gatun_qmatmul_weights.code_dtype(header, spec.codes().code());
-        gatun_qmatmul_weights.asymmetric(header, spec.asymmetric() ? 1 : 0);
-        gatun_qmatmul_weights.scale_dtype(header, spec.scales().code());
-        gatun_qmatmul_weights.columns(header, weights.rows());
-        gatun_qmatmul_weights.depth(header, weights.depth());
-        gatun_qmatmul_weights.group(header, spec.groupOf(weights.depth()));
+        MemorySegment header = header(spec, weights.rows(), weights.depth());
         MemorySegment packed = target.allocate(packedBytes(header), ALIGNMENT);
         try {
             Native.check(gatun_qmatmul_pack(
@@ -96,6 +90,18 @@ public final class PackedWeights {
             throw Native.closedMeanwhile(e);
         }
         return new PackedWeights(packed.asReadOnly(), spec, weights.rows(), weights.depth());
+    }
+
+    /** The description of weights, in this thread's struct. */
+    private static MemorySegment header(QuantSpec spec, long rows, long depth) {
+        MemorySegment header = HEADER.get();
+        gatun_qmatmul_weights.code_dtype(header, spec.codes().code());
+        gatun_qmatmul_weights.asymmetric(header, spec.asymmetric() ? 1 : 0);
+        gatun_qmatmul_weights.scale_dtype(header, spec.scales().code());
+        gatun_qmatmul_weights.columns(header, rows);
+        gatun_qmatmul_weights.depth(header, depth);
+        gatun_qmatmul_weights.group(header, spec.groupOf(depth));
+        return header;
     }
 
     private static long packedBytes(MemorySegment header) {
@@ -112,6 +118,7 @@ public final class PackedWeights {
         QuantizedTensor out = QuantizedTensor.allocate(spec, rows, depth);
         try {
             Native.check(gatun_qmatmul_unpack(
+                    header(spec, rows, depth),
                     segment,
                     segment.byteSize(),
                     out.codes().segment(),

@@ -222,6 +222,9 @@ public final class QMatmul {
         gatun_qmatmul_params.activation(params, options.activation.ordinal());
         gatun_qmatmul_params.threads(params, options.threads);
         gatun_qmatmul_params.rows(params, rows);
+        // The native side compares them with the header, which whoever owns wrapped memory may have changed.
+        gatun_qmatmul_params.columns(params, w.rows());
+        gatun_qmatmul_params.depth(params, w.depth());
         gatun_qmatmul_params.x_row_stride(params, rows > 1 ? x.stride(0) : w.depth());
         gatun_qmatmul_params.y_row_stride(params, rowStride(y));
         gatun_qmatmul_params.residual_row_stride(params, options.residual == null ? 0 : rowStride(options.residual));

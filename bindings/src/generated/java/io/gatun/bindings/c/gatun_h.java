@@ -1202,6 +1202,7 @@ public class gatun_h {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             gatun_h.C_INT,
             gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
             gatun_h.C_LONG,
             gatun_h.C_POINTER,
             gatun_h.C_POINTER,
@@ -1216,7 +1217,7 @@ public class gatun_h {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack(const void *packed, int64_t packed_bytes, void *codes, void *scales, void *zero_points)
+     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, void *scales, void *zero_points)
      * }
      */
     public static FunctionDescriptor gatun_qmatmul_unpack$descriptor() {
@@ -1226,7 +1227,7 @@ public class gatun_h {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack(const void *packed, int64_t packed_bytes, void *codes, void *scales, void *zero_points)
+     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, void *scales, void *zero_points)
      * }
      */
     public static MethodHandle gatun_qmatmul_unpack$handle() {
@@ -1236,7 +1237,7 @@ public class gatun_h {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack(const void *packed, int64_t packed_bytes, void *codes, void *scales, void *zero_points)
+     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, void *scales, void *zero_points)
      * }
      */
     public static MemorySegment gatun_qmatmul_unpack$address() {
@@ -1245,16 +1246,16 @@ public class gatun_h {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack(const void *packed, int64_t packed_bytes, void *codes, void *scales, void *zero_points)
+     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, void *scales, void *zero_points)
      * }
      */
-    public static int gatun_qmatmul_unpack(MemorySegment packed, long packed_bytes, MemorySegment codes, MemorySegment scales, MemorySegment zero_points) {
+    public static int gatun_qmatmul_unpack(MemorySegment weights, MemorySegment packed, long packed_bytes, MemorySegment codes, MemorySegment scales, MemorySegment zero_points) {
         var mh$ = gatun_qmatmul_unpack.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_unpack", packed, packed_bytes, codes, scales, zero_points);
+                traceDowncall("gatun_qmatmul_unpack", weights, packed, packed_bytes, codes, scales, zero_points);
             }
-            return (int)mh$.invokeExact(packed, packed_bytes, codes, scales, zero_points);
+            return (int)mh$.invokeExact(weights, packed, packed_bytes, codes, scales, zero_points);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }

@@ -22,6 +22,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t activation;
  *     int32_t threads;
  *     int64_t rows;
+ *     int64_t columns;
+ *     int64_t depth;
  *     int64_t x_row_stride;
  *     int64_t y_row_stride;
  *     int64_t residual_row_stride;
@@ -44,6 +46,8 @@ public class gatun_qmatmul_params {
         gatun_h.C_INT.withName("activation"),
         gatun_h.C_INT.withName("threads"),
         gatun_h.C_LONG.withName("rows"),
+        gatun_h.C_LONG.withName("columns"),
+        gatun_h.C_LONG.withName("depth"),
         gatun_h.C_LONG.withName("x_row_stride"),
         gatun_h.C_LONG.withName("y_row_stride"),
         gatun_h.C_LONG.withName("residual_row_stride"),
@@ -364,6 +368,94 @@ public class gatun_qmatmul_params {
      */
     public static void rows(MemorySegment struct, long fieldValue) {
         struct.set(rows$LAYOUT, rows$OFFSET, fieldValue);
+    }
+
+    private static final OfLong columns$LAYOUT = (OfLong)$LAYOUT.select(groupElement("columns"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t columns
+     * }
+     */
+    public static final OfLong columns$layout() {
+        return columns$LAYOUT;
+    }
+
+    private static final long columns$OFFSET = $LAYOUT.byteOffset(groupElement("columns"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t columns
+     * }
+     */
+    public static final long columns$offset() {
+        return columns$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t columns
+     * }
+     */
+    public static long columns(MemorySegment struct) {
+        return struct.get(columns$LAYOUT, columns$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t columns
+     * }
+     */
+    public static void columns(MemorySegment struct, long fieldValue) {
+        struct.set(columns$LAYOUT, columns$OFFSET, fieldValue);
+    }
+
+    private static final OfLong depth$LAYOUT = (OfLong)$LAYOUT.select(groupElement("depth"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t depth
+     * }
+     */
+    public static final OfLong depth$layout() {
+        return depth$LAYOUT;
+    }
+
+    private static final long depth$OFFSET = $LAYOUT.byteOffset(groupElement("depth"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t depth
+     * }
+     */
+    public static final long depth$offset() {
+        return depth$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t depth
+     * }
+     */
+    public static long depth(MemorySegment struct) {
+        return struct.get(depth$LAYOUT, depth$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t depth
+     * }
+     */
+    public static void depth(MemorySegment struct, long fieldValue) {
+        struct.set(depth$LAYOUT, depth$OFFSET, fieldValue);
     }
 
     private static final OfLong x_row_stride$LAYOUT = (OfLong)$LAYOUT.select(groupElement("x_row_stride"));
