@@ -46,8 +46,9 @@ GATUN_API const char* gatun_tier_name(int32_t tier);
 
 /*
  * A few lines for a person: processor, tier in use, each tier with the reason why it is not available (missing
- * instructions, or vector state that the operating system disabled), GATUN_MAX_ISA if set.
- * Writes a NUL-terminated string. INVALID_ARGUMENT if `capacity` bytes do not hold it; 4096 always do.
+ * instructions, or vector state that the operating system disabled), threads; GATUN_MAX_ISA and GATUN_THREADS where
+ * they matter or were ignored. Writes a NUL-terminated string. INVALID_ARGUMENT if `capacity` bytes do not hold it;
+ * 4096 always do.
  */
 GATUN_API int32_t gatun_cpu_report(char* text, int64_t capacity);
 

@@ -1,8 +1,9 @@
 /*
  * Status codes and error messages.
  *
- * Every function of Gatun that can fail returns an int32_t status. A call that does not return GATUN_OK has written
- * nothing to its outputs. The message names the argument, what was given and what is allowed.
+ * Every function of Gatun that can fail returns an int32_t status. A call that returns GATUN_INVALID_ARGUMENT or
+ * GATUN_UNSUPPORTED has written nothing to its outputs. The message names the argument, what was given and what is
+ * allowed.
  */
 #ifndef GATUN_STATUS_H
 #define GATUN_STATUS_H

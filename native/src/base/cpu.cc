@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/parallel.h"
 #include "base/status.h"
 #include "base/text.h"
 
@@ -178,5 +179,10 @@ int32_t gatun_cpu_report(char* text, int64_t capacity) {
   for (int i = 0; i < kTiers; ++i) {
     out.add("  %-10s %s\n", kTierNames[i], c.tiers[i].supported ? "available" : c.tiers[i].reason);
   }
+  out.add("threads: %d", gatun_threads());
+  if (const char* threads = std::getenv("GATUN_THREADS"); threads != nullptr && threads_from_environment() == 0) {
+    out.add(", GATUN_THREADS=%.24s ignored: not a number in 1..%d", threads, kMaxThreads);
+  }
+  out.add("\n");
   return out.copy_to(text, capacity);
 }

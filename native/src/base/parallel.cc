@@ -165,15 +165,20 @@ void run_with_pool(int64_t count, int32_t helpers, detail::RangeBody body, void*
 }
 
 int32_t default_threads() {
-  if (const char* text = std::getenv("GATUN_THREADS")) {
-    char* end;
-    const long threads = std::strtol(text, &end, 10);
-    if (end != text && *end == '\0' && threads >= 1 && threads <= kMaxThreads) return static_cast<int32_t>(threads);
-  }
-  return std::min(allowed_processors(), kMaxThreads);
+  const int32_t wanted = threads_from_environment();
+  return wanted > 0 ? wanted : std::min(allowed_processors(), kMaxThreads);
 }
 
 }  // namespace
+
+int32_t threads_from_environment() {
+  const char* text = std::getenv("GATUN_THREADS");
+  if (text == nullptr) return 0;
+  char* end;
+  const long threads = std::strtol(text, &end, 10);
+  const bool allowed = end != text && *end == '\0' && threads >= 1 && threads <= kMaxThreads;
+  return allowed ? static_cast<int32_t>(threads) : 0;
+}
 
 void detail::parallel_ranges(int64_t count, int32_t threads, RangeBody body, void* context) {
   if (count <= 0) return;

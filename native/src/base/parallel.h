@@ -19,6 +19,9 @@ namespace gatun {
 
 inline constexpr int32_t kMaxThreads = 1024;
 
+// The environment variable GATUN_THREADS; 0 if it is not set or not a number in 1..kMaxThreads.
+int32_t threads_from_environment();
+
 // The number of threads that a call with threads = `requested` (0 = gatun_threads()) uses for work of `items`
 // indivisible parts with `cost` altogether, where a part of the cost below `grain` is not worth waking a thread for.
 inline int32_t useful_threads(int32_t requested, int64_t items, int64_t cost, int64_t grain) {

@@ -33,11 +33,12 @@ struct KernelTable {
     return *row;
   }
 
-  // Says which row the tier in use selects, and why not a better one.
-  void explain(int32_t from, int32_t to, Text& out) const {
+  // Says which row the tier in use selects, and why not a better one. `from_name` and `to_name` say what the dtypes
+  // are.
+  void explain(const char* from_name, int32_t from, const char* to_name, int32_t to, Text& out) const {
     const KernelRow<Kernel>& chosen = select(from, to, active_tier());
-    out.add("%s: the best row of the table for %s and %s on tier %s\n", chosen.name, dtype_name(from), dtype_name(to),
-            tier_name(active_tier()));
+    out.add("%s: the best kernel for %s %s and %s %s on tier %s\n", chosen.name, dtype_name(from), from_name,
+            dtype_name(to), to_name, tier_name(active_tier()));
     for (const KernelRow<Kernel>* row = first; row != &chosen; ++row) {
       if (!row->converts(from, to)) continue;
       out.add("  passed over: %s (%s)\n", row->name,

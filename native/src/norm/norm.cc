@@ -96,7 +96,7 @@ int32_t gatun_norm_explain(const gatun_norm_params* params, char* text, int64_t 
   GATUN_TRY(check_extent(params->rows, params->columns, params->x_row_stride, 1, dtype_bytes(params->x_dtype, 1) * 8,
                          "x", &bytes));
   Text out;
-  norm::table().explain(params->x_dtype, params->y_dtype, out);
+  norm::table().explain("input", params->x_dtype, "output", params->y_dtype, out);
   const int32_t threads = norm::threads_of(*params);
   out.add("  %s of %lld rows of %lld columns on %d thread%s\n",
           params->kind == GATUN_NORM_LAYER ? "LAYER, two passes for the variance," : "RMS",

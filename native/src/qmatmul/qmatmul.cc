@@ -105,16 +105,17 @@ int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, const void* pa
   GATUN_TRY(check_params(params, packed, packed_bytes, &weights));
   const Layout layout(weights);
   Text out;
-  table().explain(multiplied_dtype(params->mode), stored_dtype(layout), out);
+  table().explain("activations", multiplied_dtype(params->mode), "stored weights", stored_dtype(layout), out);
   const Split split = split_of(*params, layout);
   if (split.panels == 0 || params->rows == 0) {
     out.add("  nothing to do: %lld rows, columns %lld..%lld\n", static_cast<long long>(params->rows),
             static_cast<long long>(params->column_begin), static_cast<long long>(params->column_end));
   } else {
-    out.add("  %lld rows in blocks of %lld, tiles of %d; %lld panels of %d columns x %lld row chunks on %d thread%s\n",
+    out.add("  %lld rows in blocks of %lld, tiles of %d; %lld panels of %d columns",
             static_cast<long long>(params->rows), static_cast<long long>(split.block_rows), split.tile_rows,
-            static_cast<long long>(split.panels), kPanelRows, static_cast<long long>(split.row_chunks), split.threads,
-            split.threads == 1 ? "" : "s");
+            static_cast<long long>(split.panels), kPanelRows);
+    if (split.row_chunks > 1) out.add(" x %lld chunks of rows", static_cast<long long>(split.row_chunks));
+    out.add(" on %d thread%s\n", split.threads, split.threads == 1 ? "" : "s");
   }
   return out.copy_to(text, capacity);
 }

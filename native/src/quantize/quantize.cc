@@ -211,13 +211,13 @@ int32_t gatun_quantize_explain(const gatun_quantize_params* params, char* text, 
                          dtype_bytes(params->x_dtype, 1) * 8, "x", &bytes));
   const Split split = split_of(job, *params);
   Text out;
-  quantize_table().explain(params->x_dtype, params->code_dtype, out);
+  quantize_table().explain("values", params->x_dtype, "codes", params->code_dtype, out);
   out.add("  x is read twice: every value is checked before codes are written\n");
   if (job.x_column_stride != 1) {
     out.add("  columns are %lld elements apart: blocks of %lld rows are copied together first, which is slower\n",
             LongLong{job.x_column_stride}, LongLong{job.unit_rows});
   }
-  dequantize_table().explain(params->code_dtype, params->x_dtype, out);
+  dequantize_table().explain("codes", params->code_dtype, "values", params->x_dtype, out);
   out.add("%lld rows of %lld groups in %lld parts on %d thread%s\n", LongLong{job.rows}, LongLong{job.groups},
           LongLong{split.parts}, split.threads, split.threads == 1 ? "" : "s");
   return out.copy_to(text, capacity);
