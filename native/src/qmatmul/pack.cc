@@ -85,6 +85,7 @@ int32_t check_values(const gatun_qmatmul_weights& weights, const Planes<const ui
 template <typename T, typename P, typename Code, typename Copy>
 void walk(const Layout& layout, P* packed, const Planes<T>& planes, Code code, Copy copy) {
   const int64_t groups = layout.groups(), depth = layout.depth();
+  if (groups == 0) return;  // any number of columns without a byte
   const int64_t row_code_bytes = layout.four_bits() ? (depth + 1) / 2 : depth;
   const int64_t scale_bytes = layout.f16_scales() ? 2 : 4;
   const auto walk_column = [&](int64_t n) {

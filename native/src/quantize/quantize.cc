@@ -170,6 +170,7 @@ int32_t run_quantize(Tier limit, const gatun_quantize_params* params, const void
   GATUN_TRY(check_params(params, false));
   const Job job = job_of(*params, const_cast<void*>(x), codes, scales, zero_points);
   GATUN_TRY(check_buffers(job, *params));
+  if (job.rows == 0 || job.depth == 0) return GATUN_OK;
   const QuantizeKernel& kernel = *quantize_table().select(params->x_dtype, params->code_dtype, limit).kernel;
   const Split split = split_of(job, *params);
   GATUN_TRY(check_values(kernel, job, *params, split.threads));
