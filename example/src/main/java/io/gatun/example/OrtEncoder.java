@@ -4,25 +4,61 @@ import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /** The peer: ONNX Runtime on the exported graph, sentences padded to the longest of the batch and masked. */
 final class OrtEncoder implements Encoder, AutoCloseable {
-    private final OrtEnvironment environment = OrtEnvironment.getEnvironment();
+    private static final OrtEnvironment ENVIRONMENT = environmentWithoutTelemetry();
+
     private final OrtSession session;
 
     OrtEncoder(byte[] model, int threads) throws OrtException {
-        environment.setTelemetry(false);
         try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
             options.setIntraOpNumThreads(threads);
             options.setInterOpNumThreads(1);
             options.setOptimizationLevel(OrtSession.SessionOptions.OptLevel.ALL_OPT);
-            session = environment.createSession(model, options);
+            session = ENVIRONMENT.createSession(model, options);
+        }
+    }
+
+    static String version() {
+        return ENVIRONMENT.getVersion();
+    }
+
+    /**
+     * ONNX Runtime writes a device id and a database of events to the user's cache folder as soon as it is loaded, and
+     * sends them. On Linux and macOS only a variable in the C environment, which Java cannot write, stops it.
+     */
+    private static OrtEnvironment environmentWithoutTelemetry() {
+        Linker linker = Linker.nativeLinker();
+        Optional<MemorySegment> setenv = linker.defaultLookup().find("setenv");
+        try (Arena arena = Arena.ofConfined()) {
+            if (setenv.isPresent()) {
+                int unused = (int) linker.downcallHandle(
+                                setenv.get(),
+                                FunctionDescriptor.of(
+                                        ValueLayout.JAVA_INT,
+                                        ValueLayout.ADDRESS,
+                                        ValueLayout.ADDRESS,
+                                        ValueLayout.JAVA_INT))
+                        .invokeExact(arena.allocateFrom("ORT_DISABLE_TELEMETRY"), arena.allocateFrom("1"), 1);
+            }
+            OrtEnvironment environment = OrtEnvironment.getEnvironment();
+            environment.setTelemetry(false);
+            return environment;
+        } catch (Throwable e) {
+            throw new IllegalStateException("ONNX Runtime's telemetry cannot be turned off", e);
         }
     }
 
@@ -39,9 +75,9 @@ final class OrtEncoder implements Encoder, AutoCloseable {
                 mask.put(s * longest + t, 1);
             }
         }
-        try (OnnxTensor idTensor = OnnxTensor.createTensor(environment, ids, shape);
-                OnnxTensor maskTensor = OnnxTensor.createTensor(environment, mask, shape);
-                OnnxTensor typeTensor = OnnxTensor.createTensor(environment, longs(ids.capacity()), shape);
+        try (OnnxTensor idTensor = OnnxTensor.createTensor(ENVIRONMENT, ids, shape);
+                OnnxTensor maskTensor = OnnxTensor.createTensor(ENVIRONMENT, mask, shape);
+                OnnxTensor typeTensor = OnnxTensor.createTensor(ENVIRONMENT, longs(ids.capacity()), shape);
                 OrtSession.Result result = session.run(
                         Map.of("input_ids", idTensor, "attention_mask", maskTensor, "token_type_ids", typeTensor))) {
             return pool(((OnnxTensor) result.get(0)).getFloatBuffer(), sentences, longest);
