@@ -1,6 +1,5 @@
 package io.gatun.example;
 
-import java.util.ArrayList;
 import java.util.List;
 
 /** One model in the comparison: what it is called, what it weighs, and how it embeds. */
@@ -9,13 +8,16 @@ record Contender(String name, long bytes, Encoder encoder) {
         return bytes / 1e6;
     }
 
-    /** Embeds in batches of {@code size} sentences, in the order given. */
+    /** Embeds in batches of {@code size} sentences of like length; the result is in the order given. */
     float[][] embed(List<int[]> sentences, int size) {
-        List<float[]> embeddings = new ArrayList<>();
-        for (int begin = 0; begin < sentences.size(); begin += size) {
-            List<int[]> batch = sentences.subList(begin, Math.min(begin + size, sentences.size()));
-            embeddings.addAll(List.of(encoder.encode(batch)));
+        float[][] embeddings = new float[sentences.size()][];
+        for (List<Integer> batch : Batches.byLength(sentences, size)) {
+            float[][] embedded =
+                    encoder.encode(batch.stream().map(sentences::get).toList());
+            for (int i = 0; i < embedded.length; i++) {
+                embeddings[batch.get(i)] = embedded[i];
+            }
         }
-        return embeddings.toArray(float[][]::new);
+        return embeddings;
     }
 }
