@@ -5,6 +5,7 @@ import io.gatun.Gatun;
 import io.gatun.ops.QMatmul.Mode;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -14,7 +15,9 @@ import java.util.List;
 public final class Demo {
     private static final String FP32_MODEL = "/all-minilm-l6-v2.onnx";
     private static final String INT8_MODEL = "/all-minilm-l6-v2-q.onnx";
-    private static final int ROUNDS = 5;
+    private static final Mode MODE = Mode.INT8_ROW;
+    // As many as contenders: each begins a round once.
+    private static final int ROUNDS = 7;
     private static final int QUICK_ROUNDS = 3;
     private static final List<String> QUERIES =
             List.of("How is a ship raised to a higher level of water?", "music that is made up on the spot");
@@ -22,14 +25,15 @@ public final class Demo {
     private final Progress progress = new Progress();
     private final List<String> sentences = Sentences.topical();
     private final List<int[]> topical;
-    private final List<int[]> brief;
+    private final List<int[]> all;
     private final List<int[]> queries;
 
     private Demo() throws IOException {
-        progress.show("tokenizing");
+        progress.phase("tokenizing");
         try (Tokenizer tokenizer = Tokenizer.load()) {
             topical = tokenizer.encode(sentences);
-            brief = tokenizer.encode(Sentences.brief());
+            all = new ArrayList<>(topical);
+            all.addAll(tokenizer.encode(Sentences.brief()));
             queries = tokenizer.encode(QUERIES);
         }
     }
@@ -47,7 +51,7 @@ public final class Demo {
         int threads = Gatun.threads();
         byte[] fp32Model = Resources.read(FP32_MODEL);
         byte[] int8Model = Resources.read(INT8_MODEL);
-        progress.show("starting ONNX Runtime");
+        progress.phase("starting ONNX Runtime");
         try (Workers workers = new Workers(threads);
                 OrtEncoder fp32 = new OrtEncoder(fp32Model, threads);
                 OrtEncoder int8 = new OrtEncoder(int8Model, threads)) {
@@ -64,53 +68,68 @@ public final class Demo {
     }
 
     private List<GatunEncoder> quantize(Workers workers) throws IOException {
-        progress.show("reading the fp32 weights");
+        progress.phase("reading the fp32 weights");
         MiniLmWeights weights = MiniLmWeights.load();
+        progress.phase("quantizing");
         List<GatunEncoder> encoders = new ArrayList<>();
         for (WeightFormat format : WeightFormat.values()) {
-            progress.show("quantizing to " + format.label());
-            encoders.add(new GatunEncoder(weights, format, Mode.INT8_ROW, workers));
+            progress.step(format.label());
+            encoders.add(new GatunEncoder(weights, format, MODE, workers));
         }
         return encoders;
     }
 
     private void compare(List<Contender> contenders, List<GatunEncoder> encoders, int rounds) {
-        // One sentence at a time, so that padding has no influence on anyone's accuracy.
         Contender reference = contenders.getLast();
-        progress.show("embedding with " + reference.name());
-        float[][] topicalReference = reference.embed(topical, 1);
-        float[][] briefReference = reference.embed(brief, 1);
         List<float[][]> embedded = new ArrayList<>();
-        List<Accuracy> briefAccuracy = new ArrayList<>();
+        progress.phase("embedding");
         for (Contender contender : contenders) {
-            progress.show("embedding with " + contender.name());
-            embedded.add(contender.embed(topical, 1));
-            briefAccuracy.add(Accuracy.of(briefReference, contender.embed(brief, 1)));
+            progress.step(contender.name());
+            // One sentence at a time, so that padding has no influence on anyone's accuracy.
+            embedded.add(contender.embed(all, 1));
         }
         List<Speed> speeds = Speed.measure(contenders, topical, rounds, progress);
         progress.done();
 
         List<Report.Row> rows = new ArrayList<>();
         for (int c = 0; c < contenders.size(); c++) {
-            Accuracy accuracy = Accuracy.of(topicalReference, embedded.get(c));
-            rows.add(new Report.Row(contenders.get(c), accuracy, briefAccuracy.get(c), speeds.get(c)));
+            rows.add(new Report.Row(
+                    contenders.get(c),
+                    accuracy(embedded, c, 0, topical.size()),
+                    accuracy(embedded, c, topical.size(), all.size()),
+                    accuracy(embedded, c, 0, all.size()),
+                    speeds.get(c)));
         }
+        Report.Row int8 = rows.get(WeightFormat.INT8.ordinal());
+        Report.Row ortInt8 = rows.get(contenders.size() - 2);
         int int4 = WeightFormat.INT4_G32_ZERO_POINT.ordinal();
-        System.out.println(Report.header(topical));
+        System.out.println(Report.header(topical, rounds));
         System.out.println(Report.table(rows));
-        System.out.println(Report.kernels(encoders, batchTokens()));
+        System.out.println(Report.allSentences(all.size(), int8, ortInt8));
+        System.out.println(Report.kernels(encoders, MODE, middleTokens(Speed.BATCH), middleTokens(1)));
         for (int q = 0; q < queries.size(); q++) {
             System.out.println(Report.search(
                     QUERIES.get(q),
                     sentences,
-                    Search.of(reference, queries.get(q), topicalReference),
-                    Search.of(contenders.get(int4), queries.get(q), embedded.get(int4))));
+                    Search.of(reference, queries.get(q), topicalPart(embedded.getLast())),
+                    Search.of(contenders.get(int4), queries.get(q), topicalPart(embedded.get(int4)))));
         }
-        System.out.println(Report.lastLine(
-                rows.get(WeightFormat.INT8.ordinal()), rows.get(int4), rows.get(contenders.size() - 2)));
+        System.out.println(Report.lastLine(int8, rows.get(int4), ortInt8));
     }
 
-    private int batchTokens() {
-        return topical.stream().limit(Speed.BATCH).mapToInt(ids -> ids.length).sum();
+    private static Accuracy accuracy(List<float[][]> embedded, int contender, int begin, int end) {
+        return Accuracy.of(
+                Arrays.copyOfRange(embedded.getLast(), begin, end),
+                Arrays.copyOfRange(embedded.get(contender), begin, end));
+    }
+
+    private float[][] topicalPart(float[][] embeddings) {
+        return Arrays.copyOf(embeddings, topical.size());
+    }
+
+    /** How many tokens the middle one of the timed batches has. */
+    private int middleTokens(int batchSize) {
+        List<List<Integer>> batches = Batches.byLength(topical, batchSize);
+        return Batches.tokens(batches.get(batches.size() / 2), topical);
     }
 }

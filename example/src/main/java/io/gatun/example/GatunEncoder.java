@@ -10,6 +10,7 @@ import io.gatun.example.MiniLmWeights.LayerNorm;
 import io.gatun.ops.Norm;
 import io.gatun.ops.QMatmul.Activation;
 import io.gatun.ops.QMatmul.Mode;
+import io.gatun.ops.Quantize;
 import io.gatun.ops.QuantizedTensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -50,12 +51,22 @@ final class GatunEncoder implements Encoder {
         return pool(batch, use.hidden);
     }
 
-    /** Which kernels a batch of this many tokens runs on: for the inner linear, the largest, and for LayerNorm. */
-    List<String> explain(int tokens) {
+    /**
+     * Which kernels run and how they split the work.
+     *
+     * @param linear of the inner linear, the largest
+     * @param norm of LayerNorm
+     * @param words of the word embeddings' quantization, once, and dequantization, in every batch
+     */
+    record Kernels(String linear, String norm, String words) {}
+
+    /** The kernels for a batch of this many tokens. */
+    Kernels explain(int tokens) {
         Activations use = activationsFor(tokens);
-        return List.of(
+        return new Kernels(
                 layers.getFirst().inner.explain(use.hidden, use.inner),
-                Norm.explain(Norm.Kind.LAYER, use.sum, use.hidden));
+                Norm.explain(Norm.Kind.LAYER, use.sum, use.hidden),
+                Quantize.explain(use.sum, use.words.spec()));
     }
 
     long bytes() {

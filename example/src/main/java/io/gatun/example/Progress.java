@@ -2,9 +2,10 @@ package io.gatun.example;
 
 import java.io.Console;
 
-/** Says on the standard error stream what is being done: in one changing line on a terminal, else line by line. */
+/** Says on the standard error stream what is being done: in one changing line on a terminal, else a line a phase. */
 final class Progress {
     private final boolean terminal;
+    private String phase = "";
     private int shown;
 
     Progress() {
@@ -12,22 +13,32 @@ final class Progress {
         terminal = console != null && console.isTerminal();
     }
 
-    void show(String what) {
+    void phase(String what) {
+        phase = what;
         if (terminal) {
-            System.err.print('\r' + what + " ".repeat(Math.max(0, shown - what.length())));
-            System.err.flush();
-            shown = what.length();
+            replace(what);
         } else {
             System.err.println(what);
+        }
+    }
+
+    /** A part of the phase; only a terminal shows it. */
+    void step(String what) {
+        if (terminal) {
+            replace(phase + ": " + what);
         }
     }
 
     /** Clears the line before other output. */
     void done() {
         if (terminal) {
-            System.err.print('\r' + " ".repeat(shown) + '\r');
-            System.err.flush();
-            shown = 0;
+            replace("");
         }
+    }
+
+    private void replace(String line) {
+        System.err.print('\r' + line + " ".repeat(Math.max(0, shown - line.length())) + (line.isEmpty() ? "\r" : ""));
+        System.err.flush();
+        shown = line.length();
     }
 }

@@ -12,6 +12,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -112,6 +113,20 @@ class GatunEncoderTest {
             for (int s = 0; s < shuffled.length; s++) {
                 assertArrayEquals(expected[order.get(s)], shuffled[s], "sentence " + order.get(s));
             }
+        }
+    }
+
+    @Test
+    void reportNamesEveryKernelForBothShapes() {
+        List<GatunEncoder> encoders = Stream.of(WeightFormat.values())
+                .map(format -> new GatunEncoder(weights, format, Mode.INT8_ROW, workers))
+                .toList();
+        String text = Report.kernels(encoders, Mode.INT8_ROW, 700, 20);
+        for (String part : List.of("INT8_ROW", "qmatmul_", "norm_", "dequantize_", "700 rows", "20 rows")) {
+            assertTrue(text.contains(part), () -> part + " is missing from " + text);
+        }
+        for (WeightFormat format : WeightFormat.values()) {
+            assertTrue(text.contains(format.label()), () -> format.label() + " is missing from " + text);
         }
     }
 
