@@ -8,6 +8,7 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
 import java.net.URISyntaxException;
 import java.net.URL;
 import java.nio.file.Files;
@@ -17,6 +18,7 @@ import java.security.CodeSource;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.stream.IntStream;
 
 /**
  * Finds, loads and checks libgatun, once per class loader. Places, in this order:
@@ -26,13 +28,18 @@ import java.util.Locale;
  *   <li>the resource {@code META-INF/native/<os>-<architecture>/libgatun.so} of a gatun-native jar;
  *   <li>{@code native/target/cmake} of the source tree that this class was built in.
  * </ol>
+ *
+ * <p>The environment variables {@code GATUN_MAX_ISA} and {@code GATUN_THREADS} are checked, too: a value that the library
+ * does not know would be ignored.
  */
 public final class NativeLibrary {
     /** The system property that names the library, or the folder that holds it. */
     public static final String PATH_PROPERTY = "gatun.library.path";
 
     private static final String FILE = System.mapLibraryName("gatun");
+    private static final String SET_PATH = "set -D" + PATH_PROPERTY + "=<file or folder of " + FILE + ">";
     private static final List<String> searched = new ArrayList<>();
+    private static final List<String> remedies = new ArrayList<>();
     private static volatile String loaded;
 
     private NativeLibrary() {}
@@ -40,8 +47,8 @@ public final class NativeLibrary {
     /**
      * Makes the functions of {@link gatun_h} callable. Cheap after the first call.
      *
-     * @throws UnsatisfiedLinkError if no usable library was found: every place tried, why it failed, and the remedy.
-     *     Later calls throw the same message again.
+     * @throws UnsatisfiedLinkError if no usable library was found: every place tried, why it failed, and the remedy; or
+     *     if an environment variable has no value of its list. Later calls throw the same message again.
      */
     public static void load() {
         if (loaded == null) {
@@ -69,7 +76,13 @@ public final class NativeLibrary {
 
     private static synchronized void loadOnce() {
         if (searched.isEmpty()) {
-            search();
+            try {
+                search();
+            } catch (IllegalCallerException denied) {
+                Module module = NativeLibrary.class.getModule();
+                searched.add("native access is denied: " + denied.getMessage());
+                remedies.add("java --enable-native-access=" + (module.isNamed() ? module.getName() : "ALL-UNNAMED"));
+            }
         }
         if (loaded == null) {
             throw new UnsatisfiedLinkError(message());
@@ -109,7 +122,7 @@ public final class NativeLibrary {
         found(place);
     }
 
-    /** Whether a library was loaded, good or not: then the search ends. */
+    /** Whether there is a resource, usable or not: then the search ends. */
     private static boolean tryResource(String name) {
         String place = "resource " + name;
         URL resource = NativeLibrary.class.getClassLoader().getResource(name);
@@ -121,8 +134,12 @@ public final class NativeLibrary {
         try (InputStream content = resource.openStream()) {
             loadCopy(content);
         } catch (UnsatisfiedLinkError | IOException e) {
-            searched.add(place + ": " + e.getMessage());
-            return false;
+            searched.add(place + ": " + e);
+            remedies.add(
+                    "set -Djava.io.tmpdir=<folder>, where the library is extracted, to one that is writable and not"
+                            + " mounted noexec; it is " + System.getProperty("java.io.tmpdir"));
+            remedies.add(SET_PATH);
+            return true;
         }
         found(place);
         return true;
@@ -130,20 +147,25 @@ public final class NativeLibrary {
 
     private static void tryBuildTree() {
         CodeSource source = NativeLibrary.class.getProtectionDomain().getCodeSource();
+        Path file;
         try {
             // <root>/<module>/target/classes or <root>/<module>/target/<artifact>.jar
             Path code = Path.of(source.getLocation().toURI());
             Path root = code.resolve("../../..").normalize();
-            Path file = root.resolve("native/target/cmake").resolve(FILE);
-            tryFile("build tree " + file, file);
+            file = root.resolve("native/target/cmake").resolve(FILE);
         } catch (URISyntaxException | RuntimeException e) {
             searched.add("build tree: the classes are not in files (" + source + ")");
+            return;
         }
+        tryFile("build tree " + file, file);
     }
 
     /** A library of another ABI ends the search, too: its functions would hide those of the next one. */
     private static void found(String place) {
         String problem = abiProblem();
+        if (problem == null) {
+            problem = environmentProblem();
+        }
         searched.add(place + ": " + (problem == null ? "loaded" : problem));
         loaded = problem == null ? place : null;
     }
@@ -168,11 +190,11 @@ public final class NativeLibrary {
         if (symbol == null) {
             return "this is not Gatun's library: it has no gatun_abi_version";
         }
+        MethodHandle abiVersion =
+                Linker.nativeLinker().downcallHandle(symbol, FunctionDescriptor.of(ValueLayout.JAVA_INT));
         int abi;
         try {
-            abi = (int) Linker.nativeLinker()
-                    .downcallHandle(symbol, FunctionDescriptor.of(ValueLayout.JAVA_INT))
-                    .invokeExact();
+            abi = (int) abiVersion.invokeExact();
         } catch (Throwable e) {
             throw new AssertionError(e);
         }
@@ -181,14 +203,35 @@ public final class NativeLibrary {
                 : "the library has ABI " + abi + ", these classes need " + gatun_h.GATUN_ABI_VERSION();
     }
 
+    /** What is wrong with an environment variable that the library reads, or null. */
+    private static String environmentProblem() {
+        List<String> tiers = IntStream.rangeClosed(gatun_h.GATUN_TIER_SCALAR(), gatun_h.GATUN_TIER_AVX512VNNI())
+                .mapToObj(tier -> gatun_h.gatun_tier_name(tier).getString(0))
+                .toList();
+        String tier = System.getenv("GATUN_MAX_ISA");
+        if (tier != null && !tier.isEmpty() && !tiers.contains(tier)) {
+            remedies.add("set the environment variable GATUN_MAX_ISA to one of " + tiers + ", or not at all");
+            return "GATUN_MAX_ISA: given " + tier + "; allowed: " + tiers;
+        }
+        String threads = System.getenv("GATUN_THREADS");
+        if (threads != null && !(threads.matches("0*[1-9]\\d{0,3}") && Integer.parseInt(threads) <= 1024)) {
+            remedies.add("set the environment variable GATUN_THREADS to a number in 1..1024, or not at all");
+            return "GATUN_THREADS: given " + threads + "; allowed: 1..1024";
+        }
+        return null;
+    }
+
     private static String message() {
+        if (remedies.isEmpty()) {
+            remedies.add("put io.gatun:gatun-native:" + platform()
+                    + " of the version of gatun-bindings on the class path,"
+                    + " or on the module path with --add-modules io.gatun.natives");
+            remedies.add(SET_PATH);
+            remedies.add("in Gatun's source tree: ./gatun doctor");
+        }
         return "Gatun's native library for " + platform() + " can't be used. Tried:\n  - "
                 + String.join("\n  - ", searched)
-                + "\nRemedy, one of:"
-                + "\n  - put io.gatun:gatun-native:" + platform()
-                + " of the version of gatun-bindings on the class path,"
-                + " or on the module path with --add-modules io.gatun.natives"
-                + "\n  - set -D" + PATH_PROPERTY + "=<file or folder of " + FILE + ">"
-                + "\n  - in Gatun's source tree: ./gatun doctor";
+                + "\nRemedies:\n  - "
+                + String.join("\n  - ", remedies);
     }
 }

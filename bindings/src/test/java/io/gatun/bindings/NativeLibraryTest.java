@@ -114,6 +114,21 @@ class NativeLibraryTest {
     }
 
     @Test
+    void aResourceThatCannotBeExtractedEndsTheSearch() throws Exception {
+        Path classes = copyOfClasses();
+        Path built = folder.resolve("native/target/cmake").resolve(FILE);
+        Files.createDirectories(built.getParent());
+        Files.copy(library, built);
+        Class<?> type = fresh(classes, folderWithResource(Files.writeString(folder.resolve("text"), "not a library")));
+        UnsatisfiedLinkError error = assertThrows(UnsatisfiedLinkError.class, () -> load(type));
+        assertContains(error, FILE + ": java.lang.UnsatisfiedLinkError: ");
+        assertContains(error, "-Djava.io.tmpdir=");
+        assertContains(error, "noexec; it is " + System.getProperty("java.io.tmpdir"));
+        assertContains(error, "-Dgatun.library.path=");
+        assertEquals(2, ((List<?>) call(type, "searched")).size());
+    }
+
+    @Test
     void theBuildTreeIsTheLastPlace() throws Exception {
         Path classes = copyOfClasses();
         Path built = folder.resolve("native/target/cmake").resolve(FILE);
