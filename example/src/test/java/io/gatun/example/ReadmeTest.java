@@ -3,12 +3,12 @@ package io.gatun.example;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.File;
 import java.io.IOException;
 import java.io.StringWriter;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -19,20 +19,32 @@ import javax.tools.ToolProvider;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Every Java block of the README is a class that compiles without a warning. */
+/** Every Java block of the README is a program that compiles without a warning, runs, and prints results. */
 class ReadmeTest {
     private static final Path README = Path.of("..", "README.md");
     private static final Pattern BLOCK = Pattern.compile("```java\\R(.*?)```", Pattern.DOTALL);
+    private static final Pattern RESULT = Pattern.compile("\\d\\.\\d*[1-9]");
     private static final Pattern CLASS_NAME = Pattern.compile("\\bclass (\\w+)");
 
     @Test
-    void javaBlocksCompile(@TempDir Path classes) throws IOException {
-        List<JavaFileObject> sources = new ArrayList<>();
-        Matcher block = BLOCK.matcher(Files.readString(README));
-        while (block.find()) {
-            sources.add(source(block.group(1)));
+    void javaBlocksRun(@TempDir Path classes) throws IOException, InterruptedException {
+        List<String> programs = BLOCK.matcher(Files.readString(README))
+                .results()
+                .map(block -> block.group(1))
+                .toList();
+        assertFalse(programs.isEmpty(), "README.md has no ```java block");
+        compile(programs, classes);
+        for (String program : programs) {
+            String output = JavaProcess.run(
+                    "--enable-native-access=ALL-UNNAMED",
+                    "-cp",
+                    classes + File.pathSeparator + System.getProperty("java.class.path"),
+                    name(program));
+            assertTrue(RESULT.matcher(output).find(), () -> "nothing but zeros:\n" + output);
         }
-        assertFalse(sources.isEmpty(), "README.md has no ```java block");
+    }
+
+    private static void compile(List<String> programs, Path classes) {
         JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
         StringWriter output = new StringWriter();
         boolean compiled = compiler.getTask(
@@ -48,19 +60,23 @@ class ReadmeTest {
                                 "-Werror",
                                 "-proc:none"),
                         null,
-                        sources)
+                        programs.stream().map(ReadmeTest::source).toList())
                 .call();
         assertTrue(compiled, output::toString);
     }
 
-    private static JavaFileObject source(String text) {
-        Matcher name = CLASS_NAME.matcher(text);
-        assertTrue(name.find(), () -> "no class in this block of README.md:\n" + text);
+    private static String name(String program) {
+        Matcher name = CLASS_NAME.matcher(program);
+        assertTrue(name.find(), () -> "no class in this block of README.md:\n" + program);
+        return name.group(1);
+    }
+
+    private static JavaFileObject source(String program) {
         return new SimpleJavaFileObject(
-                URI.create("string:///" + name.group(1) + ".java"), JavaFileObject.Kind.SOURCE) {
+                URI.create("string:///" + name(program) + ".java"), JavaFileObject.Kind.SOURCE) {
             @Override
             public CharSequence getCharContent(boolean ignoreEncodingErrors) {
-                return text;
+                return program;
             }
         };
     }

@@ -1,0 +1,26 @@
+package io.gatun.example;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Another JVM, started as a user would. */
+final class JavaProcess {
+    private JavaProcess() {}
+
+    /** What java prints with these options; it must end well and have nothing to warn of. */
+    static String run(String... options) throws IOException, InterruptedException {
+        List<String> command = new ArrayList<>();
+        command.add(System.getProperty("java.home") + "/bin/java");
+        command.addAll(List.of(options));
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertEquals(0, process.waitFor(), output);
+        assertFalse(output.contains("WARNING"), output);
+        return output;
+    }
+}
