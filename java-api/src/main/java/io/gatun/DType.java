@@ -18,7 +18,8 @@ public enum DType {
     I32(6, 32),
     /**
      * Unsigned, 0..15, two per byte along the last axis, the element of even index in the low nibble. A row of n
-     * elements takes (n + 1) / 2 bytes; the unused high nibble of an odd row is 0.
+     * elements takes (n + 1) / 2 bytes. The last high nibble of an odd row, also of a row of one, belongs to the row: it is
+     * 0 in what Gatun writes.
      */
     U4(7, 4);
 

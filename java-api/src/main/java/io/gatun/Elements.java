@@ -37,23 +37,48 @@ final class Elements {
             case F32 -> segment.setAtIndex(JAVA_FLOAT, element, value);
             case F16 -> segment.setAtIndex(JAVA_SHORT, element, DType.floatToF16(value));
             case BF16 -> segment.setAtIndex(JAVA_SHORT, element, DType.floatToBf16(value));
-            case I8 -> segment.set(JAVA_BYTE, element, (byte) integer(dtype, value, Byte.MIN_VALUE, Byte.MAX_VALUE));
-            case U8 -> segment.set(JAVA_BYTE, element, (byte) integer(dtype, value, 0, 255));
-            case I32 ->
-                segment.setAtIndex(JAVA_INT, element, integer(dtype, value, Integer.MIN_VALUE, Integer.MAX_VALUE));
+            case I8, U8 -> segment.set(JAVA_BYTE, element, (byte) integer(dtype, value));
+            case I32 -> segment.setAtIndex(JAVA_INT, element, integer(dtype, value));
             case U4 -> {
                 int shift = (int) (element % 2) * 4;
                 int other = segment.get(JAVA_BYTE, element / 2) & 0xf0 >>> shift;
-                segment.set(JAVA_BYTE, element / 2, (byte) (other | integer(dtype, value, 0, 15) << shift));
+                segment.set(JAVA_BYTE, element / 2, (byte) (other | integer(dtype, value) << shift));
             }
         }
     }
 
-    private static int integer(DType dtype, float value, int min, int max) {
+    /** Whether the type holds the value, an integer type exactly. */
+    static boolean holds(DType dtype, float value) {
         // In double, where both limits are exact.
-        if (value != Math.rint(value) || (double) value < min || (double) value > max) {
-            throw Check.invalid("value", value, "an integer " + min + ".." + max + " for dtype " + dtype);
+        return dtype.isFloat()
+                || value == Math.rint(value) && (double) value >= min(dtype) && value <= (double) max(dtype);
+    }
+
+    /** The exception for a value that {@link #holds} denies. */
+    static IllegalArgumentException refused(DType dtype, String argument, float value) {
+        return Check.invalid(argument, value, "an integer " + min(dtype) + ".." + max(dtype) + " for dtype " + dtype);
+    }
+
+    private static int integer(DType dtype, float value) {
+        if (!holds(dtype, value)) {
+            throw refused(dtype, "value", value);
         }
         return (int) value;
+    }
+
+    private static int min(DType dtype) {
+        return switch (dtype) {
+            case I8 -> Byte.MIN_VALUE;
+            case I32 -> Integer.MIN_VALUE;
+            default -> 0;
+        };
+    }
+
+    private static int max(DType dtype) {
+        return switch (dtype) {
+            case I8 -> Byte.MAX_VALUE;
+            case I32 -> Integer.MAX_VALUE;
+            default -> (1 << dtype.bits()) - 1;
+        };
     }
 }

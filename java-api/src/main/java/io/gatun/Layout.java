@@ -14,13 +14,17 @@ final class Layout {
             Arrays.fill(strides, 1);
             return strides;
         }
-        long stride = 1;
-        for (int axis = shape.rank() - 1; axis >= 0; axis--) {
-            strides[axis] = stride;
-            stride *= shape.size(axis);
-            if (dtype == DType.U4 && axis == shape.rank() - 1) {
-                stride += stride % 2;
+        try {
+            long stride = 1;
+            for (int axis = shape.rank() - 1; axis >= 0; axis--) {
+                strides[axis] = stride;
+                stride = Math.multiplyExact(stride, shape.size(axis));
+                if (dtype == DType.U4 && axis == shape.rank() - 1) {
+                    stride = Math.addExact(stride, stride % 2);
+                }
             }
+        } catch (ArithmeticException overflow) {
+            throw Check.invalid("shape", shape + " of " + dtype, "strides up to " + Long.MAX_VALUE);
         }
         return strides;
     }
@@ -61,6 +65,7 @@ final class Layout {
 
     /** Refuses strides that do not fit the shape, or cut a byte of a packed type. */
     static void checkStrides(DType dtype, Shape shape, long[] strides) {
+        Check.present("strides", strides);
         if (strides.length != shape.rank()) {
             throw Check.invalid("strides", Arrays.toString(strides), shape.rank() + " strides, one an axis");
         }
@@ -79,6 +84,7 @@ final class Layout {
 
     /** The distance in elements of an index from the first element. */
     static long element(Shape shape, long[] strides, long[] index) {
+        Check.present("index", index);
         if (index.length != strides.length) {
             throw Check.invalid("index", Arrays.toString(index), strides.length + " numbers for shape " + shape);
         }

@@ -19,6 +19,7 @@ public final class Shape {
      * @throws IllegalArgumentException if a size is negative or their product exceeds the range of {@code long}
      */
     public static Shape of(long... sizes) {
+        Check.present("shape", sizes);
         return new Shape(sizes.clone());
     }
 
@@ -51,7 +52,15 @@ public final class Shape {
      * @throws IndexOutOfBoundsException if there is no such axis
      */
     public long size(int axis) {
+        checkAxis(axis);
         return sizes[axis];
+    }
+
+    void checkAxis(int axis) {
+        if (axis < 0 || axis >= sizes.length) {
+            throw new IndexOutOfBoundsException(
+                    "axis: given " + axis + "; allowed: 0.." + (sizes.length - 1) + " for shape " + this);
+        }
     }
 
     /** The number of elements: the product of all sizes, 1 for a scalar. */

@@ -38,20 +38,23 @@ public final class Tensor {
 
     // ---- memory of its own -----------------------------------------------------------------------------------------
 
-    /** Zeros in memory that is freed when nothing refers to it any more; 64-byte aligned. */
+    /**
+     * Zeros in memory that is freed when nothing refers to it any more; 64-byte aligned. Such memory counts against
+     * {@code -XX:MaxDirectMemorySize}, by default the size of the heap; memory of an arena of one's own does not.
+     */
     public static Tensor allocate(DType dtype, long... shape) {
         return allocate(Arena.ofAuto(), dtype, shape);
     }
 
     /** Zeros in memory of an arena; 64-byte aligned. */
     public static Tensor allocate(Arena arena, DType dtype, long... shape) {
-        Check.present("arena", arena);
+        Check.open("arena", arena);
         Check.present("dtype", dtype);
         Shape sizes = Shape.of(shape);
         long[] strides = Layout.contiguousStrides(dtype, sizes);
         // One byte at least, so that an empty tensor has an address too.
         long bytes = Math.max(Layout.spanBytes(dtype, sizes, strides), 1);
-        return new Tensor(arena.allocate(bytes, ALIGNMENT), dtype, sizes, strides);
+        return new Tensor(Check.allocate(arena, bytes, ALIGNMENT), dtype, sizes, strides);
     }
 
     /** A copy of an array as {@link DType#F32}. */
@@ -66,6 +69,7 @@ public final class Tensor {
 
     /** A copy of an array as {@link DType#I32}. */
     public static Tensor of(int[] values, long... shape) {
+        Check.present("values", values);
         return copyOf(MemorySegment.ofArray(values), DType.I32, shape);
     }
 
@@ -76,11 +80,13 @@ public final class Tensor {
 
     /** A copy of the bytes of {@link DType#I8}, {@link DType#U8} or packed {@link DType#U4} elements. */
     public static Tensor of(DType dtype, byte[] bytes, long... shape) {
+        Check.present("bytes", bytes);
         return copyOf(MemorySegment.ofArray(bytes), checkBits(dtype, 8), shape);
     }
 
     /** A copy of the patterns of {@link DType#F16} or {@link DType#BF16} elements. */
     public static Tensor of(DType dtype, short[] patterns, long... shape) {
+        Check.present("patterns", patterns);
         return copyOf(MemorySegment.ofArray(patterns), checkBits(dtype, 16), shape);
     }
 
@@ -114,10 +120,14 @@ public final class Tensor {
         return view("segment", segment, dtype, Shape.of(shape), null);
     }
 
-    /** As {@link #wrap(MemorySegment, DType, long...)}, with strides in elements, one an axis, each >= 0. */
+    /**
+     * As {@link #wrap(MemorySegment, DType, long...)}, with strides in elements, one an axis, each >= 0. Of
+     * {@link DType#U4} each row owns whole bytes: the last axis has stride 1, the others have even ones.
+     */
     public static Tensor wrap(MemorySegment segment, DType dtype, Shape shape, long... strides) {
         Check.present("dtype", dtype);
         Check.present("shape", shape);
+        Check.present("strides", strides);
         return view("segment", segment, dtype, shape, strides.clone());
     }
 
@@ -146,7 +156,7 @@ public final class Tensor {
      */
     public static Tensor map(Path file, long offset, DType dtype, Arena arena, long... shape) throws IOException {
         Check.present("file", file);
-        Check.present("arena", arena);
+        Check.open("arena", arena);
         Check.present("dtype", dtype);
         Shape sizes = Shape.of(shape);
         long bytes = Layout.spanBytes(dtype, sizes, Layout.contiguousStrides(dtype, sizes));
@@ -161,6 +171,8 @@ public final class Tensor {
             }
             MemorySegment mapped = channel.map(FileChannel.MapMode.READ_ONLY, offset, bytes, arena);
             return view("offset", mapped, dtype, sizes, null);
+        } catch (WrongThreadException e) {
+            throw Check.foreign("arena", "another thread's confined arena");
         }
     }
 
@@ -189,15 +201,24 @@ public final class Tensor {
     /**
      * The part {@code begin..end} of an axis, {@code end} excluded; nothing is copied. O(rank).
      *
-     * @throws IllegalArgumentException for the last axis of {@link DType#U4} if {@code begin} is odd
+     * @throws IllegalArgumentException for the last axis of {@link DType#U4} also if {@code begin} is odd, or {@code end}
+     *     is and is not the size of the axis: rows share no byte with anything else
      */
     public Tensor slice(int axis, long begin, long end) {
-        checkAxis(axis);
+        if (axis < 0 || axis >= shape.rank()) {
+            throw Check.invalid("axis", axis, "0.." + (shape.rank() - 1) + " for shape " + shape);
+        }
         if (begin < 0 || end < begin || end > shape.size(axis)) {
             throw Check.invalid("slice", begin + ".." + end + " of axis " + axis, "a part of 0.." + shape.size(axis));
         }
-        if (dtype == DType.U4 && axis == shape.rank() - 1 && begin % 2 != 0) {
-            throw Check.invalid("begin", begin, "an even index on the last axis of u4");
+        if (dtype == DType.U4 && axis == shape.rank() - 1) {
+            if (begin % 2 != 0) {
+                throw Check.invalid("begin", begin, "an even index on the last axis of u4");
+            }
+            if (end % 2 != 0 && end != shape.size(axis)) {
+                throw Check.invalid(
+                        "end", end, "an even index on the last axis of u4, or its size " + shape.size(axis));
+            }
         }
         long[] sizes = shape.toArray();
         sizes[axis] = end - begin;
@@ -247,6 +268,7 @@ public final class Tensor {
 
     /** A contiguous copy in another element type, each element rounded as {@link #setFloat} does. */
     public Tensor to(DType target) {
+        Check.reachable("tensor", segment);
         Tensor copy = allocate(target, shape.toArray());
         if (shape.elements() > 0) {
             boolean integers = !dtype.isFloat() && dtype == target;
@@ -268,11 +290,13 @@ public final class Tensor {
 
     /** The element at an index. {@link DType#I32} is rounded to the nearest {@code float}. */
     public float getFloat(long... index) {
+        Check.reachable("tensor", segment);
         return Elements.get(dtype, segment, Layout.element(shape, strides, index));
     }
 
     /** The element at an index of an integer type. */
     public int getInt(long... index) {
+        Check.reachable("tensor", segment);
         return Elements.getInt(dtype, segment, Layout.element(shape, strides, index));
     }
 
@@ -282,11 +306,14 @@ public final class Tensor {
      * @throws IllegalArgumentException if an integer type does not hold the value exactly
      */
     public void setFloat(float value, long... index) {
+        Check.reachable("tensor", segment);
+        Check.writable("tensor", segment);
         Elements.set(dtype, segment, Layout.element(shape, strides, index), value);
     }
 
     /** All elements in row-major order, in a new array. */
     public float[] toFloatArray() {
+        Check.reachable("tensor", segment);
         if (shape.elements() > Integer.MAX_VALUE - 8) {
             throw Check.invalid("tensor", name(), "at most " + (Integer.MAX_VALUE - 8) + " elements in an array");
         }
@@ -302,11 +329,22 @@ public final class Tensor {
         return values;
     }
 
-    /** Writes all elements from an array in row-major order, rounded as {@link #setFloat} does; returns this. */
+    /**
+     * Writes all elements from an array in row-major order, rounded as {@link #setFloat} does; returns this.
+     *
+     * @throws IllegalArgumentException if an integer type does not hold a value exactly; nothing is written then
+     */
     public Tensor copyFrom(float[] values) {
         Check.present("values", values);
+        Check.reachable("tensor", segment);
+        Check.writable("tensor", segment);
         if (values.length != shape.elements()) {
             throw Check.invalid("values", values.length + " elements", shape.elements() + " for " + name());
+        }
+        for (int i = 0; i < values.length; i++) {
+            if (!Elements.holds(dtype, values[i])) {
+                throw Elements.refused(dtype, "values[" + i + "]", values[i]);
+            }
         }
         if (contiguous && dtype == DType.F32) {
             MemorySegment.copy(values, 0, segment, JAVA_FLOAT, 0, values.length);
@@ -331,8 +369,13 @@ public final class Tensor {
         return shape;
     }
 
-    /** The distance in elements from one index to the next along an axis. */
+    /**
+     * The distance in elements from one index to the next along an axis.
+     *
+     * @throws IndexOutOfBoundsException if there is no such axis
+     */
     public long stride(int axis) {
+        shape.checkAxis(axis);
         return strides[axis];
     }
 
@@ -364,11 +407,5 @@ public final class Tensor {
     @Override
     public String toString() {
         return TensorText.of(this);
-    }
-
-    private void checkAxis(int axis) {
-        if (axis < 0 || axis >= shape.rank()) {
-            throw Check.invalid("axis", axis, "0.." + (shape.rank() - 1) + " for shape " + shape);
-        }
     }
 }

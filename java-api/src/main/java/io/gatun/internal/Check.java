@@ -2,6 +2,7 @@ package io.gatun.internal;
 
 import io.gatun.DType;
 import io.gatun.Tensor;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Set;
 
@@ -47,12 +48,34 @@ public final class Check {
                     argument + part, "memory of a closed arena", "memory whose arena stays open during the call"));
         }
         if (!segment.isAccessibleBy(Thread.currentThread())) {
-            throw new WrongThreadException(message(
-                    argument + part,
-                    "memory of another thread's confined arena, on thread "
-                            + Thread.currentThread().getName(),
-                    "memory of this thread's, a shared, an automatic or the global arena"));
+            throw foreign(argument + part, "memory of another thread's confined arena");
         }
+    }
+
+    /** Memory of an arena; refuses a closed one and one that another thread confines. */
+    public static MemorySegment allocate(Arena arena, long bytes, long alignment) {
+        open("arena", arena);
+        try {
+            return arena.allocate(bytes, alignment);
+        } catch (WrongThreadException e) {
+            throw foreign("arena", "another thread's confined arena");
+        }
+    }
+
+    /** Refuses a missing and a closed arena. */
+    public static void open(String argument, Arena arena) {
+        present(argument, arena);
+        if (!arena.scope().isAlive()) {
+            throw new IllegalStateException(message(argument, "a closed arena", "an open one"));
+        }
+    }
+
+    /** The exception for what another thread confines. */
+    public static WrongThreadException foreign(String argument, String given) {
+        return new WrongThreadException(message(
+                argument,
+                given + ", on thread " + Thread.currentThread().getName(),
+                "this thread's, a shared, an automatic or the global arena"));
     }
 
     /** Refuses an output that cannot be written. */
