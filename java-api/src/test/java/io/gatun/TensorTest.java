@@ -6,10 +6,14 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotSame;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.gatun.ops.QMatmul;
+import io.gatun.ops.QuantSpec;
+import io.gatun.ops.QuantizedTensor;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -20,6 +24,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
@@ -110,6 +115,118 @@ class TensorTest {
     }
 
     @Test
+    void oddRowsOwnTheirLastNibble() {
+        MemorySegment memory = Arena.ofAuto().allocate(3);
+        Tensor column = Tensor.wrap(memory, DType.U4, 3, 1);
+        assertArrayEquals(new long[] {2, 1}, column.strides());
+        assertTrue(column.isContiguous());
+        column.copyFrom(new float[] {1, 2, 3});
+        assertArrayEquals(new byte[] {1, 2, 3}, memory.toArray(JAVA_BYTE));
+        refused(() -> Tensor.wrap(memory, DType.U4, Shape.of(3, 1), 1, 1), "strides", "even");
+        refused(() -> Tensor.wrap(memory, DType.U4, 4, 1), "segment", "3 bytes", "4");
+    }
+
+    @Test
+    void writesAllValuesOrNone() {
+        for (DType dtype : new DType[] {DType.I8, DType.U8, DType.I32, DType.U4}) {
+            Tensor tensor = Tensor.of(dtype, new float[] {1, 2, 3, 4}, 4);
+            refused(
+                    () -> tensor.copyFrom(new float[] {9, 9, 0.5f, 9}),
+                    "values[2]",
+                    "0.5",
+                    "an integer",
+                    "dtype " + dtype);
+            assertArrayEquals(new float[] {1, 2, 3, 4}, tensor.toFloatArray());
+        }
+    }
+
+    @Test
+    void namesWhatIsMissing() {
+        Tensor tensor = iota(2, 3);
+        missing("values", () -> Tensor.of((float[]) null, 1));
+        missing("values", () -> Tensor.of((int[]) null, 1));
+        missing("bytes", () -> Tensor.of((byte[]) null, 1));
+        missing("patterns", () -> Tensor.of(DType.F16, (short[]) null, 1));
+        missing("values", () -> tensor.copyFrom(null));
+        missing("shape", () -> Tensor.allocate(DType.F32, (long[]) null));
+        missing("shape", () -> tensor.reshape((long[]) null));
+        missing("strides", () -> Tensor.wrap(tensor.segment(), DType.F32, tensor.shape(), (long[]) null));
+        missing("index", () -> tensor.getFloat((long[]) null));
+        missing("index", () -> tensor.setFloat(1, (long[]) null));
+        missing("arena", () -> Tensor.allocate((Arena) null, DType.F32, 1));
+        missing("dtype", () -> tensor.to(null));
+        for (Executable call :
+                new Executable[] {() -> tensor.stride(2), () -> tensor.shape().size(2)}) {
+            assertMessage(IndexOutOfBoundsException.class, call, "axis: given 2; allowed: 0..1 for shape [2, 3]");
+        }
+    }
+
+    private static void missing(String argument, Executable call) {
+        assertMessage(NullPointerException.class, call, argument + ": given null; allowed: a value");
+    }
+
+    private static void assertMessage(Class<? extends Throwable> type, Executable call, String message) {
+        assertEquals(message, assertThrows(type, call).getMessage());
+    }
+
+    @Test
+    void namesArenasThatAreClosedOrForeign(@TempDir Path folder) throws Exception {
+        Path file = Files.write(folder.resolve("file"), new byte[8]);
+        Arena arena = Arena.ofConfined();
+        Tensor tensor = Tensor.allocate(arena, DType.F32, 2);
+        QuantizedTensor weights = QuantizedTensor.allocate(QuantSpec.int8(), 2, 2);
+        Executable[] allocating = {
+            () -> Tensor.allocate(arena, DType.F32, 2),
+            () -> Tensor.map(file, 0, DType.F32, arena, 2),
+            () -> QuantizedTensor.allocate(arena, QuantSpec.int8(), 2, 2),
+            () -> QMatmul.pack(weights, arena)
+        };
+        Executable[] reading = {
+            () -> tensor.getFloat(0),
+            () -> tensor.setFloat(1, 0),
+            () -> tensor.toFloatArray(),
+            () -> tensor.copyFrom(new float[2]),
+            () -> tensor.to(DType.BF16)
+        };
+        Thread other = new Thread(
+                () -> {
+                    refusedAs(WrongThreadException.class, allocating, "arena: given another thread's confined arena");
+                    refusedAs(WrongThreadException.class, reading, "tensor: given memory of another thread's");
+                },
+                "other");
+        AtomicReference<Throwable> failure = new AtomicReference<>();
+        other.setUncaughtExceptionHandler((thread, thrown) -> failure.set(thrown));
+        other.start();
+        other.join();
+        assertNull(failure.get(), () -> failure.get().toString());
+        arena.close();
+        refusedAs(IllegalStateException.class, allocating, "arena: given a closed arena; allowed: an open one");
+        refusedAs(
+                IllegalStateException.class, reading, "tensor: given memory of a closed arena; allowed: memory whose");
+    }
+
+    private static void refusedAs(Class<? extends Throwable> type, Executable[] calls, String start) {
+        for (Executable call : calls) {
+            String message = assertThrows(type, call).getMessage();
+            assertTrue(message.startsWith(start), message);
+        }
+    }
+
+    @Test
+    void refusesSizesBeyondAddresses() {
+        MemorySegment memory = Arena.ofAuto().allocate(64);
+        refused(() -> Tensor.wrap(memory, DType.U4, 1, Long.MAX_VALUE), "shape", "u4", "strides up to");
+        refused(() -> Tensor.wrap(memory, DType.F32, 1, Long.MAX_VALUE), "shape", "f32", "bytes");
+        refused(() -> Tensor.wrap(memory, DType.I8, Long.MAX_VALUE, 2), "shape", "at most", "elements");
+        refused(() -> Tensor.wrap(memory, DType.I8, Shape.of(2, 2), Long.MAX_VALUE, 1), "shape", "bytes");
+        assertEquals(
+                4,
+                Tensor.wrap(memory, DType.I8, Shape.of(1, 4), Long.MAX_VALUE, 1)
+                        .segment()
+                        .byteSize());
+    }
+
+    @Test
     void wrapsSegments() {
         MemorySegment memory = Arena.ofAuto().allocate(64, 64);
         Tensor tensor = Tensor.wrap(memory.asSlice(8), DType.F32, 2, 3);
@@ -160,7 +277,8 @@ class TensorTest {
         try (Arena arena = Arena.ofConfined()) {
             mapped = Tensor.map(file, 8, DType.F32, arena, 2, 4);
             assertArrayEquals(new float[] {2, 3, 4, 5, 6, 7, 8, 9}, mapped.toFloatArray());
-            assertThrows(RuntimeException.class, () -> mapped.setFloat(1, 0, 0));
+            refused(() -> mapped.setFloat(1, 0, 0), "tensor", "read-only", "writable");
+            refused(() -> mapped.copyFrom(new float[8]), "tensor", "read-only", "writable");
             refused(() -> Tensor.map(file, 12, DType.F32, arena, 2, 4), "offset", "12", "40 bytes", "0..8");
             refused(() -> Tensor.map(file, -4, DType.F32, arena, 1), "offset", "-4");
             refused(() -> Tensor.map(file, 0, DType.F32, arena, 11), "offset", "at least 44 bytes");
@@ -192,6 +310,9 @@ class TensorTest {
         Tensor nibbles = Tensor.of(DType.U4, new byte[] {0x21, 0x43, 0x05}, 1, 5);
         assertArrayEquals(new float[] {3, 4, 5}, nibbles.slice(1, 2, 5).toFloatArray());
         refused(() -> nibbles.slice(1, 1, 5), "begin", "1", "even");
+        refused(() -> nibbles.slice(1, 0, 3), "end", "3", "even", "its size 5");
+        refused(() -> Tensor.allocate(DType.U4, 8).slice(0, 0, 1), "end", "1", "even");
+        assertFalse(Tensor.allocate(DType.U4, 2, 8).slice(1, 0, 6).isContiguous());
         refused(nibbles::transpose, "dtype", "u4");
         refused(() -> tensor.slice(2, 0, 1), "axis", "2", "0..1");
         refused(() -> tensor.slice(1, 3, 7), "slice", "3..7", "0..6");

@@ -12,6 +12,8 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.GroupLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.function.IntSupplier;
+import java.util.function.Supplier;
 import java.util.function.ToIntFunction;
 
 /** What every call of a C function needs: the library, a params struct, optional pointers, status to exception, text. */
@@ -22,11 +24,12 @@ public final class Native {
      * One struct per thread for the arguments of a call, with its first field, {@code struct_size}, filled in. Reused, so
      * that calls allocate nothing. Whoever gets it has the library loaded.
      */
-    public static ThreadLocal<MemorySegment> params(GroupLayout layout) {
+    public static ThreadLocal<MemorySegment> params(Supplier<GroupLayout> layout) {
         return ThreadLocal.withInitial(() -> {
+            // Before the layout: the generated classes cannot be initialized without the library.
             NativeLibrary.load();
-            MemorySegment params = Arena.ofAuto().allocate(layout);
-            params.set(ValueLayout.JAVA_INT, 0, (int) layout.byteSize());
+            MemorySegment params = Arena.ofAuto().allocate(layout.get());
+            params.set(ValueLayout.JAVA_INT, 0, (int) params.byteSize());
             return params;
         });
     }
@@ -36,10 +39,15 @@ public final class Native {
         return tensor == null ? MemorySegment.NULL : tensor.segment();
     }
 
-    /** Turns the status of the call that this thread has just made into an exception. */
-    public static void check(int status) {
-        if (status != GATUN_OK()) {
-            throw failure(status, gatun_last_error().getString(0));
+    /**
+     * Calls a C function, with all that may go wrong turned into exceptions. It may allocate the lambda, so the calls that
+     * must not allocate have the same body themselves.
+     */
+    public static void call(IntSupplier function) {
+        try {
+            check(function.getAsInt());
+        } catch (AssertionError e) {
+            throw closedMeanwhile(e);
         }
     }
 
@@ -57,6 +65,13 @@ public final class Native {
         throw thrown;
     }
 
+    /** Turns the status of the call that this thread has just made into an exception. */
+    public static void check(int status) {
+        if (status != GATUN_OK()) {
+            throw failure(status, gatun_last_error().getString(0));
+        }
+    }
+
     private static RuntimeException failure(int status, String message) {
         if (status == GATUN_INVALID_ARGUMENT()) {
             return new IllegalArgumentException(message);
@@ -68,10 +83,10 @@ public final class Native {
     }
 
     /** The text that a call writes into a buffer of {@code capacity} bytes. */
-    public static String text(long capacity, ToIntFunction<MemorySegment> call) {
+    public static String text(long capacity, ToIntFunction<MemorySegment> function) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment buffer = arena.allocate(capacity);
-            check(call.applyAsInt(buffer));
+            call(() -> function.applyAsInt(buffer));
             return buffer.getString(0).stripTrailing();
         }
     }

@@ -28,7 +28,7 @@ public final class Norm {
     private static final long EXPLAIN_BYTES = 1024;
     private static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16);
     private static final Set<DType> F32 = EnumSet.of(DType.F32);
-    private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_norm_params.layout());
+    private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_norm_params::layout);
 
     private Norm() {}
 
@@ -38,7 +38,8 @@ public final class Norm {
     }
 
     /**
-     * LayerNorm: y = (x - mean) / sqrt(var + epsilon) * weight + bias, row by row. O(rows * columns); allocates nothing.
+     * LayerNorm: y = (x - mean) / sqrt(var + epsilon) * weight + bias, row by row. O(rows * columns). Allocates
+     * nothing once warmed up; a thread's first call allocates its struct of arguments.
      *
      * @param x f32 or bf16 [rows, columns], columns adjacent, rows at any distance
      * @param weight f32 [columns], or null for 1

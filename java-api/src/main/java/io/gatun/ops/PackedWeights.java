@@ -19,7 +19,9 @@ import java.lang.foreign.ValueLayout;
  */
 public final class PackedWeights {
     private static final long ALIGNMENT = 64;
-    private static final ThreadLocal<MemorySegment> HEADER = Native.params(gatun_qmatmul_weights.layout());
+    private static final ThreadLocal<MemorySegment> HEADER = Native.params(gatun_qmatmul_weights::layout);
+    private static final ThreadLocal<MemorySegment> BYTES =
+            ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(ValueLayout.JAVA_LONG));
 
     private final MemorySegment segment;
     private final QuantSpec spec;
@@ -28,7 +30,7 @@ public final class PackedWeights {
 
     private PackedWeights(MemorySegment segment, QuantSpec spec, long rows, long depth) {
         this.segment = segment;
-        this.spec = spec;
+        this.spec = spec.group() == depth ? spec.withGroup(0) : spec;
         this.rows = rows;
         this.depth = depth;
     }
@@ -46,20 +48,15 @@ public final class PackedWeights {
         }
         Check.reachable("packed", packed);
         MemorySegment header = HEADER.get();
-        try {
-            Native.check(gatun_qmatmul_describe(packed, packed.byteSize(), header));
-        } catch (AssertionError e) {
-            throw Native.closedMeanwhile(e);
-        }
-        long depth = gatun_qmatmul_weights.depth(header);
-        long group = gatun_qmatmul_weights.group(header);
+        Native.call(() -> gatun_qmatmul_describe(packed, packed.byteSize(), header));
         QuantSpec spec = new QuantSpec(
                 dtype(gatun_qmatmul_weights.code_dtype(header)),
                 gatun_qmatmul_weights.asymmetric(header) != 0,
-                group == depth ? 0 : group,
+                gatun_qmatmul_weights.group(header),
                 dtype(gatun_qmatmul_weights.scale_dtype(header)));
         MemorySegment used = packed.asSlice(0, packedBytes(header));
-        return new PackedWeights(used, spec, gatun_qmatmul_weights.columns(header), depth);
+        return new PackedWeights(
+                used, spec, gatun_qmatmul_weights.columns(header), gatun_qmatmul_weights.depth(header));
     }
 
     private static DType dtype(int code) {
@@ -73,22 +70,18 @@ public final class PackedWeights {
 
     static PackedWeights pack(QuantizedTensor weights, Arena target) {
         Check.present("weights", weights);
-        Check.present("arena", target);
+        Check.open("arena", target);
         weights.checkReachable("weights");
         QuantSpec spec = weights.spec();
         MemorySegment header = header(spec, weights.rows(), weights.depth());
-        MemorySegment packed = target.allocate(packedBytes(header), ALIGNMENT);
-        try {
-            Native.check(gatun_qmatmul_pack(
-                    header,
-                    weights.codes().segment(),
-                    weights.scales().segment(),
-                    Native.segment(weights.zeroPoints()),
-                    packed,
-                    packed.byteSize()));
-        } catch (AssertionError e) {
-            throw Native.closedMeanwhile(e);
-        }
+        MemorySegment packed = Check.allocate(target, packedBytes(header), ALIGNMENT);
+        Native.call(() -> gatun_qmatmul_pack(
+                header,
+                weights.codes().segment(),
+                weights.scales().segment(),
+                Native.segment(weights.zeroPoints()),
+                packed,
+                packed.byteSize()));
         return new PackedWeights(packed.asReadOnly(), spec, weights.rows(), weights.depth());
     }
 
@@ -105,28 +98,26 @@ public final class PackedWeights {
     }
 
     private static long packedBytes(MemorySegment header) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment bytes = arena.allocate(ValueLayout.JAVA_LONG);
-            Native.check(gatun_qmatmul_packed_bytes(header, bytes));
-            return bytes.get(ValueLayout.JAVA_LONG, 0);
-        }
+        MemorySegment bytes = BYTES.get();
+        Native.check(gatun_qmatmul_packed_bytes(header, bytes));
+        return bytes.get(ValueLayout.JAVA_LONG, 0);
     }
 
-    /** The inverse of packing, bit for bit, in new memory. */
+    /**
+     * The inverse of packing, bit for bit, in new memory.
+     *
+     * @throws IllegalArgumentException if the buffer's owner has overwritten it and its header says another shape now
+     */
     public QuantizedTensor unpack() {
         Check.reachable("packed", segment);
         QuantizedTensor out = QuantizedTensor.allocate(spec, rows, depth);
-        try {
-            Native.check(gatun_qmatmul_unpack(
-                    header(spec, rows, depth),
-                    segment,
-                    segment.byteSize(),
-                    out.codes().segment(),
-                    out.scales().segment(),
-                    Native.segment(out.zeroPoints())));
-        } catch (AssertionError e) {
-            throw Native.closedMeanwhile(e);
-        }
+        Native.call(() -> gatun_qmatmul_unpack(
+                header(spec, rows, depth),
+                segment,
+                segment.byteSize(),
+                out.codes().segment(),
+                out.scales().segment(),
+                Native.segment(out.zeroPoints())));
         return out;
     }
 

@@ -116,13 +116,14 @@ public final class QMatmul {
     private static final long EXPLAIN_BYTES = 2048;
     private static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16);
     private static final Set<DType> F32 = EnumSet.of(DType.F32);
-    private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_qmatmul_params.layout());
+    private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_qmatmul_params::layout);
 
     private QMatmul() {}
 
     /**
-     * Packs quantized weights [columns of y, depth] into memory that is freed when nothing refers to it any more.
-     * O(rows * depth).
+     * Packs quantized weights [columns of y, depth] into memory that is freed when nothing refers to it any more. Such
+     * memory counts against {@code -XX:MaxDirectMemorySize}, by default the size of the heap; memory of an arena of one's
+     * own, see {@link #pack(QuantizedTensor, Arena)}, does not. O(rows * depth).
      *
      * @throws IllegalArgumentException with the index, if a scale is NaN or infinite, a zero point beyond the codes, or
      *     an i8 code -128
@@ -148,7 +149,8 @@ public final class QMatmul {
     }
 
     /**
-     * Computes y. O(rows * columns * depth); allocates nothing.
+     * Computes y. O(rows * columns * depth). Allocates nothing once warmed up; a thread's first calls allocate its struct
+     * of arguments and native scratch memory, which grow with the rows, up to 256, times depth.
      *
      * @param x f32 or bf16 [rows, depth], columns adjacent, rows at any distance
      * @param w [columns, depth]

@@ -91,6 +91,11 @@ public record QuantSpec(DType codes, boolean asymmetric, long group, DType scale
         return new QuantSpec(codes, asymmetric, group, stored);
     }
 
+    /** The same with another group. */
+    QuantSpec withGroup(long elements) {
+        return new QuantSpec(codes, asymmetric, elements, scales);
+    }
+
     /**
      * The elements that share a scale in a row of {@code depth} elements.
      *

@@ -17,14 +17,14 @@ import java.util.Set;
 public final class Quantize {
     private static final long EXPLAIN_BYTES = 1024;
     private static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.F16, DType.BF16);
-    private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_quantize_params.layout());
+    private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_quantize_params::layout);
 
     private Quantize() {}
 
     /**
-     * Quantizes into new memory.
+     * Quantizes into new memory; see {@link QuantizedTensor#allocate(QuantSpec, long, long)}.
      *
-     * @param x f32, f16 or bf16 [rows, depth] with any strides, so a transposed view too
+     * @param x f32, f16 or bf16 [rows, depth], column stride >= 1, row stride >= 0, so a transposed view too
      * @param spec how
      * @throws IllegalArgumentException if x holds NaN or infinity, with the index, or a scale overflows its type
      */
@@ -43,9 +43,10 @@ public final class Quantize {
     }
 
     /**
-     * Quantizes into existing memory. O(rows * depth); allocates nothing.
+     * Quantizes into existing memory. O(rows * depth). Allocates nothing once warmed up; a thread's first call allocates
+     * its struct of arguments.
      *
-     * @param x f32, f16 or bf16 [rows, depth] with any strides
+     * @param x f32, f16 or bf16 [rows, depth], column stride >= 1, row stride >= 0
      * @param out of the same shape; overlaps neither x nor itself
      * @param threads 0 for all, 1 for only the calling one; the result does not depend on it
      * @throws IllegalArgumentException if an argument does not fit, x holds NaN or infinity, with the index, or a scale
@@ -86,8 +87,8 @@ public final class Quantize {
     }
 
     /**
-     * The values that codes stand for: (q - z) s, exact in f32, rounded to nearest even in f16 and bf16. O(rows * depth);
-     * allocates nothing.
+     * The values that codes stand for: (q - z) s, exact in f32, rounded to nearest even in f16 and bf16. O(rows * depth).
+     * Allocates nothing once warmed up; a thread's first call allocates its struct of arguments.
      *
      * @param quantized [rows, depth]
      * @param out f32, f16 or bf16 [rows, depth] with adjacent columns; overlaps no part of {@code quantized}

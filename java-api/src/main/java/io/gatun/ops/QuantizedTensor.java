@@ -43,13 +43,17 @@ public record QuantizedTensor(QuantSpec spec, Tensor codes, Tensor scales, Tenso
         }
     }
 
-    /** A matrix of zero codes and scales in memory that is freed when nothing refers to it any more. */
+    /**
+     * A matrix of zero codes and scales in memory that is freed when nothing refers to it any more. Such memory counts
+     * against {@code -XX:MaxDirectMemorySize}, by default the size of the heap; memory of an arena of one's own does not.
+     */
     public static QuantizedTensor allocate(QuantSpec spec, long rows, long depth) {
         return allocate(Arena.ofAuto(), spec, rows, depth);
     }
 
     /** A matrix of zero codes and scales in memory of an arena. */
     public static QuantizedTensor allocate(Arena arena, QuantSpec spec, long rows, long depth) {
+        Check.open("arena", arena);
         Check.present("spec", spec);
         Check.range("depth", depth, 0, Long.MAX_VALUE);
         spec.groupOf(depth);

@@ -168,6 +168,15 @@ class QMatmulTest {
     }
 
     @Test
+    void aGroupOfTheWholeRowReadsAsNone() {
+        PackedWeights packed = QMatmul.pack(Tensor.allocate(DType.F32, 3, 32), QuantSpec.int4(32));
+        QuantSpec perRow = QuantSpec.int4().withScales(DType.F16);
+        assertEquals(perRow, packed.spec());
+        assertEquals(perRow, PackedWeights.wrap(packed.segment()).spec());
+        assertEquals(perRow, packed.unpack().spec());
+    }
+
+    @Test
     void packedWeightsMayLieInsideALargerBuffer() {
         QuantizedTensor weights =
                 Quantize.run(Tensor.of(new Random(30).normal(30 * 64, 1), 30, 64), QuantSpec.int4(32));

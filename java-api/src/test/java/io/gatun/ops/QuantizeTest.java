@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.gatun.DType;
 import io.gatun.Shape;
 import io.gatun.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.stream.Stream;
@@ -217,6 +219,25 @@ class QuantizeTest {
                 assertEquals(7, whole.codes().getInt(r, k));
             }
         }
+    }
+
+    /** Codes of 4 bits that end in the middle of a byte own all of it, and no byte more. */
+    @Test
+    void writesOnlyTheBytesOfOddRows() {
+        Tensor parent = Tensor.of(DType.U4, new byte[] {0x11, 0x22, 0x33, 0x74, 0x11, 0x22, 0x33, 0x74}, 2, 8);
+        assertThrows(IllegalArgumentException.class, () -> parent.slice(1, 0, 7));
+        Tensor part = parent.slice(1, 0, 6);
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> new QuantizedTensor(QuantSpec.int4(), part, Tensor.allocate(DType.F32, 2, 1), null));
+        MemorySegment memory = Arena.ofAuto().allocate(10).fill((byte) 0x77);
+        Tensor codes = Tensor.wrap(memory.asSlice(1), DType.U4, 2, 7);
+        Tensor x = Tensor.of(new Random(17).normal(14, 1), 2, 7);
+        Quantize.run(x, new QuantizedTensor(QuantSpec.int4(), codes, Tensor.allocate(DType.F32, 2, 1), null));
+        assertEquals(0x77, memory.get(ValueLayout.JAVA_BYTE, 0));
+        assertEquals(0, memory.get(ValueLayout.JAVA_BYTE, 4) >>> 4);
+        assertEquals(0, memory.get(ValueLayout.JAVA_BYTE, 8) >>> 4);
+        assertEquals(0x77, memory.get(ValueLayout.JAVA_BYTE, 9));
     }
 
     @Test
