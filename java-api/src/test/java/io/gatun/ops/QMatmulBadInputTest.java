@@ -208,6 +208,18 @@ class QMatmulBadInputTest {
         }
     }
 
+    /** Whoever owns wrapped memory may write to it; a call then refuses it instead of following it out of x and y. */
+    @TestFactory
+    Stream<DynamicTest> weightsThatChangedAfterTheyWereWrapped() {
+        MemorySegment memory = Arena.ofAuto().allocate(w.segment().byteSize(), 64).copyFrom(w.segment());
+        PackedWeights wrapped = PackedWeights.wrap(memory);
+        memory.copyFrom(QMatmul.pack(f32(COLUMNS + 1, DEPTH / 2), SPEC).segment());
+        return refusals()
+                .add("run", "columns", "7", "6", () -> QMatmul.run(x, wrapped, y))
+                .add("unpack", "packed", "[7, 20]", "[6, 40]", wrapped::unpack)
+                .tests();
+    }
+
     /** A call holds the arenas of its arguments: closing one meanwhile fails, and never the call. */
     @Test
     void closingAnArenaDuringCallsIsSafe() throws InterruptedException {
