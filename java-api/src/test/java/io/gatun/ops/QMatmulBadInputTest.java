@@ -211,7 +211,8 @@ class QMatmulBadInputTest {
     /** Whoever owns wrapped memory may write to it; a call then refuses it instead of following it out of x and y. */
     @TestFactory
     Stream<DynamicTest> weightsThatChangedAfterTheyWereWrapped() {
-        MemorySegment memory = Arena.ofAuto().allocate(w.segment().byteSize(), 64).copyFrom(w.segment());
+        MemorySegment memory =
+                Arena.ofAuto().allocate(w.segment().byteSize(), 64).copyFrom(w.segment());
         PackedWeights wrapped = PackedWeights.wrap(memory);
         memory.copyFrom(QMatmul.pack(f32(COLUMNS + 1, DEPTH / 2), SPEC).segment());
         return refusals()
