@@ -9,6 +9,7 @@ import io.gatun.ops.QMatmul.Activation;
 import io.gatun.ops.QMatmul.Mode;
 import io.gatun.ops.QMatmul.Options;
 import io.gatun.ops.RandomCalls.Call;
+import io.gatun.ops.RandomCalls.Outcome;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -279,24 +280,68 @@ class RandomArgumentsTest {
             QuantizedTensor weights = QMatmulOracle.exactWeights(random.source, spec(random, depth), columns, depth);
             MemorySegment good = QMatmul.pack(weights).segment();
             MemorySegment bytes = Arena.ofAuto().allocate(good.byteSize(), 64).copyFrom(good);
-            boolean flawed = random.chance(FLAWED);
+            String what = weights + "";
+            Outcome right = Outcome.ACCEPTED;
             MemorySegment given = bytes;
-            if (flawed && random.chance(0.5)) {
-                given = bytes.asSlice(0, random.source.nextLong(good.byteSize()));
-            } else if (flawed) {
-                int at = random.between(0, 15);
-                bytes.set(ValueLayout.JAVA_BYTE, at, (byte)
-                        (bytes.get(ValueLayout.JAVA_BYTE, at) ^ 1 << random.between(0, 7)));
+            switch (random.between(0, 5)) {
+                case 0 -> {
+                    given = bytes.asSlice(0, random.source.nextLong(good.byteSize()));
+                    what += " in " + given.byteSize() + " bytes";
+                    right = Outcome.REFUSED;
+                }
+                case 1, 2, 3 -> {
+                    int at = random.between(0, 63);
+                    int bit = random.between(0, 7);
+                    what += " bit " + bit + " of byte " + at + " flipped";
+                    bytes.set(ValueLayout.JAVA_BYTE, at, (byte) (bytes.get(ValueLayout.JAVA_BYTE, at) ^ 1 << bit));
+                    right = Outcome.EITHER;
+                }
+                default -> {}
             }
             MemorySegment buffer = given;
+            String context = what;
+            boolean same = right == Outcome.ACCEPTED;
             return new Call(
-                    weights + " in " + given.byteSize() + " bytes",
-                    !flawed,
+                    context,
+                    right,
                     () -> PackedWeights.wrap(buffer),
-                    () -> QuantizeTest.assertSameBytes(
-                            weights.codes(), PackedWeights.wrap(buffer).unpack().codes()),
+                    () -> {
+                        PackedWeights packed = PackedWeights.wrap(buffer);
+                        QuantizedTensor unpacked = packed.unpack();
+                        if (same) {
+                            QuantizeTest.assertSameBytes(weights.codes(), unpacked.codes());
+                        }
+                        assertRuns(packed, unpacked, random, context);
+                    },
                     () -> true);
         });
+    }
+
+    /** The product with weights that a changed header describes: right if {@link QMatmul#pack} would take them. */
+    private static void assertRuns(PackedWeights packed, QuantizedTensor weights, Random random, String context) {
+        int depth = (int) packed.depth();
+        int columns = (int) packed.rows();
+        Tensor x = Tensor.of(random.normal(2 * depth, 1), 2, depth);
+        Guarded y = Guarded.matrix(DType.F32, 2, columns);
+        Options options = Options.DEFAULT.withMode(random.of(Mode.values()));
+        QMatmul.run(x, packed, y.tensor, options);
+        assertTrue(y.unchangedOutside(0, columns), context);
+        boolean moderate = true;
+        for (float scale : weights.scales().toFloatArray()) {
+            moderate &= scale == 0 || Math.abs(scale) > 1e-20f && Math.abs(scale) < 1e20f;
+        }
+        if (moderate && isPackable(weights)) {
+            QMatmulOracle.of(x, weights, options).assertMatches(y.tensor, context + " " + options.mode());
+        }
+    }
+
+    private static boolean isPackable(QuantizedTensor weights) {
+        try {
+            QMatmul.pack(weights);
+            return true;
+        } catch (IllegalArgumentException e) {
+            return false;
+        }
     }
 
     // ---- norm ------------------------------------------------------------------------------------------------------
