@@ -34,9 +34,9 @@ typedef struct gatun_norm_params {
 /*
  * x [rows, columns] -> y [rows, columns]; weight, bias f32 [columns] or null (1, 0). y may be x itself with the same
  * dtype and stride, and overlaps no input otherwise. A row with NaN or infinity gives a row of NaN (other rows are
- * untouched); a constant row under LAYER with epsilon 0 likewise (0 / 0). Values of any magnitude are normalized
- * without overflow. The result is the same, bit for bit, on every tier and for any number of threads. O(rows *
- * columns).
+ * untouched); with epsilon 0 a constant row under LAYER and a zero row under RMS likewise (0 / 0). Values of any
+ * magnitude are normalized without overflow. The result is the same, bit for bit, on every tier and for any number of
+ * threads. O(rows * columns).
  */
 GATUN_API int32_t gatun_norm(const gatun_norm_params* params, const void* x, const float* weight, const float* bias,
                              void* y);

@@ -52,13 +52,15 @@ typedef struct gatun_qmatmul_weights {
   int64_t group; /* 16..depth, or depth */
 } gatun_qmatmul_weights;
 
-/* The size in bytes of the packed form. INVALID_ARGUMENT also if it exceeds 2^62. */
+/* The size in bytes of the packed form. INVALID_ARGUMENT also if columns, depth or their product
+ * exceed 2^52. */
 GATUN_API int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights* weights, int64_t* bytes);
 
 /*
  * Packs codes [columns, depth], scales [columns, G] and zero points u8 [columns, G] (null if symmetric), as
  * gatun_quantize writes them. `packed` may have any alignment; 64 is fastest. The same bytes result on every tier.
- * INVALID_ARGUMENT, with the index, if a scale is NaN or infinite, a zero point > 15 (U4), or an I8 code is -128.
+ * INVALID_ARGUMENT, with the index, if a scale is NaN, infinite or beyond 2^64 in magnitude, a zero point > 15 (U4), or
+ * an I8 code is -128.
  */
 GATUN_API int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const void* codes, const void* scales,
                                      const void* zero_points, void* packed, int64_t packed_bytes);
@@ -101,7 +103,8 @@ typedef struct gatun_qmatmul_params {
  *
  * depth = 0 gives act(bias) + residual. A NaN or infinity in a row of x makes that row of y NaN; other rows are
  * untouched. In the int8 modes a row (or group) whose scale is below 2^-120 counts as zeros. Re-entrant; scratch memory
- * is kept per thread: about (rows up to 256) * (depth + 256) bytes; no allocation once it has grown.
+ * is kept and no call allocates once it has grown: on the calling thread about min(rows, 256) * (depth + 8 * groups)
+ * bytes, in precise mode min(rows, 256) * 4 * depth, and 96 KiB on each thread that computes.
  * O(rows * (column_end - column_begin) * depth).
  */
 GATUN_API int32_t gatun_qmatmul(const gatun_qmatmul_params* params, const void* x, const void* packed,

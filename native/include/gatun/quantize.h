@@ -39,7 +39,7 @@ typedef struct gatun_quantize_params {
   int64_t rows;            /* >= 0 */
   int64_t depth;           /* >= 0 */
   int64_t group;           /* 16..depth, or depth */
-  int64_t x_row_stride;    /* elements between x[r][k] and x[r+1][k], >= 0 */
+  int64_t x_row_stride;    /* elements between x[r][k] and x[r+1][k], >= 0; dequantize: >= depth if rows > 1 */
   int64_t x_column_stride; /* elements between x[r][k] and x[r][k+1], >= 1; dequantize: 1 */
 } gatun_quantize_params;
 

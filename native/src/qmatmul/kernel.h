@@ -12,10 +12,11 @@ inline constexpr int64_t kBlockRows = 256;
 // Rows of a tile when there are several; a single row is a tile of its own.
 inline constexpr int kTileRows = 4;
 
-// Memory of one thread while it multiplies: f32 sums [kBlockRows][kPanelRows], then a depth block of unpacked weights.
+// Memory of one thread while it multiplies: f32 sums [kBlockRows][kPanelRows], then, in precise mode, kBlockDepth
+// depths of dequantized weights.
+inline constexpr int kBlockDepth = 128;
 inline constexpr int64_t kSumBytes = kBlockRows * kPanelRows * 4;
-inline constexpr int64_t kUnpackedBytes = kPieceDepth * kPanelRows;
-inline constexpr int64_t kThreadScratchBytes = kSumBytes + kUnpackedBytes;
+inline constexpr int64_t kThreadScratchBytes = kSumBytes + kBlockDepth * kPanelRows * 4;
 
 // Multiplication of up to kBlockRows rows of x with all panels.
 struct Job {

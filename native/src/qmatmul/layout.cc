@@ -10,8 +10,6 @@
 
 namespace gatun::qmatmul {
 namespace {
-constexpr int64_t kMaxBytes = int64_t{1} << 62;
-
 // check_range of a field of a description.
 int32_t check_field(int64_t value, int64_t low, int64_t high, const char* name, const char* field) {
   char full_name[64];
@@ -95,12 +93,13 @@ int32_t check_weights(const gatun_qmatmul_weights* weights, const char* name) {
                 static_cast<long long>(weights->group), static_cast<long long>(weights->depth),
                 static_cast<long long>(weights->depth));
   }
-  // Padding and scales take at most 16 bytes a depth of a row.
+  // With its padding and scale a weight takes at most 208 bytes (a matrix of one weight with group == depth).
+  constexpr int64_t kMaxCells = int64_t{1} << 52;
   int64_t cells;
-  if (__builtin_mul_overflow(weights->columns, weights->depth, &cells) || cells > kMaxBytes / 64 ||
-      weights->columns > kMaxBytes / 64 || weights->depth > kMaxBytes / 1024) {
-    return fail(GATUN_INVALID_ARGUMENT, "%s: columns = %lld times depth = %lld; allowed: up to 2^56", name,
-                static_cast<long long>(weights->columns), static_cast<long long>(weights->depth));
+  if (__builtin_mul_overflow(weights->columns, weights->depth, &cells) || cells > kMaxCells ||
+      weights->columns > kMaxCells || weights->depth > kMaxCells) {
+    return fail(GATUN_INVALID_ARGUMENT, "%s: columns = %lld, depth = %lld; allowed: each and their product up to 2^52",
+                name, static_cast<long long>(weights->columns), static_cast<long long>(weights->depth));
   }
   return GATUN_OK;
 }

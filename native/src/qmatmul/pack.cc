@@ -54,17 +54,17 @@ int32_t check_values(const gatun_qmatmul_weights& weights, const Planes<const ui
   const int64_t groups = Layout(weights).groups();
   const bool f16 = weights.scale_dtype == GATUN_F16;
   for (int64_t i = 0; i < weights.columns * groups; ++i) {
-    bool finite;
+    bool usable;
     if (f16) {
       uint16_t bits;
       std::memcpy(&bits, from.scales + 2 * i, sizeof(bits));
-      finite = (bits & 0x7c00) != 0x7c00;
+      usable = (bits & 0x7c00) != 0x7c00;
     } else {
       uint32_t bits;
       std::memcpy(&bits, from.scales + 4 * i, sizeof(bits));
-      finite = (bits & 0x7f800000) != 0x7f800000;
+      usable = (bits & 0x7fffffff) <= 0x5f800000;  // 2^64
     }
-    if (!finite) return at(i, groups, "scales", "NaN or infinity; allowed: finite values");
+    if (!usable) return at(i, groups, "scales", "NaN, infinity or beyond 2^64; allowed: -2^64..2^64");
   }
   if (weights.code_dtype == GATUN_U4) {
     for (int64_t i = 0; i < sizes.zero_points; ++i) {

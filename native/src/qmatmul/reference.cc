@@ -44,6 +44,9 @@ double quantize(const std::vector<float>& x, int64_t begin, int64_t end, std::ve
 }
 
 double activate(double v, int32_t activation) {
+  // Their limits: 0 times infinity is not what the definitions mean.
+  if (activation >= GATUN_ACTIVATION_GELU && v < -1000) return -0.0;
+  if (activation >= GATUN_ACTIVATION_GELU && v > 1000) return v;
   switch (activation) {
     case GATUN_ACTIVATION_RELU:
       return v > 0 || std::isnan(v) ? v : 0;
@@ -68,6 +71,7 @@ Reference reference(const gatun_qmatmul_params& params, const void* x, const Ref
   Reference result;
   result.y.resize(static_cast<size_t>(params.rows * columns));
   result.magnitude.resize(result.y.size());
+  result.activated.resize(result.y.size());
   for (int64_t m = 0; m < params.rows; ++m) {
     std::vector<float> row(static_cast<size_t>(d.depth));
     bool finite = true;
@@ -111,6 +115,7 @@ Reference reference(const gatun_qmatmul_params& params, const void* x, const Ref
         magnitude += std::fabs(bias[n]);
       }
       sum = finite ? activate(sum, params.activation) : std::numeric_limits<double>::quiet_NaN();
+      result.activated[m * columns + i] = sum;
       if (residual != nullptr) {
         const double r = element(residual, params.y_dtype, m * params.residual_row_stride + n);
         sum += r;

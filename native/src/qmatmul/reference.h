@@ -17,7 +17,8 @@ struct ReferenceWeights {
 };
 
 struct Reference {
-  std::vector<double> y;  // [rows][column_end - column_begin], not rounded to the output type
+  std::vector<double> y;          // [rows][column_end - column_begin], not rounded to the output type
+  std::vector<double> activated;  // the same without the residual
   // What the f32 arithmetic may add and round: sum of |terms| of the product, |bias| and |residual| included.
   std::vector<double> magnitude;
 };

@@ -47,8 +47,11 @@ Piece* place(Job& job, Parts& parts, int64_t padded_rows, int32_t multiplied) {
   return pieces;
 }
 
-// A thread is worth waking for this many multiply-adds (some 5 us of one core).
-constexpr int64_t kGrain = 1 << 20;
+// A thread is worth waking for this many multiply-adds, 10 to 20 us of one core with one row; f32 takes eight times as
+// long as int8.
+int64_t grain(int32_t mode) { return mode == GATUN_QMATMUL_PRECISE ? 1 << 17 : 1 << 20; }
+// And for packing this many values.
+constexpr int64_t kPackingGrain = 1 << 16;
 // Rows of a chunk are worth unpacking a panel for.
 constexpr int64_t kMinChunkRows = 32;
 
@@ -65,8 +68,8 @@ Split split_of(const gatun_qmatmul_params& params, const Layout& layout) {
   const double work = static_cast<double>(split.block_rows) * static_cast<double>(layout.padded_depth()) *
                       static_cast<double>(split.panels * kPanelRows);
   const int64_t max_chunks = std::max<int64_t>(1, split.block_rows / kMinChunkRows);
-  split.threads =
-      useful_threads(params.threads, split.panels * max_chunks, static_cast<int64_t>(std::min(work, 0x1p62)), kGrain);
+  split.threads = useful_threads(params.threads, split.panels * max_chunks,
+                                 static_cast<int64_t>(std::min(work, 0x1p62)), grain(params.mode));
   // Some ranges more than threads, so that a late thread costs little.
   split.row_chunks =
       split.threads == 1 ? 1 : std::clamp<int64_t>(ceil_div(4 * split.threads, split.panels), 1, max_chunks);
@@ -121,7 +124,7 @@ int32_t run(const TableRow& row, const Call& call) {
                        : static_cast<const char*>(call.residual) + first * params.residual_row_stride * y_bytes;
 
     const int64_t tiles = ceil_div(job.rows, job.tile_rows);
-    const int32_t packing_threads = useful_threads(split.threads, tiles, job.rows * job.padded_depth * 16, kGrain);
+    const int32_t packing_threads = useful_threads(split.threads, tiles, job.rows * job.padded_depth, kPackingGrain);
     parallel_for(tiles, packing_threads, [&](int64_t begin, int64_t end) { kernel.pack_rows(job, begin, end); });
 
     const int64_t chunks = std::min(split.row_chunks, tiles);

@@ -12,11 +12,13 @@
 //
 // The sums of a piece start from -z * (sum of the row's codes), so they are exact: at most 512 * 255 * 127 < 2^24 (8
 // bits) in magnitude. One fma a piece adds them to f32 sums [row][64], which stay in cache, so registers hold integers
-// only. Four-bit panels are unpacked to bytes once for all rows, 512 depths at a time (32 KiB), unless there are so few
-// rows that taking nibbles apart in registers costs less.
+// only. All tiles take turns on 512 depths of the panel, which stay in the L1 cache (16 or 32 KiB). Nibbles are taken
+// apart in registers for each tile: the shifts and masks run beside the dots, and bytes would take twice the cache.
 //
 // Tails: depth and rows are padded in what we packed; columns beyond y's end are computed and not stored.
-// Error: integers exact; one f32 rounding a piece and two at the end: |y - exact| <= 2^-23 (pieces + 8) sum |terms|.
+// Error: integers exact; one f32 rounding a piece (two with group scales) and two at the end:
+// |y - exact| <= 2^-23 (2 pieces + 8) sum |terms|.
+// Measured (AMD EPYC 9004, one thread, 14336 x 4096, m = 512; limit 474 GOP/s): see bench/NOTES.md.
 #pragma once
 
 #include "qmatmul/epilogue.h"
@@ -37,17 +39,6 @@ struct NibbleWeights {
   static GATUN_INLINE Quads load(const uint8_t* p, int64_t) {
     const Bytes both = load_bytes(p);
     return {low_nibbles(both), high_nibbles(both)};
-  }
-  static GATUN_INLINE I32 dot(I32 sum, Bytes w, Bytes x) { return dot_u4(sum, w, x); }
-};
-
-// Nibbles that were unpacked to bytes.
-struct SmallWeights {
-  static constexpr int kDepthBytes = 8;
-  static constexpr int kBias = 0;
-  using Quads = NibbleWeights::Quads;
-  static GATUN_INLINE Quads load(const uint8_t* p, int64_t panel_rows) {
-    return {load_bytes(p), load_bytes(p + 4 * panel_rows)};
   }
   static GATUN_INLINE I32 dot(I32 sum, Bytes w, Bytes x) { return dot_u4(sum, w, x); }
 };
@@ -115,17 +106,19 @@ GATUN_INLINE void multiply_piece(const qmatmul::Job& job, const PieceWeights& pi
       I32 total = sum[0][t][v];
       if constexpr (kChains == 2) total = add_i32(total, sum[1][t][v]);
       float* y = sums + t * qmatmul::kPanelRows + v * kLanes;
-      const F32 factor = kGroupScales ? mul(scale, set1(x_scales[t])) : scale;
-      store_f32(y, fma(to_f32(total), factor, load_f32(y)));
+      if constexpr (kGroupScales) {
+        store_f32(y, fma(mul(to_f32(total), scale), set1(x_scales[t]), load_f32(y)));
+      } else {
+        store_f32(y, fma(to_f32(total), scale, load_f32(y)));
+      }
     }
   }
 }
 
-// Pieces [begin, end) of one tile of rows, all columns of the panel. `codes_of(piece)` is where the codes of a piece
-// are.
-template <class Weights, int T, int V, bool kAsymmetric, bool kGroupScales, class CodesOf>
+// Pieces [begin, end) of one tile of rows, all columns of the panel.
+template <class Weights, int T, int V, bool kAsymmetric, bool kGroupScales>
 GATUN_INLINE void multiply_tile(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t begin, int64_t end,
-                                int64_t tile, CodesOf codes_of, float* sums) {
+                                int64_t tile, float* sums) {
   const int8_t* x = static_cast<const int8_t*>(job.values) + tile * T * job.padded_depth;
   const int32_t* x_sums = job.sums + tile * T * job.piece_count;
   const float* x_scales = kGroupScales ? job.scales + tile * T * job.groups : nullptr;
@@ -133,7 +126,7 @@ GATUN_INLINE void multiply_tile(const qmatmul::Job& job, const qmatmul::Panel& p
   for (int32_t column = 0; column < panel.rows; column += V * kLanes) {
     for (int64_t p = begin; p < end; ++p) {
       const qmatmul::Piece& piece = job.pieces[p];
-      const PieceWeights weights{codes_of(piece) + 4 * column,
+      const PieceWeights weights{panel.base + piece.codes * panel.rows + 4 * column,
                                  panel.base + piece.scales * panel.rows + scale_bytes * column,
                                  panel.base + piece.zero_points * panel.rows + column, panel.rows, piece.depth};
       multiply_piece<Weights, T, V, kAsymmetric, kGroupScales>(job, weights, x + piece.x * T, x_sums + p * T,
@@ -143,55 +136,20 @@ GATUN_INLINE void multiply_tile(const qmatmul::Job& job, const qmatmul::Panel& p
   }
 }
 
-// Unpacks the nibbles of a piece to bytes [depth / 4][R][4].
-GATUN_INLINE void unpack_nibbles(const uint8_t* codes, int64_t panel_rows, int32_t depth, uint8_t* bytes) {
-  for (int32_t k = 0; k < depth; k += 8) {
-    for (int64_t i = 0; i < 4 * panel_rows; i += 4 * kLanes) {
-      const NibbleWeights::Quads quads = NibbleWeights::load(codes + i, panel_rows);
-      store_bytes(bytes + i, quads.first);
-      store_bytes(bytes + 4 * panel_rows + i, quads.second);
-    }
-    codes += 4 * panel_rows;
-    bytes += 8 * panel_rows;
-  }
-}
-
-// Tiles of up to this many rows take nibbles apart again for each tile.
-inline constexpr int64_t kMaxTilesOnNibbles = 1;
-
 template <class Weights, int T, int V, bool kAsymmetric, bool kGroupScales>
 inline void multiply_panel(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin, int64_t tile_end,
                            uint8_t* scratch) {
   float* sums = reinterpret_cast<float*>(scratch);
-  uint8_t* unpacked = scratch + qmatmul::kSumBytes;
-  const int64_t tiles = tile_end - tile_begin;
-  std::memset(sums, 0, static_cast<size_t>(tiles * T * qmatmul::kPanelRows * 4));
+  std::memset(sums, 0, static_cast<size_t>((tile_end - tile_begin) * T * qmatmul::kPanelRows * 4));
   int64_t end;
   for (int64_t begin = 0; begin < job.piece_count; begin = end) {
     int32_t depth = job.pieces[begin].depth;
     for (end = begin + 1; end < job.piece_count && depth + job.pieces[end].depth <= qmatmul::kPieceDepth; ++end) {
       depth += job.pieces[end].depth;
     }
-    const auto packed_codes = [&](const qmatmul::Piece& piece) { return panel.base + piece.codes * panel.rows; };
-    if constexpr (Weights::kDepthBytes == NibbleWeights::kDepthBytes) {
-      if (tiles > kMaxTilesOnNibbles) {
-        const int64_t first = job.pieces[begin].x;
-        const auto unpacked_codes = [&](const qmatmul::Piece& piece) {
-          return unpacked + (piece.x - first) * panel.rows;
-        };
-        for (int64_t p = begin; p < end; ++p) {
-          unpack_nibbles(packed_codes(job.pieces[p]), panel.rows, job.pieces[p].depth, unpacked_codes(job.pieces[p]));
-        }
-        for (int64_t i = 0; i < tiles; ++i) {
-          multiply_tile<SmallWeights, T, V, kAsymmetric, kGroupScales>(
-              job, panel, begin, end, tile_begin + i, unpacked_codes, sums + i * T * qmatmul::kPanelRows);
-        }
-        continue;
-      }
-    }
-    for (int64_t i = 0; i < tiles; ++i) {
-      multiply_tile<Weights, T, V, kAsymmetric, kGroupScales>(job, panel, begin, end, tile_begin + i, packed_codes,
-                                                              sums + i * T * qmatmul::kPanelRows);
+    for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
+      multiply_tile<Weights, T, V, kAsymmetric, kGroupScales>(job, panel, begin, end, tile,
+                                                              sums + (tile - tile_begin) * T * qmatmul::kPanelRows);
     }
   }
   finish(job, panel, tile_begin, tile_end, sums, !kGroupScales);

@@ -14,7 +14,7 @@ namespace gatun::GATUN_ISA {
 // steps, since n reaches -150 and 128.
 GATUN_INLINE F32 exp(F32 x) {
   x = min(set1(89.0f), max(set1(-104.0f), x));
-  const F32 n = round_even(mul(x, set1(1.44269504f)));
+  const F32 n = round_even(mul(max(x, set1(-104.0f)), set1(1.44269504f)));  // of a NaN, too: it becomes an integer
   F32 r = fma(n, set1(-0.693359375f), x);
   r = fma(n, set1(2.12194440e-4f), r);  // ln 2 = 0.693359375 - 2.12194440e-4, the first part exact times n
   F32 p = set1(1.0f / 5040);

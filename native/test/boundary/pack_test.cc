@@ -1,4 +1,5 @@
 // Packing of weights: every documented refusal.
+#include <cmath>
 #include <cstring>
 
 #include "boundary.h"
@@ -156,7 +157,7 @@ TEST_F(PackBoundary, Overlaps) {
 TEST_F(PackBoundary, Values) {
   const float good_scale = scales[4];
   for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
-                            -std::numeric_limits<float>::infinity()}) {
+                            -std::numeric_limits<float>::infinity(), std::nextafter(0x1p64f, 0x1p65f), -0x1p65f}) {
     scales[4] = value;
     refused({"scales[1][1]"});
   }

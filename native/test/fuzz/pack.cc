@@ -71,8 +71,8 @@ void fuzz_pack(Input& input) {
   if (std::memcmp(&read, &w, sizeof(w)) != 0) defect("gatun_qmatmul_describe differs from what was packed");
   Planes back(w);
   check_status(
-      gatun_qmatmul_unpack(packed.data(), given, back.codes.data(), back.scales.data(), back.zero_points_of(w)), true,
-      "gatun_qmatmul_unpack");
+      gatun_qmatmul_unpack(&w, packed.data(), given, back.codes.data(), back.scales.data(), back.zero_points_of(w)),
+      true, "gatun_qmatmul_unpack");
   if (back.codes.copy() != planes.codes.copy() || back.scales.copy() != planes.scales.copy() ||
       back.zero_points.copy() != planes.zero_points.copy()) {
     defect("gatun_qmatmul_unpack differs from what was packed");
