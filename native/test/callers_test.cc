@@ -63,6 +63,24 @@ class Problem {
     return status == GATUN_OK ? out : Bytes();
   }
 
+  // The scale is 65519.996, the largest that f16 takes; rounded upward, max - min is one more and the scale 65520.
+  Bytes quantize_at_the_limit(int32_t threads) const {
+    std::vector<float> x(kDepth);
+    x[0] = 16707599.0f;
+    x[1] = -0.25f;
+    Bytes out(kDepth + 3);
+    const gatun_quantize_params params = {sizeof(params), GATUN_F32, GATUN_U8, 1, GATUN_F16, threads, 1,
+                                          kDepth,         kDepth,    kDepth,   1};
+    const int32_t status = gatun_quantize(&params, x.data(), out.data() + 2, out.data(), out.data() + kDepth + 2);
+    return status == GATUN_OK ? out : Bytes();
+  }
+
+  static Bytes self_test() {
+    Bytes text(16384);
+    const int32_t status = gatun_self_test(gatun_tier(), reinterpret_cast<char*>(text.data()), 16384);
+    return status == GATUN_OK ? text : Bytes();
+  }
+
   using Run = std::function<Bytes(int32_t threads)>;
   std::vector<Run> runs() const {
     return {[this](int32_t threads) { return qmatmul(GATUN_QMATMUL_INT8_ROW, threads); },
@@ -70,7 +88,9 @@ class Problem {
             [this](int32_t threads) { return qmatmul(GATUN_QMATMUL_PRECISE, threads); },
             [this](int32_t threads) { return norm(GATUN_NORM_LAYER, threads); },
             [this](int32_t threads) { return norm(GATUN_NORM_RMS, threads); },
-            [this](int32_t threads) { return quantize(threads); }};
+            [this](int32_t threads) { return quantize(threads); },
+            [this](int32_t threads) { return quantize_at_the_limit(threads); },
+            [](int32_t) { return self_test(); }};
   }
 
  private:

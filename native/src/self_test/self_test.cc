@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/status.h"
+#include "simd/float_mode.h"
 
 int32_t gatun_self_test(int32_t tier, char* text, int64_t capacity) {
   using namespace gatun;
@@ -13,6 +14,7 @@ int32_t gatun_self_test(int32_t tier, char* text, int64_t capacity) {
   if (!tier_supported(tested)) {
     return fail(GATUN_UNSUPPORTED, "tier %s cannot run on this processor and operating system", tier_name(tested));
   }
+  const DefaultFloatMode mode;  // the kernels run in it, so the references must, too
   Report report;
   try {
 #define GATUN_OP(op) op::self_test(tested, report);
