@@ -14,15 +14,22 @@
 #include "base/processors.h"
 #include "base/status.h"
 #include "simd/float_mode.h"
+#include "simd/spin_pause.h"
 
 namespace gatun {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 // How long a worker that has nothing to do looks for the next loop before it parks, and a caller for the end of its
 // last range. Waking a parked thread costs the caller a system call of about 9 us and the loop 20 us (AMD EPYC 9004,
 // virtual machine): 20 us of work on two threads take 25 us with a parked worker and 11 us with one that still looks,
 // which is the case for loops less than 10 us apart.
 constexpr auto kSpin = std::chrono::microseconds(10);
+
+// How long no thread is asked for after one was refused: an attempt costs each loop microseconds, but a limit of
+// processes or of memory may be met for a moment only.
+constexpr auto kRefused = std::chrono::seconds(1);
 
 // The loop being run. Written by the caller that holds `busy` while the gate is shut, read by workers inside.
 struct Loop {
@@ -42,13 +49,13 @@ constexpr uint32_t places(uint32_t gate) { return gate / kPlace; }
 
 // No constructor and no destructor runs for any of these: workers use them until the process is gone.
 Loop loop;
-std::atomic<uint32_t> gate;              // futex of parked workers
-std::atomic<uint32_t> departed;          // futex of the caller: changes when the last worker leaves a shut gate
-std::atomic<int32_t> looking;            // workers that will see an open gate without being woken
-std::atomic<bool> busy;                  // one caller has the pool
-int32_t workers = 0;                     // started; owned by the holder of `busy`
-int32_t worker_limit = kMaxThreads - 1;  // lowered when the system refuses a thread
-std::atomic<int32_t> chosen_threads;     // 0 = not yet chosen
+std::atomic<uint32_t> gate;           // futex of parked workers
+std::atomic<uint32_t> departed;       // futex of the caller: changes when the last worker leaves a shut gate
+std::atomic<int32_t> looking;         // workers that will see an open gate without being woken
+std::atomic<bool> busy;               // one caller has the pool
+int32_t workers = 0;                  // started; owned by the holder of `busy`
+Clock::time_point start_again;        // none is started before; later than now if the system has refused a thread
+std::atomic<int32_t> chosen_threads;  // 0 = not yet chosen
 
 void futex_wait(std::atomic<uint32_t>& word, uint32_t value) {
   syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
@@ -60,10 +67,11 @@ void futex_wake(std::atomic<uint32_t>& word, int32_t count) {
 
 template <class Condition>
 bool spin_until(Condition condition) {
-  const auto deadline = std::chrono::steady_clock::now() + kSpin;
+  const auto deadline = Clock::now() + kSpin;
   do {
     if (condition()) return true;
-  } while (std::chrono::steady_clock::now() < deadline);
+    spin_pause();
+  } while (Clock::now() < deadline);
   return false;
 }
 
@@ -122,6 +130,7 @@ void forget_workers() {
 }
 
 void start_workers(int32_t wanted) {
+  if (workers >= wanted || Clock::now() < start_again) return;
   static const int registered = pthread_atfork(nullptr, nullptr, forget_workers);
   (void)registered;
   sigset_t all, before;
@@ -130,10 +139,10 @@ void start_workers(int32_t wanted) {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  while (workers < std::min(wanted, worker_limit)) {
+  while (workers < wanted) {
     pthread_t thread;
     if (pthread_create(&thread, &attributes, work, nullptr) != 0) {
-      worker_limit = workers;
+      start_again = Clock::now() + kRefused;
       break;
     }
     char name[24];

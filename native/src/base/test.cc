@@ -196,21 +196,30 @@ TEST(Parallel, WorksInTheChildOfAFork) {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
-// Fewer threads than asked for when the system refuses more. In a child, since the pool remembers it.
-TEST(Parallel, RunsWithFewerThreads) {
+// Fewer threads than asked for while the system refuses more. In a child, since the pool remembers it for a second.
+TEST(Parallel, RunsWithFewerThreadsAndAsksAgain) {
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
     alarm(20);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
+    size_t usual;
+    pthread_attr_getstacksize(&attributes, &usual);
     pthread_attr_setstacksize(&attributes, size_t{1} << 47);  // the whole address space: no stack fits
     if (pthread_setattr_default_np(&attributes) != 0) _exit(2);
     pthread_t thread;
     if (pthread_create(&thread, nullptr, [](void*) -> void* { return nullptr; }, nullptr) == 0) _exit(3);
     std::atomic<int64_t> covered{0};
     parallel_for(1000, 8, [&](int64_t begin, int64_t end) { covered += end - begin; });
-    _exit(covered == 1000 ? 0 : 1);
+    if (covered != 1000) _exit(1);
+    pthread_attr_setstacksize(&attributes, usual);
+    if (pthread_setattr_default_np(&attributes) != 0) _exit(2);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+    Meeting meeting(4);
+    std::atomic<int> met{0};
+    parallel_for(4, 4, [&](int64_t, int64_t) { met += meeting.wait(); });
+    _exit(met == 4 ? 0 : 4);
   }
   int status;
   ASSERT_EQ(waitpid(child, &status, 0), child);
