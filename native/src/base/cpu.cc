@@ -65,13 +65,14 @@ void require(TierState& tier, const TierState& below, const Feature (&features)[
 
 void detect(Cpu& cpu) {
   uint32_t a, b, c, d;
-  uint32_t brand[12];
   if (__get_cpuid_max(0x80000000u, nullptr) >= 0x80000004u) {
+    char brand[49] = {};  // 48 bytes, which the processor need not end with a NUL
     for (uint32_t i = 0; i < 3; ++i) {
-      __cpuid(0x80000002u + i, brand[4 * i], brand[4 * i + 1], brand[4 * i + 2], brand[4 * i + 3]);
+      uint32_t part[4];
+      __cpuid(0x80000002u + i, part[0], part[1], part[2], part[3]);
+      std::memcpy(brand + i * sizeof(part), part, sizeof(part));
     }
-    const char* text = reinterpret_cast<const char*>(brand);
-    std::snprintf(cpu.name, sizeof(cpu.name), "%.47s", text + std::strspn(text, " "));
+    std::snprintf(cpu.name, sizeof(cpu.name), "%s", brand + std::strspn(brand, " "));
   }
 
   uint32_t leaf1_c = 0, leaf7_b = 0, leaf7_c = 0, leaf7_1_a = 0, extended_c = 0;
