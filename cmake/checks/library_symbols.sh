@@ -15,18 +15,23 @@ fi
 count=$(printf '%s\n' "$exported" | grep -c ' gatun_')
 [ "$count" -gt 0 ] || { echo "nothing is exported"; found=1; }
 
-needed=$("$readelf" -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+dynamic=$("$readelf" -d "$library") || exit 2
+needed=$(printf '%s\n' "$dynamic" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
 foreign=$(printf '%s\n' "$needed" | grep -Ev '^(|libc\.so\.6|libm\.so\.6|libpthread\.so\.0|libdl\.so\.2|librt\.so\.1|ld-linux.*)$')
 if [ -n "$foreign" ]; then
   printf 'needs other libraries than the C library:\n%s\n' "$foreign"
   found=1
 fi
 
-glibc=$("$readelf" -V -W "$library" | grep -oE 'Name: GLIBC_[0-9.]+' | sed 's/Name: GLIBC_//' | sort -V | tail -1)
-if [ -n "$glibc" ] && [ "$(printf '%s\n%s\n' "$glibc" "$newest" | sort -V | tail -1)" != "$newest" ]; then
+versions=$("$readelf" -V -W "$library") || exit 2
+glibc=$(printf '%s\n' "$versions" | grep -oE 'Name: GLIBC_[0-9.]+' | sed 's/Name: GLIBC_//' | sort -V | tail -1)
+if [ -z "$glibc" ]; then
+  echo "needs no version of GLIBC, which no library does"
+  found=1
+elif [ "$(printf '%s\n%s\n' "$glibc" "$newest" | sort -V | tail -1)" != "$newest" ]; then
   echo "needs GLIBC $glibc; allowed: up to $newest"
   "$nm" -D --undefined-only "$library" | grep -F "GLIBC_$glibc" | sed 's/^ */  /'
   found=1
 fi
-echo "library_symbols: exports $count functions, needs GLIBC ${glibc:-of any version}, $(echo $needed)"
+echo "library_symbols: exports $count functions, needs GLIBC ${glibc:-unknown}, $(echo $needed)"
 exit $found

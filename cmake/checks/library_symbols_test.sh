@@ -41,5 +41,25 @@ verdict 1 99.9 "#include <string>
 $api
 API int gatun_throw(int x) { throw std::string(static_cast<size_t>(x), 'x'); }"
 
+# A tool that fails, whatever it has printed, or that prints nothing.
+tools=$folder/tools
+mkdir "$tools"
+for tool in "$nm" "$readelf"; do
+  printf '#!/bin/sh\n"%s" "$@"\nexit 1\n' "$tool" >"$tools/failing-${tool##*/}"
+done
+chmod +x "$tools"/*
+sound_nm=$nm
+for nm in false "$tools/failing-${nm##*/}" "$tools/missing"; do
+  verdict 2 99.9 "$api" $static
+done
+nm=true
+verdict 1 99.9 "$api" $static
+nm=$sound_nm
+for readelf in false "$tools/failing-${readelf##*/}" "$tools/missing"; do
+  verdict 2 99.9 "$api" $static
+done
+readelf=true
+verdict 1 99.9 "$api" $static
+
 [ $failures = 0 ] && echo "library_symbols: every planted fault was caught"
 exit $failures

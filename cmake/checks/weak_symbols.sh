@@ -18,9 +18,11 @@ for unit in $units; do
   # External definitions are capital letters, V W u among them. Mangled: N[K] 5gatun <length><tier> ..., after the
   # prefixes of local names (Z), guard variables (GV), tables and type information (TV TI TS).
   own="^_Z(GV|TV|TI|TS|Z)*NK?5gatun${#tier}$tier"
+  symbols=$("$nm" --defined-only "$unit") || exit 2
+  external=$(printf '%s\n' "$symbols" | awk '$2 ~ /^[A-Zu]$/ || $2 ~ /^[vw]$/ { print $3, $2 }')
+  [ -n "$external" ] || { echo "weak_symbols: $unit defines nothing"; exit 2; }
   # The reference to the personality routine is the same data in every unit that may throw.
-  wrong=$("$nm" --defined-only "$unit" | awk '$2 ~ /^[A-Zu]$/ || $2 ~ /^[vw]$/ { print $3, $2 }' |
-    grep -Ev "$own" | grep -v '^DW\.ref\.__gxx_personality_v0 ')
+  wrong=$(printf '%s\n' "$external" | grep -Ev "$own" | grep -v '^DW\.ref\.__gxx_personality_v0 ')
   if [ -n "$wrong" ]; then
     echo "$unit defines symbols outside of gatun::$tier:"
     printf '%s\n' "$wrong" | c++filt | sed 's/^/  /'

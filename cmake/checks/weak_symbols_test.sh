@@ -4,7 +4,8 @@ set -u
 checks=${1:?usage: weak_symbols_test.sh <checks> <c++> <nm>}
 cxx=$2 nm=$3
 folder=$(mktemp -d) || exit 2
-trap 'rm -rf "$folder"' EXIT
+tools=$(mktemp -d) || exit 2
+trap 'rm -rf "$folder" "$tools"' EXIT
 failures=0
 
 # verdict <expected status> <file name> <source>
@@ -46,6 +47,13 @@ static int local() { return 2; }
 namespace { int g() { return local(); } }
 namespace gatun::avx512vnni { int h() { return g(); } }'
 verdict 2 qmatmul.cc 'int no_isa_unit() { return 1; }'
+verdict 2 x86_avx2.cc 'static const int nothing = 1;'
+# A tool that fails, whatever it has printed, or that prints nothing.
+printf '#!/bin/sh\n"%s" "$@"\nexit 1\n' "$nm" >"$tools/failing"
+chmod +x "$tools/failing"
+for nm in false true "$tools/failing" "$tools/missing"; do
+  verdict 2 x86_avx2.cc "$own"
+done
 
 [ $failures = 0 ] && echo "weak_symbols: every planted symbol was caught"
 exit $failures
