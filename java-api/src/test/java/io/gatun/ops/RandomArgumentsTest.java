@@ -1,5 +1,6 @@
 package io.gatun.ops;
 
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
@@ -13,7 +14,10 @@ import io.gatun.ops.RandomCalls.Outcome;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.time.Duration;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** At least 10,000 random calls of each operation, about half of them invalid by one flaw drawn at random. */
 class RandomArgumentsTest {
@@ -69,6 +73,30 @@ class RandomArgumentsTest {
         };
     }
 
+    /** No loop runs over the rows of nothing. */
+    @ParameterizedTest
+    @ValueSource(longs = {1L << 40, Long.MAX_VALUE})
+    void manyRowsOfNothing(long rows) {
+        Tensor none = Tensor.allocate(DType.F32, rows, 0);
+        assertTimeoutPreemptively(Duration.ofSeconds(20), () -> {
+            QMatmul.run(none, QMatmul.pack(Tensor.allocate(DType.F32, 0, 0), QuantSpec.int8()), none.contiguous());
+            Norm.layer(none, null, null, 1, none);
+            QuantizedTensor quantized = Quantize.run(none, QuantSpec.int8());
+            Quantize.dequantize(quantized, none);
+        });
+    }
+
+    /** The same matrix with strides that no index reaches: they are free on axes of one element or none. */
+    private static Tensor withFreeStrides(Random random, Tensor x) {
+        long[] strides = x.strides();
+        for (int axis = 0; axis < 2; axis++) {
+            if (x.shape().size(axis) <= 1 && random.chance(0.3)) {
+                strides[axis] = random.of(1L, 1L << 40, Long.MAX_VALUE);
+            }
+        }
+        return Tensor.wrap(x.segment(), x.dtype(), x.shape(), strides);
+    }
+
     // ---- quantize --------------------------------------------------------------------------------------------------
 
     private static Call quantizeCall(Random random) {
@@ -81,6 +109,7 @@ class RandomArgumentsTest {
         if (random.chance(0.3)) {
             x = x.transpose().contiguous().transpose();
         }
+        x = withFreeStrides(random, x);
         QuantizedTensor out = QuantizedTensor.allocate(spec, rows, depth);
         int threads = random.between(0, 3);
         String what = x.describe() + " " + spec + " threads " + threads;
@@ -140,7 +169,7 @@ class RandomArgumentsTest {
         QuantizedTensor in = QMatmulOracle.exactWeights(random.source, spec, rows, depth);
         DType dtype = random.of(DType.F32, DType.F16, DType.BF16);
         Guarded out = guarded(random, dtype, rows, depth);
-        Tensor x = out.tensor;
+        Tensor x = withFreeStrides(random, out.tensor);
         int threads = random.between(0, 3);
         String what = in + " -> " + x.describe() + " threads " + threads;
         boolean flawed = random.chance(FLAWED);
@@ -195,9 +224,10 @@ class RandomArgumentsTest {
         PackedWeights w = QMatmul.pack(weights);
         DType xType = random.of(DType.F32, DType.BF16);
         DType yType = random.of(DType.F32, DType.BF16);
-        Tensor x = guarded(random, xType, rows, depth).fill(random.normal(rows * depth, 1)).tensor;
+        Tensor x = withFreeStrides(
+                random, guarded(random, xType, rows, depth).fill(random.normal(rows * depth, 1)).tensor);
         Guarded out = guarded(random, yType, rows, columns).fill(random.normal(rows * columns, 1));
-        Tensor y = out.tensor;
+        Tensor y = withFreeStrides(random, out.tensor);
         int begin = random.chance(0.5) ? 0 : random.between(0, columns);
         int end = random.chance(0.5) ? columns : random.between(begin, columns);
         Options options = Options.DEFAULT
@@ -352,9 +382,10 @@ class RandomArgumentsTest {
         Norm.Kind kind = random.of(Norm.Kind.values());
         DType xType = random.of(DType.F32, DType.BF16);
         DType yType = random.of(DType.F32, DType.BF16);
-        Tensor x = guarded(random, xType, rows, columns).fill(random.normal(rows * columns, 1)).tensor;
+        Tensor x = withFreeStrides(
+                random, guarded(random, xType, rows, columns).fill(random.normal(rows * columns, 1)).tensor);
         Guarded out = guarded(random, yType, rows, columns);
-        Tensor y = out.tensor;
+        Tensor y = withFreeStrides(random, out.tensor);
         if (random.chance(0.2) && xType == yType) {
             out.fill(x.toFloatArray());
             x = y;
