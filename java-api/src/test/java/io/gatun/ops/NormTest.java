@@ -3,6 +3,7 @@ package io.gatun.ops;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
+import io.gatun.Gatun;
 import io.gatun.Tensor;
 import java.lang.foreign.Arena;
 import java.util.List;
@@ -87,27 +88,39 @@ class NormTest {
     @EnumSource(Norm.Kind.class)
     void doesNotDependOnThreadsOrRows(Norm.Kind kind) {
         Random random = new Random(34);
-        Tensor x = Tensor.of(random.normal(301 * 129, 1), 301, 129);
+        int rowCount = 2107;
+        Tensor x = Tensor.of(random.normal(rowCount * 129, 1), rowCount, 129);
         Tensor weight = Tensor.of(random.normal(129, 1), 129);
-        Tensor one = Tensor.allocate(DType.F32, 301, 129);
+        Tensor one = Tensor.allocate(DType.F32, rowCount, 129);
+        assertSplits(kind, x, one);
         run(kind, x, weight, null, 1e-6f, one, 1);
         for (int threads = 2; threads <= 8; threads++) {
-            Tensor many = Tensor.allocate(DType.F32, 301, 129);
+            Tensor many = Tensor.allocate(DType.F32, rowCount, 129);
             run(kind, x, weight, null, 1e-6f, many, threads);
             QuantizeTest.assertSameBytes(one, many);
         }
-        Tensor rows = Tensor.allocate(DType.F32, 301, 129);
-        for (int begin = 0; begin < 301; begin += 43) {
+        Tensor rows = Tensor.allocate(DType.F32, rowCount, 129);
+        for (int begin = 0; begin < rowCount; begin += 43) {
             run(kind, x.slice(0, begin, begin + 43), weight, null, 1e-6f, rows.slice(0, begin, begin + 43), 1);
         }
         QuantizeTest.assertSameBytes(one, rows);
     }
 
+    /** The matrix is large enough to keep 8 threads busy. */
+    private static void assertSplits(Norm.Kind kind, Tensor x, Tensor y) {
+        String text = Threads.with(8, () -> Norm.explain(kind, x, y));
+        assertTrue(text.endsWith(" on 8 threads"), text);
+    }
+
     @ParameterizedTest
     @EnumSource(Norm.Kind.class)
+    @Tag("tier")
     void explainsItsKernel(Norm.Kind kind) {
         Tensor x = Tensor.allocate(DType.F32, 4, 64);
         String text = Norm.explain(kind, x, x);
-        assertTrue(text.contains("norm"), text);
+        assertTrue(text.startsWith("norm_f32_f32_"), text);
+        assertTrue(text.contains(" on tier " + Gatun.tier() + "\n"), text);
+        assertTrue(text.contains(kind + (kind == Norm.Kind.LAYER ? "," : " of")), text);
+        assertTrue(text.endsWith(" on 1 thread"), text);
     }
 }

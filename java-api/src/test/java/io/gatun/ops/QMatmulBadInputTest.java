@@ -211,14 +211,33 @@ class QMatmulBadInputTest {
     /** Whoever owns wrapped memory may write to it; a call then refuses it instead of following it out of x and y. */
     @TestFactory
     Stream<DynamicTest> weightsThatChangedAfterTheyWereWrapped() {
-        MemorySegment memory =
-                Arena.ofAuto().allocate(w.segment().byteSize(), 64).copyFrom(w.segment());
-        PackedWeights wrapped = PackedWeights.wrap(memory);
-        memory.copyFrom(QMatmul.pack(f32(COLUMNS + 1, DEPTH / 2), SPEC).segment());
+        PackedWeights wider = overwritten(COLUMNS + 1, DEPTH / 2);
+        PackedWeights deeper = overwritten(COLUMNS, DEPTH + 8);
+        PackedWeights larger = overwritten(COLUMNS + 50, DEPTH + 1000);
         return refusals()
-                .add("run", "columns", "7", "6", () -> QMatmul.run(x, wrapped, y))
-                .add("unpack", "packed", "[7, 20]", "[6, 40]", wrapped::unpack)
+                .add("run wider", "params.columns", "6", "7", () -> QMatmul.run(x, wider, y))
+                .add("run deeper", "params.depth", "40", "48", () -> QMatmul.run(x, deeper, y))
+                .add(
+                        "run larger",
+                        "packed",
+                        "holds " + larger.segment().byteSize(),
+                        "need",
+                        () -> QMatmul.run(x, larger, y))
+                .add("unpack wider", "packed", "[7, 20]", "[6, 40]", wider::unpack)
+                .add("unpack deeper", "packed", "[6, 48]", "[6, 40]", deeper::unpack)
+                .add("unpack larger", "packed", "holds " + larger.segment().byteSize(), "need", larger::unpack)
                 .tests();
+    }
+
+    /** The weights wrapped, and then their memory overwritten by others. */
+    private PackedWeights overwritten(long columns, long depth) {
+        MemorySegment other =
+                QMatmul.pack(f32(columns, depth), QuantSpec.int4()).segment();
+        long bytes = Math.max(w.segment().byteSize(), other.byteSize());
+        MemorySegment memory = Arena.ofAuto().allocate(bytes, 64).copyFrom(w.segment());
+        PackedWeights wrapped = PackedWeights.wrap(memory);
+        memory.copyFrom(other);
+        return wrapped;
     }
 
     /** A call holds the arenas of its arguments: closing one meanwhile fails, and never the call. */

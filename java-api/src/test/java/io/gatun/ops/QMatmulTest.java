@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
+import io.gatun.Gatun;
 import io.gatun.Tensor;
 import io.gatun.ops.QMatmul.Activation;
 import io.gatun.ops.QMatmul.Mode;
@@ -197,8 +198,8 @@ class QMatmulTest {
     @Tag("tier")
     void doesNotDependOnHowWorkIsSplit(Mode mode) {
         Random random = new Random(25);
-        int rows = 21;
-        int columns = 67;
+        int rows = 67;
+        int columns = 259;
         int depth = 515;
         for (QuantSpec spec : List.of(QuantSpec.int8(), QuantSpec.int4Asymmetric(32))) {
             PackedWeights w = QMatmul.pack(Tensor.of(random.normal(columns * depth, 1), columns, depth), spec);
@@ -211,6 +212,8 @@ class QMatmulTest {
             QMatmul.run(x, w, one, options.withThreads(1));
             for (int threads = 2; threads <= 8; threads++) {
                 Tensor many = Tensor.allocate(DType.F32, rows, columns);
+                String text = QMatmul.explain(x, w, many, options.withThreads(threads));
+                assertTrue(text.endsWith(" on " + threads + " threads"), text);
                 QMatmul.run(x, w, many, options.withThreads(threads));
                 QuantizeTest.assertSameBytes(one, many);
             }
@@ -319,11 +322,17 @@ class QMatmulTest {
     }
 
     @Test
+    @Tag("tier")
     void explainsItsKernel() {
         Tensor x = Tensor.allocate(DType.F32, 4, 64);
         PackedWeights w = QMatmul.pack(Tensor.allocate(DType.F32, 8, 64), QuantSpec.int4(32));
         Tensor y = Tensor.allocate(DType.F32, 4, 8);
-        String text = QMatmul.explain(x, w, y, Options.DEFAULT);
-        assertTrue(text.contains("qmatmul_"), text);
+        for (Mode mode : Mode.values()) {
+            String text = QMatmul.explain(x, w, y, Options.DEFAULT.withMode(mode));
+            String kernel = mode == Mode.PRECISE ? "qmatmul_f32_u4_f32_" : "qmatmul_i8_u4_f32_";
+            assertTrue(text.startsWith(kernel), text);
+            assertTrue(text.contains(" on tier " + Gatun.tier() + "\n"), text);
+            assertTrue(text.endsWith(" on 1 thread"), text);
+        }
     }
 }

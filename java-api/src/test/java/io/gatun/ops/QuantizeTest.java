@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
+import io.gatun.Gatun;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 import java.lang.foreign.Arena;
@@ -151,21 +152,24 @@ class QuantizeTest {
     @Test
     void doesNotDependOnThreads() {
         Random random = new Random(14);
-        Tensor x = Tensor.of(random.normal(257 * 511, 1), 257, 511);
+        int rows = 521;
+        Tensor x = Tensor.of(random.normal(rows * 511, 1), rows, 511);
         for (QuantSpec spec : List.of(QuantSpec.int8(), QuantSpec.int4(32), QuantSpec.int8Asymmetric(17))) {
-            QuantizedTensor one = QuantizedTensor.allocate(spec, 257, 511);
+            String text = Threads.with(8, () -> Quantize.explain(x, spec));
+            assertTrue(text.endsWith(" on 8 threads"), text);
+            QuantizedTensor one = QuantizedTensor.allocate(spec, rows, 511);
             Quantize.run(x, one, 1);
-            Tensor values = Tensor.allocate(DType.F32, 257, 511);
+            Tensor values = Tensor.allocate(DType.F32, rows, 511);
             Quantize.dequantize(one, values, 1);
             for (int threads = 2; threads <= 8; threads++) {
-                QuantizedTensor many = QuantizedTensor.allocate(spec, 257, 511);
+                QuantizedTensor many = QuantizedTensor.allocate(spec, rows, 511);
                 Quantize.run(x, many, threads);
                 assertSameBytes(one.codes(), many.codes());
                 assertSameBytes(one.scales(), many.scales());
                 if (spec.asymmetric()) {
                     assertSameBytes(one.zeroPoints(), many.zeroPoints());
                 }
-                Tensor again = Tensor.allocate(DType.F32, 257, 511);
+                Tensor again = Tensor.allocate(DType.F32, rows, 511);
                 Quantize.dequantize(one, again, threads);
                 assertSameBytes(values, again);
             }
@@ -241,8 +245,12 @@ class QuantizeTest {
     }
 
     @Test
+    @Tag("tier")
     void explainsItsKernel() {
         String text = Quantize.explain(Tensor.allocate(DType.F32, 3, 64), QuantSpec.int4(32));
-        assertTrue(text.contains("quantize"), text);
+        assertTrue(text.startsWith("quantize_f32_"), text);
+        assertTrue(text.contains("dequantize_"), text);
+        assertTrue(text.contains(" on tier " + Gatun.tier() + "\n"), text);
+        assertTrue(text.endsWith(" on 1 thread"), text);
     }
 }
