@@ -1,11 +1,9 @@
 // From f32 sums to y: y = act(sum * row scale + bias) + residual, for the columns that the caller asked for.
 #pragma once
 
-#include <type_traits>
-
 #include "qmatmul/kernel.h"
+#include "simd/elements.h"
 #include "simd/math.h"
-#include "simd/vec.h"
 
 namespace gatun::GATUN_ISA {
 
@@ -24,10 +22,10 @@ GATUN_INLINE F32 activate(F32 x, int32_t activation) {
   }
 }
 
-template <bool kBf16>
+template <class Y>
 inline void finish_row(const qmatmul::Job& job, int64_t row, float scale, const float* sums, int64_t first_column,
                        int64_t begin, int64_t end) {
-  using Element = std::conditional_t<kBf16, uint16_t, float>;
+  using Element = typename Y::Type;
   Element* y = static_cast<Element*>(job.y) + row * job.y_row_stride;
   const Element* residual =
       job.residual == nullptr ? nullptr : static_cast<const Element*>(job.residual) + row * job.residual_row_stride;
@@ -36,13 +34,8 @@ inline void finish_row(const qmatmul::Job& job, int64_t row, float scale, const 
     const F32 bias = job.bias != nullptr ? load_f32_n(job.bias + n, count) : zero_f32();
     F32 v = fma(load_f32_n(sums + (n - first_column), count), set1(scale), bias);
     v = activate(v, job.activation);
-    if constexpr (kBf16) {
-      if (residual != nullptr) v = add(v, load_bf16_n(residual + n, count));
-      store_bf16_n(y + n, v, count);
-    } else {
-      if (residual != nullptr) v = add(v, load_f32_n(residual + n, count));
-      store_f32_n(y + n, v, count);
-    }
+    if (residual != nullptr) v = add(v, Y::load_n(residual + n, count));
+    Y::store_n(y + n, v, count);
   }
 }
 
@@ -56,8 +49,8 @@ inline void finish(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t
   const int64_t last_row = tile_end * job.tile_rows < job.rows ? tile_end * job.tile_rows : job.rows;
   for (int64_t row = first_row; row < last_row; ++row, sums += qmatmul::kPanelRows) {
     const float scale = row_scales ? job.scales[row] : 1.0f;
-    job.y_bf16 ? finish_row<true>(job, row, scale, sums, panel.first_column, begin, end)
-               : finish_row<false>(job, row, scale, sums, panel.first_column, begin, end);
+    job.y_bf16 ? finish_row<bf16>(job, row, scale, sums, panel.first_column, begin, end)
+               : finish_row<f32>(job, row, scale, sums, panel.first_column, begin, end);
   }
 }
 

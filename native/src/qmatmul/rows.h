@@ -6,22 +6,19 @@
 //   f32   [tile][padded_depth][T]; a row with NaN or infinity becomes NaN
 //
 // Padding, in depth and in rows, is 0. A scale below 2^-120 counts as 0, so that its reciprocal stays finite.
+// |x * (1 / scale)| <= 127 (1 + 2^-22), so codes are -127..127 and the sum of a piece's codes at most 512 * 127. A code
+// differs from x / scale by at most 1/2 + 127 * 2^-22.
 #pragma once
 
 #include "qmatmul/kernel.h"
-#include "simd/vec.h"
+#include "simd/elements.h"
 
 namespace gatun::GATUN_ISA {
 
-template <bool kBf16>
+template <class X>
 GATUN_INLINE F32 load_x(const void* row, int64_t k, int n) {
-  if constexpr (kBf16) {
-    const uint16_t* p = static_cast<const uint16_t*>(row) + k;
-    return n == kLanes ? load_bf16(p) : load_bf16_n(p, n);
-  } else {
-    const float* p = static_cast<const float*>(row) + k;
-    return n == kLanes ? load_f32(p) : load_f32_n(p, n);
-  }
+  const typename X::Type* p = static_cast<const typename X::Type*>(row) + k;
+  return n == kLanes ? X::load(p) : X::load_n(p, n);
 }
 
 GATUN_INLINE int lanes_left(int64_t left) { return left < kLanes ? static_cast<int>(left) : kLanes; }
@@ -35,11 +32,11 @@ struct Range {
   float poison;  // 0, or NaN if a value is NaN or infinite
 };
 
-template <bool kBf16>
+template <class X>
 inline Range range_of(const void* row, int64_t begin, int64_t end) {
   F32 amax = zero_f32(), poison = zero_f32();
   for (int64_t k = begin; k < end; k += kLanes) {
-    const F32 x = load_x<kBf16>(row, k, lanes_left(end - k));
+    const F32 x = load_x<X>(row, k, lanes_left(end - k));
     amax = max(amax, abs(x));
     poison = add(poison, sub(x, x));
   }
@@ -47,14 +44,14 @@ inline Range range_of(const void* row, int64_t begin, int64_t end) {
 }
 
 // Codes of one piece of one row into its place in the tile; returns their sum.
-template <bool kBf16>
+template <class X>
 inline int32_t quantize_piece(const void* row, const qmatmul::Piece& piece, float inverse, int tile_rows, int8_t* out) {
   I32 sum = zero_i32();
   for (int k = 0; k < piece.depth; k += kLanes) {
     const int left = piece.valid - k;
     I32 codes = zero_i32();
     if (left > 0) {
-      const F32 x = load_x<kBf16>(row, piece.begin + k, lanes_left(left));
+      const F32 x = load_x<X>(row, piece.begin + k, lanes_left(left));
       codes = round_to_i32(mul(x, set1(inverse)));
     }
     sum = add_i32(sum, codes);
@@ -81,7 +78,7 @@ GATUN_INLINE RowScale row_scale(Range range) {
   return {scale, 1.0f / scale};
 }
 
-template <bool kBf16>
+template <class X>
 inline void pack_rows_i8_of(const qmatmul::Job& job, int64_t tile_begin, int64_t tile_end) {
   const int tile_rows = job.tile_rows;
   for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
@@ -97,7 +94,7 @@ inline void pack_rows_i8_of(const qmatmul::Job& job, int64_t tile_begin, int64_t
           job.piece_count == 0 ? 0 : pieces[job.piece_count - 1].begin + pieces[job.piece_count - 1].valid;
       RowScale scale{0.0f, 0.0f};
       if (!job.group_scales) {
-        if (exists) scale = row_scale(range_of<kBf16>(x, 0, depth));
+        if (exists) scale = row_scale(range_of<X>(x, 0, depth));
         scales[t] = scale.scale;
       }
       for (int64_t p = 0; p < job.piece_count; ++p) {
@@ -106,7 +103,7 @@ inline void pack_rows_i8_of(const qmatmul::Job& job, int64_t tile_begin, int64_t
           int64_t last = p;
           while (last + 1 < job.piece_count && pieces[last + 1].group == piece.group) ++last;
           const int64_t end = pieces[last].begin + pieces[last].valid;
-          if (exists) scale = row_scale(range_of<kBf16>(x, piece.begin, end));
+          if (exists) scale = row_scale(range_of<X>(x, piece.begin, end));
           scales[piece.group * tile_rows + t] = scale.scale;
         }
         // A row of zeros (absent, tiny or not finite): its codes must not touch x, where 0 * inf is NaN.
@@ -115,7 +112,7 @@ inline void pack_rows_i8_of(const qmatmul::Job& job, int64_t tile_begin, int64_t
           for (int k = 0; k < piece.depth; k += 4) std::memset(out + static_cast<int64_t>(k) * tile_rows, 0, 4);
           sums[p * tile_rows + t] = 0;
         } else {
-          sums[p * tile_rows + t] = quantize_piece<kBf16>(x, piece, scale.inverse, tile_rows, out);
+          sums[p * tile_rows + t] = quantize_piece<X>(x, piece, scale.inverse, tile_rows, out);
         }
       }
     }
@@ -123,10 +120,10 @@ inline void pack_rows_i8_of(const qmatmul::Job& job, int64_t tile_begin, int64_t
 }
 
 inline void pack_rows_i8(const qmatmul::Job& job, int64_t tile_begin, int64_t tile_end) {
-  job.x_bf16 ? pack_rows_i8_of<true>(job, tile_begin, tile_end) : pack_rows_i8_of<false>(job, tile_begin, tile_end);
+  job.x_bf16 ? pack_rows_i8_of<bf16>(job, tile_begin, tile_end) : pack_rows_i8_of<f32>(job, tile_begin, tile_end);
 }
 
-template <bool kBf16>
+template <class X>
 inline void pack_rows_f32_of(const qmatmul::Job& job, int64_t tile_begin, int64_t tile_end) {
   const int tile_rows = job.tile_rows;
   for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
@@ -140,7 +137,7 @@ inline void pack_rows_f32_of(const qmatmul::Job& job, int64_t tile_begin, int64_
         float* out = values + piece.x * tile_rows + t;
         for (int k = 0; k < piece.depth; k += kLanes) {
           const int left = x == nullptr ? 0 : piece.valid - k;
-          const F32 part = left > 0 ? load_x<kBf16>(x, piece.begin + k, lanes_left(left)) : zero_f32();
+          const F32 part = left > 0 ? load_x<X>(x, piece.begin + k, lanes_left(left)) : zero_f32();
           poison = add(poison, sub(part, part));
           float column[kLanes];
           store_f32(column, part);
@@ -157,7 +154,7 @@ inline void pack_rows_f32_of(const qmatmul::Job& job, int64_t tile_begin, int64_
 }
 
 inline void pack_rows_f32(const qmatmul::Job& job, int64_t tile_begin, int64_t tile_end) {
-  job.x_bf16 ? pack_rows_f32_of<true>(job, tile_begin, tile_end) : pack_rows_f32_of<false>(job, tile_begin, tile_end);
+  job.x_bf16 ? pack_rows_f32_of<bf16>(job, tile_begin, tile_end) : pack_rows_f32_of<f32>(job, tile_begin, tile_end);
 }
 
 }  // namespace gatun::GATUN_ISA
