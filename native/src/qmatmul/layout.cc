@@ -42,6 +42,10 @@ int Layout::panel_rows(int64_t panel) const {
   return static_cast<int>(std::min<int64_t>(kPanelRows, round_up(columns_ - panel * kPanelRows, kRowMultiple)));
 }
 
+int64_t Layout::scales_offset(int64_t g) const {
+  return group_offset(g) + code_bytes(round_up(group_depth(g), kDepthMultiple));
+}
+
 int64_t Layout::bytes() const { return kHeaderBytes + round_up(columns_, kRowMultiple) * row_bytes_; }
 
 int64_t Layout::pieces() const {
@@ -54,7 +58,7 @@ void Layout::list_pieces(Piece* pieces) const {
   int64_t x = 0;
   for (int64_t g = 0; g < groups_; ++g) {
     const int64_t valid = group_depth(g), depth = round_up(valid, kDepthMultiple);
-    const int64_t codes = group_offset(g), scales = codes + code_bytes(depth);
+    const int64_t codes = group_offset(g), scales = scales_offset(g);
     for (int64_t begin = 0; begin < depth; begin += kPieceDepth) {
       Piece& piece = *pieces++;
       piece.codes = codes + code_bytes(begin);

@@ -69,6 +69,7 @@ class Layout {
 
   // Offsets of group g, as in Piece.
   int64_t group_offset(int64_t g) const { return g * group_bytes_; }
+  int64_t scales_offset(int64_t g) const;
   int64_t group_depth(int64_t g) const { return g + 1 < groups_ ? group_ : depth_ - g * group_; }
 
   int64_t pieces() const;

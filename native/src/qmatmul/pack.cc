@@ -95,11 +95,10 @@ void walk(const Layout& layout, P* packed, const Planes<T>& planes, Code code, C
     for (int64_t g = 0; g < groups; ++g) {
       P* codes = base + rows * layout.group_offset(g);
       const int64_t valid = layout.group_depth(g);
-      const int64_t padded = (valid + kDepthMultiple - 1) / kDepthMultiple * kDepthMultiple;
       for (int64_t k = 0; k < valid; ++k) {
         code(codes, rows, row, k, planes.codes + n * row_code_bytes, g * layout.group() + k);
       }
-      P* scales = codes + rows * (layout.four_bits() ? padded / 2 : padded);
+      P* scales = base + rows * layout.scales_offset(g);
       copy(scales + row * scale_bytes, planes.scales + (n * groups + g) * scale_bytes, scale_bytes);
       if (layout.asymmetric()) copy(scales + rows * scale_bytes + row, planes.zero_points + n * groups + g, int64_t{1});
     }
