@@ -1,0 +1,49 @@
+package io.gatun.ops;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import io.gatun.DType;
+import io.gatun.Tensor;
+import java.nio.charset.StandardCharsets;
+import org.junit.jupiter.api.Test;
+
+/** Where the JVM denies native access, each operation says so, each time; in a process of its own. */
+class DeniedAccessTest {
+    static final class Main {
+        public static void main(String[] arguments) {
+            Tensor x = Tensor.allocate(DType.F32, 2, 16);
+            for (int i = 0; i < 2; i++) {
+                report(() -> Norm.layer(x, null, null, 1, x));
+                report(() -> Quantize.run(x, QuantSpec.int8()));
+                report(() -> QMatmul.pack(QuantizedTensor.allocate(QuantSpec.int8(), 2, 16)));
+            }
+        }
+
+        private static void report(Runnable call) {
+            try {
+                call.run();
+                System.out.println("accepted");
+            } catch (UnsatisfiedLinkError e) {
+                System.out.println(e.getMessage().contains("--enable-native-access=ALL-UNNAMED") ? "refused" : e);
+            } catch (Throwable e) {
+                System.out.println(e);
+            }
+        }
+    }
+
+    @Test
+    void everyOperationNamesTheFlag() throws Exception {
+        boolean canDeny = Runtime.version().feature() >= 24;
+        Process process = new ProcessBuilder(
+                        System.getProperty("java.home") + "/bin/java",
+                        canDeny ? "--illegal-native-access=deny" : "--enable-native-access=java.base",
+                        "--class-path",
+                        "target/classes:target/test-classes:../bindings/target/classes",
+                        Main.class.getName())
+                .redirectErrorStream(true)
+                .start();
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertEquals("refused\n".repeat(6), output);
+        assertEquals(0, process.waitFor());
+    }
+}
