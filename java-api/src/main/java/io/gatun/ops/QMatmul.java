@@ -125,7 +125,7 @@ public final class QMatmul {
      * memory counts against {@code -XX:MaxDirectMemorySize}, by default the size of the heap; memory of an arena of one's
      * own, see {@link #pack(QuantizedTensor, Arena)}, does not. O(rows * depth).
      *
-     * @throws IllegalArgumentException with the index, if a scale is NaN or infinite, a zero point beyond the codes, or
+     * @throws IllegalArgumentException with the index, if a scale is NaN, infinite or beyond 2^64, a zero point beyond the codes, or
      *     an i8 code -128
      */
     public static PackedWeights pack(QuantizedTensor weights) {
