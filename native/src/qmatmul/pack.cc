@@ -1,5 +1,6 @@
 // gatun_qmatmul_pack and its inverse: the writer and the reader of layout.h.
-#include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <cstring>
 
 #include "base/check.h"
@@ -52,19 +53,20 @@ int32_t check_values(const gatun_qmatmul_weights& weights, const Planes<const ui
                 static_cast<long long>(i % row_length), value);
   };
   const int64_t groups = Layout(weights).groups();
-  const bool f16 = weights.scale_dtype == GATUN_F16;
+  const int64_t scale_bytes = dtype_bytes(weights.scale_dtype, 1);
   for (int64_t i = 0; i < weights.columns * groups; ++i) {
-    bool usable;
-    if (f16) {
-      uint16_t bits;
-      std::memcpy(&bits, from.scales + 2 * i, sizeof(bits));
-      usable = (bits & 0x7c00) != 0x7c00;
+    uint16_t half;
+    float scale;
+    if (weights.scale_dtype == GATUN_F16) {
+      std::memcpy(&half, from.scales + i * scale_bytes, sizeof(half));
+      scale = f16_to_f32(half);
     } else {
-      uint32_t bits;
-      std::memcpy(&bits, from.scales + 4 * i, sizeof(bits));
-      usable = (bits & 0x7fffffff) <= 0x5f800000;  // 2^64
+      std::memcpy(&scale, from.scales + i * scale_bytes, sizeof(scale));
     }
-    if (!usable) return at(i, groups, "scales", "NaN, infinity or beyond 2^64; allowed: -2^64..2^64");
+    if (std::fabs(scale) <= 0x1p64f) continue;
+    char value[64];
+    std::snprintf(value, sizeof(value), "%g; allowed: finite, -2^64..2^64", static_cast<double>(scale));
+    return at(i, groups, "scales", value);
   }
   if (weights.code_dtype == GATUN_U4) {
     for (int64_t i = 0; i < sizes.zero_points; ++i) {
