@@ -8,92 +8,14 @@
 #include "base/dtype.h"
 #include "gatun/gatun.h"
 #include "gatun/qmatmul.h"
-#include "guard_buffer.h"
 #include "qmatmul/reference.h"
 #include "qmatmul/table.h"
-#include "rng.h"
+#include "qmatmul/test_weights.h"
 #include "shapes.h"
 #include "tolerance.h"
 
 namespace gatun::qmatmul {
 namespace {
-
-using test::Edge;
-using test::GuardBuffer;
-using test::Rng;
-
-enum class Scheme { i8, u8_asymmetric, u4, u4_asymmetric };
-constexpr Scheme kSchemes[] = {Scheme::i8, Scheme::u8_asymmetric, Scheme::u4, Scheme::u4_asymmetric};
-
-// Quantized weights of random codes, as a caller has them and packed. Buffers touch inaccessible memory.
-class Weights {
- public:
-  Weights(Rng& rng, Scheme scheme, int32_t scale_dtype, int64_t columns, int64_t depth, int64_t group, Edge edge,
-          bool unit_scales = false)
-      : description{sizeof(gatun_qmatmul_weights),
-                    scheme == Scheme::i8              ? GATUN_I8
-                    : scheme == Scheme::u8_asymmetric ? GATUN_U8
-                                                      : GATUN_U4,
-                    scheme == Scheme::u8_asymmetric || scheme == Scheme::u4_asymmetric,
-                    scale_dtype,
-                    columns,
-                    depth,
-                    group},
-        groups(depth == 0 ? 0 : (depth + group - 1) / group),
-        codes(columns * dtype_bytes(description.code_dtype, depth), edge),
-        scales(columns * groups * dtype_bytes(scale_dtype, 1), edge),
-        zero_points(description.asymmetric ? columns * groups : 0, edge) {
-    const bool four_bits = description.code_dtype == GATUN_U4;
-    for (int64_t i = 0; i < codes.size(); ++i) {
-      codes[i] = static_cast<uint8_t>(scheme == Scheme::i8 ? rng.integer(-127, 127) : rng.integer(0, 255));
-      // The unused nibble of an odd row is 0.
-      if (four_bits && depth % 2 == 1 && (i + 1) % ((depth + 1) / 2) == 0) codes[i] &= 15;
-    }
-    for (int64_t i = 0; i < columns * groups; ++i) {
-      const float scale = unit_scales ? 1.0f : rng.uniform(0.5f, 1.0f) * (rng.integer(0, 1) ? 0.02f : -0.02f);
-      if (scale_dtype == GATUN_F16) {
-        const uint16_t half = f32_to_f16(scale);
-        std::memcpy(&scales[2 * i], &half, 2);
-      } else {
-        std::memcpy(&scales[4 * i], &scale, 4);
-      }
-    }
-    for (int64_t i = 0; i < zero_points.size(); ++i) {
-      zero_points[i] = static_cast<uint8_t>(rng.integer(0, four_bits ? 15 : 255));
-    }
-    int64_t bytes = 0;
-    EXPECT_EQ(gatun_qmatmul_packed_bytes(&description, &bytes), GATUN_OK) << gatun_last_error();
-    // Packed buffers may have any alignment.
-    packed = std::make_unique<GuardBuffer<uint8_t>>(bytes, edge, rng.integer(0, 1));
-    EXPECT_EQ(gatun_qmatmul_pack(&description, codes.data(), scales.data(), zero_point_data(), packed->data(), bytes),
-              GATUN_OK)
-        << gatun_last_error();
-    packed->make_read_only();
-  }
-
-  const uint8_t* zero_point_data() const { return description.asymmetric ? zero_points.data() : nullptr; }
-  ReferenceWeights reference_weights() const { return {description, codes.data(), scales.data(), zero_point_data()}; }
-
-  gatun_qmatmul_weights description;
-  int64_t groups;
-  GuardBuffer<uint8_t> codes, scales, zero_points;
-  std::unique_ptr<GuardBuffer<uint8_t>> packed;
-};
-
-gatun_qmatmul_params params_for(const Weights& weights, int64_t rows, int32_t mode) {
-  gatun_qmatmul_params params{};
-  params.struct_size = sizeof(params);
-  params.x_dtype = params.y_dtype = GATUN_F32;
-  params.mode = mode;
-  params.threads = 1;
-  params.rows = rows;
-  params.columns = weights.description.columns;
-  params.depth = weights.description.depth;
-  params.x_row_stride = weights.description.depth;
-  params.y_row_stride = params.residual_row_stride = weights.description.columns;
-  params.column_end = weights.description.columns;
-  return params;
-}
 
 // Elements of a float dtype at the end (or the start) of accessible memory, read-only.
 std::unique_ptr<GuardBuffer<uint8_t>> guarded(const std::vector<float>& values, int32_t dtype, Edge edge,
@@ -480,58 +402,6 @@ TEST(Qmatmul, ResidualMayBeYItself) {
       GATUN_OK)
       << gatun_last_error();
   EXPECT_TRUE(test::identical(y, expected));
-}
-
-TEST(Qmatmul, UnpackIsTheInverseOfPack) {
-  Rng rng(9);
-  for (const Scheme scheme : kSchemes) {
-    for (const int64_t depth : {0, 1, 8, 31, 257}) {
-      for (const int64_t columns : {0, 1, 16, 65, 129}) {
-        for (const int64_t group : test::group_sizes(depth)) {
-          for (const int32_t scale_dtype : {GATUN_F16, GATUN_F32}) {
-            const Weights weights(rng, scheme, scale_dtype, columns, depth, group, Edge::back);
-            gatun_qmatmul_weights description{};
-            ASSERT_EQ(gatun_qmatmul_describe(weights.packed->data(), weights.packed->size(), &description), GATUN_OK);
-            EXPECT_EQ(std::memcmp(&description, &weights.description, sizeof(description)), 0);
-            GuardBuffer<uint8_t> codes(weights.codes.size()), scales(weights.scales.size()),
-                zeros(weights.zero_points.size());
-            ASSERT_EQ(
-                gatun_qmatmul_unpack(&weights.description, weights.packed->data(), weights.packed->size(), codes.data(),
-                                     scales.data(), description.asymmetric ? zeros.data() : nullptr),
-                GATUN_OK)
-                << gatun_last_error();
-            EXPECT_TRUE(test::identical(codes.copy(), weights.codes.copy()));
-            EXPECT_TRUE(test::identical(scales.copy(), weights.scales.copy()));
-            EXPECT_TRUE(test::identical(zeros.copy(), weights.zero_points.copy()));
-          }
-        }
-      }
-    }
-  }
-}
-
-// By hand from layout.h: 2 rows of depth 9 in groups of 9, so one panel of R = 16 rows with 16 padded depths.
-TEST(Qmatmul, PackedBytesAreTheDocumentedOnes) {
-  const gatun_qmatmul_weights description{sizeof(description), GATUN_U4, 1, GATUN_F16, 2, 9, 9};
-  // Row 0 holds 1..9, row 1 holds 15, 14, .. 7.
-  const uint8_t codes[] = {0x21, 0x43, 0x65, 0x87, 0x09, 0xef, 0xcd, 0xab, 0x89, 0x07};
-  const uint16_t scales[] = {0x3c00, 0x4000};
-  const uint8_t zero_points[] = {3, 12};
-  int64_t bytes = 0;
-  ASSERT_EQ(gatun_qmatmul_packed_bytes(&description, &bytes), GATUN_OK);
-  ASSERT_EQ(bytes, 64 + 2 * 16 * 4 + 16 * 2 + 16);
-  std::vector<uint8_t> packed(static_cast<size_t>(bytes));
-  ASSERT_EQ(gatun_qmatmul_pack(&description, codes, scales, zero_points, packed.data(), bytes), GATUN_OK);
-  EXPECT_EQ(std::memcmp(packed.data(), "GATUNPK1", 8), 0);
-  std::vector<uint8_t> body(static_cast<size_t>(bytes - 64));
-  const uint8_t row0[] = {0x51, 0x62, 0x73, 0x84}, row1[] = {0xbf, 0xae, 0x9d, 0x8c};
-  std::memcpy(body.data(), row0, 4);
-  std::memcpy(body.data() + 4, row1, 4);
-  body[64] = 9;
-  body[68] = 7;
-  std::memcpy(body.data() + 128, scales, 4);
-  std::memcpy(body.data() + 160, zero_points, 2);
-  EXPECT_TRUE(test::identical(std::vector<uint8_t>(packed.begin() + 64, packed.end()), body));
 }
 
 TEST(Qmatmul, EveryProductHasAKernelOnEveryTier) {
