@@ -65,7 +65,11 @@ int32_t check_values(const gatun_qmatmul_weights& weights, const Planes<const ui
     }
     if (std::fabs(scale) <= 0x1p64f) continue;
     char value[64];
-    std::snprintf(value, sizeof(value), "%g; allowed: finite, -2^64..2^64", static_cast<double>(scale));
+    if (std::isfinite(scale)) {
+      std::snprintf(value, sizeof(value), "%g; allowed: finite, -2^64..2^64", static_cast<double>(scale));
+    } else {
+      std::snprintf(value, sizeof(value), "%s; allowed: finite, -2^64..2^64", std::isnan(scale) ? "NaN" : "infinity");
+    }
     return at(i, groups, "scales", value);
   }
   if (weights.code_dtype == GATUN_U4) {
