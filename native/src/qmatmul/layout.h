@@ -9,9 +9,8 @@
 //                with 0 there). Every 4 depths of a row are 4 consecutive bytes, which an 8-bit dot instruction takes
 //                for one lane; rows follow each other:
 //                  8 bits  [depth / 4][R][4] bytes: the code + 128 (I8) or the code (U8)
-//                  4 bits  [depth / 8][R][4] bytes: byte j of a row holds depth 8 q + j in its low and 8 q + 4 + j in
-//                  its
-//                          high nibble
+//                  4 bits  [depth / 8][R][4] bytes: byte j of a row holds depth 8 q + j in its low nibble and
+//                          depth 8 q + 4 + j in its high nibble
 //   scales       [R] f16 or f32
 //   zero points  [R] u8, asymmetric weights only
 //

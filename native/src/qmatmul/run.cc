@@ -52,7 +52,7 @@ Piece* place(Job& job, Parts& parts, int64_t padded_rows, int32_t multiplied) {
 int64_t grain(int32_t mode) { return mode == GATUN_QMATMUL_PRECISE ? 1 << 17 : 1 << 20; }
 // And for packing this many values.
 constexpr int64_t kPackingGrain = 1 << 16;
-// Rows of a chunk are worth unpacking a panel for.
+// With fewer rows a chunk is not worth reading a panel once more.
 constexpr int64_t kMinChunkRows = 32;
 
 }  // namespace

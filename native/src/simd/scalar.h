@@ -70,9 +70,6 @@ GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) {
 GATUN_INLINE void store_f16(uint16_t* p, F32 x) { store_f16_n(p, x, kLanes); }
 GATUN_INLINE float f16_to_float(uint16_t x) { return f16_to_f32(x); }
 GATUN_INLINE uint16_t float_to_f16(float x) { return f32_to_f16(x); }
-GATUN_INLINE I32 load_i32(const int32_t* p) {
-  return lanes<I32>([=](int i) { return get(p, i); });
-}
 GATUN_INLINE void store_i32(int32_t* p, I32 x) {
   for (int i = 0; i < kLanes; ++i) put(p, i, x.lane[i]);
 }
@@ -98,9 +95,6 @@ GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
 GATUN_INLINE void store_u4(uint8_t* p, I32 x) { store_u4_n(p, x, kLanes); }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) {
   return bytes([=](int i) { return p[i]; });
-}
-GATUN_INLINE void store_bytes(uint8_t* p, Bytes x) {
-  for (int i = 0; i < 4 * kLanes; ++i) p[i] = x.byte[i];
 }
 
 GATUN_INLINE F32 set1(float x) {

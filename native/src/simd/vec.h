@@ -12,12 +12,12 @@
 //
 //   F32 load_f32(const float*), load_bf16(const uint16_t*), load_f16(const uint16_t*)    and _n
 //   void store_f32(float*, F32), store_bf16(uint16_t*, F32), store_f16(uint16_t*, F32)   and _n
-//   I32 load_i32(const int32_t*); void store_i32(int32_t*, I32)
+//   void store_i32(int32_t*, I32)
 //   I32 load_u8_i32(const uint8_t*), load_i8_i32(const int8_t*)                          and _n
 //   void store_i8(int8_t*, I32): the low byte of each lane                               and _n
 //   I32 load_u4_i32(const uint8_t*): two lanes a byte, the even one in the low nibble    and _n
 //   void store_u4(uint8_t*, I32): the same, lanes in 0..15; nibbles from lane n on are 0 and _n
-//   Bytes load_bytes(const uint8_t*); void store_bytes(uint8_t*, Bytes)
+//   Bytes load_bytes(const uint8_t*)
 // store_bf16 and store_f16 round to nearest, ties to even; NaN stays NaN; bf16 and f16 subnormals are kept.
 //   float f16_to_float(uint16_t); uint16_t float_to_f16(float): of one value, to nearest, ties to even
 //

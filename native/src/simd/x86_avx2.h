@@ -61,7 +61,6 @@ GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) { store_part(p, narrow_
 
 GATUN_INLINE float f16_to_float(uint16_t x) { return _cvtsh_ss(x); }
 GATUN_INLINE uint16_t float_to_f16(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
-GATUN_INLINE I32 load_i32(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 GATUN_INLINE void store_i32(int32_t* p, I32 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
 GATUN_INLINE I32 load_u8_i32(const uint8_t* p) { return _mm256_cvtepu8_epi32(load_64(p)); }
 GATUN_INLINE I32 load_u8_i32_n(const uint8_t* p, int n) { return _mm256_cvtepu8_epi32(load_part(p, n)); }
@@ -100,7 +99,6 @@ GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
   store_part(p, narrow_u4(_mm256_and_si256(first(n), x)), (n + 1) / 2);
 }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-GATUN_INLINE void store_bytes(uint8_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
 
 GATUN_INLINE F32 set1(float x) { return _mm256_set1_ps(x); }
 GATUN_INLINE F32 zero_f32() { return _mm256_setzero_ps(); }

@@ -44,7 +44,6 @@ GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) { _mm256_mask_storeu_ep
 
 GATUN_INLINE float f16_to_float(uint16_t x) { return _cvtsh_ss(x); }
 GATUN_INLINE uint16_t float_to_f16(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
-GATUN_INLINE I32 load_i32(const int32_t* p) { return _mm512_loadu_si512(p); }
 GATUN_INLINE void store_i32(int32_t* p, I32 x) { _mm512_storeu_si512(p, x); }
 GATUN_INLINE I32 load_u8_i32(const uint8_t* p) {
   return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -82,7 +81,6 @@ GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
   _mm512_mask_cvtepi64_storeu_epi8(p, static_cast<__mmask8>(first((n + 1) / 2)), pairs);
 }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
-GATUN_INLINE void store_bytes(uint8_t* p, Bytes x) { _mm512_storeu_si512(p, x); }
 
 GATUN_INLINE F32 set1(float x) { return _mm512_set1_ps(x); }
 GATUN_INLINE F32 zero_f32() { return _mm512_setzero_ps(); }
