@@ -18,7 +18,7 @@
 // Tails: depth and rows are padded in what we packed; columns beyond y's end are computed and not stored.
 // Error: integers exact; one f32 rounding a piece (two with group scales) and two at the end:
 // |y - exact| <= 2^-23 (2 pieces + 8) sum |terms|.
-// Measured (AMD EPYC 9004, avx512vnni, one thread, 14336 x 4096, 512 rows; limit 474 GOP/s): groups of 32 73 %, groups
+// Measured (AMD EPYC 9004, avx512vnni, one thread, 14336 x 4096, 512 rows; limit 469 GOP/s): groups of 32 73 %, groups
 // of 128 88 %, 8 bits per row 90 %; one row at the speed of memory (bench/NOTES.md).
 #pragma once
 
