@@ -96,6 +96,8 @@ GATUN_INLINE void store_u4(uint8_t* p, I32 x) { store_u4_n(p, x, kLanes); }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) {
   return bytes([=](int i) { return p[i]; });
 }
+GATUN_INLINE void stream_f32(float* p, F32 x) { store_f32(p, x); }
+GATUN_INLINE void fence_streams() {}
 
 GATUN_INLINE F32 set1(float x) {
   return lanes<F32>([=](int) { return x; });

@@ -18,6 +18,8 @@
 //   I32 load_u4_i32(const uint8_t*): two lanes a byte, the even one in the low nibble    and _n
 //   void store_u4(uint8_t*, I32): the same, lanes in 0..15; nibbles from lane n on are 0 and _n
 //   Bytes load_bytes(const uint8_t*)
+//   void stream_f32(float*, F32): past the caches, to a multiple of the vector's size; other threads see what was
+//                                 streamed before the streaming thread's fence_streams()
 // store_bf16 and store_f16 round to nearest, ties to even; NaN stays NaN; bf16 and f16 subnormals are kept.
 //   float f16_to_float(uint16_t); uint16_t float_to_f16(float): of one value, to nearest, ties to even
 //
@@ -43,6 +45,10 @@
 //                                                     multiplies u8 by i8 exactly, 128 where magnitude and sign do it
 //   I32 byte_lane<J>(Bytes)                           byte 4 l + J of each lane l, zero-extended
 //   I32 nibble_lane<J>(Bytes)                         nibble J of each lane's 32 bits, J = 0 the lowest
+//
+// bf16 dot products, in units of tier avx512vnni alone: bf16 elements 2 l and 2 l + 1 of a Bytes vector belong to lane l.
+//   F32 dot_bf16(F32 sum, Bytes a, Bytes b)           sum + a[2 l + 1] * b[2 l + 1], then + a[2 l] * b[2 l], one fma
+//                                                     each, to nearest even; subnormals in and out are 0
 #pragma once
 
 #include <cstdint>

@@ -99,6 +99,8 @@ GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
   store_part(p, narrow_u4(_mm256_and_si256(first(n), x)), (n + 1) / 2);
 }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+GATUN_INLINE void stream_f32(float* p, F32 x) { _mm256_stream_ps(p, x); }
+GATUN_INLINE void fence_streams() { _mm_sfence(); }
 
 GATUN_INLINE F32 set1(float x) { return _mm256_set1_ps(x); }
 GATUN_INLINE F32 zero_f32() { return _mm256_setzero_ps(); }

@@ -81,6 +81,8 @@ GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
   _mm512_mask_cvtepi64_storeu_epi8(p, static_cast<__mmask8>(first((n + 1) / 2)), pairs);
 }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+GATUN_INLINE void stream_f32(float* p, F32 x) { _mm512_stream_ps(p, x); }
+GATUN_INLINE void fence_streams() { _mm_sfence(); }
 
 GATUN_INLINE F32 set1(float x) { return _mm512_set1_ps(x); }
 GATUN_INLINE F32 zero_f32() { return _mm512_setzero_ps(); }
@@ -175,6 +177,15 @@ GATUN_INLINE U8Weights prepare_u8(Bytes w) {
 }
 GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) {
   return dot_u4(sum, w.magnitude, _mm512_mask_sub_epi8(a, w.negative, _mm512_setzero_si512(), a));
+}
+
+#endif
+
+#if defined(__AVX512BF16__)
+
+GATUN_INLINE F32 dot_bf16(F32 sum, Bytes a, Bytes b) {
+  __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  return sum;
 }
 
 #endif
