@@ -46,7 +46,7 @@
 //   I32 byte_lane<J>(Bytes)                           byte 4 l + J of each lane l, zero-extended
 //   I32 nibble_lane<J>(Bytes)                         nibble J of each lane's 32 bits, J = 0 the lowest
 //
-// bf16 dot products, in units of tier avx512vnni alone: bf16 elements 2 l and 2 l + 1 of a Bytes vector belong to lane l.
+// bf16 dot products, in units of tier avx512vnni alone: elements 2 l and 2 l + 1 of a Bytes vector belong to lane l
 //   F32 dot_bf16(F32 sum, Bytes a, Bytes b)           sum + a[2 l + 1] * b[2 l + 1], then + a[2 l] * b[2 l], one fma
 //                                                     each, to nearest even; subnormals in and out are 0
 #pragma once
