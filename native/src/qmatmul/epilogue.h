@@ -39,15 +39,13 @@ inline void finish_row(const qmatmul::Job& job, int64_t row, float scale, const 
   }
 }
 
-// Rows of tiles [tile_begin, tile_end); sums [(tile_end - tile_begin) * T][kPanelRows].
-inline void finish(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin, int64_t tile_end,
+// Rows [row_begin, row_end); sums [row_end - row_begin][kPanelRows].
+inline void finish(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
                    const float* sums, bool row_scales) {
   const int64_t panel_end = panel.first_column + panel.rows;
   const int64_t begin = job.column_begin > panel.first_column ? job.column_begin : panel.first_column;
   const int64_t end = job.column_end < panel_end ? job.column_end : panel_end;
-  const int64_t first_row = tile_begin * job.tile_rows;
-  const int64_t last_row = tile_end * job.tile_rows < job.rows ? tile_end * job.tile_rows : job.rows;
-  for (int64_t row = first_row; row < last_row; ++row, sums += qmatmul::kPanelRows) {
+  for (int64_t row = row_begin; row < row_end; ++row, sums += qmatmul::kPanelRows) {
     const float scale = row_scales ? job.scales[row] : 1.0f;
     job.y_bf16 ? finish_row<bf16>(job, row, scale, sums, panel.first_column, begin, end)
                : finish_row<f32>(job, row, scale, sums, panel.first_column, begin, end);

@@ -9,7 +9,8 @@ namespace gatun::qmatmul {
 
 // Rows of x that are packed and multiplied at a time, so that a depth block of them stays in the L2 cache.
 inline constexpr int64_t kBlockRows = 256;
-// Rows of a tile when there are several; a single row is a tile of its own.
+// Rows of a tile. Packed activations of a job are tiles of T = kTileRows rows, but for the last, which has T = what is
+// left; so whatever takes n numbers a row starts at n * first row for any tile.
 inline constexpr int kTileRows = 4;
 
 // Memory of one thread while it multiplies: f32 sums [kBlockRows][kPanelRows], then, in precise mode, kBlockDepth
@@ -18,30 +19,29 @@ inline constexpr int kBlockDepth = 128;
 inline constexpr int64_t kSumBytes = kBlockRows * kPanelRows * 4;
 inline constexpr int64_t kThreadScratchBytes = kSumBytes + kBlockDepth * kPanelRows * 4;
 
-// Multiplication of up to kBlockRows rows of x with all panels.
+// Multiplication of up to kBlockRows rows of x with all panels. Several jobs may share packed memory: a job on rows r..
+// of it has `values`, `sums` and `scales` r rows further.
 struct Job {
   // Weights.
   const uint8_t* packed;
   const Piece* pieces;
   int64_t piece_count;
-  int64_t groups;
   int64_t padded_depth;
   bool asymmetric;
   bool f16_scales;
   int32_t zero_code;
 
-  // Activations: first row of the block, and their packed form.
+  // Activations: first row of the job, and their packed form.
   const void* x;
   bool x_bf16;
   int64_t x_row_stride;
   int64_t rows;
-  int32_t tile_rows;  // T = 1 or kTileRows; rows of the last tile that do not exist are zeros
-  bool group_scales;
+  bool piece_scales;
   void* values;   // int8 [tile][padded_depth / 4][T][4], or f32 [tile][padded_depth][T]
   int32_t* sums;  // of a piece's codes [tile][piece][T]; int8 only
-  float* scales;  // [tile][T], or [tile][group][T] with group_scales; int8 only; NaN for a row with NaN or infinity
+  float* scales;  // [tile][T], or [tile][piece][T] with piece_scales; int8 only; NaN for a row with NaN or infinity
 
-  // Results: first row of the block.
+  // Results: first row of the job.
   void* y;
   bool y_bf16;
   int64_t y_row_stride;
@@ -61,10 +61,15 @@ struct Panel {
 };
 
 struct Kernel {
-  // Packs tiles [begin, end) of the job's activations.
-  void (*pack_rows)(const Job& job, int64_t tile_begin, int64_t tile_end);
-  // Multiplies tiles [begin, end) with a panel and writes y. `scratch` holds kThreadScratchBytes, 64-byte aligned.
-  void (*multiply)(const Job& job, const Panel& panel, int64_t tile_begin, int64_t tile_end, uint8_t* scratch);
+  // Packs rows [begin, end) of the job's activations.
+  void (*pack_rows)(const Job& job, int64_t row_begin, int64_t row_end);
+  // Multiplies rows [begin, end), whole tiles, with a panel and writes y. `scratch` holds kThreadScratchBytes, 64-byte
+  // aligned.
+  void (*multiply)(const Job& job, const Panel& panel, int64_t row_begin, int64_t row_end, uint8_t* scratch);
+  // Packed activations: bytes of `values` for an element of x, and the number of `sums` for a row and piece (0: `sums`
+  // and `scales` are not used).
+  int32_t value_bytes;
+  int32_t piece_sums;
 };
 
 #define GATUN_QMATMUL_KERNEL(name, isa, x, weights) \

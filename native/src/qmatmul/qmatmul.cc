@@ -111,9 +111,8 @@ int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, const void* pa
     out.add("  nothing to do: %lld rows, columns %lld..%lld\n", static_cast<long long>(params->rows),
             static_cast<long long>(params->column_begin), static_cast<long long>(params->column_end));
   } else {
-    out.add("  %lld rows in blocks of %lld, tiles of %d; %lld panels of %d columns",
-            static_cast<long long>(params->rows), static_cast<long long>(split.block_rows), split.tile_rows,
-            static_cast<long long>(split.panels), kPanelRows);
+    out.add("  %lld rows in blocks of %lld; %lld panels of %d columns", static_cast<long long>(params->rows),
+            static_cast<long long>(split.block_rows), static_cast<long long>(split.panels), kPanelRows);
     if (split.row_chunks > 1) out.add(" x %lld chunks of rows", static_cast<long long>(split.row_chunks));
     out.add(" on %d thread%s\n", split.threads, split.threads == 1 ? "" : "s");
   }

@@ -5,7 +5,7 @@
 //         [tile][padded_depth / 4][T][4]; the codes of each piece are summed for the zero points
 //   f32   [tile][padded_depth][T]; a row with NaN or infinity becomes NaN
 //
-// Padding, in depth and in rows, is 0. A scale below 2^-120 counts as 0, so that its reciprocal stays finite.
+// Padding is 0. A scale below 2^-120 counts as 0, so that its reciprocal stays finite.
 // |x * (1 / scale)| <= 127 (1 + 2^-22), so codes are -127..127 and the sum of a piece's codes at most 512 * 127. A code
 // differs from x / scale by at most 1/2 + 127 * 2^-22.
 #pragma once
@@ -25,6 +25,16 @@ GATUN_INLINE int lanes_left(int64_t left) { return left < kLanes ? static_cast<i
 
 GATUN_INLINE const void* row_address(const qmatmul::Job& job, int64_t row) {
   return static_cast<const char*>(job.x) + row * job.x_row_stride * (job.x_bf16 ? 2 : 4);
+}
+
+// The tile that a row lies in.
+struct Tile {
+  int64_t first_row;
+  int rows;
+};
+GATUN_INLINE Tile tile_of(const qmatmul::Job& job, int64_t row) {
+  const int64_t first = row - row % qmatmul::kTileRows, left = job.rows - first;
+  return {first, left < qmatmul::kTileRows ? static_cast<int>(left) : qmatmul::kTileRows};
 }
 
 struct Range {
@@ -79,82 +89,69 @@ GATUN_INLINE RowScale row_scale(Range range) {
 }
 
 template <class X>
-inline void pack_rows_i8_of(const qmatmul::Job& job, int64_t tile_begin, int64_t tile_end) {
-  const int tile_rows = job.tile_rows;
-  for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
-    int8_t* values = static_cast<int8_t*>(job.values) + tile * tile_rows * job.padded_depth;
-    int32_t* sums = job.sums + tile * tile_rows * job.piece_count;
-    float* scales = job.scales + tile * tile_rows * (job.group_scales ? job.groups : 1);
-    for (int t = 0; t < tile_rows; ++t) {
-      const int64_t row = tile * tile_rows + t;
-      const bool exists = row < job.rows;
-      const void* x = exists ? row_address(job, row) : nullptr;
-      const qmatmul::Piece* pieces = job.pieces;
-      const int64_t depth =
-          job.piece_count == 0 ? 0 : pieces[job.piece_count - 1].begin + pieces[job.piece_count - 1].valid;
-      RowScale scale{0.0f, 0.0f};
-      if (!job.group_scales) {
-        if (exists) scale = row_scale(range_of<X>(x, 0, depth));
-        scales[t] = scale.scale;
+inline void pack_rows_i8_of(const qmatmul::Job& job, int64_t row_begin, int64_t row_end) {
+  const qmatmul::Piece* pieces = job.pieces;
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    const void* x = row_address(job, row);
+    const Tile tile = tile_of(job, row);
+    const int64_t t = row - tile.first_row;
+    int8_t* values = static_cast<int8_t*>(job.values) + tile.first_row * job.padded_depth + 4 * t;
+    int32_t* sums = job.sums + tile.first_row * job.piece_count + t;
+    float* scales = job.scales + tile.first_row * (job.piece_scales ? job.piece_count : 1) + t;
+    if (!job.piece_scales) scales[0] = 0.0f;  // of a row without elements
+    RowScale scale{0.0f, 0.0f};
+    for (int64_t p = 0, scaled = 0; p < job.piece_count; ++p) {
+      const qmatmul::Piece& piece = pieces[p];
+      if (p == scaled) {  // the next piece that a scale starts at
+        while (scaled < job.piece_count && (!job.piece_scales || pieces[scaled].group == piece.group)) ++scaled;
+        scale = row_scale(range_of<X>(x, piece.begin, pieces[scaled - 1].begin + pieces[scaled - 1].valid));
       }
-      for (int64_t p = 0; p < job.piece_count; ++p) {
-        const qmatmul::Piece& piece = pieces[p];
-        if (job.group_scales && (p == 0 || piece.group != pieces[p - 1].group)) {
-          int64_t last = p;
-          while (last + 1 < job.piece_count && pieces[last + 1].group == piece.group) ++last;
-          const int64_t end = pieces[last].begin + pieces[last].valid;
-          if (exists) scale = row_scale(range_of<X>(x, piece.begin, end));
-          scales[piece.group * tile_rows + t] = scale.scale;
-        }
-        // A row of zeros (absent, tiny or not finite): its codes must not touch x, where 0 * inf is NaN.
-        int8_t* out = values + piece.x * tile_rows + 4 * t;
-        if (scale.inverse == 0.0f) {
-          for (int k = 0; k < piece.depth; k += 4) std::memset(out + static_cast<int64_t>(k) * tile_rows, 0, 4);
-          sums[p * tile_rows + t] = 0;
-        } else {
-          sums[p * tile_rows + t] = quantize_piece<X>(x, piece, scale.inverse, tile_rows, out);
-        }
+      scales[job.piece_scales ? p * tile.rows : 0] = scale.scale;
+      // A row of zeros (tiny or not finite): its codes must not touch x, where 0 * inf is NaN.
+      int8_t* out = values + piece.x * tile.rows;
+      if (scale.inverse == 0.0f) {
+        for (int k = 0; k < piece.depth; k += 4) std::memset(out + static_cast<int64_t>(k) * tile.rows, 0, 4);
+        sums[p * tile.rows] = 0;
+      } else {
+        sums[p * tile.rows] = quantize_piece<X>(x, piece, scale.inverse, tile.rows, out);
       }
     }
   }
 }
 
-inline void pack_rows_i8(const qmatmul::Job& job, int64_t tile_begin, int64_t tile_end) {
-  job.x_bf16 ? pack_rows_i8_of<bf16>(job, tile_begin, tile_end) : pack_rows_i8_of<f32>(job, tile_begin, tile_end);
+inline void pack_rows_i8(const qmatmul::Job& job, int64_t row_begin, int64_t row_end) {
+  job.x_bf16 ? pack_rows_i8_of<bf16>(job, row_begin, row_end) : pack_rows_i8_of<f32>(job, row_begin, row_end);
 }
 
 template <class X>
-inline void pack_rows_f32_of(const qmatmul::Job& job, int64_t tile_begin, int64_t tile_end) {
-  const int tile_rows = job.tile_rows;
-  for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
-    float* values = static_cast<float*>(job.values) + tile * tile_rows * job.padded_depth;
-    for (int t = 0; t < tile_rows; ++t) {
-      const int64_t row = tile * tile_rows + t;
-      const void* x = row < job.rows ? row_address(job, row) : nullptr;
-      F32 poison = zero_f32();
-      for (int64_t p = 0; p < job.piece_count; ++p) {
-        const qmatmul::Piece& piece = job.pieces[p];
-        float* out = values + piece.x * tile_rows + t;
-        for (int k = 0; k < piece.depth; k += kLanes) {
-          const int left = x == nullptr ? 0 : piece.valid - k;
-          const F32 part = left > 0 ? load_x<X>(x, piece.begin + k, lanes_left(left)) : zero_f32();
-          poison = add(poison, sub(part, part));
-          float column[kLanes];
-          store_f32(column, part);
-          for (int i = 0; i < kLanes && k + i < piece.depth; ++i) {
-            out[static_cast<int64_t>(k + i) * tile_rows] = column[i];
-          }
+inline void pack_rows_f32_of(const qmatmul::Job& job, int64_t row_begin, int64_t row_end) {
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    const void* x = row_address(job, row);
+    const Tile tile = tile_of(job, row);
+    float* values = static_cast<float*>(job.values) + tile.first_row * job.padded_depth + (row - tile.first_row);
+    F32 poison = zero_f32();
+    for (int64_t p = 0; p < job.piece_count; ++p) {
+      const qmatmul::Piece& piece = job.pieces[p];
+      float* out = values + piece.x * tile.rows;
+      for (int k = 0; k < piece.depth; k += kLanes) {
+        const int left = piece.valid - k;
+        const F32 part = left > 0 ? load_x<X>(x, piece.begin + k, lanes_left(left)) : zero_f32();
+        poison = add(poison, sub(part, part));
+        float column[kLanes];
+        store_f32(column, part);
+        for (int i = 0; i < kLanes && k + i < piece.depth; ++i) {
+          out[static_cast<int64_t>(k + i) * tile.rows] = column[i];
         }
       }
-      if (const float nan = reduce_add(poison); nan != 0.0f) {
-        for (int64_t k = 0; k < job.padded_depth; ++k) values[k * tile_rows + t] = nan;
-      }
+    }
+    if (const float nan = reduce_add(poison); nan != 0.0f) {
+      for (int64_t k = 0; k < job.padded_depth; ++k) values[k * tile.rows] = nan;
     }
   }
 }
 
-inline void pack_rows_f32(const qmatmul::Job& job, int64_t tile_begin, int64_t tile_end) {
-  job.x_bf16 ? pack_rows_f32_of<bf16>(job, tile_begin, tile_end) : pack_rows_f32_of<f32>(job, tile_begin, tile_end);
+inline void pack_rows_f32(const qmatmul::Job& job, int64_t row_begin, int64_t row_end) {
+  job.x_bf16 ? pack_rows_f32_of<bf16>(job, row_begin, row_end) : pack_rows_f32_of<f32>(job, row_begin, row_end);
 }
 
 }  // namespace gatun::GATUN_ISA

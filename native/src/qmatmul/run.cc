@@ -34,14 +34,12 @@ class Parts {
 };
 
 // Lays out the packed activations of a block in `parts`.
-Piece* place(Job& job, Parts& parts, int64_t padded_rows, int32_t multiplied) {
+Piece* place(Job& job, Parts& parts, int64_t rows, const Kernel& kernel) {
   Piece* pieces = parts.take<Piece>(job.piece_count);
-  if (multiplied == GATUN_I8) {
-    job.values = parts.take<int8_t>(padded_rows * job.padded_depth);
-    job.sums = parts.take<int32_t>(padded_rows * job.piece_count);
-    job.scales = parts.take<float>(padded_rows * (job.group_scales ? job.groups : 1));
-  } else {
-    job.values = parts.take<float>(padded_rows * job.padded_depth);
+  job.values = parts.take<uint8_t>(rows * job.padded_depth * kernel.value_bytes);
+  if (kernel.piece_sums > 0) {
+    job.sums = parts.take<int32_t>(rows * job.piece_count * kernel.piece_sums);
+    job.scales = parts.take<float>(rows * (job.piece_scales ? job.piece_count : 1));
   }
   job.pieces = pieces;
   return pieces;
@@ -59,7 +57,6 @@ constexpr int64_t kMinChunkRows = 32;
 
 Split split_of(const gatun_qmatmul_params& params, const Layout& layout) {
   Split split{};
-  split.tile_rows = params.rows == 1 ? 1 : kTileRows;
   split.block_rows = std::min(params.rows, kBlockRows);
   split.first_panel = params.column_begin / kPanelRows;
   split.panels =
@@ -85,15 +82,13 @@ int32_t run(const TableRow& row, const Call& call) {
   Job job{};
   job.packed = call.packed;
   job.piece_count = layout.pieces();
-  job.groups = layout.groups();
   job.padded_depth = layout.padded_depth();
   job.asymmetric = layout.asymmetric();
   job.f16_scales = layout.f16_scales();
   job.zero_code = layout.zero_code();
   job.x_bf16 = params.x_dtype == GATUN_BF16;
   job.x_row_stride = layout.depth() == 0 ? 0 : params.x_row_stride;  // no depth: x may be null
-  job.tile_rows = split.tile_rows;
-  job.group_scales = params.mode == GATUN_QMATMUL_INT8_GROUP;
+  job.piece_scales = params.mode != GATUN_QMATMUL_INT8_ROW;
   job.y_bf16 = params.y_dtype == GATUN_BF16;
   job.y_row_stride = params.y_row_stride;
   job.bias = call.bias;
@@ -102,18 +97,17 @@ int32_t run(const TableRow& row, const Call& call) {
   job.column_begin = params.column_begin;
   job.column_end = params.column_end;
 
-  const int64_t padded_rows = ceil_div(split.block_rows, job.tile_rows) * job.tile_rows;
+  const Kernel& kernel = *row.kernel;
   Parts count(nullptr);
-  place(job, count, padded_rows, row.from);
+  place(job, count, split.block_rows, kernel);
   uint8_t* memory = shared_scratch.get(count.used());
   if (memory == nullptr) {
     return fail(GATUN_OUT_OF_RESOURCES, "no memory for %lld bytes of scratch", static_cast<long long>(count.used()));
   }
   Parts parts(memory);
-  layout.list_pieces(place(job, parts, padded_rows, row.from));
+  layout.list_pieces(place(job, parts, split.block_rows, kernel));
 
   std::atomic<bool> out_of_memory{false};
-  const Kernel& kernel = *row.kernel;
   for (int64_t first = 0; first < params.rows; first += kBlockRows) {
     job.rows = std::min(kBlockRows, params.rows - first);
     job.x = static_cast<const char*>(call.x) + first * job.x_row_stride * (job.x_bf16 ? 2 : 4);
@@ -123,10 +117,10 @@ int32_t run(const TableRow& row, const Call& call) {
                        ? nullptr
                        : static_cast<const char*>(call.residual) + first * params.residual_row_stride * y_bytes;
 
-    const int64_t tiles = ceil_div(job.rows, job.tile_rows);
-    const int32_t packing_threads = useful_threads(split.threads, tiles, job.rows * job.padded_depth, kPackingGrain);
-    parallel_for(tiles, packing_threads, [&](int64_t begin, int64_t end) { kernel.pack_rows(job, begin, end); });
+    const int32_t packing_threads = useful_threads(split.threads, job.rows, job.rows * job.padded_depth, kPackingGrain);
+    parallel_for(job.rows, packing_threads, [&](int64_t begin, int64_t end) { kernel.pack_rows(job, begin, end); });
 
+    const int64_t tiles = ceil_div(job.rows, kTileRows);
     const int64_t chunks = std::min(split.row_chunks, tiles);
     parallel_for(split.panels * chunks, split.threads, [&](int64_t begin, int64_t end) {
       uint8_t* scratch = thread_scratch.get(kThreadScratchBytes);
@@ -137,7 +131,8 @@ int32_t run(const TableRow& row, const Call& call) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t panel = split.first_panel + i / chunks, chunk = i % chunks;
         kernel.multiply(job, {job.packed + layout.panel_offset(panel), layout.panel_rows(panel), panel * kPanelRows},
-                        tiles * chunk / chunks, tiles * (chunk + 1) / chunks, scratch);
+                        tiles * chunk / chunks * kTileRows,
+                        std::min(job.rows, tiles * (chunk + 1) / chunks * kTileRows), scratch);
       }
     });
   }

@@ -33,7 +33,6 @@ struct Call {
 // How a call is cut into work for threads: row blocks one after the other, each cut into panels times row chunks.
 struct Split {
   int64_t block_rows;
-  int32_t tile_rows;
   int64_t first_panel;
   int64_t panels;
   int64_t row_chunks;

@@ -136,11 +136,11 @@ GATUN_INLINE void multiply_block(const float* weights, int64_t panel_rows, const
   }
 }
 
-// Tiles of several rows: block after block of the depth, each dequantized once.
-template <bool kFourBits, int T, int V>
-inline void multiply_tiles(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin, int64_t tiles,
+// Rows [row_begin, row_end) of tiles: block after block of the depth, each dequantized once.
+template <bool kFourBits, int V>
+inline void multiply_tiles(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
                            float* weights, float* sums) {
-  std::memset(sums, 0, static_cast<size_t>(tiles * T * qmatmul::kPanelRows * 4));
+  std::memset(sums, 0, static_cast<size_t>((row_end - row_begin) * qmatmul::kPanelRows * 4));
   // A block: up to qmatmul::kBlockDepth padded depths, from several short pieces or a part of a long one.
   int64_t x_begin = 0;
   int32_t filled = 0;
@@ -151,44 +151,39 @@ inline void multiply_tiles(const qmatmul::Job& job, const qmatmul::Panel& panel,
       dequantize<kFourBits>(job, panel, piece, k, end, weights + filled * panel.rows);
       filled += end - k;
       if (filled < qmatmul::kBlockDepth && (p + 1 < job.piece_count || end < piece.depth)) continue;
-      for (int64_t i = 0; i < tiles; ++i) {
-        const float* x = static_cast<const float*>(job.values) + ((tile_begin + i) * job.padded_depth + x_begin) * T;
+      for_each_tile(row_begin, row_end, [&](auto rows, int64_t row) {
+        constexpr int kT = decltype(rows)::value;
+        const float* x = static_cast<const float*>(job.values) + row * job.padded_depth + x_begin * kT;
         for (int32_t column = 0; column < panel.rows; column += V * kLanes) {
-          multiply_block<T, V>(weights + column, panel.rows, x, filled, sums + i * T * qmatmul::kPanelRows + column);
+          multiply_block<kT, V>(weights + column, panel.rows, x, filled,
+                                sums + (row - row_begin) * qmatmul::kPanelRows + column);
         }
-      }
+      });
       x_begin += filled;
       filled = 0;
     }
   }
 }
 
-template <bool kFourBits, int T, int V>
-inline void multiply_panel_f32(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin,
-                               int64_t tile_end, uint8_t* scratch) {
+template <bool kFourBits, int V>
+inline void multiply_panel_f32(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
+                               uint8_t* scratch) {
   float* sums = reinterpret_cast<float*>(scratch);
-  if constexpr (T == 1) {
-    for (int64_t row = tile_begin; row < tile_end; ++row) {
-      multiply_row<kFourBits, V>(job, panel, static_cast<const float*>(job.values) + row * job.padded_depth,
-                                 sums + (row - tile_begin) * qmatmul::kPanelRows);
-    }
+  if (row_end - row_begin == 1) {
+    multiply_row<kFourBits, V>(job, panel, static_cast<const float*>(job.values) + row_begin * job.padded_depth, sums);
   } else {
-    float* weights = reinterpret_cast<float*>(scratch + qmatmul::kSumBytes);
-    multiply_tiles<kFourBits, T, V>(job, panel, tile_begin, tile_end - tile_begin, weights, sums);
+    multiply_tiles<kFourBits, V>(job, panel, row_begin, row_end, reinterpret_cast<float*>(scratch + qmatmul::kSumBytes),
+                                 sums);
   }
-  finish(job, panel, tile_begin, tile_end, sums, false);
+  finish(job, panel, row_begin, row_end, sums, false);
 }
 
 template <bool kFourBits>
-inline void multiply_f32(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin, int64_t tile_end,
+inline void multiply_f32(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
                          uint8_t* scratch) {
-  constexpr int kT = qmatmul::kTileRows, kW = kWideVectors, kN = kNarrowVectors;
-  using Multiply = void (*)(const qmatmul::Job&, const qmatmul::Panel&, int64_t, int64_t, uint8_t*);
-  static constexpr Multiply kTable[2][2] = {
-      {multiply_panel_f32<kFourBits, 1, kN>, multiply_panel_f32<kFourBits, 1, kW>},
-      {multiply_panel_f32<kFourBits, kT, kN>, multiply_panel_f32<kFourBits, kT, kW>}};
-  const bool wide = panel.rows % (kW * kLanes) == 0;
-  kTable[job.tile_rows == kT][wide](job, panel, tile_begin, tile_end, scratch);
+  const auto multiply = panel.rows % (kWideVectors * kLanes) == 0 ? multiply_panel_f32<kFourBits, kWideVectors>
+                                                                  : multiply_panel_f32<kFourBits, kNarrowVectors>;
+  multiply(job, panel, row_begin, row_end, scratch);
 }
 
 }  // namespace gatun::GATUN_ISA

@@ -65,22 +65,19 @@ struct PieceWeights {
   int32_t depth;
 };
 
-template <class Weights, int T, int V, bool kAsymmetric, bool kGroupScales>
+// x_scales: of the T rows in this piece, or null where a row has one scale for its whole depth.
+template <class Weights, int T, int V>
 GATUN_INLINE void multiply_piece(const qmatmul::Job& job, const PieceWeights& piece, const int8_t* x,
                                  const int32_t* x_sums, const float* x_scales, float* sums) {
   // A single row's dots would wait for each other: the two quads get sums of their own (integers: any order is exact).
   constexpr int kChains = T == 1 ? 2 : 1;
   I32 sum[kChains][T][V];
-  for (int t = 0; t < T; ++t) {
-    for (int v = 0; v < V; ++v) {
-      if constexpr (kAsymmetric) {
-        const I32 zero = load_u8_i32(piece.zero_points + v * kLanes);
-        sum[0][t][v] = mul_i32(sub_i32(set1_i32(Weights::kBias), zero), set1_i32(x_sums[t]));
-      } else {
-        sum[0][t][v] = set1_i32((Weights::kBias - job.zero_code) * x_sums[t]);
-      }
-      if constexpr (kChains == 2) sum[1][t][v] = zero_i32();
-    }
+  for (int v = 0; v < V; ++v) {
+    const I32 zero = job.asymmetric ? load_u8_i32(piece.zero_points + v * kLanes) : set1_i32(job.zero_code);
+    for (int t = 0; t < T; ++t) sum[0][t][v] = mul_i32(sub_i32(set1_i32(Weights::kBias), zero), set1_i32(x_sums[t]));
+  }
+  if constexpr (kChains == 2) {
+    for (int v = 0; v < V; ++v) sum[1][0][v] = zero_i32();
   }
 
   reload_memory();  // or GCC would carry the f32 sums of the previous piece in registers, and spill them
@@ -107,7 +104,7 @@ GATUN_INLINE void multiply_piece(const qmatmul::Job& job, const PieceWeights& pi
       I32 total = sum[0][t][v];
       if constexpr (kChains == 2) total = add_i32(total, sum[1][t][v]);
       float* y = sums + t * qmatmul::kPanelRows + v * kLanes;
-      if constexpr (kGroupScales) {
+      if (x_scales != nullptr) {
         store_f32(y, fma(mul(to_f32(total), scale), set1(x_scales[t]), load_f32(y)));
       } else {
         store_f32(y, fma(to_f32(total), scale, load_f32(y)));
@@ -117,12 +114,12 @@ GATUN_INLINE void multiply_piece(const qmatmul::Job& job, const PieceWeights& pi
 }
 
 // Pieces [begin, end) of one tile of rows, all columns of the panel.
-template <class Weights, int T, int V, bool kAsymmetric, bool kGroupScales>
-GATUN_INLINE void multiply_tile(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t begin, int64_t end,
-                                int64_t tile, float* sums) {
-  const int8_t* x = static_cast<const int8_t*>(job.values) + tile * T * job.padded_depth;
-  const int32_t* x_sums = job.sums + tile * T * job.piece_count;
-  const float* x_scales = kGroupScales ? job.scales + tile * T * job.groups : nullptr;
+template <class Weights, int T, int V>
+inline void multiply_tile(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t begin, int64_t end, int64_t row,
+                          float* sums) {
+  const int8_t* x = static_cast<const int8_t*>(job.values) + row * job.padded_depth;
+  const int32_t* x_sums = job.sums + row * job.piece_count;
+  const float* x_scales = job.piece_scales ? job.scales + row * job.piece_count : nullptr;
   const int scale_bytes = job.f16_scales ? 2 : 4;
   for (int32_t column = 0; column < panel.rows; column += V * kLanes) {
     for (int64_t p = begin; p < end; ++p) {
@@ -130,48 +127,37 @@ GATUN_INLINE void multiply_tile(const qmatmul::Job& job, const qmatmul::Panel& p
       const PieceWeights weights{panel.base + piece.codes * panel.rows + 4 * column,
                                  panel.base + piece.scales * panel.rows + scale_bytes * column,
                                  panel.base + piece.zero_points * panel.rows + column, panel.rows, piece.depth};
-      multiply_piece<Weights, T, V, kAsymmetric, kGroupScales>(job, weights, x + piece.x * T, x_sums + p * T,
-                                                               kGroupScales ? x_scales + piece.group * T : nullptr,
-                                                               sums + column);
+      multiply_piece<Weights, T, V>(job, weights, x + piece.x * T, x_sums + p * T,
+                                    x_scales == nullptr ? nullptr : x_scales + p * T, sums + column);
     }
   }
 }
 
-template <class Weights, int T, int V, bool kAsymmetric, bool kGroupScales>
-inline void multiply_panel(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin, int64_t tile_end,
+template <class Weights, int V>
+inline void multiply_panel(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
                            uint8_t* scratch) {
   float* sums = reinterpret_cast<float*>(scratch);
-  std::memset(sums, 0, static_cast<size_t>((tile_end - tile_begin) * T * qmatmul::kPanelRows * 4));
+  std::memset(sums, 0, static_cast<size_t>((row_end - row_begin) * qmatmul::kPanelRows * 4));
   int64_t end;
   for (int64_t begin = 0; begin < job.piece_count; begin = end) {
     int32_t depth = job.pieces[begin].depth;
     for (end = begin + 1; end < job.piece_count && depth + job.pieces[end].depth <= qmatmul::kPieceDepth; ++end) {
       depth += job.pieces[end].depth;
     }
-    for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
-      multiply_tile<Weights, T, V, kAsymmetric, kGroupScales>(job, panel, begin, end, tile,
-                                                              sums + (tile - tile_begin) * T * qmatmul::kPanelRows);
-    }
+    for_each_tile(row_begin, row_end, [&](auto rows, int64_t row) {
+      multiply_tile<Weights, decltype(rows)::value, V>(job, panel, begin, end, row,
+                                                       sums + (row - row_begin) * qmatmul::kPanelRows);
+    });
   }
-  finish(job, panel, tile_begin, tile_end, sums, !kGroupScales);
+  finish(job, panel, row_begin, row_end, sums, !job.piece_scales);
 }
 
 template <class Weights>
-inline void multiply_i8(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t tile_begin, int64_t tile_end,
+inline void multiply_i8(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
                         uint8_t* scratch) {
-  constexpr int kT = qmatmul::kTileRows, kW = kWideVectors, kN = kNarrowVectors;
-  using Multiply = void (*)(const qmatmul::Job&, const qmatmul::Panel&, int64_t, int64_t, uint8_t*);
-  static constexpr Multiply kTable[2][2][2][2] = {
-      {{{multiply_panel<Weights, 1, kN, false, false>, multiply_panel<Weights, 1, kN, false, true>},
-        {multiply_panel<Weights, 1, kN, true, false>, multiply_panel<Weights, 1, kN, true, true>}},
-       {{multiply_panel<Weights, 1, kW, false, false>, multiply_panel<Weights, 1, kW, false, true>},
-        {multiply_panel<Weights, 1, kW, true, false>, multiply_panel<Weights, 1, kW, true, true>}}},
-      {{{multiply_panel<Weights, kT, kN, false, false>, multiply_panel<Weights, kT, kN, false, true>},
-        {multiply_panel<Weights, kT, kN, true, false>, multiply_panel<Weights, kT, kN, true, true>}},
-       {{multiply_panel<Weights, kT, kW, false, false>, multiply_panel<Weights, kT, kW, false, true>},
-        {multiply_panel<Weights, kT, kW, true, false>, multiply_panel<Weights, kT, kW, true, true>}}}};
-  const bool wide = panel.rows % (kW * kLanes) == 0;
-  kTable[job.tile_rows == kT][wide][job.asymmetric][job.group_scales](job, panel, tile_begin, tile_end, scratch);
+  const auto multiply = panel.rows % (kWideVectors * kLanes) == 0 ? multiply_panel<Weights, kWideVectors>
+                                                                  : multiply_panel<Weights, kNarrowVectors>;
+  multiply(job, panel, row_begin, row_end, scratch);
 }
 
 }  // namespace gatun::GATUN_ISA
