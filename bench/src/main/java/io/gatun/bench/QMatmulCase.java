@@ -1,0 +1,60 @@
+package io.gatun.bench;
+
+/**
+ * A multiplication y[M, N] = x[M, K] w[N, K]^T by quantized weights.
+ *
+ * @param weights {@code int4} or {@code int8}
+ * @param group weights of a row that share a scale, or 0 for the whole row
+ * @param activations how x meets them: {@code i8row} (quantized on the fly, one scale a row), {@code i8group} or {@code f32}
+ * @param columns N
+ * @param depth K
+ * @param rows M
+ * @param threads that may work
+ * @param tier the instruction set that Gatun is held to, or null
+ * @param precise whether Gatun multiplies in f32 precision
+ * @param odd whether the sizes are primes near those of a layer
+ */
+public record QMatmulCase(
+        String weights,
+        int group,
+        String activations,
+        long columns,
+        long depth,
+        long rows,
+        int threads,
+        String tier,
+        boolean precise,
+        boolean odd) {
+
+    /** For instance {@code int4 g32 i8row 14336x4096 m=512 t=2}; then {@code tier=avx2}, {@code mode=precise}, {@code odd}. */
+    public String name() {
+        return weights + (group == 0 ? " row " : " g" + group + " ") + activations + " " + columns + "x" + depth + " m="
+                + rows
+                + " t=" + threads + (tier == null ? "" : " tier=" + tier) + (precise ? " mode=precise" : "")
+                + (odd ? " odd" : "");
+    }
+
+    /** Whether weights have 4 bits. */
+    public boolean isInt4() {
+        return weights.equals("int4");
+    }
+
+    /** Weights that share a scale. */
+    public long groupSize() {
+        return group == 0 ? depth : group;
+    }
+
+    /** Scales of a row of weights. */
+    public long groups() {
+        return Math.ceilDiv(depth, groupSize());
+    }
+
+    /**
+     * What the weights take at least: codes of 4 or 8 bits, scales of 2 bytes for groups and 4 for rows, in whatever form an
+     * implementation keeps them.
+     */
+    public long weightBytes() {
+        long codes = isInt4() ? columns * depth / 2 : columns * depth;
+        return codes + columns * groups() * (group == 0 ? 4 : 2);
+    }
+}

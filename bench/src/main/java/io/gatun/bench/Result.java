@@ -1,0 +1,45 @@
+package io.gatun.bench;
+
+import com.fasterxml.jackson.annotation.JsonIgnore;
+import com.fasterxml.jackson.annotation.JsonProperty;
+
+/**
+ * A record of {@code bench/target/results/<op>.json}. Fields that a record has no value for are null there.
+ *
+ * @param op what was measured: {@code qmatmul}, {@code limits}
+ * @param caseName the problem, as {@code int4 g32 i8row 14336x4096 m=512 t=2}
+ * @param impl who computed; ours starts with {@code gatun}
+ * @param threads how many threads it was allowed
+ * @param metric what the numbers are: {@code time}, {@code bandwidth}, {@code rate}
+ * @param unit their unit
+ * @param median of all samples of all rounds
+ * @param min the smallest sample
+ * @param max the largest one
+ * @param percentOfLimit 0..100: of what the machine was measured to allow
+ * @param ratioToBestPeer time of the best peer with no larger error over ours: above 1, ours is faster; only ours has it
+ * @param relError ||y - expected||_2 / ||expected||_2 against double, over sampled outputs
+ * @param kernel what the implementation says it ran
+ * @param timed what is inside the time
+ */
+public record Result(
+        String op,
+        @JsonProperty("case") String caseName,
+        String impl,
+        int threads,
+        String metric,
+        String unit,
+        double median,
+        double min,
+        double max,
+        @JsonProperty("percent_of_limit") Double percentOfLimit,
+        @JsonProperty("ratio_to_best_peer") Double ratioToBestPeer,
+        @JsonProperty("rel_error") Double relError,
+        String kernel,
+        String timed) {
+
+    /** Whether this is ours. */
+    @JsonIgnore
+    public boolean isGatun() {
+        return impl.startsWith("gatun");
+    }
+}
