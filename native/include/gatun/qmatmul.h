@@ -117,6 +117,59 @@ GATUN_API int32_t gatun_qmatmul(const gatun_qmatmul_params* params, const void* 
 GATUN_API int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, const void* packed, int64_t packed_bytes,
                                         char* text, int64_t capacity);
 
+/*
+ * Several weights in one call.
+ *
+ * A stack is one buffer that holds `count` >= 1 packed forms in order, the first at its start and each other one at the
+ * next multiple of 64 bytes from there. All have the same depth and the same group; columns, codes, zero points and
+ * types of scales may differ. Its size is where the last form ends; more is fine.
+ *
+ * Results equal those of gatun_qmatmul for each weight alone, bit for bit. What gatun_qmatmul says about its arguments,
+ * errors and memory holds here, and each form of a stack is checked like its `packed`: a message names it as packed[i].
+ * No call allocates once scratch memory has grown, here also by about 1 KiB a weight. O(count) beside the work.
+ */
+
+/*
+ * Every weight times the same rows of x, which are quantized once: query, key and value, or gate and up projections, as
+ * one call. The outputs lie side by side, so y is what one weight with the columns of all would give:
+ *
+ *   params    columns, and column_begin and column_end, count the columns of all weights together
+ *   x         [rows, depth]
+ *   packed    a stack; columns add up to params.columns
+ *   bias      f32 [columns], or null
+ *   residual  [rows, columns], or null
+ *   y         [rows, columns]
+ */
+GATUN_API int32_t gatun_qmatmul_concat(const gatun_qmatmul_params* params, int32_t count, const void* x,
+                                       const void* packed, int64_t packed_bytes, const float* bias,
+                                       const void* residual, void* y);
+
+/* As gatun_qmatmul_explain. 4096 bytes always do. */
+GATUN_API int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params* params, int32_t count, const void* packed,
+                                               int64_t packed_bytes, char* text, int64_t capacity);
+
+/*
+ * A weight for each group of consecutive rows: a mixture of experts on rows sorted by expert. Weight i takes the next
+ * group_rows[i] rows of x, residual and y; a group of 0 rows costs nothing, and its weights are not read beyond their
+ * header.
+ *
+ *   params      rows of all groups together; columns, column_begin and column_end of each weight
+ *   group_rows  int64 [count], each >= 0; they add up to params.rows
+ *   x           [rows, depth]
+ *   packed      a stack; every weight has params.columns columns
+ *   bias        f32 [count, columns], or null
+ *   residual    [rows, columns], or null
+ *   y           [rows, columns]; does not overlap group_rows, either
+ */
+GATUN_API int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params* params, const int64_t* group_rows, int32_t count,
+                                        const void* x, const void* packed, int64_t packed_bytes, const float* bias,
+                                        const void* residual, void* y);
+
+/* As gatun_qmatmul_explain. 4096 bytes always do. */
+GATUN_API int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params* params, const int64_t* group_rows,
+                                                int32_t count, const void* packed, int64_t packed_bytes, char* text,
+                                                int64_t capacity);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1387,6 +1387,264 @@ public class gatun_h {
         }
     }
 
+    private static class gatun_qmatmul_concat {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_concat");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat(const gatun_qmatmul_params *params, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_concat$descriptor() {
+        return gatun_qmatmul_concat.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat(const gatun_qmatmul_params *params, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_concat$handle() {
+        return gatun_qmatmul_concat.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat(const gatun_qmatmul_params *params, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_concat$address() {
+        return gatun_qmatmul_concat.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat(const gatun_qmatmul_params *params, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static int gatun_qmatmul_concat(MemorySegment params, int count, MemorySegment x, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y) {
+        var mh$ = gatun_qmatmul_concat.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_concat", params, count, x, packed, packed_bytes, bias, residual, y);
+            }
+            return (int)mh$.invokeExact(params, count, x, packed, packed_bytes, bias, residual, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_concat_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_concat_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params *params, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_concat_explain$descriptor() {
+        return gatun_qmatmul_concat_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params *params, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_concat_explain$handle() {
+        return gatun_qmatmul_concat_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params *params, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_concat_explain$address() {
+        return gatun_qmatmul_concat_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params *params, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_qmatmul_concat_explain(MemorySegment params, int count, MemorySegment packed, long packed_bytes, MemorySegment text, long capacity) {
+        var mh$ = gatun_qmatmul_concat_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_concat_explain", params, count, packed, packed_bytes, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, count, packed, packed_bytes, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_grouped {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_grouped");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_grouped$descriptor() {
+        return gatun_qmatmul_grouped.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_grouped$handle() {
+        return gatun_qmatmul_grouped.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_grouped$address() {
+        return gatun_qmatmul_grouped.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static int gatun_qmatmul_grouped(MemorySegment params, MemorySegment group_rows, int count, MemorySegment x, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y) {
+        var mh$ = gatun_qmatmul_grouped.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_grouped", params, group_rows, count, x, packed, packed_bytes, bias, residual, y);
+            }
+            return (int)mh$.invokeExact(params, group_rows, count, x, packed, packed_bytes, bias, residual, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_grouped_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_grouped_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_grouped_explain$descriptor() {
+        return gatun_qmatmul_grouped_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_grouped_explain$handle() {
+        return gatun_qmatmul_grouped_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_grouped_explain$address() {
+        return gatun_qmatmul_grouped_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_qmatmul_grouped_explain(MemorySegment params, MemorySegment group_rows, int count, MemorySegment packed, long packed_bytes, MemorySegment text, long capacity) {
+        var mh$ = gatun_qmatmul_grouped_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_grouped_explain", params, group_rows, count, packed, packed_bytes, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, group_rows, count, packed, packed_bytes, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class gatun_quantize {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             gatun_h.C_INT,
