@@ -6,6 +6,7 @@
 #include "base/parallel.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "qmatmul/stack.h"
 #include "qmatmul/table.h"
 
 namespace gatun::qmatmul {
@@ -22,26 +23,26 @@ int32_t check_shape(int64_t given, int64_t packed, const char* name) {
               static_cast<long long>(given), static_cast<long long>(packed));
 }
 
-// Checks what does not depend on data buffers, and reads the description of the packed weights.
-int32_t check_params(const gatun_qmatmul_params* params, const void* packed, int64_t packed_bytes,
-                     gatun_qmatmul_weights* description) {
+// What does not depend on the weights.
+int32_t check_params(const gatun_qmatmul_params* params) {
   GATUN_TRY(check_not_null(params, "params"));
   GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
-  GATUN_TRY(read_header(packed, packed_bytes, description));
-  const gatun_qmatmul_weights& weights = *description;
   GATUN_TRY(check_float(params->x_dtype, "params.x_dtype"));
   GATUN_TRY(check_float(params->y_dtype, "params.y_dtype"));
   GATUN_TRY(check_range(params->mode, GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_PRECISE, "params.mode"));
   GATUN_TRY(check_range(params->activation, GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_SILU, "params.activation"));
   GATUN_TRY(check_range(params->threads, 0, kMaxThreads, "params.threads"));
-  GATUN_TRY(check_range(params->rows, 0, INT64_MAX, "params.rows"));
+  return check_range(params->rows, 0, INT64_MAX, "params.rows");
+}
+
+int32_t check_shapes(const gatun_qmatmul_params& params, const Parts& parts) {
   // The caller sized x and y for these: packed weights of another shape, perhaps written there since, must not be used.
-  GATUN_TRY(check_shape(params->columns, weights.columns, "columns"));
-  GATUN_TRY(check_shape(params->depth, weights.depth, "depth"));
-  GATUN_TRY(check_range(params->column_begin, 0, weights.columns, "params.column_begin"));
-  GATUN_TRY(check_range(params->column_end, params->column_begin, weights.columns, "params.column_end"));
-  GATUN_TRY(check_row_stride(params->rows, weights.depth, params->x_row_stride, "params.x_row_stride"));
-  return check_row_stride(params->rows, weights.columns, params->y_row_stride, "params.y_row_stride");
+  GATUN_TRY(check_shape(params.columns, parts.columns, "columns"));
+  GATUN_TRY(check_shape(params.depth, parts.depth, "depth"));
+  GATUN_TRY(check_range(params.column_begin, 0, parts.columns, "params.column_begin"));
+  GATUN_TRY(check_range(params.column_end, params.column_begin, parts.columns, "params.column_end"));
+  GATUN_TRY(check_row_stride(params.rows, parts.depth, params.x_row_stride, "params.x_row_stride"));
+  return check_row_stride(params.rows, parts.columns, params.y_row_stride, "params.y_row_stride");
 }
 
 struct Buffer {
@@ -63,58 +64,142 @@ int32_t check_matrix(const void* address, int64_t rows, int64_t columns, int64_t
   return GATUN_OK;
 }
 
-int32_t check_buffers(const Call& call, int64_t packed_bytes) {
+// A weight, or a stack side by side or with rows for each.
+struct Weights {
+  const void* packed;
+  int64_t packed_bytes;
+  enum { alone, side_by_side, by_rows } form;
+  int32_t count;
+  const int64_t* group_rows;
+};
+
+// Checks what does not depend on data buffers, and reads the headers.
+int32_t check_call(const gatun_qmatmul_params* params, const Weights& weights, Parts* parts) {
+  GATUN_TRY(check_params(params));
+  if (weights.form == Weights::alone) {
+    GATUN_TRY(read_alone(weights.packed, weights.packed_bytes, parts));
+  } else {
+    GATUN_TRY(read_stack(weights.packed, weights.packed_bytes, weights.count, parts));
+  }
+  if (weights.form == Weights::by_rows) {
+    GATUN_TRY(place_by_rows(weights.group_rows, params->rows, parts));
+  } else {
+    GATUN_TRY(place_side_by_side(params->rows, parts));
+  }
+  return check_shapes(*params, *parts);
+}
+
+int32_t check_buffers(const Call& call, const Parts& parts, const Weights& weights) {
   const gatun_qmatmul_params& params = call.params;
-  const int64_t depth = call.layout.depth(), columns = call.layout.columns();
-  Buffer x, y, bias{}, residual{};
-  GATUN_TRY(check_matrix(call.x, params.rows, depth, params.x_row_stride, params.x_dtype, "x", &x));
-  GATUN_TRY(check_matrix(call.y, params.rows, columns, params.y_row_stride, params.y_dtype, "y", &y));
-  if (call.bias != nullptr) GATUN_TRY(check_matrix(call.bias, 1, columns, columns, GATUN_F32, "bias", &bias));
+  const bool by_rows = weights.form == Weights::by_rows;
+  Buffer x, y, bias{}, residual{}, group_rows{};
+  GATUN_TRY(check_matrix(call.x, params.rows, parts.depth, params.x_row_stride, params.x_dtype, "x", &x));
+  GATUN_TRY(check_matrix(call.y, params.rows, parts.columns, params.y_row_stride, params.y_dtype, "y", &y));
+  if (call.bias != nullptr) {
+    GATUN_TRY(
+        check_matrix(call.bias, by_rows ? parts.count : 1, parts.columns, parts.columns, GATUN_F32, "bias", &bias));
+  }
   if (call.residual != nullptr) {
-    GATUN_TRY(check_row_stride(params.rows, columns, params.residual_row_stride, "params.residual_row_stride"));
-    GATUN_TRY(check_matrix(call.residual, params.rows, columns, params.residual_row_stride, params.y_dtype, "residual",
-                           &residual));
+    GATUN_TRY(check_row_stride(params.rows, parts.columns, params.residual_row_stride, "params.residual_row_stride"));
+    GATUN_TRY(check_matrix(call.residual, params.rows, parts.columns, params.residual_row_stride, params.y_dtype,
+                           "residual", &residual));
+  }
+  if (by_rows) {
+    group_rows = {weights.group_rows, parts.count * static_cast<int64_t>(sizeof(*weights.group_rows)), "group_rows"};
   }
   const bool in_place =
       call.residual == call.y && (params.rows < 2 || params.residual_row_stride == params.y_row_stride);
-  for (const Buffer& input : {x, Buffer{call.packed, packed_bytes, "packed"}, bias, in_place ? Buffer{} : residual}) {
+  const Buffer packed{weights.packed, parts.packed_bytes, "packed"};
+  for (const Buffer& input : {x, packed, bias, in_place ? Buffer{} : residual, group_rows}) {
     GATUN_TRY(check_disjoint(y.address, y.bytes, y.name, input.address, input.bytes, input.name));
   }
   return GATUN_OK;
 }
 
+Call call_on(const gatun_qmatmul_params& params, const Parts& parts) {
+  Call call{params, parts.at, parts.count, {nullptr, nullptr}, nullptr, nullptr, nullptr, nullptr};
+  for (const Part* part = parts.at; part != parts.at + parts.count; ++part) {
+    const TableRow*& row = call.rows[part->layout.four_bits()];
+    if (row != nullptr) continue;
+    row = &table().select(multiplied_dtype(params.mode), stored_dtype(part->layout), active_tier());
+  }
+  return call;
+}
+
+int32_t check_and_run(const gatun_qmatmul_params* params, const Weights& weights, const void* x, const float* bias,
+                      const void* residual, void* y) {
+  Parts parts;
+  GATUN_TRY(check_call(params, weights, &parts));
+  Call call = call_on(*params, parts);
+  call.x = x;
+  call.bias = bias;
+  call.residual = residual;
+  call.y = y;
+  GATUN_TRY(check_buffers(call, parts, weights));
+  return run(call);
+}
+
+void explain_split(const Call& call, const Split& split, Text& out) {
+  const gatun_qmatmul_params& params = call.params;
+  if (split.weights == 0) {
+    out.add("  nothing to do: %lld rows, columns %lld..%lld\n", static_cast<long long>(params.rows),
+            static_cast<long long>(params.column_begin), static_cast<long long>(params.column_end));
+    return;
+  }
+  out.add("  %lld rows in blocks of %lld; ", static_cast<long long>(params.rows),
+          static_cast<long long>(split.block_rows));
+  if (call.count > 1) out.add("%lld of %d weights, ", static_cast<long long>(split.weights), call.count);
+  out.add("%lld panels of %d columns", static_cast<long long>(split.panels), kPanelRows);
+  if (split.row_chunks > 1) out.add(" x %lld chunks of rows", static_cast<long long>(split.row_chunks));
+  out.add(" on %d thread%s\n", split.threads, split.threads == 1 ? "" : "s");
+}
+
+int32_t check_and_explain(const gatun_qmatmul_params* params, const Weights& weights, char* text, int64_t capacity) {
+  Parts parts;
+  GATUN_TRY(check_call(params, weights, &parts));
+  const Call call = call_on(*params, parts);
+  Text out;
+  for (const TableRow* row : call.rows) {
+    if (row != nullptr) table().explain("activations", row->from, "stored weights", row->to, out);
+  }
+  Split split;
+  GATUN_TRY(split_of(call, &split));
+  explain_split(call, split, out);
+  return out.copy_to(text, capacity);
+}
+
 }  // namespace
 }  // namespace gatun::qmatmul
 
-using namespace gatun;
 using namespace gatun::qmatmul;
 
 int32_t gatun_qmatmul(const gatun_qmatmul_params* params, const void* x, const void* packed, int64_t packed_bytes,
                       const float* bias, const void* residual, void* y) {
-  gatun_qmatmul_weights weights;
-  GATUN_TRY(check_params(params, packed, packed_bytes, &weights));
-  const Layout layout(weights);
-  const Call call{*params, layout, x, static_cast<const uint8_t*>(packed), bias, residual, y};
-  GATUN_TRY(check_buffers(call, layout.bytes()));
-  return run(table().select(multiplied_dtype(params->mode), stored_dtype(layout), active_tier()), call);
+  return check_and_run(params, {packed, packed_bytes, Weights::alone, 1, nullptr}, x, bias, residual, y);
 }
 
 int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, const void* packed, int64_t packed_bytes, char* text,
                               int64_t capacity) {
-  gatun_qmatmul_weights weights;
-  GATUN_TRY(check_params(params, packed, packed_bytes, &weights));
-  const Layout layout(weights);
-  Text out;
-  table().explain("activations", multiplied_dtype(params->mode), "stored weights", stored_dtype(layout), out);
-  const Split split = split_of(*params, layout);
-  if (split.panels == 0 || params->rows == 0) {
-    out.add("  nothing to do: %lld rows, columns %lld..%lld\n", static_cast<long long>(params->rows),
-            static_cast<long long>(params->column_begin), static_cast<long long>(params->column_end));
-  } else {
-    out.add("  %lld rows in blocks of %lld; %lld panels of %d columns", static_cast<long long>(params->rows),
-            static_cast<long long>(split.block_rows), static_cast<long long>(split.panels), kPanelRows);
-    if (split.row_chunks > 1) out.add(" x %lld chunks of rows", static_cast<long long>(split.row_chunks));
-    out.add(" on %d thread%s\n", split.threads, split.threads == 1 ? "" : "s");
-  }
-  return out.copy_to(text, capacity);
+  return check_and_explain(params, {packed, packed_bytes, Weights::alone, 1, nullptr}, text, capacity);
+}
+
+int32_t gatun_qmatmul_concat(const gatun_qmatmul_params* params, int32_t count, const void* x, const void* packed,
+                             int64_t packed_bytes, const float* bias, const void* residual, void* y) {
+  return check_and_run(params, {packed, packed_bytes, Weights::side_by_side, count, nullptr}, x, bias, residual, y);
+}
+
+int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params* params, int32_t count, const void* packed,
+                                     int64_t packed_bytes, char* text, int64_t capacity) {
+  return check_and_explain(params, {packed, packed_bytes, Weights::side_by_side, count, nullptr}, text, capacity);
+}
+
+int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params* params, const int64_t* group_rows, int32_t count,
+                              const void* x, const void* packed, int64_t packed_bytes, const float* bias,
+                              const void* residual, void* y) {
+  return check_and_run(params, {packed, packed_bytes, Weights::by_rows, count, group_rows}, x, bias, residual, y);
+}
+
+int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params* params, const int64_t* group_rows, int32_t count,
+                                      const void* packed, int64_t packed_bytes, char* text, int64_t capacity) {
+  return check_and_explain(params, {packed, packed_bytes, Weights::by_rows, count, group_rows}, text, capacity);
 }

@@ -1,11 +1,13 @@
-// From a checked call to kernels: rows of x block by block; each block is packed, then multiplied with all panels.
+// From a checked call to kernels: rows block by block; each block is packed, then multiplied with all panels of all
+// weights.
 #include <algorithm>
 #include <atomic>
 
+#include "base/check.h"
 #include "base/parallel.h"
 #include "base/scratch.h"
 #include "base/status.h"
-#include "qmatmul/table.h"
+#include "qmatmul/plan.h"
 
 namespace gatun::qmatmul {
 namespace {
@@ -14,17 +16,15 @@ namespace {
 thread_local Scratch shared_scratch;
 thread_local Scratch thread_scratch;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Hands out 64-byte aligned parts of a buffer; with a null buffer it only counts.
-class Parts {
+// Hands out 64-byte aligned slices of a buffer; with a null buffer it only counts.
+class Slices {
  public:
-  explicit Parts(uint8_t* base) : base_(base) {}
+  explicit Slices(uint8_t* base) : base_(base) {}
   template <typename T>
   T* take(int64_t count) {
-    T* part = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + used_);
-    used_ += ceil_div(count * static_cast<int64_t>(sizeof(T)), 64) * 64;
-    return part;
+    T* slice = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + used_);
+    used_ += (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 64;
+    return slice;
   }
   int64_t used() const { return used_; }
 
@@ -33,114 +33,132 @@ class Parts {
   int64_t used_ = 0;
 };
 
-// Lays out the packed activations of a block in `parts`.
-Piece* place(Job& job, Parts& parts, int64_t rows, const Kernel& kernel) {
-  Piece* pieces = parts.take<Piece>(job.piece_count);
-  job.values = parts.take<uint8_t>(rows * job.padded_depth * kernel.value_bytes);
-  if (kernel.piece_sums > 0) {
-    job.sums = parts.take<int32_t>(rows * job.piece_count * kernel.piece_sums);
-    job.scales = parts.take<float>(rows * (job.piece_scales ? job.piece_count : 1));
+// The weights that stand for all with the same list of pieces, or the same packing of activations.
+struct Examples {
+  const Layout* lists[kPieceLists] = {};
+  const Layout* packings[kPackings] = {};
+
+  explicit Examples(const Call& call) {
+    for (int32_t i = 0; i < call.count; ++i) {
+      const Layout& layout = call.parts[i].layout;
+      lists[piece_list(layout)] = packings[packing_of(call, layout)] = &layout;
+    }
   }
-  job.pieces = pieces;
-  return pieces;
+};
+
+void place(const Call& call, const Examples& examples, Slices& memory, Workspace* workspace) {
+  workspace->tasks = memory.take<Task>(call.count);
+  for (int i = 0; i < kPieceLists; ++i) {
+    if (examples.lists[i] == nullptr) continue;
+    Piece* pieces = memory.take<Piece>(examples.lists[i]->pieces());
+    if (pieces != nullptr) examples.lists[i]->list_pieces(pieces);
+    workspace->pieces[i] = pieces;
+  }
+  const int64_t rows = std::min(call.params.rows, kBlockRows);
+  for (int i = 0; i < kPackings; ++i) {
+    if (examples.packings[i] == nullptr) continue;
+    const Layout& layout = *examples.packings[i];
+    const Kernel& kernel = *call.rows[layout.four_bits()]->kernel;
+    Activations& packed = workspace->activations[i];
+    packed.values = memory.take<uint8_t>(rows * layout.padded_depth() * kernel.value_bytes);
+    if (kernel.piece_sums == 0) continue;
+    packed.sums = memory.take<int32_t>(rows * layout.pieces() * kernel.piece_sums);
+    packed.scales = memory.take<float>(rows * (call.params.mode == GATUN_QMATMUL_INT8_ROW ? 1 : layout.pieces()));
+  }
 }
 
-// A thread is worth waking for this many multiply-adds, 10 to 20 us of one core with one row; f32 takes eight times as
-// long as int8.
-int64_t grain(int32_t mode) { return mode == GATUN_QMATMUL_PRECISE ? 1 << 17 : 1 << 20; }
-// And for packing this many values.
-constexpr int64_t kPackingGrain = 1 << 16;
-// With fewer rows a chunk is not worth reading a panel once more.
-constexpr int64_t kMinChunkRows = 32;
-
-}  // namespace
-
-Split split_of(const gatun_qmatmul_params& params, const Layout& layout) {
-  Split split{};
-  split.block_rows = std::min(params.rows, kBlockRows);
-  split.first_panel = params.column_begin / kPanelRows;
-  split.panels =
-      params.column_end == params.column_begin ? 0 : ceil_div(params.column_end, kPanelRows) - split.first_panel;
-  if (split.panels == 0 || split.block_rows == 0) return split;
-  const double work = static_cast<double>(split.block_rows) * static_cast<double>(layout.padded_depth()) *
-                      static_cast<double>(split.panels * kPanelRows);
-  const int64_t max_chunks = std::max<int64_t>(1, split.block_rows / kMinChunkRows);
-  split.threads = useful_threads(params.threads, split.panels * max_chunks,
-                                 static_cast<int64_t>(std::min(work, 0x1p62)), grain(params.mode));
-  // Some ranges more than threads, so that a late thread costs little.
-  split.row_chunks =
-      split.threads == 1 ? 1 : std::clamp<int64_t>(ceil_div(4 * split.threads, split.panels), 1, max_chunks);
-  return split;
-}
-
-int32_t run(const TableRow& row, const Call& call) {
-  const gatun_qmatmul_params& params = call.params;
-  const Layout& layout = call.layout;
-  const Split split = split_of(params, layout);
-  if (split.panels == 0 || params.rows == 0) return GATUN_OK;
-
-  Job job{};
-  job.packed = call.packed;
-  job.piece_count = layout.pieces();
-  job.padded_depth = layout.padded_depth();
-  job.asymmetric = layout.asymmetric();
-  job.f16_scales = layout.f16_scales();
-  job.zero_code = layout.zero_code();
-  job.x_bf16 = params.x_dtype == GATUN_BF16;
-  job.x_row_stride = layout.depth() == 0 ? 0 : params.x_row_stride;  // no depth: x may be null
-  job.piece_scales = params.mode != GATUN_QMATMUL_INT8_ROW;
-  job.y_bf16 = params.y_dtype == GATUN_BF16;
-  job.y_row_stride = params.y_row_stride;
-  job.bias = call.bias;
-  job.residual_row_stride = params.residual_row_stride;
-  job.activation = params.activation;
-  job.column_begin = params.column_begin;
-  job.column_end = params.column_end;
-
-  const Kernel& kernel = *row.kernel;
-  Parts count(nullptr);
-  place(job, count, split.block_rows, kernel);
+int32_t prepare(const Call& call, Workspace* workspace) {
+  const Examples examples(call);
+  Slices count(nullptr);
+  place(call, examples, count, workspace);
   uint8_t* memory = shared_scratch.get(count.used());
   if (memory == nullptr) {
     return fail(GATUN_OUT_OF_RESOURCES, "no memory for %lld bytes of scratch", static_cast<long long>(count.used()));
   }
-  Parts parts(memory);
-  layout.list_pieces(place(job, parts, split.block_rows, kernel));
+  Slices slices(memory);
+  place(call, examples, slices, workspace);
+  return GATUN_OK;
+}
 
+// Calls of(task, first, last) for the tasks' items that begin in [begin, end).
+template <class Of>
+void for_items(const Task* tasks, int64_t count, Items Task::* items, int64_t begin, int64_t end, Of of) {
+  const Task* const last_task = tasks + count;
+  const Task* task = std::upper_bound(tasks, last_task, begin,
+                                      [items](int64_t value, const Task& t) { return value < (t.*items).begin; });
+  for (--task; task != last_task && (task->*items).begin < end; ++task) {
+    const Items& all = task->*items;
+    const auto at = [&all](int64_t value) {
+      return std::clamp<int64_t>((value - all.begin + all.cost - 1) / all.cost, 0, all.count);
+    };
+    if (const int64_t first = begin <= all.begin ? 0 : at(begin), last = at(end); first < last) of(*task, first, last);
+  }
+}
+
+void multiply(const Task& task, int64_t item, uint8_t* scratch) {
+  const int64_t panel = task.first_panel + item / task.chunks, chunk = item % task.chunks;
+  const int64_t tiles = (task.job.rows + kTileRows - 1) / kTileRows;
+  task.kernel->multiply(
+      task.job,
+      {task.job.packed + task.layout->panel_offset(panel), task.layout->panel_rows(panel), panel * kPanelRows},
+      tiles * chunk / task.chunks * kTileRows, std::min(task.job.rows, tiles * (chunk + 1) / task.chunks * kTileRows),
+      scratch);
+}
+
+bool empty(const gatun_qmatmul_params& params) { return params.rows == 0 || params.column_begin == params.column_end; }
+
+}  // namespace
+
+int32_t split_of(const Call& call, Split* split) {
+  *split = {};
+  if (empty(call.params)) return GATUN_OK;
+  Workspace workspace{};
+  GATUN_TRY(prepare(call, &workspace));
+  int32_t part = 0;
+  const Block block = plan_block(call, 0, &part, workspace);
+  *split = {block.rows, block.tasks, 0, 1, block.threads};
+  for (const Task* task = workspace.tasks; task != workspace.tasks + block.tasks; ++task) {
+    split->panels += task->panels.count / task->chunks;
+    split->row_chunks = std::max(split->row_chunks, task->chunks);
+  }
+  return GATUN_OK;
+}
+
+int32_t run(const Call& call) {
+  if (empty(call.params)) return GATUN_OK;
+  Workspace workspace{};
+  GATUN_TRY(prepare(call, &workspace));
+  const Task* tasks = workspace.tasks;
   std::atomic<bool> out_of_memory{false};
-  for (int64_t first = 0; first < params.rows; first += kBlockRows) {
-    job.rows = std::min(kBlockRows, params.rows - first);
-    job.x = static_cast<const char*>(call.x) + first * job.x_row_stride * (job.x_bf16 ? 2 : 4);
-    const int64_t y_bytes = job.y_bf16 ? 2 : 4;
-    job.y = static_cast<char*>(call.y) + first * params.y_row_stride * y_bytes;
-    job.residual = call.residual == nullptr
-                       ? nullptr
-                       : static_cast<const char*>(call.residual) + first * params.residual_row_stride * y_bytes;
-
-    const int32_t packing_threads = useful_threads(split.threads, job.rows, job.rows * job.padded_depth, kPackingGrain);
-    parallel_for(job.rows, packing_threads, [&](int64_t begin, int64_t end) { kernel.pack_rows(job, begin, end); });
-
-    const int64_t tiles = ceil_div(job.rows, kTileRows);
-    const int64_t chunks = std::min(split.row_chunks, tiles);
-    parallel_for(split.panels * chunks, split.threads, [&](int64_t begin, int64_t end) {
+  int32_t part = 0;
+  for (int64_t row = 0; row < call.params.rows;) {
+    const Block block = plan_block(call, row, &part, workspace);
+    parallel_for(block.packing_cost, block.packing_threads, [&](int64_t begin, int64_t end) {
+      for_items(tasks, block.tasks, &Task::packing, begin, end,
+                [](const Task& task, int64_t first, int64_t last) { task.kernel->pack_rows(task.job, first, last); });
+    });
+    parallel_for(block.panels_cost, block.threads, [&](int64_t begin, int64_t end) {
       uint8_t* scratch = thread_scratch.get(kThreadScratchBytes);
       if (scratch == nullptr) {
         out_of_memory = true;
         return;
       }
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t panel = split.first_panel + i / chunks, chunk = i % chunks;
-        kernel.multiply(job, {job.packed + layout.panel_offset(panel), layout.panel_rows(panel), panel * kPanelRows},
-                        tiles * chunk / chunks * kTileRows,
-                        std::min(job.rows, tiles * (chunk + 1) / chunks * kTileRows), scratch);
-      }
+      for_items(tasks, block.tasks, &Task::panels, begin, end, [&](const Task& task, int64_t first, int64_t last) {
+        for (int64_t item = first; item < last; ++item) multiply(task, item, scratch);
+      });
     });
+    row += block.rows;
   }
   if (out_of_memory) {
     return fail(GATUN_OUT_OF_RESOURCES, "no memory for %lld bytes of scratch a thread; y is written in part",
                 static_cast<long long>(kThreadScratchBytes));
   }
   return GATUN_OK;
+}
+
+int32_t run(const TableRow& row, const Product& product) {
+  const Part part{product.layout, product.packed, 0, product.params.rows, 0, 0};
+  return run({product.params, &part, 1, {&row, &row}, product.x, product.bias, product.residual, product.y});
 }
 
 }  // namespace gatun::qmatmul

@@ -19,8 +19,44 @@ KernelTable<Kernel> table();
 inline int32_t multiplied_dtype(int32_t mode) { return mode == GATUN_QMATMUL_PRECISE ? GATUN_F32 : GATUN_I8; }
 inline int32_t stored_dtype(const Layout& layout) { return layout.four_bits() ? GATUN_U4 : GATUN_U8; }
 
-// The arguments of gatun_qmatmul after its checks.
+// One of a call's weights: its product is the rectangle of y at (first_row, first_column), [rows, layout.columns()].
+struct Part {
+  Layout layout;
+  const uint8_t* packed;
+  int64_t first_row;
+  int64_t rows;
+  int64_t first_column;
+  int64_t first_bias;  // where its columns begin in the call's bias
+};
+
+// A call after its checks. Parts lie side by side, with all rows each, or below each other; all have one depth and one
+// group.
 struct Call {
+  const gatun_qmatmul_params& params;
+  const Part* parts;
+  int32_t count;
+  const TableRow* rows[2];  // of the table, for weights of 8 and of 4 bits; null if there are none
+  const void* x;
+  const float* bias;
+  const void* residual;
+  void* y;
+};
+
+// How the first block of rows is cut into work for threads.
+struct Split {
+  int64_t block_rows;
+  int64_t weights;     // that have work in it
+  int64_t panels;      // of all weights together
+  int64_t row_chunks;  // that the rows of a weight are cut into, at most
+  int32_t threads;
+};
+
+// Both: OUT_OF_RESOURCES if there is no scratch memory.
+int32_t split_of(const Call& call, Split* split);
+int32_t run(const Call& call);
+
+// The arguments of gatun_qmatmul after its checks, to be run on a given row of the table.
+struct Product {
   const gatun_qmatmul_params& params;
   const Layout& layout;
   const void* x;
@@ -29,18 +65,6 @@ struct Call {
   const void* residual;
   void* y;
 };
-
-// How a call is cut into work for threads: row blocks one after the other, each cut into panels times row chunks.
-struct Split {
-  int64_t block_rows;
-  int64_t first_panel;
-  int64_t panels;
-  int64_t row_chunks;
-  int32_t threads;
-};
-Split split_of(const gatun_qmatmul_params& params, const Layout& layout);
-
-// Runs a call on a row. OUT_OF_RESOURCES if there is no scratch memory.
-int32_t run(const TableRow& row, const Call& call);
+int32_t run(const TableRow& row, const Product& product);
 
 }  // namespace gatun::qmatmul

@@ -1,5 +1,5 @@
 // Tests on every tier. The library chooses its tier once a process, so a tier is forced either for a whole test
-// executable (gatun_op_test in ../CMakeLists.txt registers one ctest a tier, with GATUN_MAX_ISA set) or for a child.
+// executable (gatun_tier_test in ../CMakeLists.txt registers one ctest a tier, with GATUN_MAX_ISA set) or for a child.
 #pragma once
 
 #include <cstdint>

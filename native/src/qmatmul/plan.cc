@@ -1,0 +1,137 @@
+#include "qmatmul/plan.h"
+
+#include <algorithm>
+
+#include "base/parallel.h"
+
+namespace gatun::qmatmul {
+namespace {
+
+// A thread is worth waking for this many multiply-adds, 10 to 20 us of one core with one row; f32 takes eight times as
+// long as int8.
+int64_t grain(int32_t mode) { return mode == GATUN_QMATMUL_PRECISE ? 1 << 17 : 1 << 20; }
+// And for packing this many values.
+constexpr int64_t kPackingGrain = 1 << 16;
+// With fewer rows a chunk is not worth reading a panel once more.
+constexpr int64_t kMinChunkRows = 32;
+// What reading a panel costs, counted in rows that are multiplied with it.
+constexpr int64_t kPanelCost = 2;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t max_chunks(int64_t rows) { return std::max<int64_t>(1, rows / kMinChunkRows); }
+
+// What the jobs of a call have in common.
+Job common_job(const Call& call) {
+  const gatun_qmatmul_params& params = call.params;
+  const Layout& layout = call.parts[0].layout;
+  Job job{};
+  job.piece_count = layout.pieces();
+  job.padded_depth = layout.padded_depth();
+  job.x_bf16 = params.x_dtype == GATUN_BF16;
+  job.x_row_stride = layout.depth() == 0 ? 0 : params.x_row_stride;  // no depth: x may be null
+  job.piece_scales = params.mode != GATUN_QMATMUL_INT8_ROW;
+  job.y_bf16 = params.y_dtype == GATUN_BF16;
+  job.y_row_stride = params.y_row_stride;
+  job.residual_row_stride = params.residual_row_stride;
+  job.activation = params.activation;
+  return job;
+}
+
+// Moves the job to rows of x and y, and to the part's first column of y.
+void move_to(const Call& call, const Part& part, int64_t first_row, int64_t rows, Job& job) {
+  const int64_t y_bytes = job.y_bf16 ? 2 : 4;
+  job.rows = rows;
+  job.x = static_cast<const char*>(call.x) + first_row * job.x_row_stride * (job.x_bf16 ? 2 : 4);
+  job.y = static_cast<char*>(call.y) + (first_row * job.y_row_stride + part.first_column) * y_bytes;
+  job.residual = call.residual == nullptr ? nullptr
+                                          : static_cast<const char*>(call.residual) +
+                                                (first_row * job.residual_row_stride + part.first_column) * y_bytes;
+  job.bias = call.bias == nullptr ? nullptr : call.bias + part.first_bias;
+}
+
+void set_weights(const Part& part, const Workspace& workspace, Job& job) {
+  job.packed = part.packed;
+  job.pieces = workspace.pieces[piece_list(part.layout)];
+  job.asymmetric = part.layout.asymmetric();
+  job.f16_scales = part.layout.f16_scales();
+  job.zero_code = part.layout.zero_code();
+}
+
+// `row`: counted from the block's first one.
+void set_activations(const Activations& packed, const Kernel& kernel, int64_t row, Job& job) {
+  job.values = static_cast<uint8_t*>(packed.values) + row * job.padded_depth * kernel.value_bytes;
+  if (kernel.piece_sums == 0) return;
+  job.sums = packed.sums + row * job.piece_count * kernel.piece_sums;
+  job.scales = packed.scales + row * (job.piece_scales ? job.piece_count : 1);
+}
+
+Items append(int64_t* begin, int64_t count, int64_t cost) {
+  const Items items{*begin, count, cost};
+  *begin += count * cost;
+  return items;
+}
+
+}  // namespace
+
+int packing_of(const Call& call, const Layout& layout) {
+  const auto pack_rows = [&](const Layout& of) { return call.rows[of.four_bits()]->kernel->pack_rows; };
+  return pack_rows(layout) == pack_rows(call.parts[0].layout) ? 0 : 1;
+}
+
+Block plan_block(const Call& call, int64_t first_row, int32_t* part, const Workspace& workspace) {
+  const gatun_qmatmul_params& params = call.params;
+  const auto end_of = [](const Part& p) { return p.first_row + p.rows; };
+  while (end_of(call.parts[*part]) <= first_row) ++*part;
+
+  const Job common = common_job(call);
+  int64_t end = std::min(params.rows, first_row + kBlockRows);
+  int64_t packed_until[kPackings] = {first_row, first_row};
+  Block block{};
+  int64_t row_panels = 0, most_items = 0;
+  for (int32_t i = *part; i < call.count && call.parts[i].first_row < end; ++i) {
+    const Part& weights = call.parts[i];
+    // Rows that would be cut wait for the next block, so that their weights are read once.
+    if (weights.first_row > first_row && end_of(weights) > end) end = weights.first_row;
+    const int64_t begin_row = std::max(weights.first_row, first_row);
+    const int64_t rows = std::min(end_of(weights), end) - begin_row;
+    const int64_t columns = weights.layout.columns();
+    const int64_t begin = std::clamp<int64_t>(params.column_begin - weights.first_column, 0, columns);
+    const int64_t last = std::clamp<int64_t>(params.column_end - weights.first_column, 0, columns);
+    if (rows <= 0 || begin == last) continue;
+
+    Task& task = workspace.tasks[block.tasks++];
+    task.job = common;
+    task.job.column_begin = begin;
+    task.job.column_end = last;
+    task.kernel = call.rows[weights.layout.four_bits()]->kernel;
+    task.layout = &weights.layout;
+    task.first_panel = begin / kPanelRows;
+    task.panels.count = ceil_div(last, kPanelRows) - task.first_panel;
+    const int packing = packing_of(call, weights.layout);
+    set_weights(weights, workspace, task.job);
+    move_to(call, weights, begin_row, rows, task.job);
+    set_activations(workspace.activations[packing], *task.kernel, begin_row - first_row, task.job);
+    const bool packed = begin_row < packed_until[packing];
+    task.packing = append(&block.packing_cost, packed ? 0 : rows, 1);
+    packed_until[packing] = begin_row + rows;
+    row_panels += rows * task.panels.count;
+    most_items += max_chunks(rows) * task.panels.count;
+  }
+  block.rows = end - first_row;
+
+  const double columns = static_cast<double>(kPanelRows) * static_cast<double>(row_panels);
+  const double work = std::min(columns * static_cast<double>(common.padded_depth), 0x1p62);
+  block.threads = useful_threads(params.threads, most_items, static_cast<int64_t>(work), grain(params.mode));
+  block.packing_threads =
+      useful_threads(block.threads, block.packing_cost, block.packing_cost * common.padded_depth, kPackingGrain);
+  for (Task* task = workspace.tasks; task != workspace.tasks + block.tasks; ++task) {
+    const int64_t rows = task->job.rows, panels = task->panels.count;
+    // Some items more than threads, so that a late thread costs little.
+    const int64_t wanted = block.threads == 1 ? 1 : ceil_div(4 * block.threads * rows, row_panels);
+    task->chunks = std::clamp<int64_t>(wanted, 1, max_chunks(rows));
+    task->panels = append(&block.panels_cost, panels * task->chunks, ceil_div(rows, task->chunks) + kPanelCost);
+  }
+  return block;
+}
+
+}  // namespace gatun::qmatmul

@@ -1,0 +1,67 @@
+// How rows of a call become work: blocks of rows one after the other, each cut into tasks, one for each weight that has
+// rows and columns in it.
+#pragma once
+
+#include <cstdint>
+
+#include "qmatmul/table.h"
+
+namespace gatun::qmatmul {
+
+// Equal items of a task in the numbering of a loop: item i begins at `begin` + i * cost. A loop counts costs, not
+// items, so that its ranges take about equal times, whatever the rows of each task.
+struct Items {
+  int64_t begin;
+  int64_t count;
+  int64_t cost;
+};
+
+struct Task {
+  Job job;  // on the task's rows and columns; its packed activations begin with its rows
+  const Kernel* kernel;
+  const Layout* layout;
+  Items packing;  // rows to be packed; none if an earlier task packs them for this one, too
+  Items panels;   // `panels.count` = panels * chunks
+  int64_t first_panel;
+  int64_t chunks;  // of its rows
+};
+
+struct Block {
+  int64_t first_row;
+  int64_t rows;  // 0: the call is done
+  int64_t tasks;
+  int32_t packing_threads;
+  int32_t threads;
+  int64_t packing_cost;  // sums of costs of all tasks
+  int64_t panels_cost;
+};
+
+// Memory for packed activations of a block's rows, and for the pieces that they are packed in.
+struct Activations {
+  void* values;
+  int32_t* sums;
+  float* scales;
+};
+
+// Kernels of one call pack in at most two ways, one for each width of the weights.
+inline constexpr int kPackings = 2;
+// Pieces depend on the width of the weights, their zero points and the type of their scales.
+inline constexpr int kPieceLists = 8;
+inline int piece_list(const Layout& layout) {
+  return 4 * layout.four_bits() + 2 * layout.asymmetric() + layout.f16_scales();
+}
+
+// What tasks point to.
+struct Workspace {
+  Task* tasks;  // [call.count]
+  const Piece* pieces[kPieceLists];
+  Activations activations[kPackings];
+};
+
+// 0, or 1 if the kernel of these weights packs in another way than that of the call's first weights.
+int packing_of(const Call& call, const Layout& layout);
+
+// Plans the block that begins at `first_row`; *part is the first part that may have rows there, and is moved on.
+Block plan_block(const Call& call, int64_t first_row, int32_t* part, const Workspace& workspace);
+
+}  // namespace gatun::qmatmul
