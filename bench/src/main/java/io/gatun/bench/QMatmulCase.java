@@ -57,4 +57,9 @@ public record QMatmulCase(
         long codes = isInt4() ? columns * depth / 2 : columns * depth;
         return codes + columns * groups() * (group == 0 ? 4 : 2);
     }
+
+    /** The same with other threads. */
+    QMatmulCase withThreads(int count) {
+        return new QMatmulCase(weights, group, activations, columns, depth, rows, count, tier, precise, odd);
+    }
 }

@@ -37,9 +37,49 @@ public record Result(
         String kernel,
         String timed) {
 
+    /** What the names of our implementations start with. */
+    static final String OURS = "gatun";
+
     /** Whether this is ours. */
     @JsonIgnore
     public boolean isGatun() {
-        return impl.startsWith("gatun");
+        return impl.startsWith(OURS);
+    }
+
+    /** A time of a call. */
+    static Result time(String op, String caseName, Contender contender, int threads, Summary seconds, Double relError) {
+        Summary millis = seconds.times(1e3);
+        return new Result(
+                op,
+                caseName,
+                contender.impl(),
+                threads,
+                "time",
+                "ms",
+                millis.median(),
+                millis.min(),
+                millis.max(),
+                null,
+                null,
+                relError,
+                contender.kernel(),
+                contender.timed());
+    }
+
+    /** The same with its relation to limit and peers. */
+    Result rated(Double percent, Double ratio) {
+        return new Result(
+                op, caseName, impl, threads, metric, unit, median, min, max, percent, ratio, relError, kernel, timed);
+    }
+
+    /** The median of a time. */
+    double seconds() {
+        return switch (unit) {
+            case "s" -> median;
+            case "ms" -> median * 1e-3;
+            case "us" -> median * 1e-6;
+            case "ns" -> median * 1e-9;
+            default -> throw new IllegalStateException(impl + ": " + unit + " is no unit of time: s, ms, us, ns");
+        };
     }
 }

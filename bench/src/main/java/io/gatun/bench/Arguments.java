@@ -1,0 +1,88 @@
+package io.gatun.bench;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * The command line.
+ *
+ * @param op what to measure, or null for everything
+ * @param quick only the main shape, in less time
+ * @param threads of the cases with several threads
+ * @param peers external programs by name
+ */
+record Arguments(String op, boolean quick, int threads, Map<String, String> peers) {
+    private static final int MAX_THREADS = 1024;
+
+    /**
+     * Reads {@code [op] [--quick] [--threads n] [--peer name=command]...}.
+     *
+     * @throws IllegalArgumentException with what was given and what is allowed
+     */
+    static Arguments parse(List<String> words, List<String> ops, int processors) {
+        String op = null;
+        boolean quick = false;
+        int threads = processors;
+        Map<String, String> peers = new LinkedHashMap<>();
+        for (int i = 0; i < words.size(); i++) {
+            String word = words.get(i);
+            switch (word) {
+                case "--quick" -> quick = true;
+                case "--threads" -> threads = threads(value(words, ++i));
+                case "--peer" -> {
+                    String[] peer = peer(value(words, ++i));
+                    if (peers.put(peer[0], peer[1]) != null) {
+                        throw new IllegalArgumentException("--peer: the name " + peer[0] + " is given twice");
+                    }
+                }
+                default -> {
+                    if (word.startsWith("-")) {
+                        throw new IllegalArgumentException(
+                                "unknown option " + word + "; allowed: --quick, --threads n, --peer name=command");
+                    }
+                    if (!ops.contains(word)) {
+                        throw new IllegalArgumentException(
+                                "unknown op " + word + "; allowed: " + String.join(", ", ops));
+                    }
+                    if (op != null) {
+                        throw new IllegalArgumentException(
+                                "two ops, " + op + " and " + word + "; allowed: one, or none for all");
+                    }
+                    op = word;
+                }
+            }
+        }
+        return new Arguments(op, quick, threads, peers);
+    }
+
+    private static String value(List<String> words, int index) {
+        if (index == words.size()) {
+            throw new IllegalArgumentException(words.get(index - 1) + ": a value is missing");
+        }
+        return words.get(index);
+    }
+
+    private static int threads(String given) {
+        if (!given.matches("[1-9]\\d{0,3}") || Integer.parseInt(given) > MAX_THREADS) {
+            throw new IllegalArgumentException("--threads: given " + given + "; allowed: 1.." + MAX_THREADS);
+        }
+        return Integer.parseInt(given);
+    }
+
+    /** A name that starts with gatun would count as ours. */
+    private static String[] peer(String given) {
+        String[] parts = given.split("=", 2);
+        if (parts.length < 2 || !parts[0].matches("(?!gatun)[a-zA-Z0-9][\\w. -]*") || parts[1].isBlank()) {
+            throw new IllegalArgumentException(
+                    "--peer: given " + given
+                            + "; allowed: name=command, the name of letters, digits, '_', '-', '.' and blanks, not starting with gatun");
+        }
+        return parts;
+    }
+
+    /** The numbers of threads that cases are measured with: one and the given one. */
+    List<Integer> threadCounts() {
+        return threads == 1 ? List.of(1) : List.of(1, threads);
+    }
+}

@@ -1,0 +1,34 @@
+package io.gatun.bench;
+
+import java.io.IOException;
+import java.util.List;
+import java.util.Map;
+
+/** Measures Gatun on a case in a JVM that {@code GATUN_MAX_ISA} holds to a tier. */
+final class ForcedTier {
+    private ForcedTier() {}
+
+    /** Starts that JVM; its record has neither percent nor ratio. */
+    static List<Result> measure(QMatmulCase problem) throws IOException {
+        List<Result> times = Command.java(
+                ForcedTier.class,
+                List.of(Records.JSON.writeValueAsString(problem)),
+                Map.of("GATUN_MAX_ISA", problem.tier()));
+        if (times.size() != 1) {
+            throw new IOException(problem.name() + ": " + times.size() + " records, expected one");
+        }
+        return times;
+    }
+
+    /** In that JVM: prints the record of the case in the first argument. */
+    public static void main(String[] arguments) throws Exception {
+        QMatmulCase problem = Records.JSON.readValue(arguments[0], QMatmulCase.class);
+        QMatmulData data = new QMatmulData(problem);
+        try (Contender contender = new GatunQMatmul(problem, data)) {
+            double error = new QMatmulVerifier(problem, data).relError(contender);
+            Summary seconds = Rounds.QUICK.seconds(List.of(contender)).getFirst();
+            System.out.println(Records.JSON.writeValueAsString(
+                    Result.time(QMatmulBench.OP, problem.name(), contender, problem.threads(), seconds, error)));
+        }
+    }
+}

@@ -1,0 +1,41 @@
+package io.gatun.bench;
+
+/** What the machine allows at best. */
+interface Limits {
+    /** What is limited. */
+    enum Kind {
+        /** Bytes read from memory. */
+        READ("read", "bandwidth", "GB/s"),
+        /** Bytes read and written by a copy. */
+        MOVE("move", "bandwidth", "GB/s"),
+        /** Operations of f32 multiply-adds, 2 each. */
+        FMA("fma f32", "rate", "GFLOP/s"),
+        /** Operations of bf16 dot products. */
+        BF16_DOT("dot bf16", "rate", "GFLOP/s"),
+        /** Operations of int8 dot products. */
+        INT8_DOT("dot int8", "rate", "GOP/s");
+
+        final String title;
+        final String metric;
+        final String unit;
+
+        Kind(String title, String metric, String unit) {
+            this.title = title;
+            this.metric = metric;
+            this.unit = unit;
+        }
+    }
+
+    /**
+     * Bytes or operations a second.
+     *
+     * @param tier what instructions may be used; null for the tier in use
+     * @throws UnsupportedOperationException if the processor or the tier has no such instruction
+     */
+    double perSecond(Kind kind, String tier, int threads);
+
+    /** The shortest time for so much work: the roofline. */
+    default double seconds(long bytes, double operations, Kind kind, String tier, int threads) {
+        return Math.max(bytes / perSecond(Kind.READ, null, threads), operations / perSecond(kind, tier, threads));
+    }
+}

@@ -1,0 +1,92 @@
+package io.gatun.bench;
+
+import io.gatun.bindings.NativeLibrary;
+import io.gatun.bindings.c.gatun_h;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/** The functions of libgatun_limits, see {@code native/src/limits/limits.h}. */
+@SuppressWarnings("restricted")
+final class LimitsLibrary {
+    private static final String FILE = System.mapLibraryName("gatun_limits");
+    private static final int UNSUPPORTED = gatun_h.GATUN_UNSUPPORTED();
+
+    private final MethodHandle measure;
+    private final MethodHandle lastError;
+
+    /**
+     * Loads the library from the folder of the property {@code gatun.library.path}, else from this build tree.
+     *
+     * @throws UnsatisfiedLinkError with the file, if it is not there or does not load
+     */
+    LimitsLibrary() {
+        Path file = file();
+        if (!Files.isRegularFile(file)) {
+            throw new UnsatisfiedLinkError("no " + FILE + " at " + file + "; build it with: ./gatun bench");
+        }
+        SymbolLookup library = SymbolLookup.libraryLookup(file, Arena.global());
+        measure = handle(
+                library,
+                "gatun_limits_measure",
+                FunctionDescriptor.of(
+                        ValueLayout.JAVA_INT,
+                        ValueLayout.JAVA_INT,
+                        ValueLayout.ADDRESS,
+                        ValueLayout.JAVA_INT,
+                        ValueLayout.JAVA_INT,
+                        ValueLayout.JAVA_INT,
+                        ValueLayout.JAVA_DOUBLE,
+                        ValueLayout.ADDRESS,
+                        ValueLayout.ADDRESS));
+        lastError = handle(library, "gatun_limits_last_error", FunctionDescriptor.of(ValueLayout.ADDRESS));
+    }
+
+    /**
+     * The best rate of about so many seconds.
+     *
+     * @throws UnsupportedOperationException if processor or tier has no such instruction
+     */
+    double best(Limits.Kind kind, String tier, int threads, double seconds) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment name = tier == null ? MemorySegment.NULL : arena.allocateFrom(tier);
+            MemorySegment best = arena.allocate(ValueLayout.JAVA_DOUBLE);
+            MemorySegment median = arena.allocate(ValueLayout.JAVA_DOUBLE);
+            int status = (int) measure.invokeExact(kind.ordinal(), name, threads, 1, 1, seconds, best, median);
+            if (status != 0) {
+                String message = text((MemorySegment) lastError.invokeExact());
+                throw status == UNSUPPORTED
+                        ? new UnsupportedOperationException(message)
+                        : new IllegalStateException("limit " + kind.title + ": " + message);
+            }
+            return best.get(ValueLayout.JAVA_DOUBLE, 0);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    private static String text(MemorySegment pointer) {
+        return pointer.reinterpret(Long.MAX_VALUE).getString(0);
+    }
+
+    private static MethodHandle handle(SymbolLookup library, String name, FunctionDescriptor type) {
+        return Linker.nativeLinker().downcallHandle(library.find(name).orElseThrow(), type);
+    }
+
+    private static Path file() {
+        String property = System.getProperty(NativeLibrary.PATH_PROPERTY);
+        if (property != null) {
+            Path path = Path.of(property);
+            return (Files.isDirectory(path) ? path : path.toAbsolutePath().getParent()).resolve(FILE);
+        }
+        return BuildTree.root().resolve("native/target/cmake").resolve(FILE);
+    }
+}

@@ -1,0 +1,106 @@
+package io.gatun.bench;
+
+import io.gatun.Tier;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+import java.util.function.Supplier;
+
+/** The op qmatmul: Gatun beside its peers on layers of models, and what else users of it ask about. */
+final class QMatmulBench implements Op {
+    static final String OP = "qmatmul";
+
+    private final Path shapes;
+    private final Supplier<List<Peer>> allPeers;
+    private final Set<String> failed = new HashSet<>();
+    private List<Peer> peers;
+    private QMatmulData data;
+
+    QMatmulBench(Path shapes, Supplier<List<Peer>> peers) {
+        this.shapes = shapes;
+        this.allPeers = peers;
+    }
+
+    @Override
+    public String name() {
+        return OP;
+    }
+
+    @Override
+    public void run(Session session) throws Exception {
+        peers = allPeers.get();
+        session.begin(
+                OP,
+                peers.stream().map(peer -> peer.name() + " " + peer.version()).toList());
+        Arguments arguments = session.arguments();
+        List<QMatmulCase> cases =
+                QMatmulCases.of(QMatmulShape.read(shapes), arguments.quick(), arguments.threadCounts());
+        for (QMatmulCase problem : cases) {
+            if (problem.tier() == null) {
+                compare(session, problem);
+            } else if (Tier.valueOf(problem.tier().toUpperCase(Locale.ROOT)).isSupported()) {
+                forceTier(session, problem);
+            } else {
+                session.progress().say(problem.name() + ": this processor has no " + problem.tier());
+            }
+        }
+        data = null;
+        session.store("threads", Scaling.of(session.results()));
+        session.progress().show("callers");
+        session.store("Java threads that call at once", Callers.measure(session.rounds()));
+        session.progress().show("CallOverhead");
+        session.store("a call of 1x1x1", CallOverhead.measure(arguments.quick() ? 1 : 3));
+        session.progress().show("idle pool");
+        session.store("idle pool", IdlePool.measure(arguments.threads(), arguments.quick() ? 1 : 3));
+    }
+
+    /** Gatun and every peer that has something for the case. */
+    void compare(Session session, QMatmulCase problem) throws Exception {
+        session.progress().show(problem.name() + ": inputs");
+        data = new QMatmulData(problem, data);
+        List<Contender> contenders = new ArrayList<>();
+        try {
+            contenders.add(new GatunQMatmul(problem, data));
+            String kernel = contenders.getFirst().kernel();
+            for (Peer peer : peers) {
+                session.progress().show(problem.name() + ": preparing " + peer.name());
+                Contender contender = prepare(session, peer, problem);
+                if (contender != null) {
+                    contenders.add(contender);
+                }
+            }
+            session.compare(
+                    OP,
+                    QMatmulWork.of(problem, kernel, session.limits()),
+                    contenders,
+                    new QMatmulVerifier(problem, data));
+        } finally {
+            contenders.forEach(Contender::close);
+        }
+    }
+
+    /** Null if the peer has nothing for the case, or fails, which is said once. */
+    private Contender prepare(Session session, Peer peer, QMatmulCase problem) {
+        try {
+            return peer.prepare(problem, data);
+        } catch (Exception | LinkageError e) {
+            if (failed.add(peer.name())) {
+                session.progress().say("LEFT OUT of " + problem.name() + ": " + peer.name() + ": " + e);
+            }
+            return null;
+        }
+    }
+
+    /** In a JVM of its own, as the library picks its tier once, when it is loaded. */
+    private void forceTier(Session session, QMatmulCase problem) throws IOException {
+        session.progress().show(problem.name() + ": in a process of its own");
+        List<Result> times = ForcedTier.measure(problem);
+        String kernel = times.getFirst().kernel();
+        Session.Problem limited = QMatmulWork.of(problem, kernel, session.limits());
+        session.store(Rating.rate(times, limited.limitSeconds()), limited);
+    }
+}

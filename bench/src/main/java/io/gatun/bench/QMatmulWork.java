@@ -1,0 +1,33 @@
+package io.gatun.bench;
+
+/** What a multiplication must do at least, and how long the machine needs for that. */
+final class QMatmulWork {
+    /** Kernels that multiply in f32; the others use dot products of 8-bit integers. */
+    private static final String F32_KERNEL = "qmatmul_f32_";
+    /** With integers, f32 precision takes activations of three parts. */
+    private static final int PRECISE_DOTS = 3;
+
+    private QMatmulWork() {}
+
+    /**
+     * Weights are read once; every product is a multiply-add of the kernel's kind, in the tier it is held to.
+     *
+     * @param kernel the name of Gatun's
+     */
+    static Session.Problem of(QMatmulCase problem, String kernel, Limits limits) {
+        double operations = operations(problem);
+        boolean fma = kernel.startsWith(F32_KERNEL);
+        double limit = limits.seconds(
+                problem.weightBytes(),
+                operations * (problem.precise() && !fma ? PRECISE_DOTS : 1),
+                fma ? Limits.Kind.FMA : Limits.Kind.INT8_DOT,
+                problem.tier(),
+                problem.threads());
+        return new Session.Problem(problem.name(), problem.threads(), problem.weightBytes(), operations, limit);
+    }
+
+    /** Multiplications and additions. */
+    static double operations(QMatmulCase problem) {
+        return 2.0 * problem.rows() * problem.columns() * problem.depth();
+    }
+}
