@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.Optional;
 
 /** Puts the times of a case in relation: to the machine's limit, and ours to those of the peers. */
-final class Rating {
+public final class Rating {
     /** How much larger than ours an error may be to count as no larger. */
     private static final double ERROR_MARGIN = 1.05;
 
@@ -25,12 +25,12 @@ final class Rating {
     }
 
     /** The time of a peer over ours; null without a peer. */
-    static Double ratio(Result ours, Optional<Result> peer) {
+    public static Double ratio(Result ours, Optional<Result> peer) {
         return peer.map(theirs -> theirs.seconds() / ours.seconds()).orElse(null);
     }
 
     /** The fastest of the others; if asked, of those whose error is known and no larger than ours. */
-    static Optional<Result> bestPeer(Result ours, List<Result> times, boolean noLargerError) {
+    public static Optional<Result> bestPeer(Result ours, List<Result> times, boolean noLargerError) {
         return times.stream()
                 .filter(time -> !time.isGatun())
                 .filter(time -> !noLargerError || isAsExact(time, ours))
@@ -38,7 +38,7 @@ final class Rating {
     }
 
     /** Whether a peer's error is known and no larger than ours. */
-    static boolean isAsExact(Result peer, Result ours) {
+    public static boolean isAsExact(Result peer, Result ours) {
         return peer.relError() != null && ours.relError() != null && peer.relError() <= ERROR_MARGIN * ours.relError();
     }
 }

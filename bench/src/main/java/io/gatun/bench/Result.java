@@ -73,7 +73,8 @@ public record Result(
     }
 
     /** The median of a time. */
-    double seconds() {
+    @JsonIgnore
+    public double seconds() {
         return switch (unit) {
             case "s" -> median;
             case "ms" -> median * 1e-3;
