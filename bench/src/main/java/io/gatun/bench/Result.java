@@ -73,7 +73,6 @@ public record Result(
     }
 
     /** The median of a time. */
-    @JsonIgnore
     public double seconds() {
         return switch (unit) {
             case "s" -> median;
