@@ -5,25 +5,13 @@ import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Mode;
 import org.openjdk.jmh.annotations.OutputTimeUnit;
-import org.openjdk.jmh.annotations.Scope;
-import org.openjdk.jmh.annotations.Setup;
-import org.openjdk.jmh.annotations.State;
 
 /** Times a contender that this process has prepared; so it runs without forks. */
-@State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.SECONDS)
 public class CallBenchmark {
-    /** Whom the next run times. */
-    static volatile Contender next;
-
-    private Contender contender;
-
-    /** Takes the contender, so that the loop reads no volatile field. */
-    @Setup
-    public void prepare() {
-        contender = next;
-    }
+    /** Whom runs time; not in an instance, as JMH keeps that of a run that failed. */
+    static volatile Contender contender;
 
     /** One call. */
     @Benchmark

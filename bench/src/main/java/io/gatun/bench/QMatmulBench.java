@@ -32,7 +32,6 @@ final class QMatmulBench implements Op {
 
     @Override
     public void run(Session session) throws Exception {
-        peers = allPeers.get();
         session.begin(
                 OP,
                 peers.stream().map(peer -> peer.name() + " " + peer.version()).toList());
@@ -58,6 +57,14 @@ final class QMatmulBench implements Op {
         session.store("idle pool", IdlePool.measure(arguments.threads(), arguments.quick() ? 1 : 3));
     }
 
+    /** Loaded when they are first asked for, as that takes a while. */
+    private List<Peer> peers() {
+        if (peers == null) {
+            peers = allPeers.get();
+        }
+        return peers;
+    }
+
     /** Gatun and every peer that has something for the case. */
     void compare(Session session, QMatmulCase problem) throws Exception {
         session.progress().show(problem.name() + ": inputs");
@@ -66,7 +73,7 @@ final class QMatmulBench implements Op {
         try {
             contenders.add(new GatunQMatmul(problem, data));
             String kernel = contenders.getFirst().kernel();
-            for (Peer peer : peers) {
+            for (Peer peer : peers()) {
                 session.progress().show(problem.name() + ": preparing " + peer.name());
                 Contender contender = prepare(session, peer, problem);
                 if (contender != null) {

@@ -24,7 +24,7 @@ public final class QMatmulData {
     /** [N, K] of copy 0: int4 0..15, which stands for code - 8; int8 -127..127. */
     public final byte[] codes;
 
-    /** [N, groups]: exact in f16 for int4, of any f32 for int8. */
+    /** [N, groups]: exact in f16, except those of whole rows of int8. */
     public final float[] scales;
 
     /** Copies of the weights, for M <= 16 at least 512 MiB together, else 1. */
@@ -113,7 +113,9 @@ public final class QMatmulData {
         float[] values = new float[Math.toIntExact(problem.columns() * problem.groups())];
         for (int i = 0; i < values.length; i++) {
             float scale = (float) (typical * random.nextDouble(0.5, 1.5));
-            values[i] = problem.isInt4() ? Float.float16ToFloat(Float.floatToFloat16(scale)) : scale;
+            values[i] = problem.isInt4() || problem.group() != 0
+                    ? Float.float16ToFloat(Float.floatToFloat16(scale))
+                    : scale;
         }
         return values;
     }

@@ -38,7 +38,10 @@ record Rounds(int count, int iterations, long iterationMillis) {
         }
 
         private static Throwable rootOf(Throwable e) {
-            return e.getCause() == null ? e : rootOf(e.getCause());
+            // JMH hands on what a benchmark threw as suppressed.
+            Throwable next =
+                    e.getCause() != null ? e.getCause() : e.getSuppressed().length > 0 ? e.getSuppressed()[0] : null;
+            return next == null ? e : rootOf(next);
         }
     }
 
@@ -85,7 +88,7 @@ record Rounds(int count, int iterations, long iterationMillis) {
     }
 
     private static List<Double> run(Contender contender, int iterations, long millis) throws RunnerException {
-        CallBenchmark.next = contender;
+        CallBenchmark.contender = contender;
         ChainedOptionsBuilder options = Jmh.options(CallBenchmark.class)
                 .warmupIterations(0)
                 .measurementIterations(iterations)
