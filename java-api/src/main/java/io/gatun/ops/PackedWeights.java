@@ -72,17 +72,23 @@ public final class PackedWeights {
         Check.present("weights", weights);
         Check.open("arena", target);
         weights.checkReachable("weights");
-        QuantSpec spec = weights.spec();
-        MemorySegment header = header(spec, weights.rows(), weights.depth());
-        MemorySegment packed = Check.allocate(target, packedBytes(header), ALIGNMENT);
+        return pack(weights, Check.allocate(target, packedBytes(weights), ALIGNMENT));
+    }
+
+    /** Packs into memory of {@link #packedBytes}. */
+    static PackedWeights pack(QuantizedTensor weights, MemorySegment packed) {
         Native.call(() -> gatun_qmatmul_pack(
-                header,
+                header(weights.spec(), weights.rows(), weights.depth()),
                 weights.codes().segment(),
                 weights.scales().segment(),
                 Native.segment(weights.zeroPoints()),
                 packed,
                 packed.byteSize()));
-        return new PackedWeights(packed.asReadOnly(), spec, weights.rows(), weights.depth());
+        return new PackedWeights(packed.asReadOnly(), weights.spec(), weights.rows(), weights.depth());
+    }
+
+    static long packedBytes(QuantizedTensor weights) {
+        return packedBytes(header(weights.spec(), weights.rows(), weights.depth()));
     }
 
     /** The description of weights, in this thread's struct. */

@@ -1,24 +1,24 @@
 package io.gatun.ops;
 
 import static io.gatun.bindings.c.gatun_h.gatun_qmatmul;
+import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_concat;
+import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_concat_explain;
 import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_explain;
+import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_grouped;
+import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_grouped_explain;
 
-import io.gatun.DType;
 import io.gatun.Tensor;
-import io.gatun.bindings.c.gatun_qmatmul_params;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.EnumSet;
-import java.util.Set;
 
 /**
  * Matrix multiplication with 8- and 4-bit weights:
  *
  * <pre>y[m][n] = activation(sum over k of x[m][k] w[n][k] + bias[n]) + residual[m][n]</pre>
  *
- * <p>Weights are quantized and packed once, as {@link PackedWeights}. Shapes are free: any number of rows, columns and
+ * <p>Weights are quantized and packed once, as {@link PackedWeights}; a {@link PackedStack} holds several for one call. Shapes are free: any number of rows, columns and
  * depth, 0, 1 and primes included; depth 0 gives activation(bias) + residual. A row of x with NaN or infinity makes that
  * row of y NaN and leaves other rows alone. An output depends neither on the threads, nor the range of columns, nor the
  * other rows, bit for bit.
@@ -52,7 +52,7 @@ public final class QMatmul {
      * What a call does besides the product. Immutable: each {@code with} returns another one, so build it once and use
      * it for many calls, from any number of threads.
      *
-     * @param bias f32 [columns], or null
+     * @param bias f32 [columns], of {@link #runGrouped} [weights, columns], or null
      * @param residual [rows, columns] of the dtype of y, or null; may be y itself
      * @param activation applied to sum and bias
      * @param mode how x is multiplied
@@ -81,7 +81,7 @@ public final class QMatmul {
             }
         }
 
-        /** With f32 [columns] added to the sums, or null for none. */
+        /** With f32 [columns], of {@link #runGrouped} [weights, columns], added to the sums, or null for none. */
         public Options withBias(Tensor added) {
             return new Options(added, residual, activation, mode, threads, columnBegin, columnEnd);
         }
@@ -113,10 +113,7 @@ public final class QMatmul {
         }
     }
 
-    private static final long EXPLAIN_BYTES = 2048;
-    private static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16);
-    private static final Set<DType> F32 = EnumSet.of(DType.F32);
-    private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_qmatmul_params::layout);
+    private static final long EXPLAIN_BYTES = 4096;
 
     private QMatmul() {}
 
@@ -162,7 +159,7 @@ public final class QMatmul {
      * @throws WrongThreadException if the arena of an argument is confined to another thread
      */
     public static void run(Tensor x, PackedWeights w, Tensor y, Options options) {
-        MemorySegment params = params(x, w, y, options);
+        MemorySegment params = QMatmulCall.alone(x, w, y, options);
         try {
             Native.check(gatun_qmatmul(
                     params,
@@ -179,76 +176,109 @@ public final class QMatmul {
 
     /** Which kernel {@link #run} uses for these arguments, which it passed over and why, and how it splits the work. */
     public static String explain(Tensor x, PackedWeights w, Tensor y, Options options) {
-        MemorySegment params = params(x, w, y, options);
+        MemorySegment params = QMatmulCall.alone(x, w, y, options);
         return Native.text(
                 EXPLAIN_BYTES,
                 text -> gatun_qmatmul_explain(params, w.segment(), w.segment().byteSize(), text, EXPLAIN_BYTES));
     }
 
-    private static MemorySegment params(Tensor x, PackedWeights w, Tensor y, Options options) {
-        Check.present("x", x);
-        Check.present("w", w);
-        Check.present("y", y);
-        Check.present("options", options);
-        Check.dtype("x", x, FLOATS);
-        Check.matrix("x", x, -1, w.depth());
-        Check.rowMajor("x", x);
-        Check.dtype("y", y, FLOATS);
-        long rows = x.shape().size(0);
-        Check.matrix("y", y, rows, w.rows());
-        Check.rowMajor("y", y);
-        long end = options.columnEnd == -1 ? w.rows() : options.columnEnd;
-        if (end > w.rows() || options.columnBegin > end) {
-            throw Check.invalid("columns", options.columnBegin + ".." + end, "a part of 0.." + w.rows());
-        }
-        Check.reachable("x", x.segment());
-        Check.reachable("w", w.segment());
-        Check.reachable("y", y.segment());
-        Check.writable("y", y.segment());
-        Check.disjoint("y", y, "x", x);
-        Check.disjoint("y", y.segment(), "w", w.segment());
-        if (options.bias != null) {
-            Check.dtype("bias", options.bias, F32);
-            Check.vector("bias", options.bias, w.rows());
-            Check.reachable("bias", options.bias.segment());
-            Check.disjoint("y", y, "bias", options.bias);
-        }
-        if (options.residual != null) {
-            checkResidual(options.residual, y);
-        }
-
-        MemorySegment params = PARAMS.get();
-        gatun_qmatmul_params.x_dtype(params, x.dtype().code());
-        gatun_qmatmul_params.y_dtype(params, y.dtype().code());
-        gatun_qmatmul_params.mode(params, options.mode.ordinal());
-        gatun_qmatmul_params.activation(params, options.activation.ordinal());
-        gatun_qmatmul_params.threads(params, options.threads);
-        gatun_qmatmul_params.rows(params, rows);
-        // The native side compares them with the header, which whoever owns wrapped memory may have changed.
-        gatun_qmatmul_params.columns(params, w.rows());
-        gatun_qmatmul_params.depth(params, w.depth());
-        gatun_qmatmul_params.x_row_stride(params, rows > 1 ? x.stride(0) : w.depth());
-        gatun_qmatmul_params.y_row_stride(params, rowStride(y));
-        gatun_qmatmul_params.residual_row_stride(params, options.residual == null ? 0 : rowStride(options.residual));
-        gatun_qmatmul_params.column_begin(params, options.columnBegin);
-        gatun_qmatmul_params.column_end(params, end);
-        return params;
+    /** As {@link #run(Tensor, PackedStack, Tensor, Options)} with {@link Options#DEFAULT}. */
+    public static void run(Tensor x, PackedStack stack, Tensor y) {
+        run(x, stack, y, Options.DEFAULT);
     }
 
-    private static void checkResidual(Tensor residual, Tensor y) {
-        if (residual.dtype() != y.dtype()) {
-            throw Check.invalid("residual", "dtype " + residual.dtype(), "the dtype of y, " + y.dtype());
-        }
-        Check.matrix("residual", residual, y.shape().size(0), y.shape().size(1));
-        Check.rowMajor("residual", residual);
-        Check.reachable("residual", residual.segment());
-        boolean same = residual.segment().address() == y.segment().address() && rowStride(residual) == rowStride(y);
-        if (!same) {
-            Check.disjoint("y", y, "residual", residual);
+    /**
+     * Multiplies x, which is quantized once, with every weight of a stack; the products lie side by side: query, key and
+     * value, or gate and up projections, as one call. The same bits as a call for each weight. Allocates nothing once
+     * warmed up.
+     *
+     * <pre>
+     * PackedStack qkv = PackedStack.of(List.of(query, key, value));
+     * Tensor y = Tensor.allocate(DType.F32, tokens, qkv.columns());
+     * QMatmul.run(x, qkv, y);
+     * Tensor queries = y.slice(1, 0, query.rows()); // a view
+     * </pre>
+     *
+     * @param x as for one weight
+     * @param stack weights with {@link PackedStack#columns()} columns of y together
+     * @param y [rows, columns of all weights]
+     * @param options bias [columns of all weights]; residual and columns are those of y
+     * @throws IllegalArgumentException if an argument does not fit; nothing is written then
+     * @throws IllegalStateException if the arena of an argument is closed
+     * @throws WrongThreadException if the arena of an argument is confined to another thread
+     */
+    public static void run(Tensor x, PackedStack stack, Tensor y, Options options) {
+        MemorySegment params = QMatmulCall.concat(x, stack, y, options);
+        try {
+            Native.check(gatun_qmatmul_concat(
+                    params,
+                    stack.size(),
+                    x.segment(),
+                    stack.segment(),
+                    stack.segment().byteSize(),
+                    Native.segment(options.bias),
+                    Native.segment(options.residual),
+                    y.segment()));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
         }
     }
 
-    private static long rowStride(Tensor matrix) {
-        return matrix.shape().size(0) > 1 ? matrix.stride(0) : matrix.shape().size(1);
+    /** As {@link #explain(Tensor, PackedWeights, Tensor, Options)}, for weights side by side. */
+    public static String explain(Tensor x, PackedStack stack, Tensor y, Options options) {
+        MemorySegment params = QMatmulCall.concat(x, stack, y, options);
+        MemorySegment packed = stack.segment();
+        return Native.text(
+                EXPLAIN_BYTES,
+                text -> gatun_qmatmul_concat_explain(
+                        params, stack.size(), packed, packed.byteSize(), text, EXPLAIN_BYTES));
+    }
+
+    /** As {@link #runGrouped(Tensor, long[], PackedStack, Tensor, Options)} with {@link Options#DEFAULT}. */
+    public static void runGrouped(Tensor x, long[] rows, PackedStack stack, Tensor y) {
+        runGrouped(x, rows, stack, y, Options.DEFAULT);
+    }
+
+    /**
+     * Multiplies groups of consecutive rows of x with a weight each: a mixture of experts on rows sorted by expert. Weight
+     * i takes the next {@code rows[i]} rows of x and y; no rows cost nothing. The same bits as a call for each weight.
+     * Allocates nothing once warmed up.
+     *
+     * @param x as for one weight, the rows of all groups one after the other
+     * @param rows of each group, as many groups as weights; they add up to the rows of x
+     * @param stack weights of equal columns
+     * @param y [rows of x, columns of each weight]
+     * @param options bias [weights, columns]; residual and columns are those of y
+     * @throws IllegalArgumentException if an argument does not fit; nothing is written then
+     * @throws IllegalStateException if the arena of an argument is closed
+     * @throws WrongThreadException if the arena of an argument is confined to another thread
+     */
+    public static void runGrouped(Tensor x, long[] rows, PackedStack stack, Tensor y, Options options) {
+        MemorySegment params = QMatmulCall.grouped(x, rows, stack, y, options);
+        try {
+            Native.check(gatun_qmatmul_grouped(
+                    params,
+                    QMatmulCall.copyOf(rows),
+                    stack.size(),
+                    x.segment(),
+                    stack.segment(),
+                    stack.segment().byteSize(),
+                    Native.segment(options.bias),
+                    Native.segment(options.residual),
+                    y.segment()));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
+        }
+    }
+
+    /** As {@link #explain(Tensor, PackedWeights, Tensor, Options)}, for groups of rows. */
+    public static String explainGrouped(Tensor x, long[] rows, PackedStack stack, Tensor y, Options options) {
+        MemorySegment params = QMatmulCall.grouped(x, rows, stack, y, options);
+        MemorySegment copy = QMatmulCall.copyOf(rows);
+        MemorySegment packed = stack.segment();
+        return Native.text(
+                EXPLAIN_BYTES,
+                text -> gatun_qmatmul_grouped_explain(
+                        params, copy, stack.size(), packed, packed.byteSize(), text, EXPLAIN_BYTES));
     }
 }

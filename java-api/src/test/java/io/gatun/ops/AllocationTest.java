@@ -7,6 +7,7 @@ import io.gatun.DType;
 import io.gatun.Tensor;
 import java.lang.management.ManagementFactory;
 import java.time.Duration;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 /** Once compiled, a call allocates nothing on the heap. */
@@ -54,6 +55,19 @@ class AllocationTest {
                 .withActivation(QMatmul.Activation.GELU)
                 .withThreads(1);
         assertNone("QMatmul.run", () -> QMatmul.run(x, w, y, options));
+    }
+
+    @Test
+    void qmatmulWithSeveralWeights() {
+        Tensor x = Tensor.allocate(DType.F32, 3, 32);
+        PackedWeights w = QMatmul.pack(Tensor.allocate(DType.F32, 16, 32), QuantSpec.int8());
+        PackedStack stack = PackedStack.of(List.of(w, w, w));
+        Tensor concat = Tensor.allocate(DType.F32, 3, 48);
+        Tensor grouped = Tensor.allocate(DType.F32, 3, 16);
+        long[] rows = {1, 0, 2};
+        QMatmul.Options options = QMatmul.Options.DEFAULT.withThreads(1);
+        assertNone("QMatmul.run of a stack", () -> QMatmul.run(x, stack, concat, options));
+        assertNone("QMatmul.runGrouped", () -> QMatmul.runGrouped(x, rows, stack, grouped, options));
     }
 
     @Test

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import io.gatun.DType;
 import io.gatun.Tensor;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 /** Where the JVM denies native access, each operation says so, each time; in a process of its own. */
@@ -16,6 +17,8 @@ class DeniedAccessTest {
                 report(() -> Norm.layer(x, null, null, 1, x));
                 report(() -> Quantize.run(x, QuantSpec.int8()));
                 report(() -> QMatmul.pack(QuantizedTensor.allocate(QuantSpec.int8(), 2, 16)));
+                report(() -> PackedStack.pack(List.of(QuantizedTensor.allocate(QuantSpec.int8(), 2, 16))));
+                report(() -> PackedStack.wrap(x.segment(), 1));
             }
         }
 
@@ -43,7 +46,7 @@ class DeniedAccessTest {
                 .redirectErrorStream(true)
                 .start();
         String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertEquals("refused\n".repeat(6), output);
+        assertEquals("refused\n".repeat(10), output);
         assertEquals(0, process.waitFor());
     }
 }

@@ -66,7 +66,7 @@ class QMatmulBadInputTest {
                 .add("y in x", "y", "overlaps x", "of its own", () -> QMatmul.run(x, w, x.slice(1, 34, 40)))
                 .add("y in w", "y", "overlaps w", "of its own", () -> QMatmul.run(x, PackedWeights.wrap(blob), inBlob))
                 .missing("x", () -> QMatmul.run(null, w, y))
-                .missing("w", () -> QMatmul.run(x, null, y))
+                .missing("w", () -> QMatmul.run(x, (PackedWeights) null, y))
                 .missing("y", () -> QMatmul.run(x, w, null))
                 .missing("options", () -> QMatmul.run(x, w, y, null))
                 .unreachable("x", DType.F32, new long[] {ROWS, DEPTH}, bad -> QMatmul.run(bad, w, y))

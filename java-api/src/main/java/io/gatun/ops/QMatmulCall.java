@@ -1,0 +1,155 @@
+package io.gatun.ops;
+
+import io.gatun.DType;
+import io.gatun.Tensor;
+import io.gatun.bindings.c.gatun_qmatmul_params;
+import io.gatun.internal.Check;
+import io.gatun.internal.Native;
+import io.gatun.ops.QMatmul.Options;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.EnumSet;
+import java.util.Set;
+
+/** The arguments of a call of {@link QMatmul}: checked, and then written into this thread's struct. */
+final class QMatmulCall {
+    private static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16);
+    private static final Set<DType> F32 = EnumSet.of(DType.F32);
+    private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_qmatmul_params::layout);
+    private static final ThreadLocal<MemorySegment> GROUP_ROWS =
+            ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(ValueLayout.JAVA_LONG, 64));
+
+    private QMatmulCall() {}
+
+    static MemorySegment alone(Tensor x, PackedWeights w, Tensor y, Options options) {
+        Check.present("w", w);
+        return params(x, "w", w.segment(), w.depth(), w.rows(), -1, y, options);
+    }
+
+    static MemorySegment concat(Tensor x, PackedStack stack, Tensor y, Options options) {
+        Check.present("stack", stack);
+        return params(x, "stack", stack.segment(), stack.depth(), stack.columns(), -1, y, options);
+    }
+
+    static MemorySegment grouped(Tensor x, long[] rows, PackedStack stack, Tensor y, Options options) {
+        Check.present("stack", stack);
+        Check.present("rows", rows);
+        if (stack.columnsOfEach() < 0) {
+            throw Check.invalid("stack", stack, "weights of equal columns");
+        }
+        MemorySegment params =
+                params(x, "stack", stack.segment(), stack.depth(), stack.columnsOfEach(), stack.size(), y, options);
+        if (rows.length != stack.size()) {
+            throw Check.invalid("rows", rows.length + " groups", stack.size() + ", one for each weight");
+        }
+        long left = x.shape().size(0);
+        for (int i = 0; i < rows.length; i++) {
+            if (rows[i] < 0 || rows[i] > left) {
+                throw Check.invalid("rows[" + i + "]", rows[i], "0.." + left + ", what is left of x");
+            }
+            left -= rows[i];
+        }
+        if (left != 0) {
+            throw Check.invalid("rows", "groups of all but " + left + " rows", "all rows of x " + x.shape());
+        }
+        return params;
+    }
+
+    /** This thread's native copy of the rows, which nobody changes while they are used. */
+    static MemorySegment copyOf(long[] rows) {
+        MemorySegment copy = GROUP_ROWS.get();
+        if (copy.byteSize() < rows.length * ValueLayout.JAVA_LONG.byteSize()) {
+            copy = Arena.ofAuto().allocate(ValueLayout.JAVA_LONG, 2L * rows.length);
+            GROUP_ROWS.set(copy);
+        }
+        MemorySegment.copy(rows, 0, copy, ValueLayout.JAVA_LONG, 0, rows.length);
+        return copy;
+    }
+
+    /** {@code biases}: rows of a bias matrix, or -1 for a vector. */
+    private static MemorySegment params(
+            Tensor x,
+            String name,
+            MemorySegment packed,
+            long depth,
+            long columns,
+            long biases,
+            Tensor y,
+            Options options) {
+        Check.present("x", x);
+        Check.present("y", y);
+        Check.present("options", options);
+        Check.dtype("x", x, FLOATS);
+        Check.matrix("x", x, -1, depth);
+        Check.rowMajor("x", x);
+        Check.dtype("y", y, FLOATS);
+        long rows = x.shape().size(0);
+        Check.matrix("y", y, rows, columns);
+        Check.rowMajor("y", y);
+        long begin = options.columnBegin();
+        long end = options.columnEnd() == -1 ? columns : options.columnEnd();
+        if (end > columns || begin > end) {
+            throw Check.invalid("columns", begin + ".." + end, "a part of 0.." + columns);
+        }
+        Check.reachable("x", x.segment());
+        Check.reachable(name, packed);
+        Check.reachable("y", y.segment());
+        Check.writable("y", y.segment());
+        Check.disjoint("y", y, "x", x);
+        Check.disjoint("y", y.segment(), name, packed);
+        if (options.bias() != null) {
+            checkBias(options.bias(), biases, columns, y);
+        }
+        if (options.residual() != null) {
+            checkResidual(options.residual(), y);
+        }
+
+        MemorySegment params = PARAMS.get();
+        gatun_qmatmul_params.x_dtype(params, x.dtype().code());
+        gatun_qmatmul_params.y_dtype(params, y.dtype().code());
+        gatun_qmatmul_params.mode(params, options.mode().ordinal());
+        gatun_qmatmul_params.activation(params, options.activation().ordinal());
+        gatun_qmatmul_params.threads(params, options.threads());
+        gatun_qmatmul_params.rows(params, rows);
+        // The native side compares them with the headers, which whoever owns wrapped memory may have changed.
+        gatun_qmatmul_params.columns(params, columns);
+        gatun_qmatmul_params.depth(params, depth);
+        gatun_qmatmul_params.x_row_stride(params, rows > 1 ? x.stride(0) : depth);
+        gatun_qmatmul_params.y_row_stride(params, rowStride(y));
+        gatun_qmatmul_params.residual_row_stride(
+                params, options.residual() == null ? 0 : rowStride(options.residual()));
+        gatun_qmatmul_params.column_begin(params, begin);
+        gatun_qmatmul_params.column_end(params, end);
+        return params;
+    }
+
+    private static void checkBias(Tensor bias, long biases, long columns, Tensor y) {
+        Check.dtype("bias", bias, F32);
+        if (biases < 0) {
+            Check.vector("bias", bias, columns);
+        } else {
+            Check.matrix("bias", bias, biases, columns);
+            Check.contiguous("bias", bias);
+        }
+        Check.reachable("bias", bias.segment());
+        Check.disjoint("y", y, "bias", bias);
+    }
+
+    private static void checkResidual(Tensor residual, Tensor y) {
+        if (residual.dtype() != y.dtype()) {
+            throw Check.invalid("residual", "dtype " + residual.dtype(), "the dtype of y, " + y.dtype());
+        }
+        Check.matrix("residual", residual, y.shape().size(0), y.shape().size(1));
+        Check.rowMajor("residual", residual);
+        Check.reachable("residual", residual.segment());
+        boolean same = residual.segment().address() == y.segment().address() && rowStride(residual) == rowStride(y);
+        if (!same) {
+            Check.disjoint("y", y, "residual", residual);
+        }
+    }
+
+    private static long rowStride(Tensor matrix) {
+        return matrix.shape().size(0) > 1 ? matrix.stride(0) : matrix.shape().size(1);
+    }
+}
