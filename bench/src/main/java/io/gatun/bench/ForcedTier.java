@@ -24,8 +24,8 @@ final class ForcedTier {
     public static void main(String[] arguments) throws Exception {
         QMatmulCase problem = Records.JSON.readValue(arguments[0], QMatmulCase.class);
         QMatmulData data = new QMatmulData(problem);
-        try (Contender contender = new GatunQMatmul(problem, data)) {
-            double error = new QMatmulVerifier(problem, data).relError(contender);
+        try (Contender contender = GatunQMatmul.prepare(problem, data)) {
+            double error = QMatmulVerifier.of(problem, data).relError(contender);
             Summary seconds = Rounds.QUICK.seconds(List.of(contender)).getFirst();
             System.out.println(Records.JSON.writeValueAsString(
                     Result.time(QMatmulBench.OP, problem.name(), contender, problem.threads(), seconds, error)));

@@ -1,7 +1,6 @@
 package io.gatun.bench;
 
 import io.gatun.DType;
-import io.gatun.Gatun;
 import io.gatun.Tensor;
 import io.gatun.ops.PackedWeights;
 import io.gatun.ops.QMatmul;
@@ -9,35 +8,52 @@ import io.gatun.ops.QuantSpec;
 import io.gatun.ops.QuantizedTensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 
-/** {@link QMatmul#run} through the public API. */
-final class GatunQMatmul implements Contender {
+/** Gatun's side of a multiplication: operands, options, and the contender for one weight. */
+final class GatunQMatmul {
     private static final long ALIGNMENT = 64;
 
-    private final Arena arena = Arena.ofShared();
-    private final QMatmul.Options options;
-    private final Tensor x;
-    private final Tensor y;
-    private final List<PackedWeights> copies = new ArrayList<>();
-    private int next;
+    private GatunQMatmul() {}
 
-    GatunQMatmul(QMatmulCase problem, QMatmulData data) {
-        options = options(problem);
-        x = Tensor.allocate(arena, DType.F32, problem.rows(), problem.depth()).copyFrom(data.x);
-        y = Tensor.allocate(arena, DType.F32, problem.rows(), problem.columns());
-        PackedWeights packed = QMatmul.pack(quantized(problem, data), arena);
-        copies.add(packed);
-        while (copies.size() < data.copies) {
-            copies.add(copyOf(packed));
-        }
+    /** {@link QMatmul#run} by one weight. */
+    static Contender prepare(QMatmulCase problem, QMatmulData data) {
+        return prepare("", problem, data);
     }
 
-    /** For Gatun weights are only addresses, so that copies need not differ. */
-    private PackedWeights copyOf(PackedWeights packed) {
-        MemorySegment segment = arena.allocate(packed.segment().byteSize(), ALIGNMENT);
-        return PackedWeights.wrap(segment.copyFrom(packed.segment()));
+    /** The same where Gatun takes part in several ways. */
+    static Contender prepare(String way, QMatmulCase problem, QMatmulData data) {
+        Arena arena = Arena.ofShared();
+        QMatmul.Options options = options(problem);
+        Tensor x = input(problem, data, arena);
+        Tensor y = Tensor.allocate(arena, DType.F32, problem.rows(), problem.columns());
+        List<PackedWeights> copies = Stream.of(QMatmul.pack(quantized(problem, data), arena))
+                .flatMap(packed -> copies(packed.segment(), data.copies, arena))
+                .map(PackedWeights::wrap)
+                .toList();
+        return new GatunContender(
+                way,
+                QMatmul.explain(x, copies.getFirst(), y, options),
+                timed(problem),
+                arena,
+                y,
+                data.copies,
+                copy -> QMatmul.run(x, copies.get(copy), y, options));
+    }
+
+    /** Gatun knows weights by their address, so that copies need not differ. The first one is the segment itself. */
+    static Stream<MemorySegment> copies(MemorySegment packed, int count, Arena arena) {
+        return Stream.concat(
+                Stream.of(packed),
+                Stream.generate(() ->
+                                arena.allocate(packed.byteSize(), ALIGNMENT).copyFrom(packed))
+                        .limit(count - 1));
+    }
+
+    static Tensor input(QMatmulCase problem, QMatmulData data, Arena arena) {
+        return Tensor.allocate(arena, DType.F32, problem.rows(), problem.depth())
+                .copyFrom(data.x);
     }
 
     /** How a case is called. */
@@ -48,66 +64,33 @@ final class GatunQMatmul implements Contender {
         return QMatmul.Options.DEFAULT.withMode(mode).withThreads(problem.threads());
     }
 
+    static String timed(QMatmulCase problem) {
+        return problem.precise()
+                ? "product of f32 activations, through the Java API"
+                : "activation quantization and product, through the Java API";
+    }
+
     /** The weights of copy 0. */
     static QuantizedTensor quantized(QMatmulCase problem, QMatmulData data) {
         QuantSpec spec = problem.isInt4()
                 ? problem.group() == 0 ? QuantSpec.int4() : QuantSpec.int4(problem.group())
                 : problem.group() == 0 ? QuantSpec.int8() : QuantSpec.int8(problem.group());
         long columns = problem.columns();
-        long depth = problem.depth();
+        int depth = Math.toIntExact(problem.depth());
         Tensor codes = problem.isInt4()
-                ? Tensor.of(DType.U4, nibbles(data.codes, Math.toIntExact(depth)), columns, depth)
+                ? Tensor.of(DType.U4, nibbles(data.codes, depth), columns, depth)
                 : Tensor.of(data.codes, columns, depth);
         return new QuantizedTensor(spec, codes, Tensor.of(spec.scales(), data.scales, columns, problem.groups()), null);
     }
 
     private static byte[] nibbles(byte[] codes, int depth) {
         int rowBytes = (depth + 1) / 2;
-        byte[] packed = new byte[depth == 0 ? 0 : codes.length / depth * rowBytes];
-        for (int i = 0; i < codes.length; i++) {
-            int k = i % depth;
-            packed[i / depth * rowBytes + k / 2] |= (byte) (codes[i] << 4 * (k % 2));
+        byte[] packed = new byte[codes.length / depth * rowBytes];
+        for (int row = 0; row < codes.length / depth; row++) {
+            for (int k = 0; k < depth; k++) {
+                packed[row * rowBytes + k / 2] |= (byte) (codes[row * depth + k] << 4 * (k % 2));
+            }
         }
         return packed;
-    }
-
-    @Override
-    public String impl() {
-        return "gatun " + Gatun.version();
-    }
-
-    @Override
-    public String kernel() {
-        return kernelOf(QMatmul.explain(x, copies.getFirst(), y, options));
-    }
-
-    /** The name before the colon of an explanation's first line. */
-    static String kernelOf(String explanation) {
-        return explanation.lines().findFirst().orElseThrow().split(":", 2)[0];
-    }
-
-    @Override
-    public String timed() {
-        return options.mode() == QMatmul.Mode.PRECISE
-                ? "product of f32 activations, through the Java API"
-                : "activation quantization and product, through the Java API";
-    }
-
-    @Override
-    public void run() {
-        QMatmul.run(x, copies.get(next), y, options);
-        next = next + 1 == copies.size() ? 0 : next + 1;
-    }
-
-    @Override
-    public void output(float[] out) {
-        QMatmul.run(x, copies.getFirst(), y, options);
-        MemorySegment.copy(
-                y.segment(), 0, MemorySegment.ofArray(out), 0, y.segment().byteSize());
-    }
-
-    @Override
-    public void close() {
-        arena.close();
     }
 }

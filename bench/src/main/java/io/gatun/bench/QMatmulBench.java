@@ -3,7 +3,6 @@ package io.gatun.bench;
 import io.gatun.Tier;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
@@ -49,6 +48,9 @@ final class QMatmulBench implements Op {
         }
         data = null;
         session.store("threads", Scaling.of(session.results()));
+        session.progress().show("several weights in one call");
+        SideBySide.measure(session);
+        Experts.measure(session);
         session.progress().show("callers");
         session.store("Java threads that call at once", Callers.measure(session.rounds()));
         session.progress().show("CallOverhead");
@@ -69,10 +71,9 @@ final class QMatmulBench implements Op {
     void compare(Session session, QMatmulCase problem) throws Exception {
         session.progress().show(problem.name() + ": inputs");
         data = new QMatmulData(problem, data);
-        List<Contender> contenders = new ArrayList<>();
-        try {
-            contenders.add(new GatunQMatmul(problem, data));
-            String kernel = contenders.getFirst().kernel();
+        Session.Contenders contenders = new Session.Contenders();
+        try (contenders) {
+            contenders.add(GatunQMatmul.prepare(problem, data));
             for (Peer peer : peers()) {
                 session.progress().show(problem.name() + ": preparing " + peer.name());
                 Contender contender = prepare(session, peer, problem);
@@ -82,11 +83,9 @@ final class QMatmulBench implements Op {
             }
             session.compare(
                     OP,
-                    QMatmulWork.of(problem, kernel, session.limits()),
+                    QMatmulWork.of(problem, contenders.first().kernel(), session.limits()),
                     contenders,
-                    new QMatmulVerifier(problem, data));
-        } finally {
-            contenders.forEach(Contender::close);
+                    QMatmulVerifier.of(problem, data));
         }
     }
 

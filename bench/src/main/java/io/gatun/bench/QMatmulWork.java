@@ -15,15 +15,20 @@ final class QMatmulWork {
      * @param kernel the name of Gatun's
      */
     static Session.Problem of(QMatmulCase problem, String kernel, Limits limits) {
+        return of(problem, problem.weightBytes(), kernel, limits);
+    }
+
+    /** The same where other bytes must be read, as with several weights. */
+    static Session.Problem of(QMatmulCase problem, long bytes, String kernel, Limits limits) {
         double operations = operations(problem);
         boolean fma = kernel.startsWith(F32_KERNEL);
         double limit = limits.seconds(
-                problem.weightBytes(),
+                bytes,
                 operations * (problem.precise() && !fma ? PRECISE_DOTS : 1),
                 fma ? Limits.Kind.FMA : Limits.Kind.INT8_DOT,
                 problem.tier(),
                 problem.threads());
-        return new Session.Problem(problem.name(), problem.threads(), problem.weightBytes(), operations, limit);
+        return new Session.Problem(problem.name(), problem.threads(), bytes, operations, limit);
     }
 
     /** Multiplications and additions. */

@@ -20,6 +20,15 @@ public final class Rating {
                 .toList();
     }
 
+    /** The times of several ways of ours, the first one with the second's time over its own. */
+    static List<Result> rateFirst(List<Result> times, double limitSeconds) {
+        return times.stream()
+                .map(time -> time.rated(
+                        percent(limitSeconds, time.seconds()),
+                        time == times.getFirst() ? ratio(time, Optional.of(times.get(1))) : null))
+                .toList();
+    }
+
     static double percent(double limitSeconds, double seconds) {
         return 100 * limitSeconds / seconds;
     }

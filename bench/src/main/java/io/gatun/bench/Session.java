@@ -28,7 +28,29 @@ final class Session {
      * @param operations 2 for each product
      * @param limitSeconds the shortest time that the machine allows
      */
-    record Problem(String name, int threads, long bytes, double operations, double limitSeconds) {}
+    record Problem(String name, int threads, long bytes, double operations, double limitSeconds) {
+        Problem named(String other) {
+            return new Problem(other, threads, bytes, operations, limitSeconds);
+        }
+    }
+
+    /** Contenders that are closed together. */
+    static final class Contenders implements AutoCloseable {
+        private final List<Contender> list = new ArrayList<>();
+
+        void add(Contender contender) {
+            list.add(contender);
+        }
+
+        Contender first() {
+            return list.getFirst();
+        }
+
+        @Override
+        public void close() {
+            list.forEach(Contender::close);
+        }
+    }
 
     private final Arguments arguments;
     private final Limits limits;
@@ -81,16 +103,26 @@ final class Session {
     }
 
     /**
-     * Checks the contenders, times those that are right side by side with the external programs, and stores the records.
+     * Times the contenders that are right side by side with the external programs, rates and stores them.
      *
      * @throws OutputCheck.WrongOutput if ours is wrong; a peer that is wrong is left out, which is said
      */
-    void compare(String op, Problem problem, List<Contender> contenders, Verifier verifier)
+    void compare(String op, Problem problem, Contenders contenders, Verifier verifier)
             throws OutputCheck.WrongOutput, Rounds.Failure, IOException {
+        List<Result> times = new ArrayList<>(time(op, problem, contenders, verifier));
+        for (ExternalPeer peer : externals) {
+            times.addAll(measure(peer, op, problem));
+        }
+        store(Rating.rate(times, problem.limitSeconds), problem);
+    }
+
+    /** Checks the contenders and times those that are right. */
+    List<Result> time(String op, Problem problem, Contenders contenders, Verifier verifier)
+            throws OutputCheck.WrongOutput, Rounds.Failure {
         progress.show(problem.name + ": checking");
         List<Contender> right = new ArrayList<>();
         List<Double> errors = new ArrayList<>();
-        for (Contender contender : contenders) {
+        for (Contender contender : contenders.list) {
             try {
                 errors.add(verifier.relError(contender));
                 right.add(contender);
@@ -99,11 +131,7 @@ final class Session {
                 progress.say("LEFT OUT of " + problem.name + ": " + e.getMessage());
             }
         }
-        List<Result> times = time(op, problem, right, errors);
-        for (ExternalPeer peer : externals) {
-            times.addAll(measure(peer, op, problem));
-        }
-        store(Rating.rate(times, problem.limitSeconds), problem);
+        return time(op, problem, right, errors);
     }
 
     /** A failing peer must not end the measurement of the others; ours must. */

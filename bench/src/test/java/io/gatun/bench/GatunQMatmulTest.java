@@ -38,8 +38,8 @@ class GatunQMatmulTest {
     void computesWhatTheOracleSays(String weights, int group, String activations, long rows) throws Exception {
         QMatmulCase problem = problem(weights, group, activations, rows);
         QMatmulData data = new QMatmulData(problem);
-        try (Contender contender = new GatunQMatmul(problem, data)) {
-            QMatmulVerifier verifier = new QMatmulVerifier(problem, data);
+        try (Contender contender = GatunQMatmul.prepare(problem, data)) {
+            QMatmulVerifier verifier = QMatmulVerifier.of(problem, data);
             double error = verifier.relError(contender);
             assertTrue(error < (problem.precise() ? 1e-6 : 0.03), "error " + error);
             contender.run();
@@ -54,7 +54,7 @@ class GatunQMatmulTest {
     void anOutputThatIsNotWrittenIsWrong() {
         QMatmulCase problem = problem("int4", 32, "i8row", 20);
         QMatmulData data = new QMatmulData(problem);
-        QMatmulVerifier verifier = new QMatmulVerifier(problem, data);
+        QMatmulVerifier verifier = QMatmulVerifier.of(problem, data);
         Contender idle = new FakeContender("gatun 9", () -> {});
         assertThrows(OutputCheck.WrongOutput.class, () -> verifier.relError(idle));
     }

@@ -154,8 +154,10 @@ class SessionTest {
             contender.output(y);
             return check.relError(contender.impl(), y);
         };
+        Session.Contenders contenders = new Session.Contenders();
+        contenders.add(wrong);
         OutputCheck.WrongOutput thrown = assertThrows(
-                OutputCheck.WrongOutput.class, () -> session.compare("qmatmul", problem, List.of(wrong), verifier));
+                OutputCheck.WrongOutput.class, () -> session.compare("qmatmul", problem, contenders, verifier));
         assertEquals("gatun 9 is wrong: output [0][0] is 5.0, expected 1.0", thrown.getMessage());
     }
 
