@@ -1,0 +1,149 @@
+package io.gatun.bench.report;
+
+import io.gatun.bench.Result;
+import java.awt.BasicStroke;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.knowm.xchart.XYChart;
+import org.knowm.xchart.XYChartBuilder;
+import org.knowm.xchart.XYSeries;
+import org.knowm.xchart.style.Styler;
+import org.knowm.xchart.style.markers.Marker;
+import org.knowm.xchart.style.markers.SeriesMarkers;
+
+/**
+ * Our speed on some number of threads against the limits of the machine, over the operations that a byte of memory meets
+ * (Williams, Waterman and Patterson 2009).
+ */
+final class Roofline {
+    private static final int WIDTH = 640;
+    private static final int HEIGHT = 400;
+    private static final double MARGIN = 2;
+    private static final BasicStroke[] ROOFS = {
+        new BasicStroke(1.6f), dashed(8, 3), dashed(4, 3), dashed(2, 3), dashed(8, 3, 2, 3), dashed(12, 4)
+    };
+    private static final Marker[] MARKERS = {
+        SeriesMarkers.CIRCLE,
+        SeriesMarkers.SQUARE,
+        SeriesMarkers.DIAMOND,
+        SeriesMarkers.TRIANGLE_UP,
+        SeriesMarkers.TRIANGLE_DOWN,
+        SeriesMarkers.CROSS
+    };
+
+    private Roofline() {}
+
+    private record Roof(String name, double perSecond) {}
+
+    private record Point(double intensity, double perSecond) {}
+
+    /** Empty without a case of ours whose work is known, or without limits, on so many threads. */
+    static Optional<XYChart> chart(List<Result> results, int threads) {
+        Map<String, List<Point>> kinds = points(results, threads);
+        List<Roof> roofs = roofs(results, threads);
+        Optional<Result> read = limits(results, threads).stream()
+                .filter(limit -> limit.caseName().startsWith("read "))
+                .findFirst();
+        if (kinds.isEmpty() || roofs.isEmpty() || read.isEmpty()) {
+            return Optional.empty();
+        }
+        XYChart chart = new XYChartBuilder()
+                .width(WIDTH)
+                .height(HEIGHT)
+                .xAxisTitle("operations per byte of weights")
+                .yAxisTitle("GOP/s")
+                .build();
+        Style.apply(chart.getStyler());
+        chart.getStyler().setLegendPosition(Styler.LegendPosition.OutsideE);
+        chart.getStyler()
+                .setXAxisLogarithmic(true)
+                .setYAxisLogarithmic(true)
+                .setYAxisLogarithmicDecadeOnly(false)
+                .setXAxisDecimalPattern("#,###.##")
+                .setYAxisDecimalPattern("#,###.##");
+        chart.getStyler().setMarkerSize(9);
+
+        List<Point> all = kinds.values().stream().flatMap(List::stream).toList();
+        double left = all.stream().mapToDouble(Point::intensity).min().orElseThrow() / MARGIN;
+        double right = all.stream().mapToDouble(Point::intensity).max().orElseThrow() * MARGIN;
+        addRoofs(chart, roofs, read.get().max(), left, right);
+        int i = 0;
+        for (Map.Entry<String, List<Point>> kind : kinds.entrySet()) {
+            XYSeries series = chart.addSeries(
+                    kind.getKey(),
+                    kind.getValue().stream().mapToDouble(Point::intensity).toArray(),
+                    kind.getValue().stream().mapToDouble(Point::perSecond).toArray());
+            series.setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Scatter);
+            series.setMarker(MARKERS[i % MARKERS.length]);
+            series.setMarkerColor(Style.KINDS[i % Style.KINDS.length]);
+            i++;
+        }
+        return Optional.of(chart);
+    }
+
+    private static void addRoofs(XYChart chart, List<Roof> roofs, double bandwidth, double left, double right) {
+        double highest = roofs.getFirst().perSecond();
+        double ridge = Math.min(right, highest / bandwidth);
+        addLine(
+                chart,
+                "DRAM read " + Numbers.digits(bandwidth) + " GB/s",
+                0,
+                left,
+                bandwidth * left,
+                ridge,
+                bandwidth * ridge);
+        for (int i = 0; i < roofs.size(); i++) {
+            Roof roof = roofs.get(i);
+            double from = Math.max(left, roof.perSecond() / bandwidth);
+            if (from < right) {
+                addLine(chart, roof.name(), i, from, roof.perSecond(), right, roof.perSecond());
+            }
+        }
+    }
+
+    private static void addLine(XYChart chart, String name, int stroke, double x0, double y0, double x1, double y1) {
+        XYSeries line = chart.addSeries(name, new double[] {x0, x1}, new double[] {y0, y1});
+        line.setMarker(SeriesMarkers.NONE);
+        line.setLineColor(Style.LIMIT);
+        line.setLineStyle(ROOFS[stroke % ROOFS.length]);
+    }
+
+    private static BasicStroke dashed(float... dashes) {
+        return new BasicStroke(1.6f, BasicStroke.CAP_BUTT, BasicStroke.JOIN_MITER, 10, dashes, 0);
+    }
+
+    /** Our points by kind. */
+    private static Map<String, List<Point>> points(List<Result> results, int threads) {
+        Map<String, List<Point>> kinds = new LinkedHashMap<>();
+        for (Result result : results) {
+            if (result.isGatun() && result.metric().equals("time") && result.threads() == threads) {
+                Work.of(result)
+                        .ifPresent(work -> kinds.computeIfAbsent(work.kind(), kind -> new ArrayList<>())
+                                .add(new Point(work.intensity(), work.operations() / result.seconds() * 1e-9)));
+            }
+        }
+        return kinds;
+    }
+
+    /** Limits of arithmetic, the highest one first. */
+    private static List<Roof> roofs(List<Result> results, int threads) {
+        return limits(results, threads).stream()
+                .filter(limit -> limit.metric().equals("rate"))
+                .sorted(Comparator.comparingDouble(Result::max).reversed())
+                .map(limit -> new Roof(
+                        limit.caseName().replace(" t=" + threads, "").replace("tier=", "") + " "
+                                + Numbers.digits(limit.max()) + " " + limit.unit(),
+                        limit.max()))
+                .toList();
+    }
+
+    private static List<Result> limits(List<Result> results, int threads) {
+        return results.stream()
+                .filter(result -> result.op().equals("limits") && result.threads() == threads)
+                .toList();
+    }
+}

@@ -1,0 +1,49 @@
+package io.gatun.bench.report;
+
+import io.gatun.bench.QMatmulCase;
+import io.gatun.bench.Result;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * What a case has to do at least, as its name tells.
+ *
+ * @param kind how numbers are stored and multiplied: {@code int4 g32}, {@code int4 g32 precise}, {@code int4 g32 avx2}
+ * @param bytes to read from memory
+ * @param operations 2 a product
+ */
+record Work(String kind, double bytes, double operations) {
+    private static final Pattern QMATMUL = Pattern.compile(
+            "(int4|int8) (?:g(\\d+)|row) (\\w+) (\\d+)x(\\d+) m=(\\d+) t=(\\d+)(?: tier=(\\w+))?( mode=precise)?( odd)?");
+
+    /** Empty for an op or a name that tells nothing of that. */
+    static Optional<Work> of(Result result) {
+        Matcher name = QMATMUL.matcher(result.caseName());
+        if (!result.op().equals("qmatmul") || !name.matches()) {
+            return Optional.empty();
+        }
+        QMatmulCase problem = new QMatmulCase(
+                name.group(1),
+                name.group(2) == null ? 0 : Integer.parseInt(name.group(2)),
+                name.group(3),
+                Long.parseLong(name.group(4)),
+                Long.parseLong(name.group(5)),
+                Long.parseLong(name.group(6)),
+                Integer.parseInt(name.group(7)),
+                name.group(8),
+                name.group(9) != null,
+                name.group(10) != null);
+        String kind = problem.weights()
+                + (problem.group() == 0 ? " row" : " g" + problem.group())
+                + (problem.precise() ? " precise" : "")
+                + (problem.tier() == null ? "" : " " + problem.tier());
+        return Optional.of(
+                new Work(kind, problem.weightBytes(), 2.0 * problem.rows() * problem.columns() * problem.depth()));
+    }
+
+    /** Operations a byte. */
+    double intensity() {
+        return operations / bytes;
+    }
+}

@@ -1,0 +1,249 @@
+package io.gatun.bench.report;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.gatun.bench.Result;
+import java.io.ByteArrayInputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import javax.xml.parsers.DocumentBuilder;
+import javax.xml.parsers.DocumentBuilderFactory;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.w3c.dom.Document;
+import org.w3c.dom.Element;
+import org.w3c.dom.NodeList;
+
+class ReportTest {
+    @TempDir
+    Path folder;
+
+    private String text; // of the last report
+
+    /** The report as a browser would see it; it must be well-formed. */
+    private Document report(List<Result> results, String... arguments) throws Exception {
+        Path file = Report.write(folder.resolve("results"), results, List.of(arguments));
+        assertEquals(folder.resolve("results").resolve("report.html"), file);
+        text = Files.readString(file);
+        DocumentBuilderFactory factory = DocumentBuilderFactory.newInstance();
+        factory.setFeature("http://apache.org/xml/features/nonvalidating/load-external-dtd", false);
+        DocumentBuilder parser = factory.newDocumentBuilder();
+        parser.setErrorHandler(null);
+        return parser.parse(new ByteArrayInputStream(text.getBytes(StandardCharsets.UTF_8)));
+    }
+
+    private static List<Element> elements(Document document, String name) {
+        NodeList nodes = document.getElementsByTagName(name);
+        return IntStream.range(0, nodes.getLength())
+                .mapToObj(i -> (Element) nodes.item(i))
+                .toList();
+    }
+
+    private static List<String> texts(Document document, String name) {
+        return elements(document, name).stream().map(Element::getTextContent).toList();
+    }
+
+    @Test
+    void holdsEveryRecord() throws Exception {
+        List<Result> results = Samples.run();
+        Document report = report(results);
+        List<Element> rows = elements(report, "tr");
+        assertEquals(1 + results.size(), rows.size());
+        for (int i = 0; i < results.size(); i++) {
+            List<String> cells = cells(rows.get(i + 1));
+            Result result = results.get(i);
+            assertTrue(cells.getFirst().endsWith(result.caseName()), cells::toString);
+            assertEquals(result.impl(), cells.get(1));
+            assertEquals(Numbers.digits(result.median()), cells.get(3));
+            assertEquals(result.unit(), cells.get(5));
+            assertEquals(result.kernel(), cells.get(10));
+            assertEquals(result.isGatun(), rows.get(i + 1).getAttribute("class").startsWith("ours"));
+        }
+    }
+
+    private static List<String> cells(Element row) {
+        NodeList cells = row.getElementsByTagName("td");
+        return IntStream.range(0, cells.getLength())
+                .mapToObj(i -> cells.item(i).getTextContent())
+                .toList();
+    }
+
+    @Test
+    void showsBothGroupingsOfPeers() throws Exception {
+        Document report = report(Samples.run());
+        List<String> cells = cells(elements(report, "tr").get(4));
+        assertEquals("gatun", cells.get(1));
+        assertEquals("2.31", cells.get(7), "of the fastest peer as exact as ours");
+        assertEquals("1.60", cells.get(8), "of the fastest peer");
+    }
+
+    @Test
+    void drawsARooflineForEachNumberOfThreadsAndBarsForEachCaseWithPeers() throws Exception {
+        List<Result> results = Samples.run();
+        Document report = report(results);
+        List<String> ids = elements(report, "svg").stream()
+                .map(svg -> svg.getAttribute("id"))
+                .toList();
+        assertEquals(2, ids.stream().filter(id -> id.startsWith("roofline-")).count());
+        assertEquals(16, ids.stream().filter(id -> id.startsWith("bars-")).count());
+        List<String> captions = texts(report, "figcaption");
+        for (Result result : results) {
+            boolean compared = result.impl().contains("onednn");
+            assertTrue(!compared || captions.stream().anyMatch(caption -> caption.startsWith(result.caseName())));
+        }
+        for (Element svg : elements(report, "svg")) {
+            assertTrue(svg.getElementsByTagName("path").getLength() > 8, "axes, and text as outlines");
+            assertFalse(svg.getAttribute("aria-label").isBlank());
+        }
+        assertTrue(
+                elements(report, "svg").get(2).getAttribute("aria-label").contains("onnxruntime 1.29.0"), "names all");
+    }
+
+    @Test
+    void barsAreSortedAndOursStandsOut() throws Exception {
+        Document report = report(Samples.run());
+        // The second case: ours is slower than the peer.
+        Element svg = elements(report, "svg").stream()
+                .filter(element -> element.getAttribute("id").equals("bars-1"))
+                .findFirst()
+                .orElseThrow();
+        List<String> fills = fills(svg);
+        String ours = "rgb(31,95,191)", peer = "rgb(135,148,165)";
+        assertTrue(fills.contains(ours) && fills.contains(peer), fills::toString);
+        assertTrue(fills.indexOf(peer) < fills.indexOf(ours), fills::toString);
+        // The first one: ours, a peer that is less exact, two that are as exact.
+        Element first = elements(report, "svg").stream()
+                .filter(element -> element.getAttribute("id").equals("bars-0"))
+                .findFirst()
+                .orElseThrow();
+        String coarser = "rgb(205,212,221)";
+        assertEquals(
+                List.of(ours, coarser, peer, peer),
+                fills(first).stream()
+                        .filter(Set.of(ours, coarser, peer)::contains)
+                        .toList());
+    }
+
+    private static List<String> fills(Element svg) {
+        NodeList shapes = svg.getElementsByTagName("*");
+        List<String> fills = new ArrayList<>();
+        for (int i = 0; i < shapes.getLength(); i++) {
+            String style = ((Element) shapes.item(i)).getAttribute("style");
+            if (style.startsWith("fill:")) {
+                fills.add(style.substring("fill:".length(), style.indexOf(';')));
+            }
+        }
+        return fills;
+    }
+
+    @Test
+    void identifiersAreUniqueAndReferencesResolve() throws Exception {
+        Document report = report(Samples.run());
+        Set<String> ids = new HashSet<>();
+        for (Element element : elements(report, "*")) {
+            String id = element.getAttribute("id");
+            assertTrue(id.isEmpty() || ids.add(id), id);
+        }
+        for (Element element : elements(report, "*")) {
+            String clip = element.getAttribute("clip-path");
+            assertTrue(clip.isEmpty() || ids.contains(clip.replaceAll("^url\\(#|\\)$", "")), clip);
+        }
+    }
+
+    @Test
+    void needsNothingFromOutside() throws Exception {
+        report(Samples.run());
+        for (String outside :
+                List.of("<script", "<link", "<img", "src=", "href=", "@import", "url(http", "<!DOCTYPE svg")) {
+            assertFalse(text.contains(outside), outside);
+        }
+        // Names of namespaces are no addresses.
+        assertFalse(text.replaceAll("xmlns=\"http://www.w3.org/(1999/xhtml|2000/svg)\"", "")
+                .contains("://"));
+    }
+
+    @Test
+    void escapesWhatOthersWrote() throws Exception {
+        String hostile = "<script>alert(\"1\")</script> & 'x' \u0001 $1 \\";
+        List<Result> results = Stream.of(hostile, "gatun")
+                .map(impl -> new Result(
+                        hostile,
+                        hostile,
+                        impl,
+                        1,
+                        "time",
+                        hostile.equals(impl) ? "s" : "ms",
+                        1,
+                        1,
+                        1,
+                        null,
+                        null,
+                        null,
+                        hostile,
+                        hostile))
+                .toList();
+        Document report = report(results, hostile);
+        assertFalse(text.contains("<script"));
+        String shown = hostile.replace('\u0001', '\ufffd');
+        assertEquals(shown, cells(elements(report, "tr").get(1)).getFirst());
+        assertEquals(shown, cells(elements(report, "tr").get(1)).get(1));
+        assertTrue(elements(report, "svg").getFirst().getAttribute("aria-label").contains(shown));
+    }
+
+    @Test
+    void saysHowToReproduceIt() throws Exception {
+        Document report = report(Samples.run(), "qmatmul", "--quick", "--peer", "mine=./my peer");
+        assertTrue(texts(report, "dd").contains("./gatun bench qmatmul --quick --peer 'mine=./my peer'"));
+        assertTrue(texts(report, "dt").containsAll(List.of("Processor", "Memory", "System", "JVM", "Date")));
+        assertFalse(texts(report, "dd").stream().anyMatch(String::isBlank));
+    }
+
+    @Test
+    void isWrittenWithoutFontsAndSaysSo() throws Exception {
+        Path fonts = Files.writeString(folder.resolve("fonts.conf"), "<?xml version='1.0'?><fontconfig></fontconfig>");
+        ProcessBuilder java = new ProcessBuilder(
+                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "-Duser.home=" + folder, // where Java remembers the fonts that it found
+                        "-cp",
+                        System.getProperty("java.class.path"),
+                        WriteReport.class.getName(),
+                        folder.toString())
+                .redirectErrorStream(true);
+        java.environment().put("FONTCONFIG_FILE", fonts.toString());
+        Process process = java.start();
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertEquals(0, process.waitFor(), output);
+        String page = Files.readString(folder.resolve("report.html"));
+        assertTrue(page.contains("No charts: this JVM finds no fonts."), page);
+        assertFalse(page.contains("<svg"));
+        assertTrue(page.contains("<table>"));
+    }
+
+    @Test
+    void isWrittenWithoutComparisonsToo() throws Exception {
+        Document report = report(List.of());
+        assertEquals(0, elements(report, "svg").size());
+        assertEquals(1, elements(report, "tr").size());
+    }
+
+    @Test
+    void numbersHaveThreeDigits() {
+        assertEquals("0", Numbers.digits(0));
+        assertEquals("12.3", Numbers.digits(12.345));
+        assertEquals("0.00123", Numbers.digits(0.0012349));
+        assertEquals("6.1e-07", Numbers.digits(6.1e-7));
+        assertEquals("123457", Numbers.digits(123456.7));
+        assertEquals("1.00", Numbers.digits(0.9999));
+        assertEquals("-12.3", Numbers.digits(-12.345));
+        assertEquals("NaN", Numbers.digits(Double.NaN));
+    }
+}

@@ -1,0 +1,47 @@
+package io.gatun.bench.report;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.gatun.bench.QMatmulCase;
+import io.gatun.bench.Result;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+class WorkTest {
+    private static Result named(String op, String name) {
+        return new Result(op, name, "gatun", 1, "time", "ms", 1, 1, 1, null, null, null, null, null);
+    }
+
+    @Test
+    void readsEveryNameThatCasesHave() {
+        for (String weights : List.of("int4", "int8")) {
+            for (int group : List.of(0, 32)) {
+                for (String tier : new String[] {null, "avx2"}) {
+                    for (boolean flag : new boolean[] {false, true}) {
+                        QMatmulCase problem =
+                                new QMatmulCase(weights, group, "i8row", 14337, 4093, 7, 2, tier, flag, flag);
+                        Work work = Work.of(named("qmatmul", problem.name()))
+                                .orElseThrow(() -> new AssertionError(problem.name()));
+                        assertEquals(problem.weightBytes(), work.bytes());
+                        assertEquals(2.0 * 14337 * 4093 * 7, work.operations());
+                        assertEquals(
+                                weights
+                                        + (group == 0 ? " row" : " g32")
+                                        + (flag ? " precise" : "")
+                                        + (tier == null ? "" : " avx2"),
+                                work.kind());
+                    }
+                }
+            }
+        }
+    }
+
+    @Test
+    void knowsNothingOfOtherNames() {
+        assertTrue(Work.of(named("norm", "int4 g32 i8row 8x8 m=1 t=1")).isEmpty());
+        assertTrue(
+                Work.of(named("qmatmul", "int4 g32 i8row 8x8 m=1 t=1 scaling")).isEmpty());
+        assertTrue(Work.of(named("qmatmul", "idle pool")).isEmpty());
+    }
+}
