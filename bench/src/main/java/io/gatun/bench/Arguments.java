@@ -3,6 +3,7 @@ package io.gatun.bench;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 
 /**
  * The command line.
@@ -84,5 +85,12 @@ record Arguments(String op, boolean quick, int threads, Map<String, String> peer
     /** The numbers of threads that cases are measured with: one and the given one. */
     List<Integer> threadCounts() {
         return threads == 1 ? List.of(1) : List.of(1, threads);
+    }
+
+    /** Those that show how time falls from one thread to the given number: 1, 2, 4, ... */
+    List<Integer> scalingCounts() {
+        return IntStream.concat(IntStream.iterate(1, n -> n < threads, n -> 2 * n), IntStream.of(threads))
+                .boxed()
+                .toList();
     }
 }

@@ -16,8 +16,7 @@ import java.util.stream.Stream;
 
 /** Java threads that multiply at the same time, by the same small weights: a run is a number of calls by each of them. */
 final class Callers implements Contender {
-    private static final QMatmulCase PROBLEM =
-            new QMatmulCase("int4", 32, "i8row", 1536, 384, 1, 1, null, false, false);
+    private static final QMatmulCase PROBLEM = QMatmulCase.of("int4", 32, 1536, 384, 1);
     private static final int MANY = 64;
     private static final int CALLS = 200;
 

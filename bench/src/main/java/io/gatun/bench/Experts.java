@@ -30,9 +30,10 @@ final class Experts {
         QMatmulData data = null;
         List<Result> results = new ArrayList<>();
         for (int threads : session.arguments().threadCounts()) {
-            QMatmulCase expert = new QMatmulCase(
-                    "int4", 32, "i8row", SIZE, SIZE, LongStream.of(rows).sum(), threads, null, false, false);
-            QMatmulCase all = withColumns(expert, rows.length * SIZE);
+            QMatmulCase expert = QMatmulCase.of(
+                            "int4", 32, SIZE, SIZE, LongStream.of(rows).sum())
+                    .withThreads(threads);
+            QMatmulCase all = expert.withColumns(rows.length * SIZE);
             data = new QMatmulData(all, data);
             results.addAll(measure(session, expert, data, rows));
         }
@@ -73,20 +74,6 @@ final class Experts {
         }
     }
 
-    private static QMatmulCase withColumns(QMatmulCase problem, long columns) {
-        return new QMatmulCase(
-                problem.weights(),
-                problem.group(),
-                problem.activations(),
-                columns,
-                problem.depth(),
-                problem.rows(),
-                problem.threads(),
-                null,
-                false,
-                false);
-    }
-
     /** Output [m][n] is that of the weights of the expert that has row m. */
     private static QMatmulVerifier verifier(QMatmulCase expert, QMatmulData data, long[] rows) {
         long[] firstColumns = new long[Math.toIntExact(expert.rows())];
@@ -96,7 +83,7 @@ final class Experts {
                 firstColumns[m] = i * expert.columns();
             }
         }
-        QMatmulOracle oracle = new QMatmulOracle(withColumns(expert, rows.length * expert.columns()), data);
+        QMatmulOracle oracle = new QMatmulOracle(expert.withColumns(rows.length * expert.columns()), data);
         return new QMatmulVerifier(
                 expert.rows(),
                 expert.columns(),
@@ -110,7 +97,7 @@ final class Experts {
         QMatmul.Options options = GatunQMatmul.options(expert);
         Tensor x = GatunQMatmul.input(expert, data, arena);
         Tensor y = Tensor.allocate(arena, DType.F32, expert.rows(), expert.columns());
-        QuantizedTensor all = GatunQMatmul.quantized(withColumns(expert, rows.length * expert.columns()), data);
+        QuantizedTensor all = GatunQMatmul.quantized(expert.withColumns(rows.length * expert.columns()), data);
         List<QuantizedTensor> weights = new ArrayList<>();
         List<Tensor> inputs = new ArrayList<>();
         List<Tensor> outputs = new ArrayList<>();

@@ -35,9 +35,7 @@ final class QMatmulBench implements Op {
                 OP,
                 peers.stream().map(peer -> peer.name() + " " + peer.version()).toList());
         Arguments arguments = session.arguments();
-        List<QMatmulCase> cases =
-                QMatmulCases.of(QMatmulShape.read(shapes), arguments.quick(), arguments.threadCounts());
-        for (QMatmulCase problem : cases) {
+        for (QMatmulCase problem : QMatmulCases.of(QMatmulShape.read(shapes), arguments)) {
             if (problem.tier() == null) {
                 compare(session, problem);
             } else if (Tier.valueOf(problem.tier().toUpperCase(Locale.ROOT)).isSupported()) {

@@ -58,8 +58,38 @@ public record QMatmulCase(
         return codes + columns * groups() * (group == 0 ? 4 : 2);
     }
 
+    /** By weights with activations quantized per row, on one thread. */
+    static QMatmulCase of(String weights, int group, long columns, long depth, long rows) {
+        return new QMatmulCase(weights, group, "i8row", columns, depth, rows, 1, null, false, false);
+    }
+
     /** The same with other threads. */
     QMatmulCase withThreads(int count) {
         return new QMatmulCase(weights, group, activations, columns, depth, rows, count, tier, precise, odd);
+    }
+
+    /** The same with other rows. */
+    QMatmulCase withRows(long count) {
+        return new QMatmulCase(weights, group, activations, columns, depth, count, threads, tier, precise, odd);
+    }
+
+    /** The same with other columns. */
+    QMatmulCase withColumns(long count) {
+        return new QMatmulCase(weights, group, activations, count, depth, rows, threads, tier, precise, odd);
+    }
+
+    /** The same on another tier. */
+    QMatmulCase onTier(String name) {
+        return new QMatmulCase(weights, group, activations, columns, depth, rows, threads, name, precise, odd);
+    }
+
+    /** The same in the precise mode. */
+    QMatmulCase precisely() {
+        return new QMatmulCase(weights, group, "f32", columns, depth, rows, threads, tier, true, odd);
+    }
+
+    /** The same, said to have odd sizes. */
+    QMatmulCase asOdd() {
+        return new QMatmulCase(weights, group, activations, columns, depth, rows, threads, tier, precise, true);
     }
 }

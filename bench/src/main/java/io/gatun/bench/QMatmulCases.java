@@ -9,71 +9,49 @@ final class QMatmulCases {
     /** Tiers that leave instructions out which this processor may have. */
     private static final List<String> TIERS = List.of("avx2", "avxvnni");
 
-    private final List<Integer> threadCounts;
+    private static final List<Long> FEW = List.of(1L, 512L);
+
+    private final Arguments arguments;
     private final List<QMatmulCase> cases = new ArrayList<>();
 
-    private QMatmulCases(List<Integer> threadCounts) {
-        this.threadCounts = threadCounts;
+    private QMatmulCases(Arguments arguments) {
+        this.arguments = arguments;
     }
 
     /** The cases of the shapes, of the first one alone if quick. */
-    static List<QMatmulCase> of(List<QMatmulShape> shapes, boolean quick, List<Integer> threadCounts) {
-        QMatmulCases cases = new QMatmulCases(threadCounts);
-        for (QMatmulShape shape : quick ? shapes.subList(0, 1) : shapes) {
+    static List<QMatmulCase> of(List<QMatmulShape> shapes, Arguments arguments) {
+        QMatmulCases cases = new QMatmulCases(arguments);
+        for (QMatmulShape shape : arguments.quick() ? shapes.subList(0, 1) : shapes) {
             if (shape.hasAllFormats()) {
                 cases.addFormats(shape);
-                cases.addOdd(shape);
             } else {
-                cases.add(shape, "int4", 32, "i8row", false, shape.rowCounts());
+                cases.add(shape.rowCounts(), arguments.threadCounts(), shape.with("int4", 32));
             }
         }
         return cases.cases;
     }
 
     private void addFormats(QMatmulShape shape) {
-        List<Long> few = List.of(1L, 512L);
-        add(shape, "int4", 32, "i8row", false, shape.rowCounts());
-        add(shape, "int4", 32, "f32", true, few);
-        for (String tier : TIERS) {
-            cases.add(new QMatmulCase("int4", 32, "i8row", shape.columns(), shape.depth(), 512, 1, tier, false, false));
-        }
-        add(shape, "int4", 128, "i8row", false, few);
-        add(shape, "int8", 0, "i8row", false, few);
+        List<Integer> threads = arguments.threadCounts();
+        QMatmulCase int4 = shape.with("int4", 32);
+        add(shape.rowCounts(), arguments.scalingCounts(), int4);
+        add(FEW, threads, int4.precisely());
+        TIERS.forEach(tier -> add(List.of(512L), List.of(1), int4.onTier(tier)));
+        add(FEW, threads, shape.with("int4", 128));
+        add(FEW, threads, shape.with("int8", 0));
+        // Primes near the layer's sizes.
+        add(
+                List.of(1L, 509L),
+                List.of(1),
+                QMatmulCase.of("int4", 32, primeFrom(shape.columns(), 1), primeFrom(shape.depth(), -1), 1)
+                        .asOdd());
     }
 
-    private void add(
-            QMatmulShape shape, String weights, int group, String activations, boolean precise, List<Long> rowCounts) {
+    private void add(List<Long> rowCounts, List<Integer> threadCounts, QMatmulCase problem) {
         for (long rows : rowCounts) {
             for (int threads : threadCounts) {
-                cases.add(new QMatmulCase(
-                        weights,
-                        group,
-                        activations,
-                        shape.columns(),
-                        shape.depth(),
-                        rows,
-                        threads,
-                        null,
-                        precise,
-                        false));
+                cases.add(problem.withRows(rows).withThreads(threads));
             }
-        }
-    }
-
-    /** Primes near the layer's sizes. */
-    private void addOdd(QMatmulShape shape) {
-        for (long rows : List.of(1L, 509L)) {
-            cases.add(new QMatmulCase(
-                    "int4",
-                    32,
-                    "i8row",
-                    primeFrom(shape.columns(), 1),
-                    primeFrom(shape.depth(), -1),
-                    rows,
-                    1,
-                    null,
-                    false,
-                    true));
         }
     }
 

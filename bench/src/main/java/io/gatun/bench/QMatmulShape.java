@@ -44,6 +44,11 @@ record QMatmulShape(String model, String layer, long columns, long depth, String
         return formats.equals("all");
     }
 
+    /** One row times this layer's weights in a format. */
+    QMatmulCase with(String weights, int group) {
+        return QMatmulCase.of(weights, group, columns, depth, 1);
+    }
+
     List<Long> rowCounts() {
         return Stream.of(rows.split(" ")).map(Long::valueOf).toList();
     }

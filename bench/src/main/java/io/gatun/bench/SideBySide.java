@@ -27,8 +27,9 @@ final class SideBySide {
         QMatmulData data = null;
         for (long rows : ROWS) {
             for (int threads : session.arguments().threadCounts()) {
-                QMatmulCase problem =
-                        new QMatmulCase("int4", 32, "i8row", sum(COLUMNS), DEPTH, rows, threads, null, false, false);
+                QMatmulCase problem = QMatmulCase.of(
+                                "int4", 32, LongStream.of(COLUMNS).sum(), DEPTH, rows)
+                        .withThreads(threads);
                 data = new QMatmulData(problem, data);
                 results.addAll(measure(session, problem, data, COLUMNS));
             }
@@ -88,9 +89,5 @@ final class SideBySide {
                         }
                     }
                 });
-    }
-
-    private static long sum(long[] values) {
-        return LongStream.of(values).sum();
     }
 }

@@ -30,6 +30,8 @@ class ArgumentsTest {
                 parse("--peer", "mine=./run x=1", "--threads", "8", "qmatmul", "--quick", "--peer", "b=c");
         assertEquals(new Arguments("qmatmul", true, 8, Map.of("mine", "./run x=1", "b", "c")), arguments);
         assertEquals(List.of(1), parse("--threads", "1").threadCounts());
+        assertEquals(List.of(1), parse("--threads", "1").scalingCounts());
+        assertEquals(List.of(1, 2, 4, 6), parse("--threads", "6").scalingCounts());
     }
 
     @ParameterizedTest

@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -25,7 +26,7 @@ class QMatmulCasesTest {
     }
 
     private static List<String> names(boolean quick) throws Exception {
-        return QMatmulCases.of(shapes(), quick, List.of(1, 2)).stream()
+        return QMatmulCases.of(shapes(), new Arguments(null, quick, 2, Map.of())).stream()
                 .map(QMatmulCase::name)
                 .toList();
     }
