@@ -37,16 +37,22 @@ Job common_job(const Call& call) {
   return job;
 }
 
+// `base` may be null: arguments without elements or that a call does not have, all when it is only explained.
+template <class T>
+T* offset(T* base, int64_t elements) {
+  return base == nullptr ? nullptr : base + elements;
+}
+
 // Moves the job to rows of x and y, and to the part's first column of y.
 void move_to(const Call& call, const Part& part, int64_t first_row, int64_t rows, Job& job) {
-  const int64_t y_bytes = job.y_bf16 ? 2 : 4;
+  const int64_t x_bytes = job.x_bf16 ? 2 : 4, y_bytes = job.y_bf16 ? 2 : 4;
+  const int64_t y_element = first_row * job.y_row_stride + part.first_column;
+  const int64_t residual_element = first_row * job.residual_row_stride + part.first_column;
   job.rows = rows;
-  job.x = static_cast<const char*>(call.x) + first_row * job.x_row_stride * (job.x_bf16 ? 2 : 4);
-  job.y = static_cast<char*>(call.y) + (first_row * job.y_row_stride + part.first_column) * y_bytes;
-  job.residual = call.residual == nullptr ? nullptr
-                                          : static_cast<const char*>(call.residual) +
-                                                (first_row * job.residual_row_stride + part.first_column) * y_bytes;
-  job.bias = call.bias == nullptr ? nullptr : call.bias + part.first_bias;
+  job.x = offset(static_cast<const char*>(call.x), first_row * job.x_row_stride * x_bytes);
+  job.y = offset(static_cast<char*>(call.y), y_element * y_bytes);
+  job.residual = offset(static_cast<const char*>(call.residual), residual_element * y_bytes);
+  job.bias = offset(call.bias, part.first_bias);
 }
 
 void set_weights(const Part& part, const Workspace& workspace, Job& job) {

@@ -87,6 +87,7 @@ void fuzz_quantize(Input& input);
 void fuzz_dequantize(Input& input);
 void fuzz_pack(Input& input);
 void fuzz_qmatmul(Input& input);
+void fuzz_stack(Input& input);
 void fuzz_norm(Input& input);
 
 }  // namespace gatun::fuzz

@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gatun::fuzz;
   Input input(data, size);
-  switch (input.range(0, 5)) {
+  switch (input.range(0, 7)) {
     case 0:
       fuzz_quantize(input);
       break;
@@ -18,6 +18,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 3:
       fuzz_norm(input);
+      break;
+    case 4:
+    case 5:
+      fuzz_stack(input);
       break;
     default:
       fuzz_qmatmul(input);
