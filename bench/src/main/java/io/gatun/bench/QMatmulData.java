@@ -34,12 +34,25 @@ public final class QMatmulData {
 
     /** The input of a case; takes the weights of another one if they are the same. */
     public QMatmulData(QMatmulCase problem, QMatmulData other) {
+        this(problem, other, copies(problem));
+    }
+
+    /** The input of a case with that many copies of the weights. */
+    public QMatmulData(QMatmulCase problem, int copies) {
+        this(problem, null, copies);
+    }
+
+    private QMatmulData(QMatmulCase problem, QMatmulData other, int copies) {
         this.problem = problem;
         this.x = activations(problem);
         boolean same = other != null && sameWeights(problem, other.problem);
         this.codes = same ? other.codes : codes(problem);
         this.scales = same ? other.scales : scales(problem);
-        this.copies = problem.rows() > ROWS_BOUND_BY_MEMORY
+        this.copies = copies;
+    }
+
+    private static int copies(QMatmulCase problem) {
+        return problem.rows() > ROWS_BOUND_BY_MEMORY
                 ? 1
                 : Math.toIntExact(Math.ceilDiv(ROTATION_BYTES, problem.weightBytes()));
     }
