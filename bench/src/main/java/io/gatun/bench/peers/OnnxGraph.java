@@ -1,0 +1,125 @@
+package io.gatun.bench.peers;
+
+import java.io.ByteArrayOutputStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * An ONNX model of one node: its first input x is the graph's, its other inputs are constants, its output y is the
+ * graph's. Written as plain protobuf fields; the numbers are those of onnx.proto.
+ */
+final class OnnxGraph {
+    static final String INPUT = "x";
+    static final String OUTPUT = "y";
+
+    /** Element types of a tensor. */
+    static final int FLOAT = 1;
+
+    static final int UINT8 = 2;
+    static final int INT8 = 3;
+
+    private static final int IR_VERSION = 8;
+    private static final int OPSET = 17;
+    private static final int ATTRIBUTE_INT = 2;
+
+    private final String domain;
+    private final String operation;
+    private final Map<String, Long> attributes;
+    private final List<String> constantNames = new ArrayList<>();
+    private final List<Message> constants = new ArrayList<>();
+
+    /** @param domain of the operation; {@code ""} is ONNX itself */
+    OnnxGraph(String domain, String operation, Map<String, Long> attributes) {
+        this.domain = domain;
+        this.operation = operation;
+        this.attributes = attributes;
+    }
+
+    /** Adds a constant, the node's next input. */
+    OnnxGraph constant(String name, int type, byte[] data, long... shape) {
+        Message tensor = new Message();
+        for (long size : shape) {
+            tensor.integer(1, size);
+        }
+        constantNames.add(name);
+        constants.add(tensor.integer(2, type).text(8, name).bytes(9, data));
+        return this;
+    }
+
+    /** The serialized model for x [rows, depth] and y [rows, columns] in f32. */
+    byte[] model(long rows, long depth, long columns) {
+        Message node = new Message().text(1, INPUT);
+        constantNames.forEach(name -> node.text(1, name));
+        node.text(2, OUTPUT).text(4, operation).text(7, domain);
+        attributes.forEach((name, value) ->
+                node.message(5, new Message().text(1, name).integer(3, value).integer(20, ATTRIBUTE_INT)));
+
+        Message graph = new Message().message(1, node).text(2, operation);
+        constants.forEach(tensor -> graph.message(5, tensor));
+        graph.message(11, value(INPUT, rows, depth)).message(12, value(OUTPUT, rows, columns));
+
+        return new Message()
+                .integer(1, IR_VERSION)
+                .message(7, graph)
+                .message(8, operators("", OPSET))
+                .message(8, operators("com.microsoft", 1))
+                .toByteArray();
+    }
+
+    private static Message operators(String domain, long version) {
+        return new Message().text(1, domain).integer(2, version);
+    }
+
+    private static Message value(String name, long... shape) {
+        Message dimensions = new Message();
+        for (long size : shape) {
+            dimensions.message(1, new Message().integer(1, size));
+        }
+        Message tensor = new Message().integer(1, FLOAT).message(2, dimensions);
+        return new Message().text(1, name).message(2, new Message().message(1, tensor));
+    }
+
+    /** A protobuf message in the making. */
+    private static final class Message {
+        private static final int VARINT = 0;
+        private static final int LENGTH_DELIMITED = 2;
+
+        private final ByteArrayOutputStream out = new ByteArrayOutputStream();
+
+        Message integer(int field, long value) {
+            varint((long) field << 3 | VARINT);
+            varint(value);
+            return this;
+        }
+
+        Message text(int field, String value) {
+            return bytes(field, value.getBytes(StandardCharsets.UTF_8));
+        }
+
+        Message message(int field, Message value) {
+            return bytes(field, value.toByteArray());
+        }
+
+        Message bytes(int field, byte[] value) {
+            varint((long) field << 3 | LENGTH_DELIMITED);
+            varint(value.length);
+            out.writeBytes(value);
+            return this;
+        }
+
+        /** Seven bits a byte, lowest first; the top bit says that more follow. */
+        private void varint(long value) {
+            long rest = value;
+            for (; (rest & ~0x7fL) != 0; rest >>>= 7) {
+                out.write((int) rest & 0x7f | 0x80);
+            }
+            out.write((int) rest);
+        }
+
+        byte[] toByteArray() {
+            return out.toByteArray();
+        }
+    }
+}

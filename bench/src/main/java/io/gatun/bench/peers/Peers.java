@@ -1,0 +1,45 @@
+package io.gatun.bench.peers;
+
+import io.gatun.bench.Peer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Consumer;
+
+/**
+ * The implementations that Gatun is compared with, each in the fastest configuration that its documentation offers and with
+ * as many threads as the case allows.
+ *
+ * <p>oneDNN and libtorch share one OpenMP, whose threads look for work for some milliseconds after a call before they sleep;
+ * so does OpenBLAS, which libtorch needs to be loaded but no product here calls. Let contenders run for much longer than
+ * that before they are timed.
+ */
+public final class Peers {
+    private Peers() {}
+
+    /** Loads a library. */
+    interface Loader {
+        List<Peer> load() throws Exception;
+    }
+
+    /**
+     * All that load here.
+     *
+     * @param missing is told of each that does not, by name and reason
+     */
+    public static List<Peer> all(Consumer<String> missing) {
+        List<Peer> peers = new ArrayList<>();
+        load("onnxruntime", () -> List.of(new OnnxRuntime()), peers, missing);
+        load("onednn", OneDnn::all, peers, missing);
+        load("libtorch", () -> List.of(new LibTorch()), peers, missing);
+        load("jlama", () -> List.of(new Jlama()), peers, missing);
+        return peers;
+    }
+
+    static void load(String name, Loader loader, List<Peer> peers, Consumer<String> missing) {
+        try {
+            peers.addAll(loader.load());
+        } catch (Exception | LinkageError e) {
+            missing.accept(name + " is left out: " + e);
+        }
+    }
+}
