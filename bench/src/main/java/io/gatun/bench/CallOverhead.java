@@ -2,7 +2,9 @@ package io.gatun.bench;
 
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.openjdk.jmh.profile.GCProfiler;
 import org.openjdk.jmh.results.RunResult;
 import org.openjdk.jmh.runner.RunnerException;
@@ -25,12 +27,18 @@ final class CallOverhead {
                 .measurementTime(Jmh.millis(300))
                 .addProfiler(GCProfiler.class));
         List<Result> results = new ArrayList<>();
+        Map<String, Summary> nanos = new HashMap<>();
         for (RunResult run : runs) {
             String way = run.getParams().getBenchmark().replaceFirst(".*\\.", "");
-            results.add(record(way, "ns/call", "ns", Summary.of(Jmh.scores(run))));
+            nanos.put(way, Summary.of(Jmh.scores(run)));
+            results.add(record(way, "ns/call", "ns", nanos.get(way)));
             double bytes = run.getSecondaryResults().get(ALLOCATED).getScore();
             results.add(record(way, "bytes/call", "B", Summary.of(bytes)));
         }
+        Summary api = nanos.get("publicApi");
+        Summary raw = nanos.get("rawDowncall");
+        Summary over = new Summary(api.median() - raw.median(), api.min() - raw.max(), api.max() - raw.min());
+        results.add(record("publicApi over rawDowncall", "ns/call", "ns", over));
         return results;
     }
 

@@ -34,8 +34,17 @@ interface Limits {
      */
     double perSecond(Kind kind, String tier, int threads);
 
-    /** The shortest time for so much work: the roofline. */
-    default double seconds(long bytes, double operations, Kind kind, String tier, int threads) {
-        return Math.max(bytes / perSecond(Kind.READ, null, threads), operations / perSecond(kind, tier, threads));
+    /** The same, measured anew: what others do on the machine changes it from minute to minute. */
+    default double perSecondNow(Kind kind, String tier, int threads) {
+        return perSecond(kind, tier, threads);
+    }
+
+    /** The roofline at work: the shortest time now for reading so many bytes and so many operations. */
+    default double secondsNow(long bytes, double operations, Kind kind, String tier, int threads) {
+        double reading = bytes / perSecond(Kind.READ, null, threads);
+        double computing = operations / perSecond(kind, tier, threads);
+        return reading > computing
+                ? bytes / perSecondNow(Kind.READ, null, threads)
+                : operations / perSecondNow(kind, tier, threads);
     }
 }

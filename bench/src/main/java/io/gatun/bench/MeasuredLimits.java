@@ -1,12 +1,12 @@
 package io.gatun.bench;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.IntStream;
 
-/** Limits as they are measured here and now, each when it is first asked for. */
+/** Limits as they are measured here, each when it is first asked for, and again beside the cases that it binds. */
 final class MeasuredLimits implements Limits {
     /** The name in records. */
     static final String OP = "limits";
@@ -21,7 +21,7 @@ final class MeasuredLimits implements Limits {
     }
 
     private final LimitsLibrary library = new LimitsLibrary();
-    private final Map<Key, Summary> measured = new LinkedHashMap<>();
+    private final Map<Key, List<Double>> samples = new LinkedHashMap<>();
 
     /** Measures all kinds, for each number of threads; what the processor lacks is left out. */
     void measureAll(List<Integer> threadCounts, Progress progress) {
@@ -39,24 +39,37 @@ final class MeasuredLimits implements Limits {
         progress.clear();
     }
 
-    /** The fastest of several short measurements. */
+    /** The fastest sample so far. */
     @Override
     public double perSecond(Kind kind, String tier, int threads) {
-        return measured.computeIfAbsent(new Key(kind, tier, threads), this::measure)
-                .max();
+        Key key = new Key(kind, tier, threads);
+        while (samples(key).size() < SAMPLES) {
+            sample(key);
+        }
+        return Collections.max(samples(key));
     }
 
-    private Summary measure(Key key) {
-        return Summary.of(IntStream.range(0, SAMPLES)
-                .mapToDouble(i -> library.best(key.kind, key.tier, key.threads, SAMPLE_SECONDS))
-                .toArray());
+    @Override
+    public double perSecondNow(Kind kind, String tier, int threads) {
+        return sample(new Key(kind, tier, threads));
     }
 
-    /** A record for each limit measured so far. */
+    private List<Double> samples(Key key) {
+        return samples.getOrDefault(key, List.of());
+    }
+
+    private double sample(Key key) {
+        double rate = library.best(key.kind, key.tier, key.threads, SAMPLE_SECONDS);
+        samples.computeIfAbsent(key, k -> new ArrayList<>()).add(rate);
+        return rate;
+    }
+
+    /** A record for each limit, of all its samples so far. */
     List<Result> results() {
         List<Result> results = new ArrayList<>();
-        measured.forEach((key, perSecond) -> {
-            Summary giga = perSecond.times(1e-9);
+        samples.forEach((key, rates) -> {
+            Summary giga =
+                    Summary.of(rates.stream().mapToDouble(rate -> rate * 1e-9).toArray());
             results.add(new Result(
                     OP,
                     key.caseName(),

@@ -7,19 +7,20 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
-import java.util.function.Supplier;
+import java.util.function.Consumer;
+import java.util.function.Function;
 
 /** The op qmatmul: Gatun beside its peers on layers of models, and what else users of it ask about. */
 final class QMatmulBench implements Op {
     static final String OP = "qmatmul";
 
     private final Path shapes;
-    private final Supplier<List<Peer>> allPeers;
+    private final Function<Consumer<String>, List<Peer>> allPeers;
     private final Set<String> failed = new HashSet<>();
-    private List<Peer> peers;
+    private List<Peer> peers = List.of();
     private QMatmulData data;
 
-    QMatmulBench(Path shapes, Supplier<List<Peer>> peers) {
+    QMatmulBench(Path shapes, Function<Consumer<String>, List<Peer>> peers) {
         this.shapes = shapes;
         this.allPeers = peers;
     }
@@ -31,6 +32,7 @@ final class QMatmulBench implements Op {
 
     @Override
     public void run(Session session) throws Exception {
+        load(session);
         session.begin(
                 OP,
                 peers.stream().map(peer -> peer.name() + " " + peer.version()).toList());
@@ -57,12 +59,10 @@ final class QMatmulBench implements Op {
         session.store("idle pool", IdlePool.measure(arguments.threads(), arguments.quick() ? 1 : 3));
     }
 
-    /** Loaded when they are first asked for, as that takes a while. */
-    private List<Peer> peers() {
-        if (peers == null) {
-            peers = allPeers.get();
-        }
-        return peers;
+    /** The peers that load here; of the others it is said why not. */
+    void load(Session session) {
+        session.progress().show("loading peers");
+        peers = allPeers.apply(missing -> session.progress().say("LEFT OUT: " + missing));
     }
 
     /** Gatun and every peer that has something for the case. */
@@ -72,7 +72,7 @@ final class QMatmulBench implements Op {
         Session.Contenders contenders = new Session.Contenders();
         try (contenders) {
             contenders.add(GatunQMatmul.prepare(problem, data));
-            for (Peer peer : peers()) {
+            for (Peer peer : peers) {
                 session.progress().show(problem.name() + ": preparing " + peer.name());
                 Contender contender = prepare(session, peer, problem);
                 if (contender != null) {
@@ -103,8 +103,8 @@ final class QMatmulBench implements Op {
     private void forceTier(Session session, QMatmulCase problem) throws IOException {
         session.progress().show(problem.name() + ": in a process of its own");
         List<Result> times = ForcedTier.measure(problem);
-        String kernel = times.getFirst().kernel();
-        Session.Problem limited = QMatmulWork.of(problem, kernel, session.limits());
-        session.store(Rating.rate(times, limited.limitSeconds()), limited);
+        Session.Problem limited = QMatmulWork.of(problem, times.getFirst().kernel(), session.limits());
+        session.limits().perSecond(Limits.Kind.FMA, problem.tier(), problem.threads()); // for the records of limits
+        session.store(Rating.rate(times, limited.limitSecondsNow().getAsDouble()), limited);
     }
 }

@@ -22,13 +22,14 @@ final class QMatmulWork {
     static Session.Problem of(QMatmulCase problem, long bytes, String kernel, Limits limits) {
         double operations = operations(problem);
         boolean fma = kernel.startsWith(F32_KERNEL);
-        double limit = limits.seconds(
+        Limits.Kind kind = fma ? Limits.Kind.FMA : Limits.Kind.INT8_DOT;
+        double counted = operations * (problem.precise() && !fma ? PRECISE_DOTS : 1);
+        return new Session.Problem(
+                problem.name(),
+                problem.threads(),
                 bytes,
-                operations * (problem.precise() && !fma ? PRECISE_DOTS : 1),
-                fma ? Limits.Kind.FMA : Limits.Kind.INT8_DOT,
-                problem.tier(),
-                problem.threads());
-        return new Session.Problem(problem.name(), problem.threads(), bytes, operations, limit);
+                operations,
+                () -> limits.secondsNow(bytes, counted, kind, problem.tier(), problem.threads()));
     }
 
     /** Multiplications and additions. */

@@ -21,10 +21,11 @@ public final class Rating {
     }
 
     /** The times of several ways of ours, the first one with the second's time over its own. */
-    static List<Result> rateFirst(List<Result> times, double limitSeconds) {
+    static List<Result> rateFirst(Session.Measured measured) {
+        List<Result> times = measured.times();
         return times.stream()
                 .map(time -> time.rated(
-                        percent(limitSeconds, time.seconds()),
+                        percent(measured.limitSeconds(), time.seconds()),
                         time == times.getFirst() ? ratio(time, Optional.of(times.get(1))) : null))
                 .toList();
     }

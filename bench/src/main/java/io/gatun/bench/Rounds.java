@@ -20,7 +20,9 @@ record Rounds(int count, int iterations, long iterationMillis) {
     static final Rounds FULL = new Rounds(5, 5, 100);
 
     private static final double LONG_CALL_SECONDS = 0.1;
-    private static final long WARMUP_MILLIS = 50;
+    private static final long FIRST_WARMUP_MILLIS = 50;
+    /** Threads of the one before look for work for some milliseconds after their last call. */
+    private static final long WARMUP_MILLIS = 20;
 
     /** Who fails, and why. */
     static final class Failure extends Exception {
@@ -67,8 +69,8 @@ record Rounds(int count, int iterations, long iterationMillis) {
                     samples.get(i)
                             .addAll(
                                     isLong[i]
-                                            ? run(contenders.get(i), 1, 1)
-                                            : run(contenders.get(i), iterations, iterationMillis));
+                                            ? run(contenders.get(i), 0, 1, 1)
+                                            : run(contenders.get(i), 1, iterations, iterationMillis));
                 } catch (RunnerException | RuntimeException e) {
                     throw new Failure(contenders.get(i), e);
                 }
@@ -81,16 +83,18 @@ record Rounds(int count, int iterations, long iterationMillis) {
 
     /** The seconds of the shortest call. */
     private static double warmUp(Contender contender) throws RunnerException {
-        return run(contender, 2, WARMUP_MILLIS).stream()
+        return run(contender, 0, 2, FIRST_WARMUP_MILLIS).stream()
                 .mapToDouble(d -> d)
                 .min()
                 .orElseThrow();
     }
 
-    private static List<Double> run(Contender contender, int iterations, long millis) throws RunnerException {
+    private static List<Double> run(Contender contender, int warmups, int iterations, long millis)
+            throws RunnerException {
         CallBenchmark.contender = contender;
         ChainedOptionsBuilder options = Jmh.options(CallBenchmark.class)
-                .warmupIterations(0)
+                .warmupIterations(warmups)
+                .warmupTime(Jmh.millis(WARMUP_MILLIS))
                 .measurementIterations(iterations)
                 .measurementTime(Jmh.millis(millis))
                 .syncIterations(false);

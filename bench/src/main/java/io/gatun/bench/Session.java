@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.DoubleSupplier;
 
 /** One run of the bench: what every op needs to measure, rate, show and store its cases. */
 final class Session {
@@ -26,13 +27,16 @@ final class Session {
      * @param threads that may work
      * @param bytes that must be read from memory at least
      * @param operations 2 for each product
-     * @param limitSeconds the shortest time that the machine allows
+     * @param limitSecondsNow measures the shortest time that the machine allows
      */
-    record Problem(String name, int threads, long bytes, double operations, double limitSeconds) {
+    record Problem(String name, int threads, long bytes, double operations, DoubleSupplier limitSecondsNow) {
         Problem named(String other) {
-            return new Problem(other, threads, bytes, operations, limitSeconds);
+            return new Problem(other, threads, bytes, operations, limitSecondsNow);
         }
     }
+
+    /** Times of a case, and the shortest time that the machine allowed just before or just after. */
+    record Measured(List<Result> times, double limitSeconds) {}
 
     /** Contenders that are closed together. */
     static final class Contenders implements AutoCloseable {
@@ -109,15 +113,16 @@ final class Session {
      */
     void compare(String op, Problem problem, Contenders contenders, Verifier verifier)
             throws OutputCheck.WrongOutput, Rounds.Failure, IOException {
-        List<Result> times = new ArrayList<>(time(op, problem, contenders, verifier));
+        Measured measured = time(op, problem, contenders, verifier);
+        List<Result> times = new ArrayList<>(measured.times);
         for (ExternalPeer peer : externals) {
             times.addAll(measure(peer, op, problem));
         }
-        store(Rating.rate(times, problem.limitSeconds), problem);
+        store(Rating.rate(times, measured.limitSeconds), problem);
     }
 
-    /** Checks the contenders and times those that are right. */
-    List<Result> time(String op, Problem problem, Contenders contenders, Verifier verifier)
+    /** Checks the contenders and times those that are right, between two measurements of the limit. */
+    Measured time(String op, Problem problem, Contenders contenders, Verifier verifier)
             throws OutputCheck.WrongOutput, Rounds.Failure {
         progress.show(problem.name + ": checking");
         List<Contender> right = new ArrayList<>();
@@ -131,7 +136,9 @@ final class Session {
                 progress.say("LEFT OUT of " + problem.name + ": " + e.getMessage());
             }
         }
-        return time(op, problem, right, errors);
+        double limitBefore = problem.limitSecondsNow.getAsDouble();
+        List<Result> times = time(op, problem, right, errors);
+        return new Measured(times, Math.min(limitBefore, problem.limitSecondsNow.getAsDouble()));
     }
 
     /** A failing peer must not end the measurement of the others; ours must. */

@@ -57,8 +57,8 @@ class RatingTest {
     @Test
     void theLimitIsWhatTakesLonger() {
         Limits limits = (kind, tier, threads) -> kind == Limits.Kind.READ ? 10 : 100.0 * threads;
-        assertEquals(7, limits.seconds(70, 100, Limits.Kind.FMA, null, 1), 1e-12);
-        assertEquals(9, limits.seconds(70, 1800, Limits.Kind.FMA, null, 2), 1e-12);
+        assertEquals(7, limits.secondsNow(70, 100, Limits.Kind.FMA, null, 1), 1e-12);
+        assertEquals(9, limits.secondsNow(70, 1800, Limits.Kind.FMA, null, 2), 1e-12);
     }
 
     @Test

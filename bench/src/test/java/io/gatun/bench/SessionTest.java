@@ -38,7 +38,9 @@ class SessionTest {
     /** Runs the case with these peers and gives its records as they are in the file. */
     private List<Result> compare(Session session, Peer... peers) throws Exception {
         session.begin("qmatmul", List.of(peers).stream().map(Peer::name).toList());
-        new QMatmulBench(null, () -> List.of(peers)).compare(session, PROBLEM);
+        QMatmulBench bench = new QMatmulBench(null, missing -> List.of(peers));
+        bench.load(session);
+        bench.compare(session, PROBLEM);
         List<Result> stored = Records.read(folder, "qmatmul");
         assertEquals(session.results(), stored);
         return stored;
@@ -146,7 +148,7 @@ class SessionTest {
     @Test
     void refusesToTimeOurselvesWhenWrong() {
         Session session = session(Map.of());
-        Session.Problem problem = new Session.Problem("c", 1, 1, 1, 1);
+        Session.Problem problem = new Session.Problem("c", 1, 1, 1, () -> 1);
         FakeContender wrong = new FakeContender("gatun 9", () -> {}, y -> y[0] = 5);
         OutputCheck check = new OutputCheck(1, 1, (m, n) -> 1);
         float[] y = new float[1];
