@@ -1,0 +1,176 @@
+// Every row of qmatmul's table on layers of a model, as the entry runs it on one thread: activations are packed, and
+// quantized where the row multiplies integers, inside the time.
+//
+//   <row>/<columns>x<depth>/<g32, g128 or row>/m:<rows of x>
+//
+// With few rows, weights come from memory: calls take turns on copies that the caches cannot hold. Bytes count codes
+// and scales as they were before packing.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/status.h"
+#include "bench.h"
+#include "qmatmul/table.h"
+
+namespace gatun::bench {
+namespace {
+
+using Buffer = std::unique_ptr<uint8_t, decltype(&std::free)>;
+using qmatmul::Layout;
+using qmatmul::TableRow;
+
+constexpr int64_t kRotatedBytes = int64_t{512} << 20;
+constexpr int64_t kMaxRotatedRows = 16;
+
+struct Shape {
+  int64_t columns, depth;
+};
+constexpr Shape kShapes[] = {{14336, 4096}, {4096, 4096}};
+constexpr int64_t kRows[] = {1, 8, 128, 512};
+
+struct Format {
+  const char* name;
+  int32_t codes;  // as the table tells rows apart: U4, or U8 for I8 codes, too
+  int64_t group;  // 0: the whole row
+};
+constexpr Format kFormats[] = {{"g32", GATUN_U4, 32}, {"g128", GATUN_U4, 128}, {"row", GATUN_U8, 0}};
+
+gatun_qmatmul_weights describe(const Shape& shape, const Format& format) {
+  const bool u4 = format.codes == GATUN_U4;
+  return {sizeof(gatun_qmatmul_weights),
+          u4 ? GATUN_U4 : GATUN_I8,
+          0,
+          format.group == 0 ? GATUN_F32 : GATUN_F16,
+          shape.columns,
+          shape.depth,
+          format.group == 0 ? shape.depth : format.group};
+}
+
+int64_t groups(const gatun_qmatmul_weights& w) { return (w.depth + w.group - 1) / w.group; }
+
+// Random weights of one description, packed once; copies are made when a benchmark wants more.
+class Weights {
+ public:
+  explicit Weights(const gatun_qmatmul_weights& description) : description_(description), layout_(description) {
+    std::mt19937 random(1);
+    std::vector<uint8_t> codes(
+        static_cast<size_t>(description.columns * dtype_bytes(description.code_dtype, description.depth)));
+    // Any byte is two codes of 4 bits, or one of 8 other than -128.
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(std::max<int>(static_cast<int8_t>(random()), -127));
+    const int64_t scale_bytes = dtype_bytes(description.scale_dtype, 1);
+    std::vector<uint8_t> scales(static_cast<size_t>(description.columns * groups(description) * scale_bytes));
+    const float scale = 0x1p-8f;
+    const uint16_t half = f32_to_f16(scale);
+    for (size_t i = 0; i < scales.size(); i += static_cast<size_t>(scale_bytes)) {
+      if (scale_bytes == 2) {
+        std::memcpy(&scales[i], &half, 2);
+      } else {
+        std::memcpy(&scales[i], &scale, 4);
+      }
+    }
+    add_copy();
+    good_ = gatun_qmatmul_pack(&description, codes.data(), scales.data(), nullptr, copies_[0].get(), layout_.bytes()) ==
+            GATUN_OK;
+  }
+
+  bool good() const { return good_; }
+  const gatun_qmatmul_weights& description() const { return description_; }
+  const Layout& layout() const { return layout_; }
+  // `count` copies of the packed form.
+  const std::vector<Buffer>& copies(int64_t count) {
+    while (static_cast<int64_t>(copies_.size()) < count) {
+      add_copy();
+      std::memcpy(copies_.back().get(), copies_[0].get(), static_cast<size_t>(layout_.bytes()));
+    }
+    return copies_;
+  }
+
+ private:
+  void add_copy() {
+    const size_t bytes = static_cast<size_t>((layout_.bytes() + 63) / 64 * 64);
+    copies_.emplace_back(static_cast<uint8_t*>(std::aligned_alloc(64, bytes)), &std::free);
+  }
+
+  const gatun_qmatmul_weights description_;
+  const Layout layout_;
+  std::vector<Buffer> copies_;
+  bool good_;
+};
+
+// Those of the last benchmark are kept: benchmarks of the same weights follow each other.
+Weights& weights(const gatun_qmatmul_weights& wanted) {
+  static std::unique_ptr<Weights> kept;
+  if (kept == nullptr || std::memcmp(&kept->description(), &wanted, sizeof(wanted)) != 0) {
+    kept.reset();
+    kept = std::make_unique<Weights>(wanted);
+  }
+  return *kept;
+}
+
+Work work_of(const gatun_qmatmul_weights& w, int64_t rows) {
+  const double bytes = static_cast<double>(w.columns * dtype_bytes(w.code_dtype, w.depth)) +
+                       static_cast<double>(w.columns * groups(w) * dtype_bytes(w.scale_dtype, 1));
+  return {bytes, 2.0 * static_cast<double>(rows) * static_cast<double>(w.columns) * static_cast<double>(w.depth)};
+}
+
+// A product is an fma, or as many 8-bit dots as activations have integer parts.
+double limit_seconds(const TableRow& row, const Work& work) {
+  const int32_t dots = row.kernel->piece_sums;
+  const double rate = dots == 0 ? limit(GATUN_LIMIT_FMA, row.tier) : limit(GATUN_LIMIT_INT8_DOT, row.tier) / dots;
+  return std::max(work.bytes / limit(GATUN_LIMIT_READ, active_tier()), work.operations / rate);
+}
+
+void multiply(benchmark::State& state, const TableRow& row, const gatun_qmatmul_weights& description, int64_t rows) {
+  Weights& w = weights(description);
+  if (!w.good()) return state.SkipWithError(gatun_last_error());
+  const int64_t count = rows > kMaxRotatedRows ? 1 : (kRotatedBytes + w.layout().bytes() - 1) / w.layout().bytes();
+  const auto& copies = w.copies(count);
+
+  std::vector<float> x(static_cast<size_t>(rows * description.depth));
+  std::vector<float> y(static_cast<size_t>(rows * description.columns));
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  for (float& value : x) value = normal(random);
+
+  gatun_qmatmul_params params{};
+  params.struct_size = sizeof(params);
+  params.x_dtype = params.y_dtype = GATUN_F32;
+  params.mode = row.from == GATUN_F32 ? GATUN_QMATMUL_PRECISE : GATUN_QMATMUL_INT8_ROW;
+  params.threads = 1;
+  params.rows = rows;
+  params.columns = params.column_end = params.y_row_stride = description.columns;
+  params.depth = params.x_row_stride = description.depth;
+  const Work work = work_of(description, rows);
+  size_t next = 0;
+  run(state, work, limit_seconds(row, work), [&] {
+    const uint8_t* packed = copies[next].get();
+    if (++next == static_cast<size_t>(count)) next = 0;
+    return qmatmul::run(row, {params, w.layout(), x.data(), packed, nullptr, nullptr, y.data()}) == GATUN_OK;
+  });
+}
+
+}  // namespace
+
+void register_qmatmul() {
+  for (const Shape& shape : kShapes) {
+    for (const Format& format : kFormats) {
+      for (const TableRow& row : qmatmul::table()) {
+        if (row.to != format.codes || !tier_supported(row.tier)) continue;
+        for (const int64_t rows : kRows) {
+          const std::string name = std::string(row.name) + "/" + std::to_string(shape.columns) + "x" +
+                                   std::to_string(shape.depth) + "/" + format.name + "/m:" + std::to_string(rows);
+          benchmark::RegisterBenchmark(name.c_str(), multiply, row, describe(shape, format), rows)
+              ->Unit(benchmark::kMillisecond);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace gatun::bench
