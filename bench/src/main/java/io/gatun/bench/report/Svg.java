@@ -4,7 +4,6 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
-import java.util.Locale;
 import java.util.regex.Pattern;
 import org.knowm.xchart.VectorGraphicsEncoder;
 import org.knowm.xchart.VectorGraphicsEncoder.VectorGraphicsFormat;
@@ -37,14 +36,7 @@ final class Svg {
         svg = DECIMALS.matcher(svg).replaceAll("$1");
         // Identifiers hold for the whole document.
         svg = svg.replace("\"clip", "\"" + id + "-clip").replace("url(#clip", "url(#" + id + "-clip");
-        return svg.replaceFirst(
-                "<svg",
-                String.format(
-                                Locale.ROOT,
-                                "<svg id=\"%s\" role=\"img\" aria-label=\"%s\"",
-                                id,
-                                Html.escape(description))
-                        .replace("\\", "\\\\")
-                        .replace("$", "\\$"));
+        return "<svg id=\"" + id + "\" role=\"img\" aria-label=\"" + Html.escape(description) + "\""
+                + svg.substring("<svg".length());
     }
 }
