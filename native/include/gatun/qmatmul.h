@@ -37,7 +37,12 @@ enum gatun_qmatmul_mode {
   GATUN_QMATMUL_INT8_ROW = 0,
   /* The same with one scale for each of the weights' groups in each row of x. */
   GATUN_QMATMUL_INT8_GROUP = 1,
-  /* x stays f32; weights are dequantized in registers to f32 and multiplied in f32, in ascending depth, one fma each.
+  /*
+   * The precision of f32: the error of an output is at most
+   *   2^-23 ((depth + 8) sum |x w| + 1.01 sum over the pieces above of max |x| * sum |w|),
+   * max |x| at least 2^-104. On the tiers with one instruction for 8-bit dot products, x is read as 24-bit fixed point,
+   * scaled by a power of two for each piece, and multiplied in exact integers; on the others weights are dequantized to
+   * f32 and multiplied in ascending depth, one fma each. Within a tier, an output is as independent as above.
    */
   GATUN_QMATMUL_PRECISE = 2
 };

@@ -37,9 +37,9 @@ struct Job {
   int64_t x_row_stride;
   int64_t rows;
   bool piece_scales;
-  void* values;   // int8 [tile][padded_depth / 4][T][4], or f32 [tile][padded_depth][T]
-  int32_t* sums;  // of a piece's codes [tile][piece][T]; int8 only
-  float* scales;  // [tile][T], or [tile][piece][T] with piece_scales; int8 only; NaN for a row with NaN or infinity
+  void* values;   // int8 [tile][padded_depth / 4][T][4], or fixed point or f32 (rows.h)
+  int32_t* sums;  // of a piece's codes [tile][piece][T], in fixed point of its digits [row][piece][3]; not f32
+  float* scales;  // [tile][T], or [tile][piece][T] with piece_scales; not f32; NaN for a row with NaN or infinity
 
   // Results: first row of the job.
   void* y;

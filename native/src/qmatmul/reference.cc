@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/dtype.h"
+#include "qmatmul/layout.h"
 
 namespace gatun::qmatmul {
 namespace {
@@ -72,6 +73,7 @@ Reference reference(const gatun_qmatmul_params& params, const void* x, const Ref
   result.y.resize(static_cast<size_t>(params.rows * columns));
   result.magnitude.resize(result.y.size());
   result.activated.resize(result.y.size());
+  result.fixed_point.resize(result.y.size());
   for (int64_t m = 0; m < params.rows; ++m) {
     std::vector<float> row(static_cast<size_t>(d.depth));
     bool finite = true;
@@ -93,18 +95,26 @@ Reference reference(const gatun_qmatmul_params& params, const void* x, const Ref
     }
     for (int64_t i = 0; i < columns; ++i) {
       const int64_t n = params.column_begin + i;
-      double sum = 0, magnitude = 0;
+      double sum = 0, magnitude = 0, fixed_point = 0;
       for (int64_t g = 0; g < groups; ++g) {
         const double scale = element(weights.scales, d.scale_dtype, n * groups + g);
         int64_t integer = 0, integer_magnitude = 0;
-        for (int64_t k = g * d.group; k < std::min(d.depth, (g + 1) * d.group); ++k) {
+        double largest = 0x1p-104, weight_magnitude = 0;  // of a piece
+        const int64_t begin = g * d.group, end = std::min(d.depth, begin + d.group);
+        for (int64_t k = begin; k < end; ++k) {
           const int64_t w = weight(weights, n, k, n * groups + g);
           integer += codes[k] * w;
           integer_magnitude += std::abs(codes[k] * w);
           if (params.mode == GATUN_QMATMUL_PRECISE) {
-            const double term = row[k] * static_cast<double>(static_cast<float>(w) * static_cast<float>(scale));
+            const double term = row[k] * (static_cast<double>(w) * scale);
             sum += term;
             magnitude += std::fabs(term);
+            largest = std::fmax(largest, std::fabs(row[k]));
+            weight_magnitude += std::fabs(static_cast<double>(w) * scale);
+            if (k + 1 == end || (k + 1 - begin) % kPieceDepth == 0) {
+              fixed_point += 1.01 * 0x1p-23 * largest * weight_magnitude;
+              largest = 0x1p-104, weight_magnitude = 0;
+            }
           }
         }
         sum += static_cast<double>(integer) * group_scales[g] * scale;
@@ -123,6 +133,7 @@ Reference reference(const gatun_qmatmul_params& params, const void* x, const Ref
       }
       result.y[m * columns + i] = sum;
       result.magnitude[m * columns + i] = magnitude;
+      result.fixed_point[m * columns + i] = fixed_point;
     }
   }
   return result;

@@ -21,6 +21,9 @@ struct Reference {
   std::vector<double> activated;  // the same without the residual
   // What the f32 arithmetic may add and round: sum of |terms| of the product, |bias| and |residual| included.
   std::vector<double> magnitude;
+  // In precise mode, what a kernel that reads x in fixed point may be off by: 1.01 * 2^-23 times the largest |x| of a
+  // piece, taken as 2^-104 at least, times the piece's sum of |w|; summed over the pieces.
+  std::vector<double> fixed_point;
 };
 
 // Activations are quantized with the f32 operations of the header; sums are exact integers; everything else is double.

@@ -57,7 +57,8 @@ bool agrees(const TableRow& row, int32_t mode, int64_t rows, int32_t code_dtype,
       bias.data(), nullptr);
   const double steps = static_cast<double>(mode == GATUN_QMATMUL_PRECISE ? kDepth : layout.pieces());
   for (size_t i = 0; i < y.size(); ++i) {
-    if (!(std::fabs(y[i] - expected.y[i]) <= 0x1p-23 * (steps + 9) * expected.magnitude[i])) return false;
+    const double allowed = 0x1p-23 * (steps + 9) * expected.magnitude[i] + expected.fixed_point[i];
+    if (!(std::fabs(y[i] - expected.y[i]) <= allowed)) return false;
   }
   return true;
 }

@@ -29,14 +29,16 @@ double pieces_of(const Weights& weights) { return static_cast<double>(Layout(wei
 
 // Bound of tile_i8.h and tile_f32.h, through activations with a slope of at most 1.13; their own errors (math.h) are
 // relative to their value, which is at most the sum's magnitude, and have a test of their own below.
-std::vector<double> allowed_error(const gatun_qmatmul_params& params, const Weights& weights, const Reference& ref) {
-  const double steps =
-      params.mode == GATUN_QMATMUL_PRECISE ? static_cast<double>(weights.description.depth) : 2 * pieces_of(weights);
+std::vector<double> allowed_error(const TableRow& row, const gatun_qmatmul_params& params, const Weights& weights,
+                                  const Reference& ref) {
+  const bool integers = row.kernel->piece_sums > 0;
+  const double steps = integers ? 2 * pieces_of(weights) : static_cast<double>(weights.description.depth);
   const bool activated = params.activation != GATUN_ACTIVATION_NONE;
   std::vector<double> allowed(ref.y.size());
   for (size_t i = 0; i < allowed.size(); ++i) {
     // Below 2^-126 a rounding costs up to 2^-150, however small the terms are.
-    const double sum = 0x1p-23 * (steps + 8) * ref.magnitude[i] + steps * 0x1p-149;
+    const double sum =
+        0x1p-23 * (steps + 8) * ref.magnitude[i] + steps * 0x1p-149 + (integers ? ref.fixed_point[i] : 0.0);
     allowed[i] = (activated ? 1.13 * sum + 0x1p-19 * std::fabs(ref.activated[i]) + 0x1p-40 : sum) +
                  test::unit_in_last_place(params.y_dtype, ref.y[i]);
   }
@@ -59,7 +61,7 @@ void expect_matches(const TableRow& row, const gatun_qmatmul_params& params, con
     actual.insert(actual.end(), part.begin(), part.end());
     std::memcpy(expected_bytes.data() + first, y.data() + first, static_cast<size_t>(columns * element));
   }
-  EXPECT_TRUE(test::within(actual, ref.y, allowed_error(params, weights, ref), columns));
+  EXPECT_TRUE(test::within(actual, ref.y, allowed_error(row, params, weights, ref), columns));
   EXPECT_TRUE(test::identical(y.copy(), expected_bytes)) << "bytes outside of the range were written";
 }
 
@@ -182,14 +184,15 @@ TEST(QmatmulRows, SmallIntegersAreExact) {
   }
 }
 
-// The extremes of every code with the extremes of every activation, at the greatest depth of one piece and beyond.
+// The extremes of every code with the extremes of every activation, at the greatest depth of one piece and beyond. With
+// 127, and in 24 bits with 127 * 65536, sums are multiples of it below 2^24 and so exact; 8,355,711 is 127 in all
+// digits, 8,323,200 is 127, 1, -128.
 TEST(QmatmulRows, ExtremesDoNotOverflow) {
   for (const TableRow* row : rows_of_tier()) {
-    if (row->from != GATUN_I8) continue;
     SCOPED_TRACE(row->name);
     for (const Scheme scheme : kSchemes) {
       if (!takes(*row, scheme)) continue;
-      for (const int sign : {-1, 1}) {
+      for (const float value : {-127.0f, 127.0f, -8355711.0f, 8355711.0f, -8323200.0f, 8323200.0f}) {
         for (const bool high : {false, true}) {
           Rng rng(4);
           const int64_t depth = 1024, columns = 64, rows = 4;
@@ -204,7 +207,7 @@ TEST(QmatmulRows, ExtremesDoNotOverflow) {
           ASSERT_EQ(gatun_qmatmul_pack(&weights.description, weights.codes.data(), weights.scales.data(),
                                        weights.zero_point_data(), packed.data(), weights.packed->size()),
                     GATUN_OK);
-          const std::vector<float> x(static_cast<size_t>(rows * depth), static_cast<float>(sign * 127));
+          const std::vector<float> x(static_cast<size_t>(rows * depth), value);
           for (const int32_t mode : modes_of(*row)) {
             const gatun_qmatmul_params params = params_for(weights, rows, mode);
             const Reference ref = reference(params, x.data(), weights.reference_weights(), nullptr, nullptr);
@@ -212,8 +215,37 @@ TEST(QmatmulRows, ExtremesDoNotOverflow) {
             ASSERT_EQ(
                 run(*row, {params, Layout(weights.description), x.data(), packed.data(), nullptr, nullptr, y.data()}),
                 GATUN_OK);
-            for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], static_cast<float>(ref.y[i])) << "element " << i;
+            if (std::fabs(value) == 127.0f && row->kernel->piece_sums > 0) {
+              for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], static_cast<float>(ref.y[i])) << "element " << i;
+            }
+            EXPECT_TRUE(test::within(std::vector<double>(y.begin(), y.end()), ref.y,
+                                     allowed_error(*row, params, weights, ref), columns))
+                << "x " << value;
           }
+        }
+      }
+    }
+  }
+}
+
+// Numbers of very different size in a row: each piece keeps its own precision.
+TEST(QmatmulRows, WideRangesOfActivations) {
+  Rng rng(13);
+  for (const TableRow* row : rows_of_tier()) {
+    SCOPED_TRACE(row->name);
+    for (const Scheme scheme : kSchemes) {
+      if (!takes(*row, scheme)) continue;
+      for (const int64_t group : {16, 40, 700}) {
+        const int64_t rows = 5, columns = 70, depth = 700;
+        Weights weights(rng, scheme, GATUN_F32, columns, depth, group, Edge::back);
+        std::vector<float> x = rng.normals(rows * depth);
+        for (int64_t i = 0; i < rows * depth; ++i) {
+          x[i] *= std::ldexp(1.0f, static_cast<int>(i / 20 * 7 % 60 - 30));
+        }
+        for (const int32_t mode : modes_of(*row)) {
+          const gatun_qmatmul_params params = params_for(weights, rows, mode);
+          GuardBuffer<uint8_t> y(rows * columns * 4);
+          expect_matches(*row, params, weights, x.data(), nullptr, nullptr, y);
         }
       }
     }
@@ -378,8 +410,8 @@ TEST(QmatmulRows, ExtremeScales) {
             ASSERT_EQ(
                 run(*row, {params, Layout(weights.description), x.data(), packed.data(), nullptr, nullptr, y.data()}),
                 GATUN_OK);
-            EXPECT_TRUE(
-                test::within(std::vector<double>(y.begin(), y.end()), ref.y, allowed_error(params, weights, ref), 20))
+            EXPECT_TRUE(test::within(std::vector<double>(y.begin(), y.end()), ref.y,
+                                     allowed_error(*row, params, weights, ref), 20))
                 << "scale " << scale << " x " << magnitude << " mode " << mode;
           }
         }

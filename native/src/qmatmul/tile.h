@@ -12,19 +12,22 @@ namespace gatun::GATUN_ISA {
 inline constexpr int kWideVectors = kLanes == 16 ? 4 : kLanes == 8 ? 2 : 1;
 inline constexpr int kNarrowVectors = kLanes == 8 ? 2 : 1;
 
+// Rows of x in a tile of integers: T = rows * kDigits int8 rows, so a row of several digits is a tile of its own.
+template <int kDigits>
+constexpr int tile_rows() {
+  return kDigits == 1 ? qmatmul::kTileRows : 1;
+}
+
 template <int N>
 struct Rows {
   static constexpr int value = N;
 };
 
-// of(Rows<T>, first row) for each tile of rows [begin, end): kTileRows rows, the last one what is left.
-template <class Of>
+// of(Rows<T>, first row) for each tile of rows [begin, end): T = kRows, for the last one what is left.
+template <int kRows, class Of>
 GATUN_INLINE void for_each_tile(int64_t begin, int64_t end, Of of) {
-  static_assert(qmatmul::kTileRows == 4);
-  for (; begin + 4 <= end; begin += 4) of(Rows<4>(), begin);
-  if (end - begin == 3) of(Rows<3>(), begin);
-  if (end - begin == 2) of(Rows<2>(), begin);
-  if (end - begin == 1) of(Rows<1>(), begin);
+  for (; begin + kRows <= end; begin += kRows) of(Rows<kRows>(), begin);
+  if constexpr (kRows > 1) for_each_tile<kRows - 1>(begin, end, of);
 }
 
 }  // namespace gatun::GATUN_ISA

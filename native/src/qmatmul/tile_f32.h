@@ -151,7 +151,7 @@ inline void multiply_tiles(const qmatmul::Job& job, const qmatmul::Panel& panel,
       dequantize<kFourBits>(job, panel, piece, k, end, weights + filled * panel.rows);
       filled += end - k;
       if (filled < qmatmul::kBlockDepth && (p + 1 < job.piece_count || end < piece.depth)) continue;
-      for_each_tile(row_begin, row_end, [&](auto rows, int64_t row) {
+      for_each_tile<qmatmul::kTileRows>(row_begin, row_end, [&](auto rows, int64_t row) {
         constexpr int kT = decltype(rows)::value;
         const float* x = static_cast<const float*>(job.values) + row * job.padded_depth + x_begin * kT;
         for (int32_t column = 0; column < panel.rows; column += V * kLanes) {

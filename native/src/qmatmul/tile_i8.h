@@ -1,8 +1,10 @@
-// Integer matrix multiplication: int8 activations times unsigned 4- or 8-bit weights, scaled per group.
+// Integer matrix multiplication: int8 activations times unsigned 4- or 8-bit weights, scaled per group; and precise
+// mode, where a row of activations is three int8 rows, the digits of 24-bit fixed point.
 //
 //   y[m][n] = sx[m] * sum_pieces sw[n][g] * (sum_{k in piece} x[m][k] * w[n][k] - z[n][g] * sum_{k in piece} x[m][k])
+//   precise, and with scales per group: sx belongs to row and piece, inside the sum
 //
-// x: tiles of T rows [depth / 4][T][4] int8 (rows.h). w, sw, z: a panel of R rows (layout.h).
+// x: tiles of T int8 rows [depth / 4][T][4] (rows.h). w, sw, z: a panel of R rows (layout.h).
 //
 //              columns of the tile: V vectors of kLanes rows of the panel
 //                      w[0]   w[1] .. w[V-1]     one 4-depth quad of kLanes rows each
@@ -10,16 +12,25 @@
 //   ..
 //   x[T-1]           sum[T-1][0] ...
 //
-// The sums of a piece start from -z * (sum of the row's codes), so they are exact: at most 512 * 255 * 127 < 2^24 (8
-// bits) in magnitude. One fma a piece adds them to f32 sums [row][64], which stay in cache, so registers hold integers
-// only. All tiles take turns on 512 depths of the panel, which stay in the L1 cache (16 or 32 KiB). Nibbles are taken
-// apart in registers for each tile: the shifts and masks run beside the dots, and bytes would take twice the cache.
+// The sums of a piece start from -z * (sum of the row's codes), so they are exact: at most 512 * 255 * 128 < 2^24 (8
+// bits) in magnitude, as a digit may be -128. In precise mode T = 3: the digits' sums d0 d1 d2 become
+// (256 d0 + d1) * 256 + d2 by two fmas; a partial sum that is rounded is beyond 2^24, so each costs half a unit in the
+// last place of about the total. One fma a piece adds the total to the f32 sum; f32 sums are variables of the tile,
+// which the compiler keeps in registers as far as they go, [row][64] in memory between tiles.
 //
-// Tails: depth and rows are padded in what we packed; columns beyond y's end are computed and not stored.
-// Error: integers exact; one f32 rounding a piece (two with group scales) and two at the end:
-// |y - exact| <= 2^-23 (2 pieces + 8) sum |terms|.
-// Measured (AMD EPYC 9004, avx512vnni, one thread, 14336 x 4096, 512 rows; limit 469 GOP/s): groups of 32 73 %, groups
-// of 128 88 %, 8 bits per row 90 %; one row at the speed of memory (bench/NOTES.md).
+// All tiles take turns on 512 depths of the panel (a block), which stay in the L1 cache (16 or 32 KiB). Nibbles are
+// taken apart in registers for each tile: the shifts and masks run beside the dots, and bytes would take twice the
+// cache. The first tile finds the block in memory and goes through it in ascending addresses, so that the processor
+// fetches ahead; the other tiles, which leave memory idle, ask for the next block.
+//
+// Tails: depth is padded in what we packed, a tile has the rows that are left; columns beyond y's end are computed and
+// not stored.
+// Error: integers exact; one f32 rounding a piece (two with scales per group, four in precise mode) and two at the end:
+// |y - exact| <= 2^-23 (2 pieces + 8) sum |terms|; precise: with what rows.h takes from x, to which
+// 2^-22.99 sum_pieces max |x| sum |w| is added, for max |x| below 2^-104 as for 2^-104.
+// Measured (AMD EPYC 9004, avx512vnni, one thread, 14336 x 4096, 64 rows and more; limit 469 GOP/s, a third of it in
+// precise mode): groups of 32 79 %, groups of 128 90 %, 8 bits per row 90 %; precise 110 GFLOP/s in groups of 32, 138
+// in groups of 128 (bench/NOTES.md).
 #pragma once
 
 #include "qmatmul/epilogue.h"
@@ -30,133 +41,165 @@
 
 namespace gatun::GATUN_ISA {
 
-// How the weights of 8 depths (two quads) of kLanes rows are read and multiplied. kDepthBytes: of a row and 8 depths.
+// How the weights of kLanes rows are read and multiplied: quad Q = 0 or 1 of 8 depths. kDepthBytes: of a row and 8
+// depths.
 struct NibbleWeights {
   static constexpr int kDepthBytes = 4;
   static constexpr int kBias = 0;
-  struct Quads {
-    Bytes first, second;
-  };
-  static GATUN_INLINE Quads load(const uint8_t* p, int64_t) {
-    const Bytes both = load_bytes(p);
-    return {low_nibbles(both), high_nibbles(both)};
+  template <int Q>
+  static GATUN_INLINE Bytes quad(const uint8_t* p, int64_t) {
+    return Q == 0 ? low_nibbles(load_bytes(p)) : high_nibbles(load_bytes(p));
   }
   static GATUN_INLINE I32 dot(I32 sum, Bytes w, Bytes x) { return dot_u4(sum, w, x); }
+  static GATUN_INLINE void prefetch(const uint8_t* p, int64_t) { prefetch_line(p); }
 };
 
 struct ByteWeights {
   static constexpr int kDepthBytes = 8;
   static constexpr int kBias = kU8Bias;
-  struct Quads {
-    U8Weights first, second;
-  };
-  static GATUN_INLINE Quads load(const uint8_t* p, int64_t panel_rows) {
-    return {prepare_u8(load_bytes(p)), prepare_u8(load_bytes(p + 4 * panel_rows))};
+  template <int Q>
+  static GATUN_INLINE U8Weights quad(const uint8_t* p, int64_t panel_rows) {
+    return prepare_u8(load_bytes(p + Q * 4 * panel_rows));
   }
   static GATUN_INLINE I32 dot(I32 sum, U8Weights w, Bytes x) { return dot_u8(sum, w, x); }
+  static GATUN_INLINE void prefetch(const uint8_t* p, int64_t panel_rows) {
+    prefetch_line(p);
+    prefetch_line(p + 4 * panel_rows);
+  }
 };
 
-// A piece of a panel from the tile's first column on.
+// Adds the products of T int8 rows and V vectors of weights, all in quad Q of 8 depths.
+template <class Weights, int Q, int T, int V>
+GATUN_INLINE void dot_quad(const uint8_t* codes, int64_t panel_rows, const int8_t* x, I32 (&sum)[T][V]) {
+  decltype(Weights::template quad<Q>(codes, panel_rows)) w[V];
+  for (int v = 0; v < V; ++v) w[v] = Weights::template quad<Q>(codes + 4 * kLanes * v, panel_rows);
+  for (int t = 0; t < T; ++t) {
+    const Bytes x_quad = broadcast4(x + 4 * (Q * T + t));
+    for (int v = 0; v < V; ++v) sum[t][v] = Weights::dot(sum[t][v], w[v], x_quad);
+  }
+}
+
+// The weights of a piece of one panel.
 struct PieceWeights {
   const uint8_t* codes;
   const uint8_t* scales;
   const uint8_t* zero_points;
-  int64_t panel_rows;
-  int32_t depth;
+  int64_t depth;
 };
 
-// x_scales: of the T rows in this piece, or null where a row has one scale for its whole depth.
-template <class Weights, int T, int V>
-GATUN_INLINE void multiply_piece(const qmatmul::Job& job, const PieceWeights& piece, const int8_t* x,
-                                 const int32_t* x_sums, const float* x_scales, float* sums) {
+// Successive pieces of a panel, together up to kPieceDepth deep. But for the last, a piece has 16 depths or more.
+struct Block {
+  int64_t begin, end;  // pieces
+  int64_t bytes;       // of codes, about; from here on lies the next block
+  PieceWeights weights[qmatmul::kPieceDepth / 16];
+};
+
+// The block that begins at a piece.
+GATUN_INLINE void fill_block(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t begin, Block& block) {
+  block.begin = block.end = begin;
+  int64_t depth = 0;
+  do {
+    const qmatmul::Piece& piece = job.pieces[block.end];
+    block.weights[block.end++ - begin] = {panel.base + piece.codes * panel.rows, panel.base + piece.scales * panel.rows,
+                                          panel.base + piece.zero_points * panel.rows, piece.depth};
+    depth += piece.depth;
+  } while (block.end < job.piece_count && depth + job.pieces[block.end].depth <= qmatmul::kPieceDepth);
+  block.bytes = block.weights[block.end - begin - 1].scales - block.weights[0].codes;
+}
+
+// A block of a tile: kRows rows from `row` on, T = kRows * kDigits int8 rows, by V vectors from `column` on.
+// sums [kRows][kPanelRows]. Fetches what lies `ahead` bytes after the codes into the cache. A function of its own, as
+// GCC would share registers with what it is inlined into and spill accumulators of the dots.
+template <class Weights, int kDigits, int kRows, int V, bool kAsymmetric, bool kF16Scales>
+__attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Block& block, int64_t panel_rows,
+                                             int64_t row, int64_t column, int64_t ahead, float* sums) {
+  constexpr int T = kRows * kDigits;
   // A single row's dots would wait for each other: the two quads get sums of their own (integers: any order is exact).
   constexpr int kChains = T == 1 ? 2 : 1;
-  I32 sum[kChains][T][V];
-  for (int v = 0; v < V; ++v) {
-    const I32 zero = job.asymmetric ? load_u8_i32(piece.zero_points + v * kLanes) : set1_i32(job.zero_code);
-    for (int t = 0; t < T; ++t) sum[0][t][v] = mul_i32(sub_i32(set1_i32(Weights::kBias), zero), set1_i32(x_sums[t]));
+  const int64_t x_begin = job.pieces[block.begin].x, piece_begin = row * job.piece_count + block.begin * kRows;
+  const int8_t* x = static_cast<const int8_t*>(job.values) + (row * job.padded_depth + x_begin * kRows) * kDigits;
+  const int32_t* x_sums = job.sums + piece_begin * kDigits;
+  const float* x_scales = job.piece_scales ? job.scales + piece_begin : nullptr;
+  sums += column;
+  F32 y[kRows][V];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < V; ++v) y[r][v] = load_f32(sums + r * qmatmul::kPanelRows + v * kLanes);
   }
-  if constexpr (kChains == 2) {
-    for (int v = 0; v < V; ++v) sum[1][0][v] = zero_i32();
-  }
-
-  reload_memory();  // or GCC would carry the f32 sums of the previous piece in registers, and spill them
-  const uint8_t* codes = piece.codes;
-  for (int32_t k = 0; k < piece.depth; k += 8) {
-    typename Weights::Quads w[V];
-    for (int v = 0; v < V; ++v) w[v] = Weights::load(codes + 4 * kLanes * v, piece.panel_rows);
-    for (int t = 0; t < T; ++t) {
-      const Bytes x_first = broadcast4(x + 4 * t);
-      for (int v = 0; v < V; ++v) sum[0][t][v] = Weights::dot(sum[0][t][v], w[v].first, x_first);
-    }
-    for (int t = 0; t < T; ++t) {
-      const Bytes x_second = broadcast4(x + 4 * (T + t));
-      for (int v = 0; v < V; ++v) sum[kChains - 1][t][v] = Weights::dot(sum[kChains - 1][t][v], w[v].second, x_second);
-    }
-    codes += Weights::kDepthBytes * piece.panel_rows;
-    x += 8 * T;
-  }
-
-  for (int v = 0; v < V; ++v) {
-    const F32 scale = job.f16_scales ? load_f16(reinterpret_cast<const uint16_t*>(piece.scales) + v * kLanes)
-                                     : load_f32(reinterpret_cast<const float*>(piece.scales) + v * kLanes);
-    for (int t = 0; t < T; ++t) {
-      I32 total = sum[0][t][v];
-      if constexpr (kChains == 2) total = add_i32(total, sum[1][t][v]);
-      float* y = sums + t * qmatmul::kPanelRows + v * kLanes;
-      if (x_scales != nullptr) {
-        store_f32(y, fma(mul(to_f32(total), scale), set1(x_scales[t]), load_f32(y)));
+  const PieceWeights* last = block.weights + (block.end - block.begin);
+  for (const PieceWeights* piece = block.weights; piece != last; ++piece) {
+    I32 sum[kChains][T][V];
+    for (int v = 0; v < V; ++v) {
+      if constexpr (kAsymmetric) {
+        const I32 zero = sub_i32(set1_i32(Weights::kBias), load_u8_i32(piece->zero_points + column + v * kLanes));
+        for (int t = 0; t < T; ++t) sum[0][t][v] = mul_i32(zero, set1_i32(x_sums[t]));
       } else {
-        store_f32(y, fma(to_f32(total), scale, load_f32(y)));
+        for (int t = 0; t < T; ++t) sum[0][t][v] = set1_i32((Weights::kBias - job.zero_code) * x_sums[t]);
+      }
+      if constexpr (kChains == 2) sum[1][0][v] = zero_i32();
+    }
+    x_sums += T;
+
+    const uint8_t* codes = piece->codes + 4 * column;
+    for (int64_t k = piece->depth; k > 0; k -= 8) {
+      dot_quad<Weights, 0>(codes, panel_rows, x, sum[0]);
+      dot_quad<Weights, 1>(codes, panel_rows, x, sum[kChains - 1]);
+      for (int v = 0; v < V; ++v) Weights::prefetch(codes + ahead + 4 * kLanes * v, panel_rows);
+      codes += Weights::kDepthBytes * panel_rows;
+      x += 8 * T;
+    }
+
+    for (int v = 0; v < V; ++v) {
+      const F32 scale = kF16Scales ? load_f16(reinterpret_cast<const uint16_t*>(piece->scales) + column + v * kLanes)
+                                   : load_f32(reinterpret_cast<const float*>(piece->scales) + column + v * kLanes);
+      for (int r = 0; r < kRows; ++r) {
+        I32 first = sum[0][r * kDigits][v];
+        if constexpr (kChains == 2) first = add_i32(first, sum[1][0][v]);
+        F32 total = to_f32(first);
+        for (int d = 1; d < kDigits; ++d) total = fma(total, set1(256.0f), to_f32(sum[0][r * kDigits + d][v]));
+        y[r][v] = x_scales == nullptr ? fma(total, scale, y[r][v]) : fma(mul(total, scale), set1(x_scales[r]), y[r][v]);
       }
     }
+    if (x_scales != nullptr) x_scales += kRows;
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < V; ++v) store_f32(sums + r * qmatmul::kPanelRows + v * kLanes, y[r][v]);
   }
 }
 
-// Pieces [begin, end) of one tile of rows, all columns of the panel.
-template <class Weights, int T, int V>
-inline void multiply_tile(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t begin, int64_t end, int64_t row,
-                          float* sums) {
-  const int8_t* x = static_cast<const int8_t*>(job.values) + row * job.padded_depth;
-  const int32_t* x_sums = job.sums + row * job.piece_count;
-  const float* x_scales = job.piece_scales ? job.scales + row * job.piece_count : nullptr;
-  const int scale_bytes = job.f16_scales ? 2 : 4;
-  for (int32_t column = 0; column < panel.rows; column += V * kLanes) {
-    for (int64_t p = begin; p < end; ++p) {
-      const qmatmul::Piece& piece = job.pieces[p];
-      const PieceWeights weights{panel.base + piece.codes * panel.rows + 4 * column,
-                                 panel.base + piece.scales * panel.rows + scale_bytes * column,
-                                 panel.base + piece.zero_points * panel.rows + column, panel.rows, piece.depth};
-      multiply_piece<Weights, T, V>(job, weights, x + piece.x * T, x_sums + p * T,
-                                    x_scales == nullptr ? nullptr : x_scales + p * T, sums + column);
-    }
-  }
-}
-
-template <class Weights, int V>
+template <class Weights, int kDigits, bool kAsymmetric, bool kF16Scales>
 inline void multiply_panel(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
                            uint8_t* scratch) {
   float* sums = reinterpret_cast<float*>(scratch);
   std::memset(sums, 0, static_cast<size_t>((row_end - row_begin) * qmatmul::kPanelRows * 4));
-  int64_t end;
-  for (int64_t begin = 0; begin < job.piece_count; begin = end) {
-    int32_t depth = job.pieces[begin].depth;
-    for (end = begin + 1; end < job.piece_count && depth + job.pieces[end].depth <= qmatmul::kPieceDepth; ++end) {
-      depth += job.pieces[end].depth;
-    }
-    for_each_tile(row_begin, row_end, [&](auto rows, int64_t row) {
-      multiply_tile<Weights, decltype(rows)::value, V>(job, panel, begin, end, row,
-                                                       sums + (row - row_begin) * qmatmul::kPanelRows);
+  Block block;
+  for (block.end = 0; block.end < job.piece_count;) {
+    fill_block(job, panel, block.end, block);
+    for_each_tile<tile_rows<kDigits>()>(row_begin, row_end, [&](auto rows, int64_t row) {
+      constexpr int kRows = decltype(rows)::value;
+      // The first tile reads its block from memory, as fast as that goes; the others have time for the next block.
+      const int64_t ahead = row == row_begin ? 0 : block.bytes;
+      float* row_sums = sums + (row - row_begin) * qmatmul::kPanelRows;
+      int64_t column = 0;
+      for (; column + kWideVectors * kLanes <= panel.rows; column += kWideVectors * kLanes) {
+        multiply_tile<Weights, kDigits, kRows, kWideVectors, kAsymmetric, kF16Scales>(job, block, panel.rows, row,
+                                                                                      column, ahead, row_sums);
+      }
+      for (; column < panel.rows; column += kNarrowVectors * kLanes) {
+        multiply_tile<Weights, kDigits, kRows, kNarrowVectors, kAsymmetric, kF16Scales>(job, block, panel.rows, row,
+                                                                                        column, ahead, row_sums);
+      }
     });
   }
   finish(job, panel, row_begin, row_end, sums, !job.piece_scales);
 }
 
-template <class Weights>
+template <class Weights, int kDigits>
 inline void multiply_i8(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
                         uint8_t* scratch) {
-  const auto multiply = panel.rows % (kWideVectors * kLanes) == 0 ? multiply_panel<Weights, kWideVectors>
-                                                                  : multiply_panel<Weights, kNarrowVectors>;
+  const auto multiply = job.asymmetric ? (job.f16_scales ? multiply_panel<Weights, kDigits, true, true>
+                                                         : multiply_panel<Weights, kDigits, true, false>)
+                                       : (job.f16_scales ? multiply_panel<Weights, kDigits, false, true>
+                                                         : multiply_panel<Weights, kDigits, false, false>);
   multiply(job, panel, row_begin, row_end, scratch);
 }
 

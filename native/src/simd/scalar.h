@@ -169,6 +169,10 @@ GATUN_INLINE I32 sub_i32(I32 a, I32 b) {
 GATUN_INLINE I32 mul_i32(I32 a, I32 b) {
   return lanes<I32>([=](int i) { return a.lane[i] * b.lane[i]; });
 }
+template <int N>
+GATUN_INLINE I32 shift_right(I32 a) {
+  return lanes<I32>([=](int i) { return a.lane[i] >> N; });
+}
 GATUN_INLINE I32 min_i32(I32 a, I32 b) {
   return lanes<I32>([=](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
 }

@@ -34,9 +34,10 @@
 //   F32 to_f32(I32); I32 round_to_i32(F32) to nearest, ties to even (|x| < 2^31)
 //
 // i32: set1_i32(int32_t), zero_i32(), add_i32, sub_i32, mul_i32 (low 32 bits), min_i32, max_i32
+//   I32 shift_right<N>(I32): arithmetic
 //
 // 8-bit dot products: byte 4 l + j of a Bytes vector belongs to lane l. dot adds to lane l of `sum` the exact
-// sum_j w[4 l + j] * a[4 l + j], w unsigned, a signed and not -128:
+// sum_j w[4 l + j] * a[4 l + j], w unsigned, a signed, and not -128 where kU8Bias is not 0:
 //   Bytes low_nibbles(Bytes), high_nibbles(Bytes)     byte & 15, byte >> 4
 //   Bytes broadcast4(const int8_t*)                   four bytes to every lane
 //   I32 dot_u4(I32 sum, Bytes w, Bytes a)             w in 0..15
@@ -58,8 +59,8 @@
 
 namespace gatun::GATUN_ISA {
 
-// The compiler keeps no value of memory in a register across this.
-GATUN_INLINE void reload_memory() { __asm__ volatile("" ::: "memory"); }
+// Asks for the cache line of an address, which need not exist.
+GATUN_INLINE void prefetch_line(const void* p) { __builtin_prefetch(p, 0, 3); }
 
 }  // namespace gatun::GATUN_ISA
 

@@ -124,6 +124,10 @@ GATUN_INLINE I32 zero_i32() { return _mm512_setzero_si512(); }
 GATUN_INLINE I32 add_i32(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
 GATUN_INLINE I32 sub_i32(I32 a, I32 b) { return _mm512_sub_epi32(a, b); }
 GATUN_INLINE I32 mul_i32(I32 a, I32 b) { return _mm512_mullo_epi32(a, b); }
+template <int N>
+GATUN_INLINE I32 shift_right(I32 a) {
+  return _mm512_srai_epi32(a, N);
+}
 GATUN_INLINE I32 min_i32(I32 a, I32 b) { return _mm512_min_epi32(a, b); }
 GATUN_INLINE I32 max_i32(I32 a, I32 b) { return _mm512_max_epi32(a, b); }
 

@@ -58,9 +58,9 @@ double element(const uint8_t* data, int32_t dtype, int64_t index) {
 
 // The bound of the op's tests: f32 sums of pieces or depths, a slope of at most 1.13 through activations and their own
 // error, rounding to the output.
-double allowed_error(const gatun_qmatmul_params& p, double steps, double magnitude, double y) {
+double allowed_error(const gatun_qmatmul_params& p, double steps, double magnitude, double fixed_point, double y) {
   const double rounding = (p.y_dtype == GATUN_BF16 ? 0x1p-7 : 0x1p-23) * std::fabs(y);
-  const double sum = 0x1p-23 * (steps + 8) * magnitude + steps * 0x1p-149 + 0x1p-126;
+  const double sum = 0x1p-23 * (steps + 8) * magnitude + fixed_point + steps * 0x1p-149 + 0x1p-126;
   const double through = p.activation == GATUN_ACTIVATION_NONE ? sum : 1.13 * sum + 0x1p-19 * magnitude + 0x1p-40;
   return through + rounding;
 }
@@ -75,7 +75,7 @@ void check_result(const gatun_qmatmul_params& p, const gatun_qmatmul_weights& w,
       const int64_t index = m * p.y_row_stride + n;
       const size_t at = static_cast<size_t>(m * columns + n - p.column_begin);
       const double actual = element(after.data(), p.y_dtype, index), wanted = reference.y[at];
-      const double allowed = allowed_error(p, steps, reference.magnitude[at], wanted);
+      const double allowed = allowed_error(p, steps, reference.magnitude[at], reference.fixed_point[at], wanted);
       if (std::isnan(wanted) ? !std::isnan(actual) : !(std::fabs(actual - wanted) <= allowed)) {
         defect("y[%lld][%lld] = %g, reference %g, allowed %g", static_cast<long long>(m), static_cast<long long>(n),
                actual, wanted, allowed);

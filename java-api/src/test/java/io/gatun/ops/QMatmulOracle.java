@@ -8,7 +8,8 @@ import java.util.random.RandomGenerator;
  * y = activation(x w^T + bias) + residual, element by element, in long and double.
  *
  * <p>The bound of the sum is 2^-23 (roundings + 8) sum |terms|: in the int8 modes one rounding for each piece of at most
- * 512 integers, in the precise mode one for each product. Activations have a slope of at most 1.13 and an error of their
+ * 512 integers, in the precise mode one for each product, and there 2^-23 * 1.01 max |x| sum |w| of each piece for fixed
+ * point, an |x| below 2^-104 counting as that. Activations have a slope of at most 1.13 and an error of their
  * own of at most 2^-19 |y| + 2^-40.
  */
 final class QMatmulOracle {
@@ -63,7 +64,7 @@ final class QMatmulOracle {
                 double value = sum[0] + (bias == null ? 0 : bias[n]);
                 double magnitude = sum[1] + (bias == null ? 0 : Math.abs(bias[n]));
                 int roundings = options.mode() == QMatmul.Mode.PRECISE ? depth : pieces;
-                double bound = (roundings + 8) * (U * magnitude + SUBNORMAL);
+                double bound = (roundings + 8) * (U * magnitude + SUBNORMAL) + sum[2];
                 if (options.activation() != QMatmul.Activation.NONE) {
                     value = activate(value, options.activation());
                     bound = 1.13 * bound + 0x1p-19 * Math.abs(value) + 0x1p-40;
@@ -115,19 +116,30 @@ final class QMatmulOracle {
             sum += exact * scale;
             magnitude += exactMagnitude * Math.abs(scale);
         }
-        return new double[] {sum, magnitude};
+        return new double[] {sum, magnitude, 0};
     }
 
     private double[] precise(int m, int n) {
         double sum = 0;
         double magnitude = 0;
-        for (int k = 0; k < depth; k++) {
-            float weight = weights[n][k] * QuantizeOracle.scale(w, n, k);
-            double term = (double) x[m * depth + k] * weight;
-            sum += term;
-            magnitude += Math.abs(term);
+        double fixedPoint = 0;
+        for (int begin = 0; begin < depth; begin += group) {
+            int end = Math.min(depth, begin + group);
+            for (int piece = begin; piece < end; piece += PIECE) {
+                double largest = 0x1p-104;
+                double pieceWeights = 0;
+                for (int k = piece; k < Math.min(end, piece + PIECE); k++) {
+                    double value = x[m * depth + k];
+                    double weight = (double) weights[n][k] * QuantizeOracle.scale(w, n, k);
+                    sum += value * weight;
+                    magnitude += Math.abs(value * weight);
+                    largest = Math.max(largest, Math.abs(value));
+                    pieceWeights += Math.abs(weight);
+                }
+                fixedPoint += 1.01 * U * largest * pieceWeights;
+            }
         }
-        return new double[] {sum, magnitude};
+        return new double[] {sum, magnitude, fixedPoint};
     }
 
     static double activate(double v, QMatmul.Activation activation) {
