@@ -37,7 +37,7 @@ struct Stack {
   }
 };
 
-// The arguments of one product, and y once by one call and once weight by weight.
+// The arguments of one product, one element more each than it touches, and y weight by weight.
 struct Case {
   gatun_qmatmul_params params;
   std::vector<uint8_t> x, residual;
@@ -61,10 +61,10 @@ struct Case {
       params.column_begin = rng.integer(0, columns);
       params.column_end = rng.integer(params.column_begin, columns);
     }
-    x = test::from_floats(rng.normals(rows * params.x_row_stride, 2.0f), params.x_dtype);
-    residual = test::from_floats(rng.normals(rows * params.residual_row_stride), params.y_dtype);
-    bias = rng.normals(bias_size);
-    expected.assign(static_cast<size_t>(rows * params.y_row_stride * y_bytes()), 0x5a);
+    x = test::from_floats(rng.normals(rows * params.x_row_stride + 1, 2.0f), params.x_dtype);
+    residual = test::from_floats(rng.normals(rows * params.residual_row_stride + 1), params.y_dtype);
+    bias = rng.normals(bias_size + 1);
+    expected.assign(static_cast<size_t>((rows * params.y_row_stride + 1) * y_bytes()), 0x5a);
   }
   int64_t x_bytes() const { return dtype_bytes(params.x_dtype, 1); }
   int64_t y_bytes() const { return dtype_bytes(params.y_dtype, 1); }

@@ -77,7 +77,7 @@ int32_t check_values(const gatun_qmatmul_weights& weights, const Planes<const ui
       if (from.zero_points[i] > 15) return at(i, groups, "zero_points", "more than 15; allowed with U4: 0..15");
     }
   }
-  if (weights.code_dtype == GATUN_I8) {
+  if (weights.code_dtype == GATUN_I8 && sizes.codes > 0) {
     if (const void* found = std::memchr(from.codes, 0x80, static_cast<size_t>(sizes.codes))) {
       return at(static_cast<const uint8_t*>(found) - from.codes, weights.depth, "codes", "-128; allowed: -127..127");
     }

@@ -99,7 +99,8 @@ int32_t place_by_rows(const int64_t* group_rows, int64_t rows, Parts* parts) {
     GATUN_TRY(check_same(part.layout.columns(), parts->columns, i, "columns"));
     part.first_row = placed;
     part.rows = group_rows[i];
-    part.first_bias = i * parts->columns;
+    // Overflows only where no bias is as large; one that claims to be is refused with its size.
+    (void)__builtin_mul_overflow(i, parts->columns, &part.first_bias);
     if (part.rows < 0 || part.rows > rows - placed) {
       return fail(GATUN_INVALID_ARGUMENT,
                   "group_rows[%d] = %lld; allowed: 0..%lld, what the groups before leave of params.rows = %lld", i,
