@@ -136,6 +136,7 @@ final class Session {
                 progress.say("LEFT OUT of " + problem.name + ": " + e.getMessage());
             }
         }
+        System.gc(); // inputs and what peers needed to prepare; not while somebody is timed
         double limitBefore = problem.limitSecondsNow.getAsDouble();
         List<Result> times = time(op, problem, right, errors);
         return new Measured(times, Math.min(limitBefore, problem.limitSecondsNow.getAsDouble()));
