@@ -13,7 +13,9 @@ import java.lang.invoke.MethodHandle;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /** The C functions of shared libraries that travel in jars on the class path. */
@@ -21,10 +23,13 @@ import java.util.Optional;
 final class NativeCode {
     private static final Linker LINKER = Linker.nativeLinker();
 
+    /** By file name, as libraries that need the same one share it. */
+    private static final Map<String, SymbolLookup> LOADED = new HashMap<>();
+
     private final List<SymbolLookup> libraries = new ArrayList<>();
 
     /**
-     * Loads libraries, each after those that it needs. They are unpacked side by side, where they find each other, and
+     * Loads libraries, each after those that it needs. They are unpacked side by side and
      * unlinked as soon as they are loaded.
      *
      * @param resources names on the class path
@@ -34,13 +39,15 @@ final class NativeCode {
         List<Path> files = new ArrayList<>();
         try {
             for (String resource : resources) {
-                Path file = folder.resolve(resource.substring(resource.lastIndexOf('/') + 1));
-                files.add(file);
-                unpack(resource, file);
-            }
-            for (Path file : files) {
-                System.load(file.toString()); // a lookup alone would not tell why it can't
-                libraries.add(SymbolLookup.libraryLookup(file, Arena.global()));
+                String name = resource.substring(resource.lastIndexOf('/') + 1);
+                if (!LOADED.containsKey(name)) {
+                    Path file = folder.resolve(name);
+                    files.add(file);
+                    unpack(resource, file);
+                    System.load(file.toString()); // a lookup alone would not tell why it can't
+                    LOADED.put(name, SymbolLookup.libraryLookup(file, Arena.global()));
+                }
+                libraries.add(LOADED.get(name));
             }
         } finally {
             for (Path file : files) {

@@ -1,8 +1,9 @@
 package io.gatun.bench.peers;
 
-import java.io.ByteArrayOutputStream;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 
@@ -81,12 +82,13 @@ final class OnnxGraph {
         return new Message().text(1, name).message(2, new Message().message(1, tensor));
     }
 
-    /** A protobuf message in the making. */
+    /** A protobuf message in the making. Its parts are put together once, as constants are large. */
     private static final class Message {
         private static final int VARINT = 0;
         private static final int LENGTH_DELIMITED = 2;
 
-        private final ByteArrayOutputStream out = new ByteArrayOutputStream();
+        private final List<byte[]> parts = new ArrayList<>();
+        private int size;
 
         Message integer(int field, long value) {
             varint((long) field << 3 | VARINT);
@@ -99,27 +101,43 @@ final class OnnxGraph {
         }
 
         Message message(int field, Message value) {
-            return bytes(field, value.toByteArray());
+            begin(field, value.size);
+            value.parts.forEach(this::append);
+            return this;
         }
 
         Message bytes(int field, byte[] value) {
-            varint((long) field << 3 | LENGTH_DELIMITED);
-            varint(value.length);
-            out.writeBytes(value);
+            begin(field, value.length);
+            append(value);
             return this;
+        }
+
+        private void begin(int field, int length) {
+            varint((long) field << 3 | LENGTH_DELIMITED);
+            varint(length);
         }
 
         /** Seven bits a byte, lowest first; the top bit says that more follow. */
         private void varint(long value) {
+            byte[] bytes = new byte[Long.SIZE / 7 + 1];
+            int length = 0;
             long rest = value;
             for (; (rest & ~0x7fL) != 0; rest >>>= 7) {
-                out.write((int) rest & 0x7f | 0x80);
+                bytes[length++] = (byte) (rest & 0x7f | 0x80);
             }
-            out.write((int) rest);
+            bytes[length++] = (byte) rest;
+            append(Arrays.copyOf(bytes, length));
+        }
+
+        private void append(byte[] part) {
+            parts.add(part);
+            size = Math.addExact(size, part.length);
         }
 
         byte[] toByteArray() {
-            return out.toByteArray();
+            ByteBuffer bytes = ByteBuffer.allocate(size);
+            parts.forEach(bytes::put);
+            return bytes.array();
         }
     }
 }

@@ -23,9 +23,8 @@ import java.util.Map;
  * in f32 (1); DynamicQuantizeMatMul for int8 weights with a scale for each row. Each copy of the weights is a session of
  * its own, input and output are bound once.
  *
- * <p>After a call, a session's workers look for work for tens of milliseconds. As sessions take turns, those of the one
- * before would take the processors from the next one; so {@code session.force_spinning_stop} ends that with the call,
- * which costs the call itself nothing that could be measured.
+ * <p>After a call, a session's workers look for work for tens of milliseconds. Where sessions take turns, those of the one
+ * before would take the processors from the next one; there, {@code session.force_spinning_stop} ends that with the call.
  */
 final class OnnxRuntime implements Peer {
     private static final String MICROSOFT = "com.microsoft";
@@ -145,8 +144,11 @@ final class OnnxRuntime implements Peer {
                 OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
             options.setIntraOpNumThreads(problem.threads());
             options.setInterOpNumThreads(1);
-            options.addConfigEntry("session.force_spinning_stop", "1");
-            for (MemorySegment codes : weights.pack(arena, codeBytes, packer)) {
+            MemorySegment[] copies = weights.pack(arena, codeBytes, packer);
+            if (copies.length > 1) {
+                options.addConfigEntry("session.force_spinning_stop", "1");
+            }
+            for (MemorySegment codes : copies) {
                 byte[] model = graphs.with(codes.toArray(ValueLayout.JAVA_BYTE))
                         .model(problem.rows(), problem.depth(), problem.columns());
                 sessions.add(environment.createSession(model, options));
