@@ -29,7 +29,10 @@ Rate rate(double work, std::vector<double> times) {
 Rate better(const Rate& a, const Rate& b) { return a.best > b.best ? a : b; }
 
 // Far more than the last-level cache.
-constexpr int64_t kMoveBytes = int64_t{512} << 20;
+#if !defined(GATUN_LIMITS_MIB)
+#define GATUN_LIMITS_MIB 512
+#endif
+constexpr int64_t kMoveBytes = int64_t{GATUN_LIMITS_MIB} << 20;
 
 // Memory in huge pages where there are some: what a program can get at best.
 class Memory {
