@@ -110,7 +110,7 @@ GATUN_INLINE void fill_block(const qmatmul::Job& job, const qmatmul::Panel& pane
 // A block of a tile: kRows rows from `row` on, T = kRows * kDigits int8 rows, by V vectors from `column` on.
 // sums [kRows][kPanelRows]. Fetches what lies `ahead` bytes after the codes into the cache. A function of its own, as
 // GCC would share registers with what it is inlined into and spill accumulators of the dots.
-template <class Weights, int kDigits, int kRows, int V, bool kAsymmetric, bool kF16Scales>
+template <class Weights, int kDigits, int kRows, int V>
 __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Block& block, int64_t panel_rows,
                                              int64_t row, int64_t column, int64_t ahead, float* sums) {
   constexpr int T = kRows * kDigits;
@@ -119,7 +119,8 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
   const int64_t x_begin = job.pieces[block.begin].x, piece_begin = row * job.piece_count + block.begin * kRows;
   const int8_t* x = static_cast<const int8_t*>(job.values) + (row * job.padded_depth + x_begin * kRows) * kDigits;
   const int32_t* x_sums = job.sums + piece_begin * kDigits;
-  const float* x_scales = job.piece_scales ? job.scales + piece_begin : nullptr;
+  const bool one_scale = kDigits == 1 && !job.piece_scales;  // for the whole depth of a row
+  const float* x_scales = job.scales + piece_begin;
   sums += column;
   F32 y[kRows][V];
   for (int r = 0; r < kRows; ++r) {
@@ -129,7 +130,7 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
   for (const PieceWeights* piece = block.weights; piece != last; ++piece) {
     I32 sum[kChains][T][V];
     for (int v = 0; v < V; ++v) {
-      if constexpr (kAsymmetric) {
+      if (job.asymmetric) {
         const I32 zero = sub_i32(set1_i32(Weights::kBias), load_u8_i32(piece->zero_points + column + v * kLanes));
         for (int t = 0; t < T; ++t) sum[0][t][v] = mul_i32(zero, set1_i32(x_sums[t]));
       } else {
@@ -149,26 +150,27 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
     }
 
     for (int v = 0; v < V; ++v) {
-      const F32 scale = kF16Scales ? load_f16(reinterpret_cast<const uint16_t*>(piece->scales) + column + v * kLanes)
-                                   : load_f32(reinterpret_cast<const float*>(piece->scales) + column + v * kLanes);
+      const F32 scale = job.f16_scales
+                            ? load_f16(reinterpret_cast<const uint16_t*>(piece->scales) + column + v * kLanes)
+                            : load_f32(reinterpret_cast<const float*>(piece->scales) + column + v * kLanes);
       for (int r = 0; r < kRows; ++r) {
         I32 first = sum[0][r * kDigits][v];
         if constexpr (kChains == 2) first = add_i32(first, sum[1][0][v]);
         F32 total = to_f32(first);
         for (int d = 1; d < kDigits; ++d) total = fma(total, set1(256.0f), to_f32(sum[0][r * kDigits + d][v]));
-        y[r][v] = x_scales == nullptr ? fma(total, scale, y[r][v]) : fma(mul(total, scale), set1(x_scales[r]), y[r][v]);
+        y[r][v] = one_scale ? fma(total, scale, y[r][v]) : fma(mul(total, scale), set1(x_scales[r]), y[r][v]);
       }
     }
-    if (x_scales != nullptr) x_scales += kRows;
+    x_scales += kRows;
   }
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < V; ++v) store_f32(sums + r * qmatmul::kPanelRows + v * kLanes, y[r][v]);
   }
 }
 
-template <class Weights, int kDigits, bool kAsymmetric, bool kF16Scales>
-inline void multiply_panel(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
-                           uint8_t* scratch) {
+template <class Weights, int kDigits>
+inline void multiply_i8(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
+                        uint8_t* scratch) {
   float* sums = reinterpret_cast<float*>(scratch);
   std::memset(sums, 0, static_cast<size_t>((row_end - row_begin) * qmatmul::kPanelRows * 4));
   Block block;
@@ -181,26 +183,14 @@ inline void multiply_panel(const qmatmul::Job& job, const qmatmul::Panel& panel,
       float* row_sums = sums + (row - row_begin) * qmatmul::kPanelRows;
       int64_t column = 0;
       for (; column + kWideVectors * kLanes <= panel.rows; column += kWideVectors * kLanes) {
-        multiply_tile<Weights, kDigits, kRows, kWideVectors, kAsymmetric, kF16Scales>(job, block, panel.rows, row,
-                                                                                      column, ahead, row_sums);
+        multiply_tile<Weights, kDigits, kRows, kWideVectors>(job, block, panel.rows, row, column, ahead, row_sums);
       }
       for (; column < panel.rows; column += kNarrowVectors * kLanes) {
-        multiply_tile<Weights, kDigits, kRows, kNarrowVectors, kAsymmetric, kF16Scales>(job, block, panel.rows, row,
-                                                                                        column, ahead, row_sums);
+        multiply_tile<Weights, kDigits, kRows, kNarrowVectors>(job, block, panel.rows, row, column, ahead, row_sums);
       }
     });
   }
   finish(job, panel, row_begin, row_end, sums, !job.piece_scales);
-}
-
-template <class Weights, int kDigits>
-inline void multiply_i8(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
-                        uint8_t* scratch) {
-  const auto multiply = job.asymmetric ? (job.f16_scales ? multiply_panel<Weights, kDigits, true, true>
-                                                         : multiply_panel<Weights, kDigits, true, false>)
-                                       : (job.f16_scales ? multiply_panel<Weights, kDigits, false, true>
-                                                         : multiply_panel<Weights, kDigits, false, false>);
-  multiply(job, panel, row_begin, row_end, scratch);
 }
 
 }  // namespace gatun::GATUN_ISA
