@@ -1,10 +1,12 @@
 package io.gatun.bench;
 
+import java.util.regex.Pattern;
+
 /** What a multiplication must do at least, and how long the machine needs for that. */
 final class QMatmulWork {
-    /** Kernels that multiply in f32; the others use dot products of 8-bit integers. */
-    private static final String F32_KERNEL = "qmatmul_f32_";
-    /** With integers, f32 precision takes activations of three parts. */
+    /** Kernels of the precise mode multiply by fma, except on tiers with 8-bit dot products. */
+    private static final Pattern FMA_KERNEL = Pattern.compile("qmatmul_f32_.*(?<!vnni)");
+    /** Those make three rows of 8 bits from a row of activations. */
     private static final int PRECISE_DOTS = 3;
 
     private QMatmulWork() {}
@@ -21,7 +23,7 @@ final class QMatmulWork {
     /** The same where other bytes must be read, as with several weights. */
     static Session.Problem of(QMatmulCase problem, long bytes, String kernel, Limits limits) {
         double operations = operations(problem);
-        boolean fma = kernel.startsWith(F32_KERNEL);
+        boolean fma = FMA_KERNEL.matcher(kernel).matches();
         Limits.Kind kind = fma ? Limits.Kind.FMA : Limits.Kind.INT8_DOT;
         double counted = operations * (problem.precise() && !fma ? PRECISE_DOTS : 1);
         return new Session.Problem(

@@ -16,7 +16,7 @@ import org.openjdk.jmh.runner.options.ChainedOptionsBuilder;
  * @param iterationMillis how long a sample repeats the call, at least once
  */
 record Rounds(int count, int iterations, long iterationMillis) {
-    static final Rounds QUICK = new Rounds(5, 3, 30);
+    static final Rounds QUICK = new Rounds(5, 2, 30);
     static final Rounds FULL = new Rounds(5, 5, 100);
 
     private static final double LONG_CALL_SECONDS = 0.1;
@@ -81,9 +81,9 @@ record Rounds(int count, int iterations, long iterationMillis) {
                 .toList();
     }
 
-    /** The seconds of the shortest call. */
+    /** The seconds of a call. */
     private static double warmUp(Contender contender) throws RunnerException {
-        return run(contender, 0, 2, FIRST_WARMUP_MILLIS).stream()
+        return run(contender, 0, 1, FIRST_WARMUP_MILLIS).stream()
                 .mapToDouble(d -> d)
                 .min()
                 .orElseThrow();

@@ -97,12 +97,12 @@ class QMatmulCasesTest {
         double operations = QMatmulWork.operations(precise);
         assertEquals(
                 operations / 2,
-                QMatmulWork.of(precise, "qmatmul_f32_u4_f32_x_avx2", limits)
+                QMatmulWork.of(precise, "qmatmul_f32_u4_f32_x_avx512", limits)
                         .limitSecondsNow()
                         .getAsDouble());
         assertEquals(
                 operations * 3 / 4,
-                QMatmulWork.of(precise, "qmatmul_i8_u4_f32_x_avx512vnni", limits)
+                QMatmulWork.of(precise, "qmatmul_f32_u4_f32_x_avx512vnni", limits)
                         .limitSecondsNow()
                         .getAsDouble());
     }
