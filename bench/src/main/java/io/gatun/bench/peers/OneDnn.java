@@ -30,7 +30,7 @@ import java.util.Map;
 final class OneDnn implements Peer {
     private enum Form {
         INTEGERS("onednn"),
-        BF16_TIMES_INT4("onednn-bf16-int4"),
+        W4A16("onednn-w4a16"),
         BF16("onednn-bf16");
 
         private final String peer;
@@ -74,7 +74,7 @@ final class OneDnn implements Peer {
         boolean wholeGroups = problem.depth() % problem.groupSize() == 0 && problem.columns() % 2 == 0;
         return switch (form) {
             case BF16 -> problem.isInt4() ? product(problem, data, Dnnl.BF16, Dnnl.BF16) : null;
-            case BF16_TIMES_INT4 -> problem.isInt4() && wholeGroups ? product(problem, data, Dnnl.BF16, Dnnl.S4) : null;
+            case W4A16 -> problem.isInt4() && wholeGroups ? product(problem, data, Dnnl.BF16, Dnnl.S4) : null;
             case INTEGERS -> {
                 if (problem.isInt4()) {
                     yield wholeGroups ? product(problem, data, Dnnl.U8, Dnnl.S4) : null;

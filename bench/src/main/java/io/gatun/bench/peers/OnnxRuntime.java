@@ -23,8 +23,9 @@ import java.util.Map;
  * in f32 (1); DynamicQuantizeMatMul for int8 weights with a scale for each row. Each copy of the weights is a session of
  * its own, input and output are bound once.
  *
- * <p>After a call, a session's workers look for work for tens of milliseconds. Where sessions take turns, those of the one
- * before would take the processors from the next one; there, {@code session.force_spinning_stop} ends that with the call.
+ * <p>After a call, a session's workers look for work for 40 ms. Where sessions take turns, those of the one before would
+ * take the processors from the next one, and after long calls from the next contender; there,
+ * {@code session.force_spinning_stop} ends that with the call. Short calls, to which waking a worker is much, are spared.
  */
 final class OnnxRuntime implements Peer {
     private static final String MICROSOFT = "com.microsoft";
@@ -145,7 +146,7 @@ final class OnnxRuntime implements Peer {
             options.setIntraOpNumThreads(problem.threads());
             options.setInterOpNumThreads(1);
             MemorySegment[] copies = weights.pack(arena, codeBytes, packer);
-            if (copies.length > 1) {
+            if (copies.length > 1 || !isShort(problem)) {
                 options.addConfigEntry("session.force_spinning_stop", "1");
             }
             for (MemorySegment codes : copies) {
@@ -158,6 +159,11 @@ final class OnnxRuntime implements Peer {
             close(sessions);
             throw e;
         }
+    }
+
+    /** A few milliseconds at most. */
+    private static boolean isShort(QMatmulCase problem) {
+        return problem.rows() * problem.columns() * problem.depth() < 1L << 28;
     }
 
     private static void close(List<OrtSession> sessions) throws OrtException {

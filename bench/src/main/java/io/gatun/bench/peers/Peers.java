@@ -9,9 +9,8 @@ import java.util.function.Consumer;
  * The implementations that Gatun is compared with, each in the fastest configuration that its documentation offers and with
  * as many threads as the case allows.
  *
- * <p>oneDNN and libtorch share one OpenMP, whose threads look for work for some milliseconds after a call before they sleep;
- * so does OpenBLAS, which libtorch needs to be loaded but no product here calls. Let contenders run for much longer than
- * that before they are timed.
+ * <p>Threads that look for work after a call disturb whoever is timed next. Those of OpenMP, which oneDNN and libtorch
+ * share, do so for about 10 ms; here half a millisecond, which bridges the gaps between calls.
  */
 public final class Peers {
     private Peers() {}
@@ -27,6 +26,7 @@ public final class Peers {
      * @param missing is told of each that does not, by name and reason
      */
     public static List<Peer> all(Consumer<String> missing) {
+        NativeCode.setEnvironment("GOMP_SPINCOUNT", "30000"); // read when the library is loaded
         List<Peer> peers = new ArrayList<>();
         load("onnxruntime", () -> List.of(new OnnxRuntime()), peers, missing);
         load("onednn", OneDnn::all, peers, missing);

@@ -37,7 +37,7 @@ class PeersTest {
                 List.of(
                         "onnxruntime 1.29.0",
                         "onednn 3.13",
-                        "onednn-bf16-int4 3.13",
+                        "onednn-w4a16 3.13",
                         "onednn-bf16 3.13",
                         "libtorch 2.13.0",
                         "jlama 0.8.4"),
@@ -61,8 +61,8 @@ class PeersTest {
     /** Every peer that has something for the case computes it. */
     @ParameterizedTest
     @CsvSource({
-        "int4, 32, 192, 512, false, jlama libtorch onednn onednn-bf16 onednn-bf16-int4 onnxruntime",
-        "int4, 128, 64, 256, false, jlama libtorch onednn onednn-bf16 onednn-bf16-int4 onnxruntime",
+        "int4, 32, 192, 512, false, jlama libtorch onednn onednn-bf16 onednn-w4a16 onnxruntime",
+        "int4, 128, 64, 256, false, jlama libtorch onednn onednn-bf16 onednn-w4a16 onnxruntime",
         "int4, 32, 37, 101, false, onednn-bf16 onnxruntime",
         "int4, 32, 37, 101, true, libtorch onednn onnxruntime",
         "int4, 128, 64, 256, true, libtorch onednn onnxruntime",
