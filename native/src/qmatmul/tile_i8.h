@@ -29,8 +29,8 @@
 // |y - exact| <= 2^-23 (2 pieces + 8) sum |terms|; precise: with what rows.h takes from x, to which
 // 2^-22.99 sum_pieces max |x| sum |w| is added, for max |x| below 2^-104 as for 2^-104.
 // Measured (AMD EPYC 9004, avx512vnni, one thread, 14336 x 4096, 64 rows and more; limit 469 GOP/s, a third of it in
-// precise mode): groups of 32 79 %, groups of 128 90 %, 8 bits per row 90 %; precise 110 GFLOP/s in groups of 32, 138
-// in groups of 128 (bench/NOTES.md).
+// precise mode): groups of 32 79 %, groups of 128 89 %, 8 bits per row 90 %; precise 76 % in groups of 32, 88 % in
+// groups of 128 (bench/NOTES.md).
 #pragma once
 
 #include "qmatmul/epilogue.h"
