@@ -15,9 +15,13 @@ import java.util.Set;
 import java.util.TreeSet;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
+/** Where there are libraries of all peers. */
+@EnabledOnOs(value = OS.LINUX, architectures = "amd64")
 class PeersTest {
     /** More than one, so that a contender that mixes them up is seen. */
     private static final int COPIES = 3;
@@ -63,6 +67,7 @@ class PeersTest {
     @CsvSource({
         "int4, 32, 192, 512, false, jlama libtorch onednn onednn-bf16 onednn-w4a16 onnxruntime",
         "int4, 128, 64, 256, false, jlama libtorch onednn onednn-bf16 onednn-w4a16 onnxruntime",
+        "int4, 0, 64, 256, false, jlama onednn onednn-bf16 onednn-w4a16",
         "int4, 32, 37, 101, false, onednn-bf16 onnxruntime",
         "int4, 32, 37, 101, true, libtorch onednn onnxruntime",
         "int4, 128, 64, 256, true, libtorch onednn onnxruntime",
