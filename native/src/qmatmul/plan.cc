@@ -7,10 +7,7 @@
 namespace gatun::qmatmul {
 namespace {
 
-// A thread is worth waking for this many multiply-adds, 10 to 20 us of one core with one row; the precise mode takes
-// two to four times as long as int8.
-int64_t grain(int32_t mode) { return mode == GATUN_QMATMUL_PRECISE ? 1 << 18 : 1 << 20; }
-// And for packing this many values.
+// A thread is worth waking for packing this many values.
 constexpr int64_t kPackingGrain = 1 << 16;
 // With fewer rows a chunk is not worth reading a panel once more.
 constexpr int64_t kMinChunkRows = 32;
@@ -127,7 +124,8 @@ Block plan_block(const Call& call, int64_t first_row, int32_t* part, const Works
 
   const double columns = static_cast<double>(kPanelRows) * static_cast<double>(row_panels);
   const double work = std::min(columns * static_cast<double>(common.padded_depth), 0x1p62);
-  block.threads = useful_threads(params.threads, most_items, static_cast<int64_t>(work), grain(params.mode));
+  block.threads = useful_threads(params.threads, most_items, static_cast<int64_t>(work),
+                                 call.rows[call.parts[0].layout.four_bits()]->kernel->grain);
   block.packing_threads =
       useful_threads(block.threads, block.packing_cost, block.packing_cost * common.padded_depth, kPackingGrain);
   for (Task* task = workspace.tasks; task != workspace.tasks + block.tasks; ++task) {
