@@ -228,6 +228,55 @@ TEST(QmatmulRows, ExtremesDoNotOverflow) {
   }
 }
 
+// Beside a 1 whose weight is 0, the last of 24 bits: precise mode gives it back, and what lies below within half of it.
+TEST(QmatmulRows, PreciseModeKeepsTheLastBit) {
+  Rng rng(14);
+  for (const TableRow* row : rows_of_tier()) {
+    if (row->from != GATUN_F32) continue;
+    SCOPED_TRACE(row->name);
+    for (const Scheme scheme : {Scheme::i8, Scheme::u4}) {
+      if (!takes(*row, scheme)) continue;
+      const int64_t columns = 17, depth = 40;
+      Weights weights(rng, scheme, GATUN_F32, columns, depth, depth, Edge::back, true);
+      const bool four_bits = scheme == Scheme::u4;
+      for (int64_t n = 0; n < columns; ++n) {
+        uint8_t* codes = &weights.codes[n * dtype_bytes(weights.description.code_dtype, depth)];
+        if (four_bits) {
+          codes[0] = 8 + 16 * 9;
+        } else {
+          codes[0] = 0, codes[1] = 1;
+        }
+      }
+      std::vector<uint8_t> packed(static_cast<size_t>(weights.packed->size()));
+      ASSERT_EQ(gatun_qmatmul_pack(&weights.description, weights.codes.data(), weights.scales.data(), nullptr,
+                                   packed.data(), weights.packed->size()),
+                GATUN_OK);
+      for (const float small : {0x1p-22f, -0x1p-22f, 0x1.fffp-24f}) {
+        std::vector<float> x(static_cast<size_t>(depth)), y(static_cast<size_t>(columns));
+        x[0] = -1.0f;
+        x[1] = small;
+        const gatun_qmatmul_params params = params_for(weights, 1, GATUN_QMATMUL_PRECISE);
+        ASSERT_EQ(run(*row, {params, Layout(weights.description), x.data(), packed.data(), nullptr, nullptr, y.data()}),
+                  GATUN_OK);
+        for (const float value : y) EXPECT_LE(std::fabs(value - small), std::fabs(small) == 0x1p-22f ? 0 : 0x1p-23f);
+      }
+    }
+  }
+}
+
+// Rows without elements have a scale that is a number, whatever was in memory: 0 times it is 0.
+TEST(QmatmulRows, RowsWithoutElementsHaveAScale) {
+  for (const TableRow* row : rows_of_tier()) {
+    if (row->from != GATUN_I8) continue;
+    std::vector<float> scales(5, std::numeric_limits<float>::quiet_NaN());
+    Job job{};
+    job.rows = 5;
+    job.scales = scales.data();
+    row->kernel->pack_rows(job, 0, job.rows);
+    for (const float scale : scales) EXPECT_EQ(scale, 0.0f) << row->name;
+  }
+}
+
 // Numbers of very different size in a row: each piece keeps its own precision.
 TEST(QmatmulRows, WideRangesOfActivations) {
   Rng rng(13);
