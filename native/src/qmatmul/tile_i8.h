@@ -50,6 +50,7 @@ struct NibbleWeights {
   static GATUN_INLINE Bytes quad(const uint8_t* p, int64_t) {
     return Q == 0 ? low_nibbles(load_bytes(p)) : high_nibbles(load_bytes(p));
   }
+  static constexpr bool kPaired = kPairedDots;
   static GATUN_INLINE I32 dot(I32 sum, Bytes w, Bytes x) { return dot_u4(sum, w, x); }
   static GATUN_INLINE void prefetch(const uint8_t* p, int64_t) { prefetch_line(p); }
 };
@@ -61,6 +62,7 @@ struct ByteWeights {
   static GATUN_INLINE U8Weights quad(const uint8_t* p, int64_t panel_rows) {
     return prepare_u8(load_bytes(p + Q * 4 * panel_rows));
   }
+  static constexpr bool kPaired = false;
   static GATUN_INLINE I32 dot(I32 sum, U8Weights w, Bytes x) { return dot_u8(sum, w, x); }
   static GATUN_INLINE void prefetch(const uint8_t* p, int64_t panel_rows) {
     prefetch_line(p);
@@ -76,6 +78,20 @@ GATUN_INLINE void dot_quad(const uint8_t* codes, int64_t panel_rows, const int8_
   for (int t = 0; t < T; ++t) {
     const Bytes x_quad = broadcast4(x + 4 * (Q * T + t));
     for (int v = 0; v < V; ++v) sum[t][v] = Weights::dot(sum[t][v], w[v], x_quad);
+  }
+}
+
+// The same in both quads at once.
+template <int T, int V>
+GATUN_INLINE void dot_both(const uint8_t* codes, const int8_t* x, I32 (&sum)[T][V]) {
+  Bytes w0[V], w1[V];
+  for (int v = 0; v < V; ++v) {
+    w0[v] = NibbleWeights::quad<0>(codes + 4 * kLanes * v, 0);
+    w1[v] = NibbleWeights::quad<1>(codes + 4 * kLanes * v, 0);
+  }
+  for (int t = 0; t < T; ++t) {
+    const Bytes x0 = broadcast4(x + 4 * t), x1 = broadcast4(x + 4 * (T + t));
+    for (int v = 0; v < V; ++v) sum[t][v] = dot_u4(sum[t][v], w0[v], x0, w1[v], x1);
   }
 }
 
@@ -115,7 +131,7 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
                                              int64_t row, int64_t column, int64_t ahead, float* sums) {
   constexpr int T = kRows * kDigits;
   // A single row's dots would wait for each other: the two quads get sums of their own (integers: any order is exact).
-  constexpr int kChains = T == 1 ? 2 : 1;
+  constexpr int kChains = T == 1 && !Weights::kPaired ? 2 : 1;
   const int64_t x_begin = job.pieces[block.begin].x, piece_begin = row * job.piece_count + block.begin * kRows;
   const int8_t* x = static_cast<const int8_t*>(job.values) + (row * job.padded_depth + x_begin * kRows) * kDigits;
   const int32_t* x_sums = job.sums + piece_begin * kDigits;
@@ -142,8 +158,12 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
 
     const uint8_t* codes = piece->codes + 4 * column;
     for (int64_t k = piece->depth; k > 0; k -= 8) {
-      dot_quad<Weights, 0>(codes, panel_rows, x, sum[0]);
-      dot_quad<Weights, 1>(codes, panel_rows, x, sum[kChains - 1]);
+      if constexpr (Weights::kPaired) {
+        dot_both(codes, x, sum[0]);
+      } else {
+        dot_quad<Weights, 0>(codes, panel_rows, x, sum[0]);
+        dot_quad<Weights, 1>(codes, panel_rows, x, sum[kChains - 1]);
+      }
       for (int v = 0; v < V; ++v) Weights::prefetch(codes + ahead + 4 * kLanes * v, panel_rows);
       codes += Weights::kDepthBytes * panel_rows;
       x += 8 * T;

@@ -206,6 +206,8 @@ GATUN_INLINE I32 dot_u8_i8(I32 sum, Bytes w, Bytes a) {
   });
 }
 GATUN_INLINE I32 dot_u4(I32 sum, Bytes w, Bytes a) { return dot_u8_i8(sum, w, a); }
+inline constexpr bool kPairedDots = false;
+GATUN_INLINE I32 dot_u4(I32 sum, Bytes w0, Bytes a0, Bytes w1, Bytes a1) { return dot_u4(dot_u4(sum, w0, a0), w1, a1); }
 
 inline constexpr int kU8Bias = 0;
 using U8Weights = Bytes;

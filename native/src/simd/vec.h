@@ -41,6 +41,9 @@
 //   Bytes low_nibbles(Bytes), high_nibbles(Bytes)     byte & 15, byte >> 4
 //   Bytes broadcast4(const int8_t*)                   four bytes to every lane
 //   I32 dot_u4(I32 sum, Bytes w, Bytes a)             w in 0..15
+//   I32 dot_u4(I32 sum, Bytes w0, Bytes a0, Bytes w1, Bytes a1)
+//                                                     two dots; kPairedDots says whether that is less work than one by
+//                                                     one
 //   U8Weights prepare_u8(Bytes w); I32 dot_u8(I32 sum, U8Weights w, Bytes a)
 //                                                     uses w - kU8Bias instead of w: kU8Bias is 0 where an instruction
 //                                                     multiplies u8 by i8 exactly, 128 where magnitude and sign do it

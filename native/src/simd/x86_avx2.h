@@ -178,6 +178,8 @@ GATUN_INLINE I32 dot_u8_i8(I32 sum, Bytes w, Bytes a) {
 }
 
 GATUN_INLINE I32 dot_u4(I32 sum, Bytes w, Bytes a) { return dot_u8_i8(sum, w, a); }
+inline constexpr bool kPairedDots = false;
+GATUN_INLINE I32 dot_u4(I32 sum, Bytes w0, Bytes a0, Bytes w1, Bytes a1) { return dot_u4(dot_u4(sum, w0, a0), w1, a1); }
 
 inline constexpr int kU8Bias = 0;
 using U8Weights = Bytes;
@@ -186,10 +188,14 @@ GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) { return dot_u8_i8(sum, w
 
 #else
 
-// Pairs fit i16: 15 * 127 * 2 = 3,810, and 128 * 127 * 2 = 32,512 for magnitudes.
-GATUN_INLINE I32 dot_u4(I32 sum, Bytes w, Bytes a) {
-  const __m256i pairs = _mm256_maddubs_epi16(w, a);
+// Pairs fit i16: 15 * 127 * 2 = 3,810, twice that for two dots, and 128 * 127 * 2 = 32,512 for magnitudes.
+GATUN_INLINE I32 add_pairs(I32 sum, __m256i pairs) {
   return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+GATUN_INLINE I32 dot_u4(I32 sum, Bytes w, Bytes a) { return add_pairs(sum, _mm256_maddubs_epi16(w, a)); }
+inline constexpr bool kPairedDots = true;
+GATUN_INLINE I32 dot_u4(I32 sum, Bytes w0, Bytes a0, Bytes w1, Bytes a1) {
+  return add_pairs(sum, _mm256_add_epi16(_mm256_maddubs_epi16(w0, a0), _mm256_maddubs_epi16(w1, a1)));
 }
 
 inline constexpr int kU8Bias = 128;

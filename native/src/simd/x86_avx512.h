@@ -156,6 +156,8 @@ GATUN_INLINE I32 dot_u8_i8(I32 sum, Bytes w, Bytes a) {
 }
 
 GATUN_INLINE I32 dot_u4(I32 sum, Bytes w, Bytes a) { return dot_u8_i8(sum, w, a); }
+inline constexpr bool kPairedDots = false;
+GATUN_INLINE I32 dot_u4(I32 sum, Bytes w0, Bytes a0, Bytes w1, Bytes a1) { return dot_u4(dot_u4(sum, w0, a0), w1, a1); }
 
 inline constexpr int kU8Bias = 0;
 using U8Weights = Bytes;
@@ -164,10 +166,14 @@ GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) { return dot_u8_i8(sum, w
 
 #else
 
-// Pairs fit i16: 15 * 127 * 2 = 3,810, and 128 * 127 * 2 = 32,512 for magnitudes.
-GATUN_INLINE I32 dot_u4(I32 sum, Bytes w, Bytes a) {
-  const __m512i pairs = _mm512_maddubs_epi16(w, a);
+// Pairs fit i16: 15 * 127 * 2 = 3,810, twice that for two dots, and 128 * 127 * 2 = 32,512 for magnitudes.
+GATUN_INLINE I32 add_pairs(I32 sum, __m512i pairs) {
   return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+}
+GATUN_INLINE I32 dot_u4(I32 sum, Bytes w, Bytes a) { return add_pairs(sum, _mm512_maddubs_epi16(w, a)); }
+inline constexpr bool kPairedDots = true;
+GATUN_INLINE I32 dot_u4(I32 sum, Bytes w0, Bytes a0, Bytes w1, Bytes a1) {
+  return add_pairs(sum, _mm512_add_epi16(_mm512_maddubs_epi16(w0, a0), _mm512_maddubs_epi16(w1, a1)));
 }
 
 inline constexpr int kU8Bias = 128;
