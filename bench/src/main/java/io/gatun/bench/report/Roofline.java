@@ -21,7 +21,7 @@ import org.knowm.xchart.style.markers.SeriesMarkers;
  */
 final class Roofline {
     private static final int WIDTH = 640;
-    private static final int HEIGHT = 400;
+    private static final int HEIGHT = 460;
     private static final double MARGIN = 2;
     private static final BasicStroke[] ROOFS = {
         new BasicStroke(1.6f), dashed(8, 3), dashed(4, 3), dashed(2, 3), dashed(8, 3, 2, 3), dashed(12, 4)
@@ -59,20 +59,22 @@ final class Roofline {
                 .build();
         Style.apply(chart.getStyler());
         chart.getStyler().setLegendPosition(Styler.LegendPosition.OutsideE);
-        chart.getStyler()
-                .setXAxisLogarithmic(true)
-                .setYAxisLogarithmic(true)
-                .setYAxisLogarithmicDecadeOnly(false)
-                .setXAxisDecimalPattern("#,###.##")
-                .setYAxisDecimalPattern("#,###.##");
+        chart.getStyler().setXAxisLogarithmic(true).setYAxisLogarithmic(true).setYAxisLogarithmicDecadeOnly(false);
         chart.getStyler().setMarkerSize(9);
 
         List<Point> all = kinds.values().stream().flatMap(List::stream).toList();
         double left = all.stream().mapToDouble(Point::intensity).min().orElseThrow() / MARGIN;
         double right = all.stream().mapToDouble(Point::intensity).max().orElseThrow() * MARGIN;
         addRoofs(chart, roofs, read.get().max(), left, right);
-        int i = 0;
+        // Of all numbers of threads together, so that a kind looks alike in every chart.
+        List<String> allKinds = results.stream()
+                .filter(Roofline::isPoint)
+                .flatMap(result -> Work.of(result).stream())
+                .map(Work::kind)
+                .distinct()
+                .toList();
         for (Map.Entry<String, List<Point>> kind : kinds.entrySet()) {
+            int i = allKinds.indexOf(kind.getKey());
             XYSeries series = chart.addSeries(
                     kind.getKey(),
                     kind.getValue().stream().mapToDouble(Point::intensity).toArray(),
@@ -80,7 +82,6 @@ final class Roofline {
             series.setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Scatter);
             series.setMarker(MARKERS[i % MARKERS.length]);
             series.setMarkerColor(Style.KINDS[i % Style.KINDS.length]);
-            i++;
         }
         return Optional.of(chart);
     }
@@ -116,11 +117,15 @@ final class Roofline {
         return new BasicStroke(1.6f, BasicStroke.CAP_BUTT, BasicStroke.JOIN_MITER, 10, dashes, 0);
     }
 
+    private static boolean isPoint(Result result) {
+        return result.isGatun() && result.metric().equals("time");
+    }
+
     /** Our points by kind. */
     private static Map<String, List<Point>> points(List<Result> results, int threads) {
         Map<String, List<Point>> kinds = new LinkedHashMap<>();
         for (Result result : results) {
-            if (result.isGatun() && result.metric().equals("time") && result.threads() == threads) {
+            if (isPoint(result) && result.threads() == threads) {
                 Work.of(result)
                         .ifPresent(work -> kinds.computeIfAbsent(work.kind(), kind -> new ArrayList<>())
                                 .add(new Point(work.intensity(), work.operations() / result.seconds() * 1e-9)));

@@ -2,6 +2,7 @@ package io.gatun.bench.report;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.bench.Result;
@@ -9,6 +10,7 @@ import java.io.ByteArrayInputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -226,6 +228,21 @@ class ReportTest {
         assertTrue(page.contains("No charts: this JVM finds no fonts."), page);
         assertFalse(page.contains("<svg"));
         assertTrue(page.contains("<table>"));
+    }
+
+    /** Axes of any scale: XChart searches labels that differ. */
+    @Test
+    void drawsSpeedsOfAnyMagnitude() throws Exception {
+        for (double giga : new double[] {1e-7, 1e-3, 1, 1e7}) {
+            List<Result> results = List.of(
+                    Samples.limit("read", 1, "bandwidth", "GB/s", giga),
+                    Samples.limit("dot int8", 1, "rate", "GOP/s", 7 * giga),
+                    Samples.time(Samples.problem("int4", 32, 1, 1), Samples.GATUN, giga, null, null, null),
+                    Samples.time(Samples.problem("int4", 32, 1, 1), Samples.ONNX, 1.01 * giga, null, null, null),
+                    Samples.time(Samples.problem("int4", 32, 512, 1), Samples.GATUN, 6.9 * giga, null, null, null));
+            Document report = assertTimeoutPreemptively(Duration.ofSeconds(30), () -> report(results));
+            assertEquals(2, elements(report, "svg").size());
+        }
     }
 
     @Test
