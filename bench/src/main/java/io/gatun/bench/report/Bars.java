@@ -64,16 +64,17 @@ final class Bars {
         return chart;
     }
 
-    /** Without versions, if they differ without. A star marks an error larger than ours. */
+    /** Without versions, if they differ without; each once. A star marks an error larger than ours. */
     private static List<String> names(List<Result> times, Optional<Result> ours) {
         List<String> shortened = times.stream()
                 .map(time -> time.impl().replaceFirst(VERSION, ""))
                 .toList();
         List<String> names = new ArrayList<>();
         for (int i = 0; i < times.size(); i++) {
-            String name = shortened.get(i);
-            boolean unique = Collections.frequency(shortened, name) == 1;
-            names.add((unique ? name : times.get(i).impl()) + (isCoarser(times.get(i), ours) ? " *" : ""));
+            boolean unique = Collections.frequency(shortened, shortened.get(i)) == 1;
+            String name =
+                    (unique ? shortened.get(i) : times.get(i).impl()) + (isCoarser(times.get(i), ours) ? " *" : "");
+            names.add(names.contains(name) ? name + " (" + (i + 1) + ")" : name);
         }
         return names;
     }

@@ -155,7 +155,7 @@ public final class Report {
 
     private void comparisons() {
         Map<String, List<Result>> cases = results.stream()
-                .filter(result -> result.metric().equals(TIME))
+                .filter(result -> result.metric().equals(TIME) && result.median() > 0)
                 .collect(Collectors.groupingBy(
                         result -> result.op() + " " + result.caseName(), LinkedHashMap::new, Collectors.toList()));
         cases.values().removeIf(times -> times.size() < 2 || times.stream().noneMatch(Result::isGatun));

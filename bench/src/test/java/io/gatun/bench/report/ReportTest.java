@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.Result;
 import java.io.ByteArrayInputStream;
 import java.nio.charset.StandardCharsets;
@@ -228,6 +229,21 @@ class ReportTest {
         assertTrue(page.contains("No charts: this JVM finds no fonts."), page);
         assertFalse(page.contains("<svg"));
         assertTrue(page.contains("<table>"));
+    }
+
+    /** As programs of others may print them. */
+    @Test
+    void drawsTheSameNameTwiceAndNoTimeOfZero() throws Exception {
+        QMatmulCase problem = Samples.problem("int4", 32, 1, 1);
+        Result time = Samples.time(problem, Samples.ONNX, 10, null, null, null);
+        Result zero = Samples.time(problem, "nothing", Double.POSITIVE_INFINITY, null, null, null);
+        List<Result> results =
+                List.of(Samples.time(problem, Samples.GATUN, 20, null, null, null), time, time, time, zero);
+        Document report = report(results);
+        assertEquals(1, elements(report, "svg").size());
+        String description = elements(report, "svg").getFirst().getAttribute("aria-label");
+        assertEquals(4, description.split("ms").length, description);
+        assertEquals(1 + results.size(), elements(report, "tr").size());
     }
 
     /** Axes of any scale: XChart searches labels that differ. */
