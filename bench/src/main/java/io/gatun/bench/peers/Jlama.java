@@ -17,6 +17,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.util.Properties;
 import java.util.concurrent.ForkJoinPool;
+import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 
 /**
@@ -28,6 +29,9 @@ final class Jlama implements Peer {
     private static final int BLOCK = 32;
     private static final int BLOCKS_AT_ONCE = 8;
     private static final int SLICES = 128;
+    /** A call computes tiles of 5 x 5 and leaves the corner out where neither its rows nor its columns are a multiple. */
+    private static final int TILE = 5;
+
     private static final int F16C = 2;
     private static final int AVX512 = 4;
 
@@ -158,21 +162,27 @@ final class Jlama implements Peer {
 
         @Override
         void call(int copy) {
-            int slices = Math.min(columns, SLICES);
+            int tiles = Math.ceilDiv(columns, TILE);
+            int slices = Math.min(tiles, SLICES);
+            IntConsumer slice = i -> multiply(
+                    copy,
+                    Math.toIntExact((long) tiles * i / slices * TILE),
+                    Math.toIntExact(Math.min(columns, (long) tiles * (i + 1) / slices * TILE)));
             if (pool == null) {
-                for (int slice = 0; slice < slices; slice++) {
-                    multiply(copy, slice, slices);
-                }
+                IntStream.range(0, slices).forEach(slice);
             } else {
-                pool.submit(() -> IntStream.range(0, slices).parallel().forEach(i -> multiply(copy, i, slices)))
+                pool.submit(() -> IntStream.range(0, slices).parallel().forEach(slice))
                         .join();
             }
         }
 
-        private void multiply(int copy, int slice, int slices) {
-            int width = columns / slices;
-            int first = slice * width;
-            int count = slice == slices - 1 ? columns - first : width;
+        private void multiply(int copy, int first, int end) {
+            int rest = (end - first) % TILE;
+            if (rest > 0 && end - first > TILE) {
+                multiply(copy, first, end - rest);
+                multiply(copy, end - rest, end);
+                return;
+            }
             try {
                 gemm.invokeExact(
                         flags,
@@ -186,7 +196,7 @@ final class Jlama implements Peer {
                         0,
                         rows,
                         first,
-                        count,
+                        end - first,
                         depth,
                         depth,
                         blocks(),

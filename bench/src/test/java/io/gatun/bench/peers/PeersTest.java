@@ -68,6 +68,7 @@ class PeersTest {
         "int4, 32, 192, 512, false, jlama libtorch onednn onednn-bf16 onednn-w4a16 onnxruntime",
         "int4, 128, 64, 256, false, jlama libtorch onednn onednn-bf16 onednn-w4a16 onnxruntime",
         "int4, 0, 64, 256, false, jlama onednn onednn-bf16 onednn-w4a16",
+        "int4, 32, 1027, 256, false, jlama onednn-bf16 onnxruntime",
         "int4, 32, 37, 101, false, onednn-bf16 onnxruntime",
         "int4, 32, 37, 101, true, libtorch onednn onnxruntime",
         "int4, 128, 64, 256, true, libtorch onednn onnxruntime",
