@@ -8,6 +8,8 @@ import java.util.Optional;
 public final class Rating {
     /** How much larger than ours an error may be to count as no larger. */
     private static final double ERROR_MARGIN = 1.05;
+    /** Below, errors are the rounding of f32 sums, which differs with the order of their terms. */
+    private static final double ROUNDING = 0x1p-19;
 
     private Rating() {}
 
@@ -49,6 +51,8 @@ public final class Rating {
 
     /** Whether a peer's error is known and no larger than ours. */
     public static boolean isAsExact(Result peer, Result ours) {
-        return peer.relError() != null && ours.relError() != null && peer.relError() <= ERROR_MARGIN * ours.relError();
+        return peer.relError() != null
+                && ours.relError() != null
+                && peer.relError() <= Math.max(ROUNDING, ERROR_MARGIN * ours.relError());
     }
 }

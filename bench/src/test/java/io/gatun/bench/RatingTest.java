@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -34,6 +35,13 @@ class RatingTest {
         List<Result> rated = Rating.rate(List.of(ours, time("a", "ms", 3, null)), 0.001);
         assertNull(rated.getFirst().ratioToBestPeer());
         assertFalse(Rating.isAsExact(rated.get(1), ours));
+    }
+
+    @Test
+    void errorsOfRoundingAreAlike() {
+        Result ours = time("gatun 1", "ms", 2, 2e-7);
+        assertTrue(Rating.isAsExact(time("a", "ms", 3, 1e-6), ours));
+        assertFalse(Rating.isAsExact(time("a", "ms", 3, 3e-6), ours));
     }
 
     @Test
