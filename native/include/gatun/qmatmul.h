@@ -64,6 +64,7 @@ GATUN_API int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights* weight
 /*
  * Packs codes [columns, depth], scales [columns, G] and zero points u8 [columns, G] (null if symmetric), as
  * gatun_quantize writes them. `packed` may have any alignment; 64 is fastest. The same bytes result on every tier.
+ * Asks for huge pages under `packed` (gatun_prefer_huge_pages).
  * INVALID_ARGUMENT, with the index, if a scale is NaN, infinite or beyond 2^64 in magnitude, a zero point > 15 (U4), or
  * an I8 code is -128.
  */

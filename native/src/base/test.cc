@@ -1,20 +1,26 @@
-// The thread pool and what it reads from the system.
+// The thread pool, what it reads from the system, and huge pages.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cfenv>
 #include <chrono>
 #include <climits>
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "base/huge_pages.h"
 #include "base/parallel.h"
 #include "base/processors.h"
 
@@ -241,6 +247,42 @@ TEST(Parallel, Latency) {
                 times[1800]);
     EXPECT_LT(times[1000], 1000) << "a worker is polled or joined, not woken";
   }
+}
+
+// Kilobytes of huge pages in the mapping that holds an address.
+int64_t huge_kilobytes(const void* address) {
+  std::ifstream maps("/proc/self/smaps");
+  const uintptr_t wanted = reinterpret_cast<uintptr_t>(address);
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long begin, end;
+    long long kilobytes;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) inside = begin <= wanted && wanted < end;
+    if (inside && std::sscanf(line.c_str(), "AnonHugePages: %lld kB", &kilobytes) == 1) return kilobytes;
+  }
+  return -1;
+}
+
+TEST(HugePages, AlsoWherePagesAreInUse) {
+  constexpr size_t kBytes = 8 << 20;
+  const auto map = [] { return mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); };
+  // What the system gives to memory that nobody has touched yet.
+  void* fresh = map();
+  madvise(fresh, kBytes, MADV_HUGEPAGE);
+  std::memset(fresh, 1, kBytes);
+  if (huge_kilobytes(fresh) < 6 << 10) GTEST_SKIP() << "this system has no huge pages to give";
+
+  void* used = map();
+  madvise(used, kBytes, MADV_NOHUGEPAGE);
+  std::memset(used, 2, kBytes);
+  ASSERT_EQ(huge_kilobytes(used), 0);
+  prefer_huge_pages(used, kBytes);
+  EXPECT_EQ(std::count(static_cast<char*>(used), static_cast<char*>(used) + kBytes, 2), static_cast<int64_t>(kBytes));
+  // Before Linux 6.1 only a kernel thread collapses pages, some time later.
+  if (huge_kilobytes(used) == 0) GTEST_SKIP() << "this system collapses pages only later";
+  EXPECT_GE(huge_kilobytes(used), 6 << 10);
+  munmap(used, kBytes);
+  munmap(fresh, kBytes);
 }
 
 TEST(Threads, SetAndRefuse) {

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/dtype.h"
+#include "base/huge_pages.h"
 #include "base/parallel.h"
 #include "base/status.h"
 #include "qmatmul/layout.h"
@@ -149,6 +150,7 @@ int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const void* cod
                                    static_cast<const uint8_t*>(zero_points)};
   GATUN_TRY(check_values(*weights, from, sizes));
 
+  prefer_huge_pages(packed, layout.bytes());
   uint8_t* to = static_cast<uint8_t*>(packed);
   std::memset(to, 0, static_cast<size_t>(layout.bytes()));
   const PackedHeader header{kPackedMagic,        kPackedVersion,      PackedFormat::qmatmul,

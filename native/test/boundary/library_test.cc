@@ -35,6 +35,17 @@ TEST(Library, TheTierInUseIsSupportedAndNamed) {
   EXPECT_STREQ(gatun_tier_name(GATUN_TIER_AVX512VNNI), "avx512vnni");
 }
 
+TEST(Library, HugePagesKeepTheContents) {
+  std::vector<char> memory((5 << 20) + 123, 'x');
+  const std::vector<char> before = memory;
+  EXPECT_EQ(gatun_prefer_huge_pages(memory.data() + 1, static_cast<int64_t>(memory.size()) - 1), GATUN_OK);
+  EXPECT_EQ(memory, before);
+  EXPECT_EQ(gatun_prefer_huge_pages(memory.data(), 1), GATUN_OK);
+  EXPECT_EQ(gatun_prefer_huge_pages(nullptr, 0), GATUN_OK);
+  EXPECT_TRUE(invalid(gatun_prefer_huge_pages(nullptr, 1), {"memory", "null"}));
+  EXPECT_TRUE(invalid(gatun_prefer_huge_pages(memory.data(), -1), {"bytes = -1"}));
+}
+
 TEST(Library, CpuReport) { check_text(gatun_cpu_report, 4096); }
 
 TEST(Library, SelfTest) {

@@ -2,19 +2,18 @@ package io.gatun.bench;
 
 import io.gatun.DType;
 import io.gatun.Tensor;
+import io.gatun.ops.PackedStack;
 import io.gatun.ops.PackedWeights;
 import io.gatun.ops.QMatmul;
 import io.gatun.ops.QuantSpec;
 import io.gatun.ops.QuantizedTensor;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 
 /** Gatun's side of a multiplication: operands, options, and the contender for one weight. */
 final class GatunQMatmul {
-    private static final long ALIGNMENT = 64;
-
     private GatunQMatmul() {}
 
     /** {@link QMatmul#run} by one weight. */
@@ -28,10 +27,10 @@ final class GatunQMatmul {
         QMatmul.Options options = options(problem);
         Tensor x = input(problem, data, arena);
         Tensor y = Tensor.allocate(arena, DType.F32, problem.rows(), problem.columns());
-        List<PackedWeights> copies = Stream.of(QMatmul.pack(quantized(problem, data), arena))
-                .flatMap(packed -> copies(packed.segment(), data.copies, arena))
-                .map(PackedWeights::wrap)
-                .toList();
+        List<PackedWeights> copies = copies(
+                QMatmul.pack(quantized(problem, data), arena),
+                packed -> PackedStack.of(List.of(packed), arena).get(0),
+                data.copies);
         return new GatunContender(
                 way,
                 QMatmul.explain(x, copies.getFirst(), y, options),
@@ -42,13 +41,12 @@ final class GatunQMatmul {
                 copy -> QMatmul.run(x, copies.get(copy), y, options));
     }
 
-    /** Gatun knows weights by their address, so that copies need not differ. The first one is the segment itself. */
-    static Stream<MemorySegment> copies(MemorySegment packed, int count, Arena arena) {
+    /** The first one and copies of it. Gatun knows weights by their address, so copies need not differ. */
+    static <T> List<T> copies(T first, UnaryOperator<T> copy, int count) {
         return Stream.concat(
-                Stream.of(packed),
-                Stream.generate(() ->
-                                arena.allocate(packed.byteSize(), ALIGNMENT).copyFrom(packed))
-                        .limit(count - 1));
+                        Stream.of(first),
+                        Stream.generate(() -> copy.apply(first)).limit(count - 1))
+                .toList();
     }
 
     static Tensor input(QMatmulCase problem, QMatmulData data, Arena arena) {

@@ -8,6 +8,7 @@ import io.gatun.ops.QuantizedTensor;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 
 /**
@@ -68,9 +69,10 @@ final class SideBySide {
             begin += count;
         }
         List<PackedStack> copies = GatunQMatmul.copies(
-                        PackedStack.pack(weights, arena).segment(), data.copies, arena)
-                .map(segment -> PackedStack.wrap(segment, columns.length))
-                .toList();
+                PackedStack.pack(weights, arena),
+                stack -> PackedStack.of(
+                        IntStream.range(0, stack.size()).mapToObj(stack::get).toList(), arena),
+                data.copies);
         return new GatunContender(
                 way,
                 QMatmul.explain(x, copies.getFirst(), y, options),

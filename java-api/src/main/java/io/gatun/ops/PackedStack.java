@@ -1,6 +1,10 @@
 package io.gatun.ops;
 
+import static io.gatun.bindings.c.gatun_h.gatun_prefer_huge_pages;
+
+import io.gatun.bindings.NativeLibrary;
 import io.gatun.internal.Check;
+import io.gatun.internal.Native;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -65,7 +69,7 @@ public final class PackedStack {
                     given.get(0).depth());
             ends[i] = begin(ends, i) + one.segment().byteSize();
         }
-        MemorySegment packed = Check.allocate(arena, ends[ends.length - 1], ALIGNMENT);
+        MemorySegment packed = allocate(arena, ends[ends.length - 1]);
         for (int i = 0; i < ends.length; i++) {
             slot(packed, ends, i).copyFrom(given.get(i).segment());
         }
@@ -98,7 +102,7 @@ public final class PackedStack {
                     given.get(0).depth());
             ends[i] = begin(ends, i) + PackedWeights.packedBytes(one);
         }
-        MemorySegment packed = Check.allocate(arena, ends[ends.length - 1], ALIGNMENT);
+        MemorySegment packed = allocate(arena, ends[ends.length - 1]);
         for (int i = 0; i < ends.length; i++) {
             QuantizedTensor one = given.get(i);
             MemorySegment slot = slot(packed, ends, i);
@@ -134,6 +138,14 @@ public final class PackedStack {
             end = begin + one.segment().byteSize();
         }
         return new PackedStack(packed.asSlice(0, end), List.copyOf(found));
+    }
+
+    /** Weights of a stack may be smaller than the huge pages that the stack as a whole fills. */
+    private static MemorySegment allocate(Arena arena, long bytes) {
+        MemorySegment packed = Check.allocate(arena, bytes, ALIGNMENT);
+        NativeLibrary.load();
+        Native.call(() -> gatun_prefer_huge_pages(packed, bytes));
+        return packed;
     }
 
     private static <T> List<T> present(List<T> weights) {

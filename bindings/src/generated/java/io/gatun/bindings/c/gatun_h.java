@@ -744,6 +744,65 @@ public class gatun_h {
         }
     }
 
+    private static class gatun_prefer_huge_pages {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_prefer_huge_pages");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_prefer_huge_pages(void *memory, int64_t bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_prefer_huge_pages$descriptor() {
+        return gatun_prefer_huge_pages.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_prefer_huge_pages(void *memory, int64_t bytes)
+     * }
+     */
+    public static MethodHandle gatun_prefer_huge_pages$handle() {
+        return gatun_prefer_huge_pages.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_prefer_huge_pages(void *memory, int64_t bytes)
+     * }
+     */
+    public static MemorySegment gatun_prefer_huge_pages$address() {
+        return gatun_prefer_huge_pages.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_prefer_huge_pages(void *memory, int64_t bytes)
+     * }
+     */
+    public static int gatun_prefer_huge_pages(MemorySegment memory, long bytes) {
+        var mh$ = gatun_prefer_huge_pages.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_prefer_huge_pages", memory, bytes);
+            }
+            return (int)mh$.invokeExact(memory, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class gatun_self_test {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             gatun_h.C_INT,
