@@ -28,9 +28,8 @@
 // Error: integers exact; one f32 rounding a piece (two with scales per group, four in precise mode) and two at the end:
 // |y - exact| <= 2^-23 (2 pieces + 8) sum |terms|; precise: with what rows.h takes from x, to which
 // 2^-22.99 sum_pieces max |x| sum |w| is added, for max |x| below 2^-104 as for 2^-104.
-// Measured (AMD EPYC 9004, avx512vnni, one thread, 14336 x 4096, 64 rows and more; limit 469 GOP/s, a third of it in
-// precise mode): groups of 32 79 %, groups of 128 89 %, 8 bits per row 90 %; precise 76 % in groups of 32, 88 % in
-// groups of 128 (bench/NOTES.md).
+// Measured (AMD EPYC 9004, avx512vnni, one thread, 14336 x 4096, 512 rows; limit 473 GOP/s, a third of it in precise
+// mode): groups of 32 80 %, groups of 128 88 %, 8 bits per row 91 %; precise 78 % in groups of 32 (bench/NOTES.md).
 #pragma once
 
 #include "qmatmul/epilogue.h"
@@ -52,7 +51,7 @@ struct NibbleWeights {
   }
   static constexpr bool kPaired = kPairedDots;
   static GATUN_INLINE I32 dot(I32 sum, Bytes w, Bytes x) { return dot_u4(sum, w, x); }
-  static GATUN_INLINE void prefetch(const uint8_t* p, int64_t) { prefetch_line(p); }
+  static GATUN_INLINE void prefetch(const uint8_t* p) { prefetch_line(p); }
 };
 
 struct ByteWeights {
@@ -64,10 +63,8 @@ struct ByteWeights {
   }
   static constexpr bool kPaired = false;
   static GATUN_INLINE I32 dot(I32 sum, U8Weights w, Bytes x) { return dot_u8(sum, w, x); }
-  static GATUN_INLINE void prefetch(const uint8_t* p, int64_t panel_rows) {
-    prefetch_line(p);
-    prefetch_line(p + 4 * panel_rows);
-  }
+  // A block of bytes fills the L1 cache: the next one would push it out.
+  static GATUN_INLINE void prefetch(const uint8_t*) {}
 };
 
 // Adds the products of T int8 rows and V vectors of weights, all in quad Q of 8 depths.
@@ -120,13 +117,16 @@ GATUN_INLINE void fill_block(const qmatmul::Job& job, const qmatmul::Panel& pane
                                           panel.base + piece.zero_points * panel.rows, piece.depth};
     depth += piece.depth;
   } while (block.end < job.piece_count && depth + job.pieces[block.end].depth <= qmatmul::kPieceDepth);
-  block.bytes = block.weights[block.end - begin - 1].scales - block.weights[0].codes;
+  const qmatmul::Piece& first = job.pieces[begin];
+  const int64_t end = block.end < job.piece_count ? job.pieces[block.end].codes : job.pieces[block.end - 1].scales;
+  block.bytes = (end - first.codes) * panel.rows;
 }
 
 // A block of a tile: kRows rows from `row` on, T = kRows * kDigits int8 rows, by V vectors from `column` on.
-// sums [kRows][kPanelRows]. Fetches what lies `ahead` bytes after the codes into the cache. A function of its own, as
-// GCC would share registers with what it is inlined into and spill accumulators of the dots.
-template <class Weights, int kDigits, int kRows, int V>
+// sums [kRows][kPanelRows]; with one piece they are only used once and stay in memory, so that the long loop of dots
+// has the registers. Fetches what lies `ahead` bytes after the codes into the cache. A function of its own, as GCC
+// would share registers with what it is inlined into and spill accumulators of the dots.
+template <class Weights, int kDigits, int kRows, int V, bool kOnePiece>
 __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Block& block, int64_t panel_rows,
                                              int64_t row, int64_t column, int64_t ahead, float* sums) {
   constexpr int T = kRows * kDigits;
@@ -138,10 +138,8 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
   const bool one_scale = kDigits == 1 && !job.piece_scales;  // for the whole depth of a row
   const float* x_scales = job.scales + piece_begin;
   sums += column;
+  const auto in_memory = [sums](int r, int v) { return sums + r * qmatmul::kPanelRows + v * kLanes; };
   F32 y[kRows][V];
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < V; ++v) y[r][v] = load_f32(sums + r * qmatmul::kPanelRows + v * kLanes);
-  }
   const PieceWeights* last = block.weights + (block.end - block.begin);
   for (const PieceWeights* piece = block.weights; piece != last; ++piece) {
     I32 sum[kChains][T][V];
@@ -164,11 +162,16 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
         dot_quad<Weights, 0>(codes, panel_rows, x, sum[0]);
         dot_quad<Weights, 1>(codes, panel_rows, x, sum[kChains - 1]);
       }
-      for (int v = 0; v < V; ++v) Weights::prefetch(codes + ahead + 4 * kLanes * v, panel_rows);
+      for (int v = 0; v < V; ++v) Weights::prefetch(codes + ahead + 4 * kLanes * v);
       codes += Weights::kDepthBytes * panel_rows;
       x += 8 * T;
     }
 
+    if (!kOnePiece && piece == block.weights) {
+      for (int r = 0; r < kRows; ++r) {
+        for (int v = 0; v < V; ++v) y[r][v] = load_f32(in_memory(r, v));
+      }
+    }
     for (int v = 0; v < V; ++v) {
       const F32 scale = job.f16_scales
                             ? load_f16(reinterpret_cast<const uint16_t*>(piece->scales) + column + v * kLanes)
@@ -178,13 +181,20 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
         if constexpr (kChains == 2) first = add_i32(first, sum[1][0][v]);
         F32 total = to_f32(first);
         for (int d = 1; d < kDigits; ++d) total = fma(total, set1(256.0f), to_f32(sum[0][r * kDigits + d][v]));
-        y[r][v] = one_scale ? fma(total, scale, y[r][v]) : fma(mul(total, scale), set1(x_scales[r]), y[r][v]);
+        const F32 before = kOnePiece ? load_f32(in_memory(r, v)) : y[r][v];
+        const F32 after = one_scale ? fma(total, scale, before) : fma(mul(total, scale), set1(x_scales[r]), before);
+        if constexpr (kOnePiece)
+          store_f32(in_memory(r, v), after);
+        else
+          y[r][v] = after;
       }
     }
     x_scales += kRows;
   }
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < V; ++v) store_f32(sums + r * qmatmul::kPanelRows + v * kLanes, y[r][v]);
+  if constexpr (!kOnePiece) {
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < V; ++v) store_f32(in_memory(r, v), y[r][v]);
+    }
   }
 }
 
@@ -201,12 +211,16 @@ inline void multiply_i8(const qmatmul::Job& job, const qmatmul::Panel& panel, in
       // The first tile reads its block from memory, as fast as that goes; the others have time for the next block.
       const int64_t ahead = row == row_begin ? 0 : block.bytes;
       float* row_sums = sums + (row - row_begin) * qmatmul::kPanelRows;
+      const auto multiply_wide = block.end - block.begin == 1
+                                     ? multiply_tile<Weights, kDigits, kRows, kWideVectors, true>
+                                     : multiply_tile<Weights, kDigits, kRows, kWideVectors, false>;
       int64_t column = 0;
       for (; column + kWideVectors * kLanes <= panel.rows; column += kWideVectors * kLanes) {
-        multiply_tile<Weights, kDigits, kRows, kWideVectors>(job, block, panel.rows, row, column, ahead, row_sums);
+        multiply_wide(job, block, panel.rows, row, column, ahead, row_sums);
       }
       for (; column < panel.rows; column += kNarrowVectors * kLanes) {
-        multiply_tile<Weights, kDigits, kRows, kNarrowVectors>(job, block, panel.rows, row, column, ahead, row_sums);
+        multiply_tile<Weights, kDigits, kRows, kNarrowVectors, false>(job, block, panel.rows, row, column, ahead,
+                                                                      row_sums);
       }
     });
   }
