@@ -224,7 +224,7 @@ public final class PackedStack {
         return columnsOfEach;
     }
 
-    /** The buffer, headers included. */
+    /** The buffer, headers included: read-only, unless it was wrapped and may be written. */
     public MemorySegment segment() {
         return segment;
     }

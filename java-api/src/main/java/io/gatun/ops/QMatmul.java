@@ -18,10 +18,10 @@ import java.lang.foreign.MemorySegment;
  *
  * <pre>y[m][n] = activation(sum over k of x[m][k] w[n][k] + bias[n]) + residual[m][n]</pre>
  *
- * <p>Weights are quantized and packed once, as {@link PackedWeights}; a {@link PackedStack} holds several for one call. Shapes are free: any number of rows, columns and
- * depth, 0, 1 and primes included; depth 0 gives activation(bias) + residual. A row of x with NaN or infinity makes that
- * row of y NaN and leaves other rows alone. An output depends neither on the threads, nor the range of columns, nor the
- * other rows, bit for bit.
+ * <p>Weights are quantized and packed once, as {@link PackedWeights}; a {@link PackedStack} holds several for one call.
+ * Shapes are free: any number of rows, columns and depth, 0, 1 and primes included; depth 0 gives activation(bias) +
+ * residual. A row of x with NaN or infinity makes that row of y NaN and leaves other rows alone. An output depends neither
+ * on the threads, nor the range of columns, nor the other rows, bit for bit.
  */
 public final class QMatmul {
     /** What is applied to the sum with bias, before the residual is added. */
@@ -127,8 +127,8 @@ public final class QMatmul {
      * memory counts against {@code -XX:MaxDirectMemorySize}, by default the size of the heap; memory of an arena of one's
      * own, see {@link #pack(QuantizedTensor, Arena)}, does not. O(rows * depth).
      *
-     * @throws IllegalArgumentException with the index, if a scale is NaN, infinite or beyond 2^64, a zero point beyond the codes, or
-     *     an i8 code -128
+     * @throws IllegalArgumentException with the index, if a scale is NaN, infinite or beyond 2^64, a zero point beyond the
+     *     codes, or an i8 code -128
      */
     public static PackedWeights pack(QuantizedTensor weights) {
         return PackedWeights.pack(weights, Arena.ofAuto());
