@@ -175,7 +175,7 @@ final class Dnnl {
 
         /** A buffer of that look. */
         MemorySegment allocate(MemorySegment descriptor) {
-            return arena.allocate(size(descriptor), Weights.ALIGNMENT);
+            return Weights.allocate(arena, size(descriptor));
         }
 
         /** A tensor in a buffer. */

@@ -134,7 +134,7 @@ final class Jlama implements Peer {
         }
 
         private MemorySegment floats(long count) {
-            return arena.allocate(count * Float.BYTES, Weights.ALIGNMENT);
+            return Weights.allocate(arena, count * Float.BYTES);
         }
 
         /** The first half of a block lies in the low halves of its bytes. */

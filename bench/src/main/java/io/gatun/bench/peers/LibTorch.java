@@ -11,7 +11,6 @@ import io.gatun.bench.Peer;
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.QMatmulData;
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
@@ -112,8 +111,13 @@ final class LibTorch implements Peer {
                     target.setAtIndex(JAVA_INT, (long) row * weights.depth + k, codes[k] + 8);
                 }
             };
-            List<MemorySegment> packed =
-                    packed(Torch.INT32, Integer.BYTES, packer, "aten::_convert_weight_to_int4pack_for_cpu", 8);
+            List<MemorySegment> packed = packed(
+                    weights.copies((long) weights.columns * weights.depth / 2),
+                    Torch.INT32,
+                    Integer.BYTES,
+                    packer,
+                    "aten::_convert_weight_to_int4pack_for_cpu",
+                    8);
             return contender("_weight_int4pack_mm", packed, (w, y) ->
                     (int) torch.int4Product.invokeExact(x, w, group, scalesAndZeros, y));
         }
@@ -137,6 +141,7 @@ final class LibTorch implements Peer {
             MemorySegment none = MemorySegment.NULL;
             MemorySegment name = scope.arena().allocateFrom("none");
             List<MemorySegment> packed = packed(
+                    weights.copies((long) weights.columns * weights.depth * Float.BYTES),
                     Torch.F32,
                     Float.BYTES,
                     weights::dequantizeF32,
@@ -148,20 +153,23 @@ final class LibTorch implements Peer {
 
         /** Copies of the weights after an operation that packs them. */
         private List<MemorySegment> packed(
-                int elementType, int elementBytes, Weights.RowPacker packer, String operation, long argument) {
+                int copies,
+                int elementType,
+                int elementBytes,
+                Weights.RowPacker packer,
+                String operation,
+                long argument) {
             long bytes = (long) weights.columns * weights.depth * elementBytes;
             List<MemorySegment> packed = new ArrayList<>();
-            try (Arena plain = Arena.ofShared()) {
-                for (MemorySegment copy : weights.pack(plain, bytes, packer)) {
-                    MemorySegment tensor = scope.tensor(copy, elementType, weights.columns, weights.depth);
-                    packed.add(scope.dispatch(operation, tensor, argument));
-                }
-            }
+            weights.convert(copies, bytes, packer, plain -> {
+                MemorySegment tensor = scope.tensor(plain, elementType, weights.columns, weights.depth);
+                packed.add(scope.dispatch(operation, tensor, argument));
+            });
             return packed;
         }
 
         private MemorySegment floats(long count) {
-            return scope.arena().allocate(count * Float.BYTES, Weights.ALIGNMENT);
+            return Weights.allocate(scope.arena(), count * Float.BYTES);
         }
 
         private Contender contender(String kernel, List<MemorySegment> copies, Product product) {

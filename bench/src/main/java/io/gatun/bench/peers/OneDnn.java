@@ -5,7 +5,6 @@ import io.gatun.bench.Peer;
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.QMatmulData;
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
@@ -258,14 +257,13 @@ final class OneDnn implements Peer {
             };
             MemorySegment reorder = scope.primitive(scope.reorder(plainLook, look));
             List<MemorySegment> copies = new ArrayList<>();
-            try (Arena arena = Arena.ofShared()) {
-                for (MemorySegment plain : weights.pack(arena, scope.size(plainLook), packer)) {
-                    MemorySegment copy = scope.memory(look, scope.allocate(look));
-                    MemorySegment source = scope.memory(plainLook, plain);
-                    dnnl.execute(reorder, scope.arguments(Map.of(Dnnl.SOURCE, source, Dnnl.DESTINATION, copy)));
-                    copies.add(copy);
-                }
-            }
+            long bytes = scope.size(plainLook);
+            weights.convert(weights.copies(bytes), bytes, packer, plain -> {
+                MemorySegment copy = scope.memory(look, scope.allocate(look));
+                MemorySegment source = scope.memory(plainLook, plain);
+                dnnl.execute(reorder, scope.arguments(Map.of(Dnnl.SOURCE, source, Dnnl.DESTINATION, copy)));
+                copies.add(copy);
+            });
             return copies;
         }
     }

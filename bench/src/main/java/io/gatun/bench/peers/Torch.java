@@ -34,6 +34,7 @@ final class Torch {
     final MethodHandle linear;
 
     private final MethodHandle setThreads;
+    private final MethodHandle setThreadsOfNewCallers;
     private final MethodHandle setGradients;
     private final MethodHandle wrap;
     private final MethodHandle share;
@@ -42,6 +43,7 @@ final class Torch {
     private final MethodHandle dispatch;
     private final MethodHandle whatFailed;
     private final String version;
+    private int threadsOfNewCallers;
 
     Torch() throws IOException {
         String blas = "org/bytedeco/openblas/linux-x86_64/";
@@ -67,6 +69,7 @@ final class Torch {
                 ADDRESS,
                 ADDRESS);
         setThreads = library.procedure("omp_set_num_threads", JAVA_INT);
+        setThreadsOfNewCallers = library.procedure("_ZN2at15set_num_threadsEi", JAVA_INT); // at::set_num_threads(int)
         setGradients = library.procedure("aoti_torch_grad_mode_set_enabled", JAVA_BOOLEAN);
         wrap = library.status(
                 "aoti_torch_create_tensor_from_blob",
@@ -102,9 +105,18 @@ final class Torch {
         return version;
     }
 
-    /** Settings of the calling thread: how many threads its operations use; no gradients. */
+    /**
+     * Settings of the calling thread: how many threads its operations use; no gradients.
+     *
+     * <p>With its first operation that is shared among threads, a thread takes the number that libtorch keeps for the
+     * process in place of its own. That one is set where it changes only, as libtorch then forgets what it has prepared.
+     */
     void enter(int threads) {
         try {
+            if (threads != threadsOfNewCallers) {
+                setThreadsOfNewCallers.invokeExact(threads);
+                threadsOfNewCallers = threads;
+            }
             setThreads.invokeExact(threads);
             setGradients.invokeExact(false);
         } catch (Throwable e) {

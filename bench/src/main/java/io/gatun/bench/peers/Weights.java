@@ -1,10 +1,14 @@
 package io.gatun.bench.peers;
 
+import static io.gatun.bindings.c.gatun_h.gatun_prefer_huge_pages;
+
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.QMatmulData;
+import io.gatun.bindings.NativeLibrary;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.function.Consumer;
 import java.util.stream.IntStream;
 
 /** The weights of a case in the forms that peers take, all copies of them. */
@@ -43,21 +47,52 @@ final class Weights {
         return Math.toIntExact(Math.min(data.copies, Math.ceilDiv(ROTATION_BYTES, bytes)));
     }
 
+    /** Memory on huge pages where the system gives them, as Gatun's packed weights are. */
+    static MemorySegment allocate(Arena arena, long bytes) {
+        MemorySegment memory = arena.allocate(bytes, ALIGNMENT);
+        NativeLibrary.load();
+        if (gatun_prefer_huge_pages(memory, bytes) != 0) {
+            throw new IllegalStateException("huge pages under " + bytes + " bytes are refused");
+        }
+        return memory;
+    }
+
     /** Copies of weights of that many bytes in a form, the rest of it zeros. */
     MemorySegment[] pack(Arena arena, long bytes, RowPacker packer) {
         MemorySegment[] copies = new MemorySegment[copies(bytes)];
-        MemorySegment first = arena.allocate(bytes, ALIGNMENT);
-        copies[0] = first;
-        IntStream.range(0, Math.ceilDiv(columns, 2)).parallel().forEach(pair -> {
-            for (int row = 2 * pair; row < Math.min(columns, 2 * pair + 2); row++) {
-                packer.pack(row, row(0, row), first);
-            }
-        });
+        copies[0] = allocate(arena, bytes);
+        packFirst(packer, copies[0]);
         for (int copy = 1; copy < copies.length; copy++) {
-            copies[copy] = arena.allocate(bytes, ALIGNMENT).copyFrom(first);
-            packer.pack(0, row(copy, 0), copies[copy]); // copies differ in row 0 alone
+            copies[copy] = allocate(arena, bytes).copyFrom(copies[0]);
+            packNext(copy, packer, copies[copy]);
         }
         return copies;
+    }
+
+    /** Hands over that many copies in a form that is not kept, one after the other in the same memory. */
+    void convert(int copies, long bytes, RowPacker packer, Consumer<MemorySegment> conversion) {
+        try (Arena arena = Arena.ofShared()) {
+            MemorySegment plain = allocate(arena, bytes);
+            packFirst(packer, plain);
+            conversion.accept(plain);
+            for (int copy = 1; copy < copies; copy++) {
+                packNext(copy, packer, plain);
+                conversion.accept(plain);
+            }
+        }
+    }
+
+    private void packFirst(RowPacker packer, MemorySegment target) {
+        IntStream.range(0, Math.ceilDiv(columns, 2)).parallel().forEach(pair -> {
+            for (int row = 2 * pair; row < Math.min(columns, 2 * pair + 2); row++) {
+                packer.pack(row, row(0, row), target);
+            }
+        });
+    }
+
+    /** Makes a copy of another one: they differ in row 0 alone. */
+    private void packNext(int copy, RowPacker packer, MemorySegment target) {
+        packer.pack(0, row(copy, 0), target);
     }
 
     /** [N, K] times its scales, in f32. */
