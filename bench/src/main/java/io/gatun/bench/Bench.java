@@ -34,7 +34,7 @@ public final class Bench {
         try {
             run(arguments, List.of(words));
             System.exit(0); // some peers leave threads behind
-        } catch (Exception | LinkageError e) {
+        } catch (Throwable e) { // whatever it is: threads of peers would keep the process alive
             System.err.println("gatun bench: " + (e.getMessage() == null ? e : e.getMessage()));
             if (!(e instanceof OutputCheck.WrongOutput)) {
                 e.printStackTrace();

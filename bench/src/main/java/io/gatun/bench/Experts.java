@@ -24,7 +24,7 @@ final class Experts {
 
     private Experts() {}
 
-    /** Measures all cases; the ratio is a loop of calls against one call. */
+    /** Measures all cases; the speedup is that of one call over a loop of calls. */
     static void measure(Session session) throws Exception {
         long[] rows = route(TOKENS, EXPERTS_A_TOKEN, EXPERTS);
         QMatmulData data = null;
@@ -37,7 +37,7 @@ final class Experts {
             data = new QMatmulData(all, data);
             results.addAll(measure(session, expert, data, rows));
         }
-        session.store("mixture of experts; ratio = time of a call an expert / one call's", results);
+        session.store("mixture of experts; speedup = time of a call an expert / one call's", results);
     }
 
     /** The rows of each expert when every token goes to some of them at random. */
@@ -51,7 +51,7 @@ final class Experts {
     }
 
     /**
-     * Both ways, the first with its ratio to the second.
+     * Both ways, and the speedup of the first over the second.
      *
      * @param expert a multiplication of all rows by one expert's weights
      * @param data of all rows, with the weights of all experts as columns
@@ -68,7 +68,7 @@ final class Experts {
                             contenders.first().kernel(),
                             session.limits())
                     .named(expert.name() + " experts=" + rows.length);
-            return Rating.rateFirst(session.time(QMatmulBench.OP, limited, contenders, verifier(expert, data, rows)));
+            return Rating.rateWays(session.time(QMatmulBench.OP, limited, contenders, verifier(expert, data, rows)));
         }
     }
 

@@ -48,9 +48,11 @@ final class QMatmulBench implements Op {
         }
         data = null;
         session.store("threads", Scaling.of(session.results()));
-        session.progress().show("several weights in one call");
-        SideBySide.measure(session);
-        Experts.measure(session);
+        if (!arguments.quick()) { // shapes of their own
+            session.progress().show("several weights in one call");
+            SideBySide.measure(session);
+            Experts.measure(session);
+        }
         session.progress().show("callers");
         session.store("Java threads that call at once", Callers.measure(session.rounds()));
         session.progress().show("CallOverhead");
@@ -87,13 +89,14 @@ final class QMatmulBench implements Op {
         }
     }
 
-    /** Null if the peer has nothing for the case, or fails, which is said once. */
+    /** Null if the peer has nothing for the case, or fails, which is said once for each reason. */
     private Contender prepare(Session session, Peer peer, QMatmulCase problem) {
         try {
             return peer.prepare(problem, data);
-        } catch (Exception | LinkageError e) {
-            if (failed.add(peer.name())) {
-                session.progress().say("LEFT OUT of " + problem.name() + ": " + peer.name() + ": " + e);
+        } catch (Exception | LinkageError | OutOfMemoryError e) {
+            String failure = peer.name() + ": " + e;
+            if (failed.add(failure)) {
+                session.progress().say("LEFT OUT of " + problem.name() + ": " + failure);
             }
             return null;
         }

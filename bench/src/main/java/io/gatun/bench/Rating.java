@@ -1,5 +1,6 @@
 package io.gatun.bench;
 
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
@@ -22,14 +23,14 @@ public final class Rating {
                 .toList();
     }
 
-    /** The times of several ways of ours, the first one with the second's time over its own. */
-    static List<Result> rateFirst(Session.Measured measured) {
-        List<Result> times = measured.times();
-        return times.stream()
-                .map(time -> time.rated(
-                        percent(measured.limitSeconds(), time.seconds()),
-                        time == times.getFirst() ? ratio(time, Optional.of(times.get(1))) : null))
-                .toList();
+    /** The times of several ways of ours, and a record of how much faster the first one is than the second. */
+    static List<Result> rateWays(Session.Measured measured) {
+        List<Result> rated = new ArrayList<>(rate(measured.times(), measured.limitSeconds()));
+        Result first = rated.getFirst();
+        Result second = rated.get(1);
+        rated.add(
+                first.speedupOver(second, first.caseName() + " speedup", "time of " + second.impl() + " / this time"));
+        return rated;
     }
 
     static double percent(double limitSeconds, double seconds) {

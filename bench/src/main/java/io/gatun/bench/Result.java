@@ -72,6 +72,25 @@ public record Result(
                 op, caseName, impl, threads, metric, unit, median, min, max, percent, ratio, relError, kernel, timed);
     }
 
+    /** A record of how much faster this is: another time over this one. */
+    Result speedupOver(Result other, String speedupCase, String what) {
+        return new Result(
+                op,
+                speedupCase,
+                impl,
+                threads,
+                "speedup",
+                "x",
+                other.median / median,
+                other.min / max,
+                other.max / min,
+                null,
+                null,
+                null,
+                kernel,
+                what);
+    }
+
     /** The median of a time. */
     public double seconds() {
         return switch (unit) {

@@ -1,6 +1,7 @@
 package io.gatun.bench;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
@@ -47,15 +48,16 @@ record Rounds(int count, int iterations, long iterationMillis) {
         }
     }
 
-    /** The order of a round: 0 1 2, 1 2 0, 2 0 1, ... */
+    /** The order of a round, in odd ones backwards, so that everybody follows others: 0 1 2, 0 2 1, 2 0 1, 2 1 0, ... */
     static List<Integer> order(int round, int contenders) {
         return IntStream.range(0, contenders)
+                .map(i -> round % 2 == 0 ? i : contenders - 1 - i)
                 .map(i -> (round + i) % contenders)
                 .boxed()
                 .toList();
     }
 
-    /** Seconds a call of each contender. */
+    /** Seconds a call of each contender. Long calls have no warm-up: contenders have been called to check them. */
     List<Summary> seconds(List<? extends Contender> contenders) throws Failure {
         List<List<Double>> samples = new ArrayList<>();
         contenders.forEach(contender -> samples.add(new ArrayList<>()));
@@ -63,14 +65,15 @@ record Rounds(int count, int iterations, long iterationMillis) {
         for (int round = 0; round < count; round++) {
             for (int i : order(round, contenders.size())) {
                 try {
+                    List<Double> first = round == 0 ? run(contenders.get(i), 0, 1, FIRST_WARMUP_MILLIS) : List.of();
                     if (round == 0) {
-                        isLong[i] = warmUp(contenders.get(i)) > LONG_CALL_SECONDS;
+                        isLong[i] = Collections.min(first) > LONG_CALL_SECONDS;
                     }
                     samples.get(i)
                             .addAll(
-                                    isLong[i]
-                                            ? run(contenders.get(i), 0, 1, 1)
-                                            : run(contenders.get(i), 1, iterations, iterationMillis));
+                                    !isLong[i]
+                                            ? run(contenders.get(i), 1, iterations, iterationMillis)
+                                            : round == 0 ? first : run(contenders.get(i), 0, 1, 1));
                 } catch (RunnerException | RuntimeException e) {
                     throw new Failure(contenders.get(i), e);
                 }
@@ -79,14 +82,6 @@ record Rounds(int count, int iterations, long iterationMillis) {
         return samples.stream()
                 .map(list -> Summary.of(list.stream().mapToDouble(d -> d).toArray()))
                 .toList();
-    }
-
-    /** The seconds of a call. */
-    private static double warmUp(Contender contender) throws RunnerException {
-        return run(contender, 0, 1, FIRST_WARMUP_MILLIS).stream()
-                .mapToDouble(d -> d)
-                .min()
-                .orElseThrow();
     }
 
     private static List<Double> run(Contender contender, int warmups, int iterations, long millis)

@@ -19,7 +19,8 @@ final class Scaling {
                 .collect(Collectors.toMap(Scaling::problem, Function.identity(), (first, second) -> first));
         return times(results)
                 .filter(time -> time.threads() > 1 && single.containsKey(problem(time)))
-                .map(time -> speedup(time, single.get(problem(time))))
+                .map(time -> time.speedupOver(
+                        single.get(problem(time)), time.caseName() + " scaling", "one thread's time / this time"))
                 .toList();
     }
 
@@ -31,23 +32,5 @@ final class Scaling {
     /** Without its threads, but with who computes it. */
     private static String problem(Result time) {
         return time.impl() + " " + time.caseName().replaceFirst(THREADS, "");
-    }
-
-    private static Result speedup(Result time, Result single) {
-        return new Result(
-                time.op(),
-                time.caseName() + " scaling",
-                time.impl(),
-                time.threads(),
-                "speedup",
-                "x",
-                single.median() / time.median(),
-                single.min() / time.max(),
-                single.max() / time.min(),
-                null,
-                null,
-                null,
-                time.kernel(),
-                "one thread's time / this time");
     }
 }

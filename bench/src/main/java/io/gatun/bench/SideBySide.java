@@ -22,7 +22,7 @@ final class SideBySide {
 
     private SideBySide() {}
 
-    /** Measures all cases; the ratio of one call is against one weight. */
+    /** Measures all cases; the speedup of one call is over one weight. */
     static void measure(Session session) throws Exception {
         List<Result> results = new ArrayList<>();
         QMatmulData data = null;
@@ -35,10 +35,10 @@ final class SideBySide {
                 results.addAll(measure(session, problem, data, COLUMNS));
             }
         }
-        session.store("three weights, one input (QKV); ratio = one weight's time / one call's", results);
+        session.store("three weights, one input (QKV); speedup = one weight's time / one call's", results);
     }
 
-    /** The three ways, the first with its ratio to the second. */
+    /** The three ways, and the speedup of the first over the second. */
     static List<Result> measure(Session session, QMatmulCase problem, QMatmulData data, long[] columns)
             throws Exception {
         Session.Contenders contenders = new Session.Contenders();
@@ -48,7 +48,7 @@ final class SideBySide {
             contenders.add(stack("a call a weight", problem, data, columns, false));
             Session.Problem limited = QMatmulWork.of(problem, contenders.first().kernel(), session.limits())
                     .named(problem.name() + " qkv");
-            return Rating.rateFirst(
+            return Rating.rateWays(
                     session.time(QMatmulBench.OP, limited, contenders, QMatmulVerifier.of(problem, data)));
         }
     }

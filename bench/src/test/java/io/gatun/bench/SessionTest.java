@@ -146,6 +146,27 @@ class SessionTest {
     }
 
     @Test
+    void saysEveryReasonOnce() throws Exception {
+        int[] calls = {0};
+        Peer failing = peer("failing", data -> {
+            switch (calls[0]++) {
+                case 0, 1 -> throw new IOException("no model");
+                default -> throw new OutOfMemoryError("no heap");
+            }
+        });
+        Session session = session(Map.of());
+        session.begin("qmatmul", List.of());
+        QMatmulBench bench = new QMatmulBench(null, missing -> List.of(failing));
+        bench.load(session);
+        for (int i = 0; i < 3; i++) {
+            bench.compare(session, PROBLEM);
+        }
+        assertEquals(3, session.results().size());
+        assertEquals(2, said.toString().lines().count(), said.toString());
+        assertTrue(said.toString().contains("no model") && said.toString().contains("no heap"), said.toString());
+    }
+
+    @Test
     void refusesToTimeOurselvesWhenWrong() {
         Session session = session(Map.of());
         Session.Problem problem = new Session.Problem("c", 1, 1, 1, () -> 1);

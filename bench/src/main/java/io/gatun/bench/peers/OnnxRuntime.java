@@ -155,7 +155,7 @@ final class OnnxRuntime implements Peer {
                 sessions.add(environment.createSession(model, options));
             }
             return new Sessions(this, kernel, problem, data, sessions);
-        } catch (OrtException | RuntimeException e) {
+        } catch (OrtException | RuntimeException | Error e) {
             close(sessions);
             throw e;
         }

@@ -108,7 +108,10 @@ public final class Report {
             return;
         }
         html.element("h2", "What the machine can do");
-        html.element("p", "Measured in the same run; the fastest sample is the limit.");
+        html.element(
+                "p",
+                "Measured in the same run; below, the fastest sample of each. A case's percent of the limit is of the better one of"
+                        + " two samples of its own, taken right before and right after it.");
         html.element(
                 "ul",
                 () -> limits.forEach(limit -> html.element(
@@ -183,8 +186,7 @@ public final class Report {
         Optional<Result> fastest = Rating.bestPeer(ours, times, false);
         List<String> relations = new ArrayList<>();
         if (ours.ratioToBestPeer() != null) {
-            relations.add(Numbers.ratio(ours.ratioToBestPeer()) + " × "
-                    + (fastest.isPresent() ? "best peer" : times.get(1).impl()));
+            relations.add(Numbers.ratio(ours.ratioToBestPeer()) + " × best peer");
         } else if (fastest.isPresent()) {
             relations.add("no peer with as small an error");
         }
