@@ -42,13 +42,14 @@ struct Case {
   gatun_qmatmul_params params;
   std::vector<uint8_t> x, residual;
   std::vector<float> bias;
-  bool with_bias, with_residual;
-  std::vector<uint8_t> expected;
+  bool with_bias, with_residual, in_place;  // in_place: y holds the residual
+  std::vector<uint8_t> y, expected;
 
   Case(Rng& rng, const Stack& stack, int64_t rows, int64_t columns, int64_t bias_size, int32_t mode)
       : params(params_for(*stack.weights[0], rows, mode)),
         with_bias(rng.integer(0, 1) == 1),
-        with_residual(rng.integer(0, 1) == 1) {
+        with_residual(rng.integer(0, 1) == 1),
+        in_place(with_residual && rng.integer(0, 1)) {
     params.x_dtype = rng.integer(0, 2) ? GATUN_F32 : GATUN_BF16;
     params.y_dtype = rng.integer(0, 2) ? GATUN_F32 : GATUN_BF16;
     params.activation = static_cast<int32_t>(rng.integer(0, 4));
@@ -56,7 +57,7 @@ struct Case {
     params.columns = params.column_end = columns;
     params.x_row_stride = params.depth + rng.integer(0, 3);
     params.y_row_stride = columns + rng.integer(0, 3);
-    params.residual_row_stride = columns + rng.integer(0, 3);
+    params.residual_row_stride = in_place ? params.y_row_stride : columns + rng.integer(0, 3);
     if (rng.integer(0, 1)) {
       params.column_begin = rng.integer(0, columns);
       params.column_end = rng.integer(params.column_begin, columns);
@@ -64,7 +65,9 @@ struct Case {
     x = test::from_floats(rng.normals(rows * params.x_row_stride + 1, 2.0f), params.x_dtype);
     residual = test::from_floats(rng.normals(rows * params.residual_row_stride + 1), params.y_dtype);
     bias = rng.normals(bias_size + 1);
-    expected.assign(static_cast<size_t>((rows * params.y_row_stride + 1) * y_bytes()), 0x5a);
+    y.assign(static_cast<size_t>((rows * params.y_row_stride + 1) * y_bytes()), 0x5a);
+    if (in_place) y = residual;
+    expected = y;
   }
   int64_t x_bytes() const { return dtype_bytes(params.x_dtype, 1); }
   int64_t y_bytes() const { return dtype_bytes(params.y_dtype, 1); }
@@ -93,9 +96,8 @@ struct Case {
   // Compares what `call` writes with `expected`, gaps included.
   template <class OneCall>
   void expect_same(OneCall call) {
-    std::vector<uint8_t> together(expected.size(), 0x5a);
-    ASSERT_EQ(call(together.data()), GATUN_OK) << gatun_last_error();
-    EXPECT_TRUE(test::identical(together, expected));
+    ASSERT_EQ(call(y.data(), in_place ? y.data() : residual_at(0, 0)), GATUN_OK) << gatun_last_error();
+    EXPECT_TRUE(test::identical(y, expected));
   }
 };
 
@@ -124,9 +126,9 @@ void check_concat(Rng& rng, const Stack& stack, int64_t rows, int32_t mode) {
     c.multiply_alone(*weights, 0, rows, column, column);
     column += weights->description.columns;
   }
-  c.expect_same([&](void* y) {
+  c.expect_same([&](void* y, const void* residual) {
     return gatun_qmatmul_concat(&c.params, stack.count(), c.x.data(), stack.packed->data(), stack.packed->size(),
-                                c.bias_at(0), c.residual_at(0, 0), y);
+                                c.bias_at(0), residual, y);
   });
 }
 
@@ -140,9 +142,9 @@ void check_grouped(Rng& rng, const Stack& stack, const std::vector<int64_t>& gro
     c.multiply_alone(*stack.weights[i], row, group_rows[i], 0, static_cast<int64_t>(i) * columns);
     row += group_rows[i];
   }
-  c.expect_same([&](void* y) {
+  c.expect_same([&](void* y, const void* residual) {
     return gatun_qmatmul_grouped(&c.params, group_rows.data(), stack.count(), c.x.data(), stack.packed->data(),
-                                 stack.packed->size(), c.bias_at(0), c.residual_at(0, 0), y);
+                                 stack.packed->size(), c.bias_at(0), residual, y);
   });
 }
 
@@ -192,6 +194,16 @@ TEST(Stack, TheExplanationNamesEveryKernelAndCountsTheWeights) {
   EXPECT_EQ(std::strstr(text, "qmatmul_i8_u8_f32_"), nullptr) << text;
   EXPECT_NE(std::strstr(text, "6 rows in blocks of 6; 2 of 3 weights, 2 panels"), nullptr) << text;
 
+  // Blocks of several weights have rows of their own.
+  const int64_t many_rows[] = {100, 100, 400};
+  params.rows = 600;
+  ASSERT_EQ(gatun_qmatmul_grouped_explain(&params, many_rows, 3, experts.packed->data(), experts.packed->size(), text,
+                                          sizeof(text)),
+            GATUN_OK)
+      << gatun_last_error();
+  EXPECT_NE(std::strstr(text, "600 rows, the first block of 200: 2 of 3 weights, 2 panels"), nullptr) << text;
+
+  params.rows = 6;
   params.columns = params.column_end = params.y_row_stride = mixed.columns();
   ASSERT_EQ(gatun_qmatmul_concat_explain(&params, 2, mixed.packed->data(), mixed.packed->size(), text, sizeof(text)),
             GATUN_OK)

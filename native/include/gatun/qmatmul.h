@@ -132,7 +132,7 @@ GATUN_API int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, cons
  *
  * Results equal those of gatun_qmatmul for each weight alone, bit for bit. What gatun_qmatmul says about its arguments,
  * errors and memory holds here, and each form of a stack is checked like its `packed`: a message names it as packed[i].
- * No call allocates once scratch memory has grown, here also by about 1 KiB a weight. O(count) beside the work.
+ * No call allocates once scratch memory has grown, here also by about 400 bytes a weight. O(count) beside the work.
  */
 
 /*

@@ -98,8 +98,6 @@ int32_t check_weights(const gatun_qmatmul_weights* weights, const char* name) {
                 static_cast<long long>(weights->group), static_cast<long long>(weights->depth),
                 static_cast<long long>(weights->depth));
   }
-  // With its padding and scale a weight takes at most 208 bytes (a matrix of one weight with group == depth).
-  constexpr int64_t kMaxCells = int64_t{1} << 52;
   int64_t cells;
   if (__builtin_mul_overflow(weights->columns, weights->depth, &cells) || cells > kMaxCells ||
       weights->columns > kMaxCells || weights->depth > kMaxCells) {

@@ -30,6 +30,9 @@ inline constexpr int kPanelRows = 64;
 inline constexpr int kRowMultiple = 16;
 inline constexpr int kDepthMultiple = 8;
 inline constexpr int kPieceDepth = 512;
+// Of columns, of depth and of their product, so that sizes in bytes don't overflow: with its padding and scale a weight
+// takes at most 208 bytes (a matrix of one weight with group == depth).
+inline constexpr int64_t kMaxCells = int64_t{1} << 52;
 
 // A piece of the depth. Offsets are bytes per row of the panel: times R, plus the panel's address.
 struct Piece {

@@ -40,15 +40,20 @@ T* offset(T* base, int64_t elements) {
   return base == nullptr ? nullptr : base + elements;
 }
 
+// The row and column of a matrix. Where there is no matrix its stride may be any number, whose multiples overflow.
+template <class T>
+T* element(T* base, int64_t row, int64_t row_stride, int64_t column, int64_t bytes) {
+  return base == nullptr ? nullptr : base + (row * row_stride + column) * bytes;
+}
+
 // Moves the job to rows of x and y, and to the part's first column of y.
 void move_to(const Call& call, const Part& part, int64_t first_row, int64_t rows, Job& job) {
   const int64_t x_bytes = job.x_bf16 ? 2 : 4, y_bytes = job.y_bf16 ? 2 : 4;
-  const int64_t y_element = first_row * job.y_row_stride + part.first_column;
-  const int64_t residual_element = first_row * job.residual_row_stride + part.first_column;
   job.rows = rows;
-  job.x = offset(static_cast<const char*>(call.x), first_row * job.x_row_stride * x_bytes);
-  job.y = offset(static_cast<char*>(call.y), y_element * y_bytes);
-  job.residual = offset(static_cast<const char*>(call.residual), residual_element * y_bytes);
+  job.x = element(static_cast<const char*>(call.x), first_row, job.x_row_stride, 0, x_bytes);
+  job.y = element(static_cast<char*>(call.y), first_row, job.y_row_stride, part.first_column, y_bytes);
+  job.residual =
+      element(static_cast<const char*>(call.residual), first_row, job.residual_row_stride, part.first_column, y_bytes);
   job.bias = offset(call.bias, part.first_bias);
 }
 
@@ -62,10 +67,9 @@ void set_weights(const Part& part, const Workspace& workspace, Job& job) {
 
 // `row`: counted from the block's first one.
 void set_activations(const Activations& packed, const Kernel& kernel, int64_t row, Job& job) {
-  job.values = static_cast<uint8_t*>(packed.values) + row * job.padded_depth * kernel.value_bytes;
-  if (kernel.piece_sums == 0) return;
-  job.sums = packed.sums + row * job.piece_count * kernel.piece_sums;
-  job.scales = packed.scales + row * (job.piece_scales ? job.piece_count : 1);
+  job.values = offset(packed.values, row * job.padded_depth * kernel.value_bytes);
+  job.sums = offset(packed.sums, row * job.piece_count * kernel.piece_sums);
+  job.scales = offset(packed.scales, row * (job.piece_scales ? job.piece_count : 1));
 }
 
 Items append(int64_t* begin, int64_t count, int64_t cost) {
@@ -76,11 +80,6 @@ Items append(int64_t* begin, int64_t count, int64_t cost) {
 
 }  // namespace
 
-int packing_of(const Call& call, const Layout& layout) {
-  const auto pack_rows = [&](const Layout& of) { return call.rows[of.four_bits()]->kernel->pack_rows; };
-  return pack_rows(layout) == pack_rows(call.parts[0].layout) ? 0 : 1;
-}
-
 Block plan_block(const Call& call, int64_t first_row, int32_t* part, const Workspace& workspace) {
   const gatun_qmatmul_params& params = call.params;
   const auto end_of = [](const Part& p) { return p.first_row + p.rows; };
@@ -88,7 +87,7 @@ Block plan_block(const Call& call, int64_t first_row, int32_t* part, const Works
 
   const Job common = common_job(call);
   int64_t end = std::min(params.rows, first_row + kBlockRows);
-  int64_t packed_until[kPackings] = {first_row, first_row};
+  int64_t packed_until = first_row;
   Block block{};
   int64_t row_panels = 0, most_items = 0;
   for (int32_t i = *part; i < call.count && call.parts[i].first_row < end; ++i) {
@@ -110,13 +109,11 @@ Block plan_block(const Call& call, int64_t first_row, int32_t* part, const Works
     task.layout = &weights.layout;
     task.first_panel = begin / kPanelRows;
     task.panels.count = ceil_div(last, kPanelRows) - task.first_panel;
-    const int packing = packing_of(call, weights.layout);
     set_weights(weights, workspace, task.job);
     move_to(call, weights, begin_row, rows, task.job);
-    set_activations(workspace.activations[packing], *task.kernel, begin_row - first_row, task.job);
-    const bool packed = begin_row < packed_until[packing];
-    task.packing = append(&block.packing_cost, packed ? 0 : rows, 1);
-    packed_until[packing] = begin_row + rows;
+    set_activations(workspace.activations, *task.kernel, begin_row - first_row, task.job);
+    task.packing = append(&block.packing_cost, begin_row < packed_until ? 0 : rows, 1);
+    packed_until = begin_row + rows;
     row_panels += rows * task.panels.count;
     most_items += max_chunks(rows) * task.panels.count;
   }

@@ -27,8 +27,7 @@ struct Task {
 };
 
 struct Block {
-  int64_t first_row;
-  int64_t rows;  // 0: the call is done
+  int64_t rows;
   int64_t tasks;
   int32_t packing_threads;
   int32_t threads;
@@ -36,30 +35,25 @@ struct Block {
   int64_t panels_cost;
 };
 
-// Memory for packed activations of a block's rows, and for the pieces that they are packed in.
+// Memory for packed activations of a block's rows. Kernels of one call pack alike, whatever the width of the weights.
 struct Activations {
-  void* values;
-  int32_t* sums;
+  uint8_t* values;
+  int32_t* sums;  // null, as are the scales, if the kernels don't use them
   float* scales;
 };
 
-// Kernels of one call pack in at most two ways, one for each width of the weights.
-inline constexpr int kPackings = 2;
 // Pieces depend on the width of the weights, their zero points and the type of their scales.
 inline constexpr int kPieceLists = 8;
 inline int piece_list(const Layout& layout) {
   return 4 * layout.four_bits() + 2 * layout.asymmetric() + layout.f16_scales();
 }
 
-// What tasks point to.
+// What tasks point to; a call that is only explained has the tasks alone.
 struct Workspace {
   Task* tasks;  // [call.count]
   const Piece* pieces[kPieceLists];
-  Activations activations[kPackings];
+  Activations activations;
 };
-
-// 0, or 1 if the kernel of these weights packs in another way than that of the call's first weights.
-int packing_of(const Call& call, const Layout& layout);
 
 // Plans the block that begins at `first_row`; *part is the first part that may have rows there, and is moved on.
 Block plan_block(const Call& call, int64_t first_row, int32_t* part, const Workspace& workspace);

@@ -23,10 +23,11 @@ int32_t check_shape(int64_t given, int64_t packed, const char* name) {
               static_cast<long long>(given), static_cast<long long>(packed));
 }
 
-// What does not depend on the weights.
-int32_t check_params(const gatun_qmatmul_params* params) {
-  GATUN_TRY(check_not_null(params, "params"));
-  GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
+// Copies the caller's struct, then checks of the copy what does not depend on the weights.
+int32_t read_params(const gatun_qmatmul_params* given, gatun_qmatmul_params* params) {
+  GATUN_TRY(check_not_null(given, "params"));
+  GATUN_TRY(check_struct_size(given->struct_size, sizeof(*params), "params"));
+  *params = *given;
   GATUN_TRY(check_float(params->x_dtype, "params.x_dtype"));
   GATUN_TRY(check_float(params->y_dtype, "params.y_dtype"));
   GATUN_TRY(check_range(params->mode, GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_PRECISE, "params.mode"));
@@ -74,8 +75,9 @@ struct Weights {
 };
 
 // Checks what does not depend on data buffers, and reads the headers.
-int32_t check_call(const gatun_qmatmul_params* params, const Weights& weights, Parts* parts) {
-  GATUN_TRY(check_params(params));
+int32_t check_call(const gatun_qmatmul_params* given, const Weights& weights, gatun_qmatmul_params* params,
+                   Parts* parts) {
+  GATUN_TRY(read_params(given, params));
   if (weights.form == Weights::alone) {
     GATUN_TRY(read_alone(weights.packed, weights.packed_bytes, parts));
   } else {
@@ -126,11 +128,12 @@ Call call_on(const gatun_qmatmul_params& params, const Parts& parts) {
   return call;
 }
 
-int32_t check_and_run(const gatun_qmatmul_params* params, const Weights& weights, const void* x, const float* bias,
+int32_t check_and_run(const gatun_qmatmul_params* given, const Weights& weights, const void* x, const float* bias,
                       const void* residual, void* y) {
+  gatun_qmatmul_params params;
   Parts parts;
-  GATUN_TRY(check_call(params, weights, &parts));
-  Call call = call_on(*params, parts);
+  GATUN_TRY(check_call(given, weights, &params, &parts));
+  Call call = call_on(params, parts);
   call.x = x;
   call.bias = bias;
   call.residual = residual;
@@ -146,18 +149,21 @@ void explain_split(const Call& call, const Split& split, Text& out) {
             static_cast<long long>(params.column_begin), static_cast<long long>(params.column_end));
     return;
   }
-  out.add("  %lld rows in blocks of %lld; ", static_cast<long long>(params.rows),
-          static_cast<long long>(split.block_rows));
+  // Where weights have rows of their own, blocks end with weights.
+  const bool alike = call.parts[0].rows == params.rows || split.block_rows == params.rows;
+  out.add(alike ? "  %lld rows in blocks of %lld; " : "  %lld rows, the first block of %lld: ",
+          static_cast<long long>(params.rows), static_cast<long long>(split.block_rows));
   if (call.count > 1) out.add("%lld of %d weights, ", static_cast<long long>(split.weights), call.count);
   out.add("%lld panels of %d columns", static_cast<long long>(split.panels), kPanelRows);
   if (split.row_chunks > 1) out.add(" x %lld chunks of rows", static_cast<long long>(split.row_chunks));
   out.add(" on %d thread%s\n", split.threads, split.threads == 1 ? "" : "s");
 }
 
-int32_t check_and_explain(const gatun_qmatmul_params* params, const Weights& weights, char* text, int64_t capacity) {
+int32_t check_and_explain(const gatun_qmatmul_params* given, const Weights& weights, char* text, int64_t capacity) {
+  gatun_qmatmul_params params;
   Parts parts;
-  GATUN_TRY(check_call(params, weights, &parts));
-  const Call call = call_on(*params, parts);
+  GATUN_TRY(check_call(given, weights, &params, &parts));
+  const Call call = call_on(params, parts);
   Text out;
   for (const TableRow* row : call.rows) {
     if (row != nullptr) table().explain("activations", row->from, "stored weights", row->to, out);

@@ -71,7 +71,7 @@ GATUN_INLINE RowScale row_scale(Range range) {
     const float scale = range.amax / 127.0f;
     return scale < 0x1p-120f ? RowScale{0.0f, 0.0f} : RowScale{scale, 1.0f / scale};
   } else {
-    // The next power of two, which fits from 2^-126 to 2^105; no code is beyond 127 * (1 + 256 + 65536) = 8,355,711.
+    // The next power of two, which fits from 2^-126 to 2^106; no code is beyond 127 * (1 + 256 + 65536) = 8,355,711.
     const float least = range.amax / 8355710.0f;
     uint32_t bits;
     std::memcpy(&bits, &least, sizeof(bits));

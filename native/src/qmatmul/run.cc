@@ -2,6 +2,7 @@
 // weights.
 #include <algorithm>
 #include <atomic>
+#include <utility>
 
 #include "base/check.h"
 #include "base/parallel.h"
@@ -33,50 +34,40 @@ class Slices {
   int64_t used_ = 0;
 };
 
-// The weights that stand for all with the same list of pieces, or the same packing of activations.
-struct Examples {
-  const Layout* lists[kPieceLists] = {};
-  const Layout* packings[kPackings] = {};
-
-  explicit Examples(const Call& call) {
-    for (int32_t i = 0; i < call.count; ++i) {
-      const Layout& layout = call.parts[i].layout;
-      lists[piece_list(layout)] = packings[packing_of(call, layout)] = &layout;
-    }
-  }
-};
-
-void place(const Call& call, const Examples& examples, Slices& memory, Workspace* workspace) {
+void place(const Call& call, Slices& memory, Workspace* workspace) {
   workspace->tasks = memory.take<Task>(call.count);
-  for (int i = 0; i < kPieceLists; ++i) {
-    if (examples.lists[i] == nullptr) continue;
-    Piece* pieces = memory.take<Piece>(examples.lists[i]->pieces());
-    if (pieces != nullptr) examples.lists[i]->list_pieces(pieces);
-    workspace->pieces[i] = pieces;
+  bool placed[kPieceLists] = {};
+  for (const Part* part = call.parts; part != call.parts + call.count; ++part) {
+    const int list = piece_list(part->layout);
+    if (std::exchange(placed[list], true)) continue;
+    Piece* pieces = memory.take<Piece>(part->layout.pieces());
+    if (pieces != nullptr) part->layout.list_pieces(pieces);
+    workspace->pieces[list] = pieces;
   }
+  // All weights have the same depth and group, and all their kernels pack alike.
+  const Layout& layout = call.parts[0].layout;
+  const Kernel& kernel = *call.rows[layout.four_bits()]->kernel;
   const int64_t rows = std::min(call.params.rows, kBlockRows);
-  for (int i = 0; i < kPackings; ++i) {
-    if (examples.packings[i] == nullptr) continue;
-    const Layout& layout = *examples.packings[i];
-    const Kernel& kernel = *call.rows[layout.four_bits()]->kernel;
-    Activations& packed = workspace->activations[i];
-    packed.values = memory.take<uint8_t>(rows * layout.padded_depth() * kernel.value_bytes);
-    if (kernel.piece_sums == 0) continue;
-    packed.sums = memory.take<int32_t>(rows * layout.pieces() * kernel.piece_sums);
-    packed.scales = memory.take<float>(rows * (call.params.mode == GATUN_QMATMUL_INT8_ROW ? 1 : layout.pieces()));
-  }
+  Activations& packed = workspace->activations;
+  packed.values = memory.take<uint8_t>(rows * layout.padded_depth() * kernel.value_bytes);
+  if (kernel.piece_sums == 0) return;
+  packed.sums = memory.take<int32_t>(rows * layout.pieces() * kernel.piece_sums);
+  packed.scales = memory.take<float>(rows * (call.params.mode == GATUN_QMATMUL_INT8_ROW ? 1 : layout.pieces()));
+}
+
+int32_t get_shared(int64_t bytes, uint8_t** memory) {
+  *memory = shared_scratch.get(bytes);
+  if (*memory != nullptr) return GATUN_OK;
+  return fail(GATUN_OUT_OF_RESOURCES, "no memory for %lld bytes of scratch", static_cast<long long>(bytes));
 }
 
 int32_t prepare(const Call& call, Workspace* workspace) {
-  const Examples examples(call);
   Slices count(nullptr);
-  place(call, examples, count, workspace);
-  uint8_t* memory = shared_scratch.get(count.used());
-  if (memory == nullptr) {
-    return fail(GATUN_OUT_OF_RESOURCES, "no memory for %lld bytes of scratch", static_cast<long long>(count.used()));
-  }
+  place(call, count, workspace);
+  uint8_t* memory;
+  GATUN_TRY(get_shared(count.used(), &memory));
   Slices slices(memory);
-  place(call, examples, slices, workspace);
+  place(call, slices, workspace);
   return GATUN_OK;
 }
 
@@ -112,8 +103,10 @@ bool empty(const gatun_qmatmul_params& params) { return params.rows == 0 || para
 int32_t split_of(const Call& call, Split* split) {
   *split = {};
   if (empty(call.params)) return GATUN_OK;
+  uint8_t* memory;
+  GATUN_TRY(get_shared(call.count * static_cast<int64_t>(sizeof(Task)), &memory));
   Workspace workspace{};
-  GATUN_TRY(prepare(call, &workspace));
+  workspace.tasks = reinterpret_cast<Task*>(memory);
   int32_t part = 0;
   const Block block = plan_block(call, 0, &part, workspace);
   *split = {block.rows, block.tasks, 0, 1, block.threads};

@@ -11,8 +11,6 @@ namespace gatun::qmatmul {
 namespace {
 
 constexpr int64_t kFormAlignment = 64;
-// As for one weight.
-constexpr int64_t kMaxColumns = int64_t{1} << 52;
 
 thread_local Scratch parts_scratch;
 
@@ -80,7 +78,7 @@ int32_t place_side_by_side(int64_t rows, Parts* parts) {
   for (Part* part = parts->at; part != parts->at + parts->count; ++part) {
     part->rows = rows;
     part->first_column = part->first_bias = parts->columns;
-    if (part->layout.columns() > kMaxColumns - parts->columns) {
+    if (part->layout.columns() > kMaxCells - parts->columns) {
       return fail(GATUN_INVALID_ARGUMENT, "packed: columns of %d weights up to packed[%d] exceed 2^52; allowed: less",
                   parts->count, static_cast<int>(part - parts->at));
     }

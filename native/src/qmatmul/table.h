@@ -32,7 +32,7 @@ struct Part {
 // A call after its checks. Parts lie side by side, with all rows each, or below each other; all have one depth and one
 // group.
 struct Call {
-  const gatun_qmatmul_params& params;
+  gatun_qmatmul_params params;  // a copy: nothing that the caller writes later gets around the checks
   const Part* parts;
   int32_t count;
   const TableRow* rows[2];  // of the table, for weights of 8 and of 4 bits; null if there are none

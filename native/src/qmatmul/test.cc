@@ -184,15 +184,30 @@ TEST(QmatmulRows, SmallIntegersAreExact) {
   }
 }
 
+// Activations that a call packs once serve its weights of 4 and of 8 bits.
+TEST(QmatmulTable, KernelsOfACallPackAlike) {
+  for (int32_t tier = 0; tier < kTiers; ++tier) {
+    for (const int32_t from : {GATUN_I8, GATUN_F32}) {
+      const Kernel& u4 = *table().select(from, GATUN_U4, static_cast<Tier>(tier)).kernel;
+      const Kernel& u8 = *table().select(from, GATUN_U8, static_cast<Tier>(tier)).kernel;
+      SCOPED_TRACE(testing::Message() << tier_name(static_cast<Tier>(tier)) << ", " << dtype_name(from));
+      EXPECT_EQ(u4.pack_rows, u8.pack_rows);
+      EXPECT_EQ(u4.value_bytes, u8.value_bytes);
+      EXPECT_EQ(u4.piece_sums, u8.piece_sums);
+    }
+  }
+}
+
 // The extremes of every code with the extremes of every activation, at the greatest depth of one piece and beyond. With
-// 127, and in 24 bits with 127 * 65536, sums are multiples of it below 2^24 and so exact; 8,355,711 is 127 in all
-// digits, 8,323,200 is 127, 1, -128.
+// 127, and in 24 bits with 127 * 65536, sums are multiples of it below 2^24 and so exact; 8,355,710 has the digits 127,
+// 127, 126 and is the largest code, 8,355,709.5 is rounded to it, 8,323,200 has 127, 1, -128.
 TEST(QmatmulRows, ExtremesDoNotOverflow) {
   for (const TableRow* row : rows_of_tier()) {
     SCOPED_TRACE(row->name);
     for (const Scheme scheme : kSchemes) {
       if (!takes(*row, scheme)) continue;
-      for (const float value : {-127.0f, 127.0f, -8355711.0f, 8355711.0f, -8323200.0f, 8323200.0f}) {
+      for (const float value :
+           {-127.0f, 127.0f, -8355710.0f, 8355710.0f, -8355709.5f, 8355709.5f, -8323200.0f, 8323200.0f}) {
         for (const bool high : {false, true}) {
           Rng rng(4);
           const int64_t depth = 1024, columns = 64, rows = 4;

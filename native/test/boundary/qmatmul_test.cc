@@ -91,6 +91,24 @@ TEST_F(QmatmulBoundary, TheGoodCallsAreAccepted) {
   EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();
 }
 
+// Also where its multiples would overflow, on the way to a second block of rows.
+TEST_F(QmatmulBoundary, TheStrideOfNoResidualIsIgnored) {
+  params.rows = 300;
+  x.assign(300 * kDepth, 1.5f);
+  y.assign(300 * kColumns * 4, kUntouched);
+  x_at = x.data();
+  y_at = y.data();
+  residual_at = nullptr;
+  ASSERT_EQ(run(), GATUN_OK) << gatun_last_error();
+  const std::vector<uint8_t> expected = y;
+  for (const int64_t stride : {kMax, kMin}) {
+    std::fill(y.begin(), y.end(), kUntouched);
+    params.residual_row_stride = stride;
+    ASSERT_EQ(run(), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(y, expected);
+  }
+}
+
 TEST_F(QmatmulBoundary, Struct) {
   given = nullptr;
   params_refused({"params is null"});

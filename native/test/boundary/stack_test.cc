@@ -117,6 +117,24 @@ TEST_F(StackBoundary, TheGoodCallsAreAccepted) {
   EXPECT_EQ(run_grouped(), GATUN_OK) << gatun_last_error();
 }
 
+// Strides that are not used: without residual, and of data that an explanation does not touch.
+TEST_F(StackBoundary, AnyStrideOfNoData) {
+  residual_at = nullptr;
+  for (const int64_t stride : {kMax, kMin}) {
+    concat.residual_row_stride = grouped.residual_row_stride = stride;
+    EXPECT_EQ(run_concat(), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(run_grouped(), GATUN_OK) << gatun_last_error();
+  }
+  concat.x_row_stride = concat.y_row_stride = concat.residual_row_stride = kMax;
+  grouped = concat;
+  grouped.columns = grouped.column_end = kEach;
+  EXPECT_EQ(gatun_qmatmul_concat_explain(&concat, count, packed.data(), bytes(), text.data(), kTextBytes), GATUN_OK)
+      << gatun_last_error();
+  EXPECT_EQ(gatun_qmatmul_grouped_explain(&grouped, rows_at, count, packed.data(), bytes(), text.data(), kTextBytes),
+            GATUN_OK)
+      << gatun_last_error();
+}
+
 TEST_F(StackBoundary, Counts) {
   for (const int32_t wrong : {std::numeric_limits<int32_t>::min(), -1, 0}) {
     count = wrong;
