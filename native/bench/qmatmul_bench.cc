@@ -9,11 +9,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "base/dtype.h"
+#include "base/huge_pages.h"
 #include "base/status.h"
 #include "bench.h"
 #include "qmatmul/table.h"
@@ -95,6 +97,8 @@ class Weights {
   void add_copy() {
     const size_t bytes = static_cast<size_t>((layout_.bytes() + 63) / 64 * 64);
     copies_.emplace_back(static_cast<uint8_t*>(std::aligned_alloc(64, bytes)), &std::free);
+    if (copies_.back() == nullptr) throw std::bad_alloc();
+    prefer_huge_pages(copies_.back().get(), layout_.bytes());
   }
 
   const gatun_qmatmul_weights description_;

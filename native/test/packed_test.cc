@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "huge_map.h"
 #include "qmatmul/test_weights.h"
 #include "shapes.h"
 #include "tolerance.h"
@@ -37,6 +38,20 @@ TEST(Packed, UnpackIsTheInverseOfPack) {
       }
     }
   }
+}
+
+TEST(Packed, LiesOnHugePages) {
+  if (!test::system_has_huge_pages()) GTEST_SKIP() << "this system knows no huge pages";
+  const gatun_qmatmul_weights description{sizeof(description), GATUN_I8, 0, GATUN_F32, 1024, 4096, 4096};
+  int64_t bytes = 0;
+  ASSERT_EQ(gatun_qmatmul_packed_bytes(&description, &bytes), GATUN_OK);
+  const test::HugeMap packed(3);
+  ASSERT_LE(bytes, packed.bytes());
+  ASSERT_FALSE(packed.advised());
+  const std::vector<int8_t> codes(1024 * 4096);
+  const std::vector<float> scales(1024);
+  ASSERT_EQ(gatun_qmatmul_pack(&description, codes.data(), scales.data(), nullptr, packed.data(), bytes), GATUN_OK);
+  EXPECT_TRUE(packed.advised());
 }
 
 // By hand from layout.h: 2 rows of depth 9 in groups of 9, so one panel of R = 16 rows with 16 padded depths.

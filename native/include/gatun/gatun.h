@@ -63,10 +63,12 @@ GATUN_API int32_t gatun_set_threads(int32_t threads);
 
 /*
  * Asks the system for huge pages under the whole 2 MiB within [memory, memory + bytes), for buffers that are read from
- * end to end, such as packed weights: with pages of 4 KiB a single row's multiplication runs at two thirds of its speed.
- * gatun_qmatmul_pack does it for its output; memory that weights are copied to needs it again. The contents stay. Only
- * advice: GATUN_OK also where the system has no huge pages to give. INVALID_ARGUMENT if bytes < 0 or memory is null.
- * Copies what is there already, so O(bytes).
+ * end to end, such as packed weights: with pages of 4 KiB a single row's multiplication runs at two thirds of its
+ * speed. gatun_qmatmul_pack does it for its output; memory that weights are copied to needs it again. The contents
+ * stay, and pages that were never touched may get memory at once. [memory, memory + bytes) must be the caller's own;
+ * memory may be null if bytes is 0. Only advice: GATUN_OK also where the system has no huge pages to give.
+ * INVALID_ARGUMENT if bytes < 0, memory is null or memory + bytes is beyond the address space. Copies what is there
+ * already, so O(bytes).
  */
 GATUN_API int32_t gatun_prefer_huge_pages(void* memory, int64_t bytes);
 

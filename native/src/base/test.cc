@@ -23,6 +23,7 @@
 #include "base/huge_pages.h"
 #include "base/parallel.h"
 #include "base/processors.h"
+#include "huge_map.h"
 
 namespace gatun {
 namespace {
@@ -249,40 +250,29 @@ TEST(Parallel, Latency) {
   }
 }
 
-// Kilobytes of huge pages in the mapping that holds an address.
-int64_t huge_kilobytes(const void* address) {
-  std::ifstream maps("/proc/self/smaps");
-  const uintptr_t wanted = reinterpret_cast<uintptr_t>(address);
-  bool inside = false;
-  for (std::string line; std::getline(maps, line);) {
-    unsigned long begin, end;
-    long long kilobytes;
-    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) inside = begin <= wanted && wanted < end;
-    if (inside && std::sscanf(line.c_str(), "AnonHugePages: %lld kB", &kilobytes) == 1) return kilobytes;
-  }
-  return -1;
-}
-
 TEST(HugePages, AlsoWherePagesAreInUse) {
-  constexpr size_t kBytes = 8 << 20;
-  const auto map = [] { return mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); };
-  // What the system gives to memory that nobody has touched yet.
-  void* fresh = map();
-  madvise(fresh, kBytes, MADV_HUGEPAGE);
-  std::memset(fresh, 1, kBytes);
-  if (huge_kilobytes(fresh) < 6 << 10) GTEST_SKIP() << "this system has no huge pages to give";
+  if (!test::system_has_huge_pages()) GTEST_SKIP() << "this system knows no huge pages";
+  const test::HugeMap used(4), control(4);
+  const size_t bytes = static_cast<size_t>(used.bytes());
+  for (const test::HugeMap* map : {&control, &used}) {
+    madvise(map->data(), bytes, MADV_NOHUGEPAGE);
+    std::memset(map->data(), 2, bytes);
+    ASSERT_FALSE(map->advised());
+    ASSERT_EQ(map->huge_bytes(), 0);
+  }
+  // What the system does when asked without the library: before Linux 6.1 only a kernel thread collapses pages, some
+  // time later, and there may be no free huge pages.
+  constexpr int kCollapse = 25;
+  madvise(control.data(), bytes, MADV_HUGEPAGE);
+  madvise(control.data(), bytes, kCollapse);
 
-  void* used = map();
-  madvise(used, kBytes, MADV_NOHUGEPAGE);
-  std::memset(used, 2, kBytes);
-  ASSERT_EQ(huge_kilobytes(used), 0);
-  prefer_huge_pages(used, kBytes);
-  EXPECT_EQ(std::count(static_cast<char*>(used), static_cast<char*>(used) + kBytes, 2), static_cast<int64_t>(kBytes));
-  // Before Linux 6.1 only a kernel thread collapses pages, some time later.
-  if (huge_kilobytes(used) == 0) GTEST_SKIP() << "this system collapses pages only later";
-  EXPECT_GE(huge_kilobytes(used), 6 << 10);
-  munmap(used, kBytes);
-  munmap(fresh, kBytes);
+  prefer_huge_pages(used.data() + 1, used.bytes() - 1);
+  EXPECT_FALSE(used.advised()) << "the first huge page is not whole";
+  prefer_huge_pages(used.data(), used.bytes());
+  EXPECT_TRUE(used.advised());
+  EXPECT_EQ(std::count(used.data(), used.data() + bytes, 2), used.bytes());
+  if (control.huge_bytes() < used.bytes()) GTEST_SKIP() << "this system collapses pages only later, if at all";
+  EXPECT_EQ(used.huge_bytes(), used.bytes());
 }
 
 TEST(Threads, SetAndRefuse) {

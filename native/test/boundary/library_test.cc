@@ -44,6 +44,11 @@ TEST(Library, HugePagesKeepTheContents) {
   EXPECT_EQ(gatun_prefer_huge_pages(nullptr, 0), GATUN_OK);
   EXPECT_TRUE(invalid(gatun_prefer_huge_pages(nullptr, 1), {"memory", "null"}));
   EXPECT_TRUE(invalid(gatun_prefer_huge_pages(memory.data(), -1), {"bytes = -1"}));
+  void* const last_page = reinterpret_cast<void*>(UINTPTR_MAX - 4095);
+  EXPECT_EQ(gatun_prefer_huge_pages(last_page, 4095), GATUN_OK);
+  EXPECT_TRUE(invalid(gatun_prefer_huge_pages(last_page, 4096), {"bytes = 4096"}));
+  EXPECT_TRUE(invalid(gatun_prefer_huge_pages(last_page, std::numeric_limits<int64_t>::max()),
+                      {std::to_string(std::numeric_limits<int64_t>::max()).c_str()}));
 }
 
 TEST(Library, CpuReport) { check_text(gatun_cpu_report, 4096); }
