@@ -34,12 +34,16 @@ Rate better(const Rate& a, const Rate& b) { return a.best > b.best ? a : b; }
 #endif
 constexpr int64_t kMoveBytes = int64_t{GATUN_LIMITS_MIB} << 20;
 
+struct NoMemory {
+  size_t bytes;
+};
+
 // Memory in huge pages where there are some: what a program can get at best.
 class Memory {
  public:
   explicit Memory(int64_t bytes) : bytes_(static_cast<size_t>(bytes)) {
     data_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (data_ == MAP_FAILED) throw std::bad_alloc();
+    if (data_ == MAP_FAILED) throw NoMemory{bytes_};
     madvise(data_, bytes_, MADV_HUGEPAGE);
   }
   Memory(const Memory&) = delete;
@@ -110,7 +114,8 @@ Rate measure(const Request& request, const TableRow& row) {
   switch (request.kind) {
     case GATUN_LIMIT_READ: {
       Rate best{};
-      for (const int32_t streams : {2, 4, 8}) best = better(best, move(row, threads, streams, 0, request.seconds / 3));
+      for (const int32_t streams : {1, 2, 4, 8})
+        best = better(best, move(row, threads, streams, 0, request.seconds / 4));
       return best;
     }
     case GATUN_LIMIT_MOVE: {
@@ -179,6 +184,8 @@ int32_t gatun_limits_measure(int32_t kind, const char* tier, int32_t threads, in
     const Rate rate = measure(request, *row);
     *best = rate.best;
     *median = rate.median;
+  } catch (const NoMemory& none) {
+    return fail(GATUN_OUT_OF_RESOURCES, "no memory for streams of %zu bytes together", none.bytes);
   } catch (const std::bad_alloc&) {
     return fail(GATUN_OUT_OF_RESOURCES, "no memory for %d threads", threads);
   } catch (const std::system_error& error) {

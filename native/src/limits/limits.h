@@ -28,7 +28,8 @@ enum gatun_limits_bounds { GATUN_LIMITS_MAX_THREADS = 1024, GATUN_LIMITS_MAX_STR
  * best: the rate of the fastest repetition, from the first thread's start to the last one's end; median: of all.
  *
  * tier: its name ("avx2"); null is the tier in use. The loop is the best one that this tier may run. An int8 dot
- *   product without an instruction of its own is a multiplication to 16 bits, one to 32 bits and an addition.
+ *   product without an instruction of its own is a multiplication to 16 bits, one to 32 bits and an addition. Kernels
+ *   of 4-bit weights on such tiers add pairs of the 16-bit products first, and so may exceed this rate.
  * read_streams, write_streams: GATUN_LIMIT_MOVE adds up read_streams streams and stores the sum to write_streams
  *   streams, 0..16 each, at least one in all. Others ignore them.
  * Memory: READ and MOVE use 512 MiB in all, each thread its own part; seconds does not include touching it first.

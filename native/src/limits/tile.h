@@ -4,7 +4,7 @@
 // expect. Without streams to write it is a read.
 //
 // Tiles: sum[t][v] += x[t] * w[v], the register tile of a matrix multiplication. T x V sums are at least as many as
-// twice an instruction's latency and leave registers for w and x: 6 x 4 of 32, 5 x 2 of 16. Operands are loaded anew
+// twice an instruction's latency and leave registers for w and x: 6 x 4 of 32, 6 x 2 of 16. Operands are loaded anew
 // each round (T + V loads beside T * V products, which leaves loads idle), or the compiler would take what does not
 // change out of the loop: vpmaddubsw of an int8 dot without VNNI. Operands are 1: int32 sums grow by 4 a round and f32
 // sums by 1 or 2, so they are exact up to 2^23 rounds.
