@@ -3,6 +3,7 @@ package io.gatun.bench;
 import io.gatun.Tier;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
@@ -17,6 +18,7 @@ final class QMatmulBench implements Op {
     private final Path shapes;
     private final Function<Consumer<String>, List<Peer>> allPeers;
     private final Set<String> failed = new HashSet<>();
+    private final List<Result> shares = new ArrayList<>();
     private List<Peer> peers = List.of();
     private QMatmulData data;
 
@@ -47,6 +49,7 @@ final class QMatmulBench implements Op {
             }
         }
         data = null;
+        session.store("rate of a tier over its limit of f32 multiply-adds", shares);
         session.store("threads", Scaling.of(session.results()));
         if (!arguments.quick()) { // shapes of their own
             session.progress().show("several weights in one call");
@@ -105,9 +108,8 @@ final class QMatmulBench implements Op {
     /** In a JVM of its own, as the library picks its tier once, when it is loaded. */
     private void forceTier(Session session, QMatmulCase problem) throws IOException {
         session.progress().show(problem.name() + ": in a process of its own");
-        List<Result> times = ForcedTier.measure(problem);
-        Session.Problem limited = QMatmulWork.of(problem, times.getFirst().kernel(), session.limits());
-        session.limits().perSecond(Limits.Kind.FMA, problem.tier(), problem.threads()); // for the records of limits
-        session.store(Rating.rate(times, limited.limitSecondsNow().getAsDouble()), limited);
+        List<Result> results = ForcedTier.measure(problem, session.limits());
+        session.store(List.of(results.getFirst()), QMatmulWork.of(problem, Limits.Kind.INT8_DOT, session.limits()));
+        shares.add(results.getLast());
     }
 }

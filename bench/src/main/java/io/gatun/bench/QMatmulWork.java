@@ -22,15 +22,24 @@ final class QMatmulWork {
 
     /** The same where other bytes must be read, as with several weights. */
     static Session.Problem of(QMatmulCase problem, long bytes, String kernel, Limits limits) {
-        double operations = operations(problem);
         boolean fma = FMA_KERNEL.matcher(kernel).matches();
         Limits.Kind kind = fma ? Limits.Kind.FMA : Limits.Kind.INT8_DOT;
-        double counted = operations * (problem.precise() && !fma ? PRECISE_DOTS : 1);
+        double counted = operations(problem) * (problem.precise() && !fma ? PRECISE_DOTS : 1);
+        return of(problem, bytes, counted, kind, limits);
+    }
+
+    /** The same with a multiply-add of that kind for each product, whatever the kernel does. */
+    static Session.Problem of(QMatmulCase problem, Limits.Kind kind, Limits limits) {
+        return of(problem, problem.weightBytes(), operations(problem), kind, limits);
+    }
+
+    private static Session.Problem of(
+            QMatmulCase problem, long bytes, double counted, Limits.Kind kind, Limits limits) {
         return new Session.Problem(
                 problem.name(),
                 problem.threads(),
                 bytes,
-                operations,
+                operations(problem),
                 () -> limits.secondsNow(bytes, counted, kind, problem.tier(), problem.threads()));
     }
 

@@ -72,6 +72,45 @@ public record Result(
                 op, caseName, impl, threads, metric, unit, median, min, max, percent, ratio, relError, kernel, timed);
     }
 
+    /** The same with other words on what is inside the time. */
+    Result timed(String what) {
+        return new Result(
+                op,
+                caseName,
+                impl,
+                threads,
+                metric,
+                unit,
+                median,
+                min,
+                max,
+                percentOfLimit,
+                ratioToBestPeer,
+                relError,
+                kernel,
+                what);
+    }
+
+    /** A record of how large a part of this time so many seconds are. */
+    Result percentOf(double part, String name, String what) {
+        double all = 100 * part * median / seconds();
+        return new Result(
+                op,
+                caseName,
+                impl,
+                threads,
+                name,
+                "%",
+                all / median,
+                all / max,
+                all / min,
+                null,
+                null,
+                null,
+                kernel,
+                what);
+    }
+
     /** A record of how much faster this is: another time over this one. */
     Result speedupOver(Result other, String speedupCase, String what) {
         return new Result(

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -105,9 +106,17 @@ class GatunQMatmulTest {
     @Test
     void aTierIsForcedInAProcessOfItsOwn() throws Exception {
         QMatmulCase problem = new QMatmulCase("int4", 32, "i8row", 67, 203, 20, 1, "scalar", false, false);
-        Result result = ForcedTier.measure(problem).getFirst();
+        Limits limits = (kind, tier, threads) -> kind == Limits.Kind.FMA ? 1e9 : 4e9;
+        List<Result> results = ForcedTier.measure(problem, limits);
+        Result result = results.getFirst();
         assertTrue(result.kernel().endsWith("_scalar"), result.kernel());
         assertEquals("int4 g32 i8row 67x203 m=20 t=1 tier=scalar", result.caseName());
         assertTrue(result.median() > 0 && result.relError() < 0.03, result.toString());
+        double atLimit = QMatmulWork.operations(problem) / 4e9;
+        assertEquals(100 * atLimit / result.seconds(), result.percentOfLimit(), 1e-9 * result.percentOfLimit());
+        Result share = results.getLast();
+        assertEquals("of_fma_limit %", share.metric() + " " + share.unit());
+        assertEquals(4 * result.percentOfLimit(), share.median(), 1e-9 * share.median());
+        assertTrue(share.min() <= share.median() && share.median() <= share.max(), share.toString());
     }
 }
