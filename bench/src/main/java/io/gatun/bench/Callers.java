@@ -109,7 +109,12 @@ final class Callers implements Contender {
     }
 
     @Override
-    public void output(float[] y) {
+    public int copies() {
+        return 1;
+    }
+
+    @Override
+    public void output(int copy, float[] y) {
         throw new UnsupportedOperationException("its calls are those of GatunQMatmul, which is checked");
     }
 

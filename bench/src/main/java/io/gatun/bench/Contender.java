@@ -14,8 +14,11 @@ public interface Contender extends AutoCloseable {
     /** One call, with the next copy of the weights. */
     void run();
 
-    /** Fills y, [M, N] row by row, with what a call with copy 0 of the weights gives. */
-    void output(float[] y);
+    /** How many copies of the weights it has; those of peers are as {@link QMatmulData#codeOf} says, ours all alike. */
+    int copies();
+
+    /** Fills y, [M, N] row by row, with what a call with that copy of the weights gives. */
+    void output(int copy, float[] y);
 
     @Override
     void close();

@@ -85,7 +85,7 @@ final class Experts {
         return new QMatmulVerifier(
                 expert.rows(),
                 expert.columns(),
-                (row, n) -> data.expected(row, firstColumns[(int) row] + n),
+                copy -> (row, n) -> data.expected(copy, row, firstColumns[(int) row] + n),
                 (row, n) -> oracle.value(row, firstColumns[(int) row] + n),
                 (row, n) -> oracle.bound(row, firstColumns[(int) row] + n));
     }

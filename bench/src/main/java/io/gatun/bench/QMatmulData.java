@@ -87,15 +87,19 @@ public final class QMatmulData {
 
     /** Output [m][n] in double, with copy 0 of the weights as they are and x as it is. */
     public double expected(long m, long n) {
+        return expected(0, m, n);
+    }
+
+    /** The same with another copy. */
+    public double expected(int copy, long m, long n) {
         int depth = Math.toIntExact(problem.depth());
         int xRow = Math.toIntExact(m * depth);
-        int codeRow = Math.toIntExact(n * depth);
         int scaleRow = Math.toIntExact(n * problem.groups());
         int group = Math.toIntExact(problem.groupSize());
         int zero = problem.isInt4() ? 8 : 0;
         double sum = 0;
         for (int k = 0; k < depth; k++) {
-            sum += (double) x[xRow + k] * (codes[codeRow + k] - zero) * scales[scaleRow + k / group];
+            sum += (double) x[xRow + k] * (codeOf(copy, n, k) - zero) * scales[scaleRow + k / group];
         }
         return sum;
     }

@@ -44,7 +44,12 @@ final class FakeContender implements Contender {
     }
 
     @Override
-    public void output(float[] y) {
+    public int copies() {
+        return 1;
+    }
+
+    @Override
+    public void output(int copy, float[] y) {
         result.accept(y);
     }
 

@@ -20,7 +20,7 @@ class GatunQMatmulTest {
     /** Ours, with an error that a test adds. */
     private static Contender withError(Contender contender, int index, float error) {
         return new FakeContender(contender.impl(), contender::run, y -> {
-            contender.output(y);
+            contender.output(0, y);
             y[index] += error;
         });
     }

@@ -174,7 +174,7 @@ class SessionTest {
         OutputCheck check = new OutputCheck(1, 1, (m, n) -> 1);
         float[] y = new float[1];
         Session.Verifier verifier = contender -> {
-            contender.output(y);
+            contender.output(0, y);
             return check.relError(contender.impl(), y);
         };
         Session.Contenders contenders = new Session.Contenders();

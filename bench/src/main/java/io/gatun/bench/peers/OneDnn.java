@@ -149,13 +149,14 @@ final class OneDnn implements Peer {
             Map<Integer, MemorySegment> arguments = new HashMap<>();
             arguments.put(Dnnl.SOURCE, scope.memory(xLook, x(xLook)));
             arguments.put(Dnnl.DESTINATION, scope.memory(yLook, y));
-            if (xType == Dnnl.U8) {
-                arguments.put(Dnnl.BIAS, scope.memory(biasLook, bias(biasLook)));
-            }
+            MemorySegment bias = xType == Dnnl.U8 ? bias(biasLook) : MemorySegment.NULL;
             List<MemorySegment> copies = int4 ? int4Weights(wLook) : reordered(scope.weightsOf(operation));
             List<MemorySegment> calls = new ArrayList<>();
             for (MemorySegment copy : copies) {
                 arguments.put(Dnnl.WEIGHTS, copy);
+                if (xType == Dnnl.U8) {
+                    arguments.put(Dnnl.BIAS, scope.memory(biasLook, bias(biasLook, bias, calls.size())));
+                }
                 if (scaled) {
                     arguments.put(Dnnl.SCALES_OF + Dnnl.WEIGHTS, scales());
                 }
@@ -208,18 +209,29 @@ final class OneDnn implements Peer {
             return x;
         }
 
-        /** Takes away what 128 in every activation adds. That of copy 0 does for all: only its results are looked at. */
+        /** Takes away what 128 in every activation adds with copy 0. */
         private MemorySegment bias(MemorySegment look) {
             MemorySegment bias = scope.allocate(look);
             for (int n = 0; n < weights.columns; n++) {
-                double sum = 0;
-                for (int k = 0; k < weights.depth; k++) {
-                    int code = data.codeOf(0, n, k) - (problem.isInt4() ? 8 : 0);
-                    sum += (double) code * weights.scale(n, k / weights.group);
-                }
-                bias.setAtIndex(ValueLayout.JAVA_FLOAT, n, (float) (-ZERO * step * sum));
+                bias.setAtIndex(ValueLayout.JAVA_FLOAT, n, bias(0, n));
             }
             return bias;
+        }
+
+        /** The same with another copy, which differs in column 0 alone. */
+        private MemorySegment bias(MemorySegment look, MemorySegment first, int copy) {
+            MemorySegment bias = scope.allocate(look).copyFrom(first);
+            bias.set(ValueLayout.JAVA_FLOAT, 0, bias(copy, 0));
+            return bias;
+        }
+
+        private float bias(int copy, int n) {
+            double sum = 0;
+            for (int k = 0; k < weights.depth; k++) {
+                int code = data.codeOf(copy, n, k) - (problem.isInt4() ? 8 : 0);
+                sum += (double) code * weights.scale(n, k / weights.group);
+            }
+            return (float) (-ZERO * step * sum);
         }
 
         /** [groups, N], times what a step of the activations is worth. */

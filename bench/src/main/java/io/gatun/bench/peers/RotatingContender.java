@@ -31,8 +31,13 @@ abstract class RotatingContender implements Contender {
     }
 
     @Override
-    public final void output(float[] y) {
-        call(0);
+    public final int copies() {
+        return copies;
+    }
+
+    @Override
+    public final void output(int copy, float[] y) {
+        call(copy);
         result(y);
     }
 
