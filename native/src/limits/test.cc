@@ -161,19 +161,6 @@ TEST(Measure, AnyNumberOfStreamsAndThreads) {
   expect_rate(measure(GATUN_LIMIT_FMA, nullptr, 64));
 }
 
-// A product takes no less than its instructions: were one taken out of the loop, its rate would exceed these. As many
-// execution ports take an fma as a multiplication of bytes, so a dot of two multiplications has at most twice the rate.
-TEST(Measure, RatesAreThoseOfInstructions) {
-  const Measured fma = measure(GATUN_LIMIT_FMA, nullptr, 1, 0, 0, 0.2);
-  const Measured dot = measure(GATUN_LIMIT_INT8_DOT, nullptr, 1, 0, 0, 0.2);
-  if (active_tier() == Tier::avxvnni || active_tier() == Tier::avx512vnni) {
-    EXPECT_GT(dot.best, 1.5 * fma.best) << "four products an instruction where an fma has one";
-  } else if (active_tier() != Tier::scalar) {
-    EXPECT_LT(dot.best, 2.5 * fma.best) << "four products in two multiplications and an addition";
-  }
-  EXPECT_LT(fma.best, 1e12) << "of one thread";
-}
-
 TEST(Measure, TakesTheTierThatIsNamed) {
   for (const std::string& tier : test::supported_tiers()) {
     expect_rate(measure(GATUN_LIMIT_INT8_DOT, tier.c_str()));
