@@ -39,7 +39,13 @@ final class QMatmulCases {
         TIERS.forEach(tier -> add(List.of(512L), List.of(1), int4.onTier(tier)));
         add(FEW, threads, shape.with("int4", 128));
         add(FEW, threads, shape.with("int8", 0));
-        // Primes near the layer's sizes.
+        if (!arguments.quick()) {
+            addOdd(shape);
+        }
+    }
+
+    /** Primes near the layer's sizes. */
+    private void addOdd(QMatmulShape shape) {
         add(
                 List.of(1L, 509L),
                 List.of(1),
