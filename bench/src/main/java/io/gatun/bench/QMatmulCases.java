@@ -10,6 +10,8 @@ final class QMatmulCases {
     private static final List<String> TIERS = List.of("avx2", "avxvnni");
 
     private static final List<Long> FEW = List.of(1L, 512L);
+    /** Memory binds, then both, then dots; 128 rows, as 512, show dots. */
+    private static final List<Long> QUICK = List.of(1L, 8L, 512L);
 
     private final Arguments arguments;
     private final List<QMatmulCase> cases = new ArrayList<>();
@@ -34,7 +36,7 @@ final class QMatmulCases {
     private void addFormats(QMatmulShape shape) {
         List<Integer> threads = arguments.threadCounts();
         QMatmulCase int4 = shape.with("int4", 32);
-        add(shape.rowCounts(), arguments.scalingCounts(), int4);
+        add(arguments.quick() ? QUICK : shape.rowCounts(), arguments.scalingCounts(), int4);
         add(FEW, threads, int4.precisely());
         TIERS.forEach(tier -> add(List.of(512L), List.of(1), int4.onTier(tier)));
         add(FEW, threads, shape.with("int4", 128));
