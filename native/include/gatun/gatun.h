@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a prototype, a struct or an enum value changes in a way that older callers would notice. */
-enum gatun_abi { GATUN_ABI_VERSION = 1 };
+enum gatun_abi { GATUN_ABI_VERSION = 2 };
 
 /*
  * Instruction-set tiers in ascending order. The library holds kernels for all tiers of its architecture and uses the

@@ -1,10 +1,15 @@
 /*
- * Matrix multiplication with 8- and 4-bit weights.
+ * Matrix multiplication with compressed weights: linear codes of 2, 4 and 8 bits, small floats, code books, GGUF
+ * blocks.
  *
  *   y[m][n] = act(sum_k x[m][k] * w[n][k] + bias[n]) + residual[m][n],   x [rows, depth], w [columns, depth]
  *
- * Weights are quantized as gatun/quantize.h defines and packed once into a self-describing blob. Shapes are free:
- * rows, columns and depth may be any number >= 0, including 1 and primes.
+ * Weights are quantized as gatun/quantize.h or gatun/gguf.h define and packed once into a self-describing blob. Shapes
+ * are free: rows, columns and depth may be any number >= 0, including 1 and primes.
+ *
+ * Weights whose codes stand for integers (linear codes, F4E2M1, code books of integers up to 127 in magnitude, every
+ * GGUF type) take the INT8 modes and PRECISE, those whose codes stand for other numbers (F8, F6, the other code books)
+ * BF16 and PRECISE. No kernel decodes a matrix as a whole: values are looked up or computed in registers, tile by tile.
  */
 #ifndef GATUN_QMATMUL_H
 #define GATUN_QMATMUL_H
@@ -44,17 +49,28 @@ enum gatun_qmatmul_mode {
    * scaled by a power of two for each piece, and multiplied in exact integers; on the others weights are dequantized to
    * f32 and multiplied in ascending depth, one fma each. Within a tier, an output is as independent as above.
    */
-  GATUN_QMATMUL_PRECISE = 2
+  GATUN_QMATMUL_PRECISE = 2,
+  /*
+   * x and the values that codes stand for are rounded to bf16 (f8 and f6 exactly), to nearest, ties to even; products
+   * are exact, sums f32 in an order fixed by the shape, subnormals of bf16 and f32 count as zeros. Scales apply in f32
+   * to the sum of each piece, as in the INT8 modes, with bf16's rounding instead of quantization. The error against the
+   * rounded numbers is at most 2^-23 (depth / 2 + 2 pieces + 8) sum |x w|.
+   */
+  GATUN_QMATMUL_BF16 = 3
 };
 
 typedef struct gatun_qmatmul_weights {
   uint32_t struct_size; /* sizeof(gatun_qmatmul_weights) */
-  int32_t code_dtype;   /* I8, U8 or U4, as in gatun_quantize_params */
-  int32_t asymmetric;   /* 0 or 1 */
-  int32_t scale_dtype;  /* F32 or F16 */
+  int32_t code_dtype;   /* as in gatun_quantize_params; 0 with GGUF blocks */
+  int32_t book;         /* gatun_book */
+  int32_t zero_point;   /* gatun_zero_point */
+  int32_t scale_dtype;  /* F32, F16, E8M0 or F8E4M3; 0 with GGUF blocks */
+  int32_t gguf_type;    /* gatun_gguf_type, or 0 */
+  int32_t group_rows;   /* rows of the weight matrix that share a scale, >= 1; 1 with GGUF blocks */
+  float tensor_scale;   /* multiplies every weight; finite, > 0; 1 with GGUF blocks */
   int64_t columns;      /* rows of the weight matrix [columns, depth] = columns of y */
-  int64_t depth;
-  int64_t group; /* 16..depth, or depth */
+  int64_t depth;        /* with GGUF blocks a multiple of a block's elements */
+  int64_t group;        /* 16..depth, or depth; with GGUF blocks the elements of a row that share a scale: 16 or 32 */
 } gatun_qmatmul_weights;
 
 /* The size in bytes of the packed form. INVALID_ARGUMENT also if columns, depth or their product
@@ -62,28 +78,39 @@ typedef struct gatun_qmatmul_weights {
 GATUN_API int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights* weights, int64_t* bytes);
 
 /*
- * Packs codes [columns, depth], scales [columns, G] and zero points u8 [columns, G] (null if symmetric), as
- * gatun_quantize writes them. `packed` may have any alignment; 64 is fastest. The same bytes result on every tier.
- * Asks for huge pages under `packed` (gatun_prefer_huge_pages).
- * INVALID_ARGUMENT, with the index, if a scale is NaN, infinite or beyond 2^64 in magnitude, a zero point > 15 (U4), or
- * an I8 code is -128.
+ * Packs codes [columns, depth], scales [ceil(columns / group_rows), G] and zero points (u8 or f32, of the same shape;
+ * null without), as gatun_quantize writes them. `code_book` f32 [16 or 256] with GATUN_BOOK_GIVEN, otherwise null.
+ * `packed` may have any alignment; 64 is fastest. The same bytes result on every tier. Asks for huge pages under
+ * `packed` (gatun_prefer_huge_pages). INVALID_ARGUMENT, with the index, if a scale, zero point or value of the code
+ * book is NaN, infinite or beyond 2^64 in magnitude, a zero point > 15 (U4) or 3 (U2), or a code NaN or infinite.
  */
-GATUN_API int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const void* codes, const void* scales,
-                                     const void* zero_points, void* packed, int64_t packed_bytes);
+GATUN_API int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const void* codes, const float* code_book,
+                                     const void* scales, const void* zero_points, void* packed, int64_t packed_bytes);
+
+/*
+ * The same from GGUF blocks [columns, depth / E] of weights->gguf_type (gatun/gguf.h). INVALID_ARGUMENT, with the
+ * block, if a scale is NaN or infinite.
+ */
+GATUN_API int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights* weights, const void* blocks, void* packed,
+                                          int64_t packed_bytes);
 
 /* Reads the header of a packed buffer. INVALID_ARGUMENT if it is not one, is truncated or of another version. */
 GATUN_API int32_t gatun_qmatmul_describe(const void* packed, int64_t packed_bytes, gatun_qmatmul_weights* weights);
 
 /*
- * The inverse of gatun_qmatmul_pack, bit for bit. INVALID_ARGUMENT also if the header of `packed` says anything else
- * than `weights`, for which the caller has sized the outputs.
+ * The inverse of gatun_qmatmul_pack, bit for bit; code_book may be null. INVALID_ARGUMENT also if the header of
+ * `packed` says anything else than `weights`, for which the caller has sized the outputs.
  */
 GATUN_API int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights* weights, const void* packed, int64_t packed_bytes,
-                                       void* codes, void* scales, void* zero_points);
+                                       void* codes, float* code_book, void* scales, void* zero_points);
+
+/* The inverse of gatun_qmatmul_pack_gguf, bit for bit. */
+GATUN_API int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights* weights, const void* packed,
+                                            int64_t packed_bytes, void* blocks);
 
 typedef struct gatun_qmatmul_params {
   uint32_t struct_size; /* sizeof(gatun_qmatmul_params) */
-  int32_t x_dtype;      /* F32 or BF16 */
+  int32_t x_dtype;      /* F32 or BF16; in gatun_qmatmul_scaled F8E4M3 or F8E5M2 */
   int32_t y_dtype;      /* F32 or BF16; of residual, too */
   int32_t mode;         /* gatun_qmatmul_mode */
   int32_t activation;   /* gatun_activation */
@@ -115,6 +142,20 @@ typedef struct gatun_qmatmul_params {
  */
 GATUN_API int32_t gatun_qmatmul(const gatun_qmatmul_params* params, const void* x, const void* packed,
                                 int64_t packed_bytes, const float* bias, const void* residual, void* y);
+
+/*
+ * The same on quantized rows: x [rows, depth] F8E4M3 or F8E5M2 codes (x_row_stride counts elements), mode BF16, weights
+ * of small floats or a code book.
+ *
+ *   x_scales  f32 [rows, ceil(depth / x_group)], rows x_scales_row_stride elements apart; 0 = one for all rows
+ *   x_group   depth, or the weights' group
+ *
+ * So scales of a tensor, of rows, and of 1 x 128 by 128 x 128 blocks are one call. A row with a NaN or infinity in its
+ * codes or scales is NaN.
+ */
+GATUN_API int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params* params, int64_t x_group, const void* x,
+                                       const float* x_scales, int64_t x_scales_row_stride, const void* packed,
+                                       int64_t packed_bytes, const float* bias, const void* residual, void* y);
 
 /*
  * Which kernel gatun_qmatmul uses for these arguments and why, which better kernels were passed over and why, how the

@@ -232,10 +232,73 @@ public class gatun_h {
     public static int GATUN_U4() {
         return GATUN_U4;
     }
-    private static final int GATUN_ABI_VERSION = (int)1L;
+    private static final int GATUN_U2 = (int)8L;
     /**
      * {@snippet lang=c :
-     * enum gatun_abi.GATUN_ABI_VERSION = 1
+     * enum gatun_dtype.GATUN_U2 = 8
+     * }
+     */
+    public static int GATUN_U2() {
+        return GATUN_U2;
+    }
+    private static final int GATUN_F8E4M3 = (int)9L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_dtype.GATUN_F8E4M3 = 9
+     * }
+     */
+    public static int GATUN_F8E4M3() {
+        return GATUN_F8E4M3;
+    }
+    private static final int GATUN_F8E5M2 = (int)10L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_dtype.GATUN_F8E5M2 = 10
+     * }
+     */
+    public static int GATUN_F8E5M2() {
+        return GATUN_F8E5M2;
+    }
+    private static final int GATUN_F6E3M2 = (int)11L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_dtype.GATUN_F6E3M2 = 11
+     * }
+     */
+    public static int GATUN_F6E3M2() {
+        return GATUN_F6E3M2;
+    }
+    private static final int GATUN_F6E2M3 = (int)12L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_dtype.GATUN_F6E2M3 = 12
+     * }
+     */
+    public static int GATUN_F6E2M3() {
+        return GATUN_F6E2M3;
+    }
+    private static final int GATUN_F4E2M1 = (int)13L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_dtype.GATUN_F4E2M1 = 13
+     * }
+     */
+    public static int GATUN_F4E2M1() {
+        return GATUN_F4E2M1;
+    }
+    private static final int GATUN_E8M0 = (int)14L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_dtype.GATUN_E8M0 = 14
+     * }
+     */
+    public static int GATUN_E8M0() {
+        return GATUN_E8M0;
+    }
+    private static final int GATUN_ABI_VERSION = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_abi.GATUN_ABI_VERSION = 2
      * }
      */
     public static int GATUN_ABI_VERSION() {
@@ -862,6 +925,374 @@ public class gatun_h {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+    private static final int GATUN_GGUF_Q4_0 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_Q4_0 = 2
+     * }
+     */
+    public static int GATUN_GGUF_Q4_0() {
+        return GATUN_GGUF_Q4_0;
+    }
+    private static final int GATUN_GGUF_Q4_1 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_Q4_1 = 3
+     * }
+     */
+    public static int GATUN_GGUF_Q4_1() {
+        return GATUN_GGUF_Q4_1;
+    }
+    private static final int GATUN_GGUF_Q5_0 = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_Q5_0 = 6
+     * }
+     */
+    public static int GATUN_GGUF_Q5_0() {
+        return GATUN_GGUF_Q5_0;
+    }
+    private static final int GATUN_GGUF_Q5_1 = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_Q5_1 = 7
+     * }
+     */
+    public static int GATUN_GGUF_Q5_1() {
+        return GATUN_GGUF_Q5_1;
+    }
+    private static final int GATUN_GGUF_Q8_0 = (int)8L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_Q8_0 = 8
+     * }
+     */
+    public static int GATUN_GGUF_Q8_0() {
+        return GATUN_GGUF_Q8_0;
+    }
+    private static final int GATUN_GGUF_Q2_K = (int)10L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_Q2_K = 10
+     * }
+     */
+    public static int GATUN_GGUF_Q2_K() {
+        return GATUN_GGUF_Q2_K;
+    }
+    private static final int GATUN_GGUF_Q3_K = (int)11L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_Q3_K = 11
+     * }
+     */
+    public static int GATUN_GGUF_Q3_K() {
+        return GATUN_GGUF_Q3_K;
+    }
+    private static final int GATUN_GGUF_Q4_K = (int)12L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_Q4_K = 12
+     * }
+     */
+    public static int GATUN_GGUF_Q4_K() {
+        return GATUN_GGUF_Q4_K;
+    }
+    private static final int GATUN_GGUF_Q5_K = (int)13L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_Q5_K = 13
+     * }
+     */
+    public static int GATUN_GGUF_Q5_K() {
+        return GATUN_GGUF_Q5_K;
+    }
+    private static final int GATUN_GGUF_Q6_K = (int)14L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_Q6_K = 14
+     * }
+     */
+    public static int GATUN_GGUF_Q6_K() {
+        return GATUN_GGUF_Q6_K;
+    }
+    private static final int GATUN_GGUF_IQ4_NL = (int)20L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_IQ4_NL = 20
+     * }
+     */
+    public static int GATUN_GGUF_IQ4_NL() {
+        return GATUN_GGUF_IQ4_NL;
+    }
+    private static final int GATUN_GGUF_IQ4_XS = (int)23L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_IQ4_XS = 23
+     * }
+     */
+    public static int GATUN_GGUF_IQ4_XS() {
+        return GATUN_GGUF_IQ4_XS;
+    }
+    private static final int GATUN_GGUF_MXFP4 = (int)39L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_gguf_type.GATUN_GGUF_MXFP4 = 39
+     * }
+     */
+    public static int GATUN_GGUF_MXFP4() {
+        return GATUN_GGUF_MXFP4;
+    }
+
+    private static class gatun_gguf_block {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_gguf_block");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_block(int32_t type, int32_t *elements, int32_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_gguf_block$descriptor() {
+        return gatun_gguf_block.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_block(int32_t type, int32_t *elements, int32_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_gguf_block$handle() {
+        return gatun_gguf_block.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_block(int32_t type, int32_t *elements, int32_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_gguf_block$address() {
+        return gatun_gguf_block.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_block(int32_t type, int32_t *elements, int32_t *bytes)
+     * }
+     */
+    public static int gatun_gguf_block(int type, MemorySegment elements, MemorySegment bytes) {
+        var mh$ = gatun_gguf_block.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_gguf_block", type, elements, bytes);
+            }
+            return (int)mh$.invokeExact(type, elements, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_gguf_quantize {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_gguf_quantize");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_quantize(int32_t type, int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int32_t threads, const void *x, void *blocks)
+     * }
+     */
+    public static FunctionDescriptor gatun_gguf_quantize$descriptor() {
+        return gatun_gguf_quantize.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_quantize(int32_t type, int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int32_t threads, const void *x, void *blocks)
+     * }
+     */
+    public static MethodHandle gatun_gguf_quantize$handle() {
+        return gatun_gguf_quantize.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_quantize(int32_t type, int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int32_t threads, const void *x, void *blocks)
+     * }
+     */
+    public static MemorySegment gatun_gguf_quantize$address() {
+        return gatun_gguf_quantize.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_quantize(int32_t type, int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int32_t threads, const void *x, void *blocks)
+     * }
+     */
+    public static int gatun_gguf_quantize(int type, int x_dtype, long rows, long depth, long x_row_stride, int threads, MemorySegment x, MemorySegment blocks) {
+        var mh$ = gatun_gguf_quantize.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_gguf_quantize", type, x_dtype, rows, depth, x_row_stride, threads, x, blocks);
+            }
+            return (int)mh$.invokeExact(type, x_dtype, rows, depth, x_row_stride, threads, x, blocks);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_gguf_dequantize {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_gguf_dequantize");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_dequantize(int32_t type, int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int32_t threads, const void *blocks, void *x)
+     * }
+     */
+    public static FunctionDescriptor gatun_gguf_dequantize$descriptor() {
+        return gatun_gguf_dequantize.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_dequantize(int32_t type, int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int32_t threads, const void *blocks, void *x)
+     * }
+     */
+    public static MethodHandle gatun_gguf_dequantize$handle() {
+        return gatun_gguf_dequantize.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_dequantize(int32_t type, int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int32_t threads, const void *blocks, void *x)
+     * }
+     */
+    public static MemorySegment gatun_gguf_dequantize$address() {
+        return gatun_gguf_dequantize.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_dequantize(int32_t type, int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int32_t threads, const void *blocks, void *x)
+     * }
+     */
+    public static int gatun_gguf_dequantize(int type, int x_dtype, long rows, long depth, long x_row_stride, int threads, MemorySegment blocks, MemorySegment x) {
+        var mh$ = gatun_gguf_dequantize.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_gguf_dequantize", type, x_dtype, rows, depth, x_row_stride, threads, blocks, x);
+            }
+            return (int)mh$.invokeExact(type, x_dtype, rows, depth, x_row_stride, threads, blocks, x);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_gguf_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_gguf_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_explain(int32_t type, int32_t x_dtype, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_gguf_explain$descriptor() {
+        return gatun_gguf_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_explain(int32_t type, int32_t x_dtype, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_gguf_explain$handle() {
+        return gatun_gguf_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_explain(int32_t type, int32_t x_dtype, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_gguf_explain$address() {
+        return gatun_gguf_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_gguf_explain(int32_t type, int32_t x_dtype, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_gguf_explain(int type, int x_dtype, MemorySegment text, long capacity) {
+        var mh$ = gatun_gguf_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_gguf_explain", type, x_dtype, text, capacity);
+            }
+            return (int)mh$.invokeExact(type, x_dtype, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_NORM_LAYER = (int)0L;
     /**
      * {@snippet lang=c :
@@ -1074,6 +1505,15 @@ public class gatun_h {
     public static int GATUN_QMATMUL_PRECISE() {
         return GATUN_QMATMUL_PRECISE;
     }
+    private static final int GATUN_QMATMUL_BF16 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_qmatmul_mode.GATUN_QMATMUL_BF16 = 3
+     * }
+     */
+    public static int GATUN_QMATMUL_BF16() {
+        return GATUN_QMATMUL_BF16;
+    }
 
     private static class gatun_qmatmul_packed_bytes {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
@@ -1142,6 +1582,7 @@ public class gatun_h {
             gatun_h.C_POINTER,
             gatun_h.C_POINTER,
             gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
             gatun_h.C_LONG
         );
 
@@ -1153,7 +1594,7 @@ public class gatun_h {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
+     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const float *code_book, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
      * }
      */
     public static FunctionDescriptor gatun_qmatmul_pack$descriptor() {
@@ -1163,7 +1604,7 @@ public class gatun_h {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
+     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const float *code_book, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
      * }
      */
     public static MethodHandle gatun_qmatmul_pack$handle() {
@@ -1173,7 +1614,7 @@ public class gatun_h {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
+     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const float *code_book, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
      * }
      */
     public static MemorySegment gatun_qmatmul_pack$address() {
@@ -1182,16 +1623,77 @@ public class gatun_h {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
+     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const float *code_book, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
      * }
      */
-    public static int gatun_qmatmul_pack(MemorySegment weights, MemorySegment codes, MemorySegment scales, MemorySegment zero_points, MemorySegment packed, long packed_bytes) {
+    public static int gatun_qmatmul_pack(MemorySegment weights, MemorySegment codes, MemorySegment code_book, MemorySegment scales, MemorySegment zero_points, MemorySegment packed, long packed_bytes) {
         var mh$ = gatun_qmatmul_pack.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_pack", weights, codes, scales, zero_points, packed, packed_bytes);
+                traceDowncall("gatun_qmatmul_pack", weights, codes, code_book, scales, zero_points, packed, packed_bytes);
             }
-            return (int)mh$.invokeExact(weights, codes, scales, zero_points, packed, packed_bytes);
+            return (int)mh$.invokeExact(weights, codes, code_book, scales, zero_points, packed, packed_bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_pack_gguf {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_pack_gguf");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights *weights, const void *blocks, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_pack_gguf$descriptor() {
+        return gatun_qmatmul_pack_gguf.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights *weights, const void *blocks, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_pack_gguf$handle() {
+        return gatun_qmatmul_pack_gguf.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights *weights, const void *blocks, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_pack_gguf$address() {
+        return gatun_qmatmul_pack_gguf.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights *weights, const void *blocks, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static int gatun_qmatmul_pack_gguf(MemorySegment weights, MemorySegment blocks, MemorySegment packed, long packed_bytes) {
+        var mh$ = gatun_qmatmul_pack_gguf.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_pack_gguf", weights, blocks, packed, packed_bytes);
+            }
+            return (int)mh$.invokeExact(weights, blocks, packed, packed_bytes);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1265,6 +1767,7 @@ public class gatun_h {
             gatun_h.C_LONG,
             gatun_h.C_POINTER,
             gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
             gatun_h.C_POINTER
         );
 
@@ -1276,7 +1779,7 @@ public class gatun_h {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, void *scales, void *zero_points)
+     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, float *code_book, void *scales, void *zero_points)
      * }
      */
     public static FunctionDescriptor gatun_qmatmul_unpack$descriptor() {
@@ -1286,7 +1789,7 @@ public class gatun_h {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, void *scales, void *zero_points)
+     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, float *code_book, void *scales, void *zero_points)
      * }
      */
     public static MethodHandle gatun_qmatmul_unpack$handle() {
@@ -1296,7 +1799,7 @@ public class gatun_h {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, void *scales, void *zero_points)
+     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, float *code_book, void *scales, void *zero_points)
      * }
      */
     public static MemorySegment gatun_qmatmul_unpack$address() {
@@ -1305,16 +1808,77 @@ public class gatun_h {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, void *scales, void *zero_points)
+     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, float *code_book, void *scales, void *zero_points)
      * }
      */
-    public static int gatun_qmatmul_unpack(MemorySegment weights, MemorySegment packed, long packed_bytes, MemorySegment codes, MemorySegment scales, MemorySegment zero_points) {
+    public static int gatun_qmatmul_unpack(MemorySegment weights, MemorySegment packed, long packed_bytes, MemorySegment codes, MemorySegment code_book, MemorySegment scales, MemorySegment zero_points) {
         var mh$ = gatun_qmatmul_unpack.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_unpack", weights, packed, packed_bytes, codes, scales, zero_points);
+                traceDowncall("gatun_qmatmul_unpack", weights, packed, packed_bytes, codes, code_book, scales, zero_points);
             }
-            return (int)mh$.invokeExact(weights, packed, packed_bytes, codes, scales, zero_points);
+            return (int)mh$.invokeExact(weights, packed, packed_bytes, codes, code_book, scales, zero_points);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_unpack_gguf {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_unpack_gguf");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *blocks)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_unpack_gguf$descriptor() {
+        return gatun_qmatmul_unpack_gguf.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *blocks)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_unpack_gguf$handle() {
+        return gatun_qmatmul_unpack_gguf.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *blocks)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_unpack_gguf$address() {
+        return gatun_qmatmul_unpack_gguf.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *blocks)
+     * }
+     */
+    public static int gatun_qmatmul_unpack_gguf(MemorySegment weights, MemorySegment packed, long packed_bytes, MemorySegment blocks) {
+        var mh$ = gatun_qmatmul_unpack_gguf.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_unpack_gguf", weights, packed, packed_bytes, blocks);
+            }
+            return (int)mh$.invokeExact(weights, packed, packed_bytes, blocks);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1379,6 +1943,73 @@ public class gatun_h {
                 traceDowncall("gatun_qmatmul", params, x, packed, packed_bytes, bias, residual, y);
             }
             return (int)mh$.invokeExact(params, x, packed, packed_bytes, bias, residual, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_scaled {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_scaled");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params *params, int64_t x_group, const void *x, const float *x_scales, int64_t x_scales_row_stride, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_scaled$descriptor() {
+        return gatun_qmatmul_scaled.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params *params, int64_t x_group, const void *x, const float *x_scales, int64_t x_scales_row_stride, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_scaled$handle() {
+        return gatun_qmatmul_scaled.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params *params, int64_t x_group, const void *x, const float *x_scales, int64_t x_scales_row_stride, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_scaled$address() {
+        return gatun_qmatmul_scaled.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params *params, int64_t x_group, const void *x, const float *x_scales, int64_t x_scales_row_stride, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static int gatun_qmatmul_scaled(MemorySegment params, long x_group, MemorySegment x, MemorySegment x_scales, long x_scales_row_stride, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y) {
+        var mh$ = gatun_qmatmul_scaled.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_scaled", params, x_group, x, x_scales, x_scales_row_stride, packed, packed_bytes, bias, residual, y);
+            }
+            return (int)mh$.invokeExact(params, x_group, x, x_scales, x_scales_row_stride, packed, packed_bytes, bias, residual, y);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1703,10 +2334,210 @@ public class gatun_h {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+    private static final int GATUN_ZERO_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_zero_point.GATUN_ZERO_NONE = 0
+     * }
+     */
+    public static int GATUN_ZERO_NONE() {
+        return GATUN_ZERO_NONE;
+    }
+    private static final int GATUN_ZERO_INTEGER = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_zero_point.GATUN_ZERO_INTEGER = 1
+     * }
+     */
+    public static int GATUN_ZERO_INTEGER() {
+        return GATUN_ZERO_INTEGER;
+    }
+    private static final int GATUN_ZERO_FLOAT = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_zero_point.GATUN_ZERO_FLOAT = 2
+     * }
+     */
+    public static int GATUN_ZERO_FLOAT() {
+        return GATUN_ZERO_FLOAT;
+    }
+    private static final int GATUN_SCALE_DEFAULT = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_DEFAULT = 0
+     * }
+     */
+    public static int GATUN_SCALE_DEFAULT() {
+        return GATUN_SCALE_DEFAULT;
+    }
+    private static final int GATUN_SCALE_GIVEN = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_GIVEN = 1
+     * }
+     */
+    public static int GATUN_SCALE_GIVEN() {
+        return GATUN_SCALE_GIVEN;
+    }
+    private static final int GATUN_SCALE_FULL_RANGE = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_FULL_RANGE = 2
+     * }
+     */
+    public static int GATUN_SCALE_FULL_RANGE() {
+        return GATUN_SCALE_FULL_RANGE;
+    }
+    private static final int GATUN_SCALE_NO_CLIPPING = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_NO_CLIPPING = 3
+     * }
+     */
+    public static int GATUN_SCALE_NO_CLIPPING() {
+        return GATUN_SCALE_NO_CLIPPING;
+    }
+    private static final int GATUN_SCALE_FLOOR = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_FLOOR = 4
+     * }
+     */
+    public static int GATUN_SCALE_FLOOR() {
+        return GATUN_SCALE_FLOOR;
+    }
+    private static final int GATUN_SCALE_CEIL = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_CEIL = 5
+     * }
+     */
+    public static int GATUN_SCALE_CEIL() {
+        return GATUN_SCALE_CEIL;
+    }
+    private static final int GATUN_SCALE_RCEIL = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_RCEIL = 6
+     * }
+     */
+    public static int GATUN_SCALE_RCEIL() {
+        return GATUN_SCALE_RCEIL;
+    }
+    private static final int GATUN_SCALE_EVEN = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_EVEN = 7
+     * }
+     */
+    public static int GATUN_SCALE_EVEN() {
+        return GATUN_SCALE_EVEN;
+    }
+    private static final int GATUN_ROUND_NEAREST = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_rounding.GATUN_ROUND_NEAREST = 0
+     * }
+     */
+    public static int GATUN_ROUND_NEAREST() {
+        return GATUN_ROUND_NEAREST;
+    }
+    private static final int GATUN_ROUND_STOCHASTIC = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_rounding.GATUN_ROUND_STOCHASTIC = 1
+     * }
+     */
+    public static int GATUN_ROUND_STOCHASTIC() {
+        return GATUN_ROUND_STOCHASTIC;
+    }
+    private static final int GATUN_ROUND_GIVEN = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_rounding.GATUN_ROUND_GIVEN = 2
+     * }
+     */
+    public static int GATUN_ROUND_GIVEN() {
+        return GATUN_ROUND_GIVEN;
+    }
+    private static final int GATUN_BOOK_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_NONE = 0
+     * }
+     */
+    public static int GATUN_BOOK_NONE() {
+        return GATUN_BOOK_NONE;
+    }
+    private static final int GATUN_BOOK_GIVEN = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_GIVEN = 1
+     * }
+     */
+    public static int GATUN_BOOK_GIVEN() {
+        return GATUN_BOOK_GIVEN;
+    }
+    private static final int GATUN_BOOK_NF4 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_NF4 = 2
+     * }
+     */
+    public static int GATUN_BOOK_NF4() {
+        return GATUN_BOOK_NF4;
+    }
+    private static final int GATUN_BOOK_FP4 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_FP4 = 3
+     * }
+     */
+    public static int GATUN_BOOK_FP4() {
+        return GATUN_BOOK_FP4;
+    }
+    private static final int GATUN_BOOK_DYNAMIC = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_DYNAMIC = 4
+     * }
+     */
+    public static int GATUN_BOOK_DYNAMIC() {
+        return GATUN_BOOK_DYNAMIC;
+    }
+    private static final int GATUN_BOOK_DYNAMIC_UNSIGNED = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_DYNAMIC_UNSIGNED = 5
+     * }
+     */
+    public static int GATUN_BOOK_DYNAMIC_UNSIGNED() {
+        return GATUN_BOOK_DYNAMIC_UNSIGNED;
+    }
+    private static final int GATUN_BOOK_LINEAR = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_LINEAR = 6
+     * }
+     */
+    public static int GATUN_BOOK_LINEAR() {
+        return GATUN_BOOK_LINEAR;
+    }
+    private static final int GATUN_BOOK_LINEAR_UNSIGNED = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_LINEAR_UNSIGNED = 7
+     * }
+     */
+    public static int GATUN_BOOK_LINEAR_UNSIGNED() {
+        return GATUN_BOOK_LINEAR_UNSIGNED;
+    }
 
     private static class gatun_quantize {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
             gatun_h.C_POINTER,
             gatun_h.C_POINTER,
             gatun_h.C_POINTER,
@@ -1722,7 +2553,7 @@ public class gatun_h {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, void *codes, void *scales, void *zero_points)
+     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
      * }
      */
     public static FunctionDescriptor gatun_quantize$descriptor() {
@@ -1732,7 +2563,7 @@ public class gatun_h {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, void *codes, void *scales, void *zero_points)
+     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
      * }
      */
     public static MethodHandle gatun_quantize$handle() {
@@ -1742,7 +2573,7 @@ public class gatun_h {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, void *codes, void *scales, void *zero_points)
+     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
      * }
      */
     public static MemorySegment gatun_quantize$address() {
@@ -1751,16 +2582,16 @@ public class gatun_h {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, void *codes, void *scales, void *zero_points)
+     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
      * }
      */
-    public static int gatun_quantize(MemorySegment params, MemorySegment x, MemorySegment codes, MemorySegment scales, MemorySegment zero_points) {
+    public static int gatun_quantize(MemorySegment params, MemorySegment x, MemorySegment code_book, MemorySegment round_up, MemorySegment codes, MemorySegment scales, MemorySegment zero_points) {
         var mh$ = gatun_quantize.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_quantize", params, x, codes, scales, zero_points);
+                traceDowncall("gatun_quantize", params, x, code_book, round_up, codes, scales, zero_points);
             }
-            return (int)mh$.invokeExact(params, x, codes, scales, zero_points);
+            return (int)mh$.invokeExact(params, x, code_book, round_up, codes, scales, zero_points);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1769,6 +2600,7 @@ public class gatun_h {
     private static class gatun_dequantize {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             gatun_h.C_INT,
+            gatun_h.C_POINTER,
             gatun_h.C_POINTER,
             gatun_h.C_POINTER,
             gatun_h.C_POINTER,
@@ -1784,7 +2616,7 @@ public class gatun_h {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_dequantize(const gatun_quantize_params *params, const void *codes, const void *scales, const void *zero_points, void *x)
+     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
      * }
      */
     public static FunctionDescriptor gatun_dequantize$descriptor() {
@@ -1794,7 +2626,7 @@ public class gatun_h {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_dequantize(const gatun_quantize_params *params, const void *codes, const void *scales, const void *zero_points, void *x)
+     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
      * }
      */
     public static MethodHandle gatun_dequantize$handle() {
@@ -1804,7 +2636,7 @@ public class gatun_h {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_dequantize(const gatun_quantize_params *params, const void *codes, const void *scales, const void *zero_points, void *x)
+     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
      * }
      */
     public static MemorySegment gatun_dequantize$address() {
@@ -1813,16 +2645,75 @@ public class gatun_h {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_dequantize(const gatun_quantize_params *params, const void *codes, const void *scales, const void *zero_points, void *x)
+     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
      * }
      */
-    public static int gatun_dequantize(MemorySegment params, MemorySegment codes, MemorySegment scales, MemorySegment zero_points, MemorySegment x) {
+    public static int gatun_dequantize(MemorySegment params, MemorySegment code_book, MemorySegment codes, MemorySegment scales, MemorySegment zero_points, MemorySegment x) {
         var mh$ = gatun_dequantize.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_dequantize", params, codes, scales, zero_points, x);
+                traceDowncall("gatun_dequantize", params, code_book, codes, scales, zero_points, x);
             }
-            return (int)mh$.invokeExact(params, codes, scales, zero_points, x);
+            return (int)mh$.invokeExact(params, code_book, codes, scales, zero_points, x);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_code_book {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_code_book");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_code_book(int32_t book, float *values)
+     * }
+     */
+    public static FunctionDescriptor gatun_code_book$descriptor() {
+        return gatun_code_book.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_code_book(int32_t book, float *values)
+     * }
+     */
+    public static MethodHandle gatun_code_book$handle() {
+        return gatun_code_book.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_code_book(int32_t book, float *values)
+     * }
+     */
+    public static MemorySegment gatun_code_book$address() {
+        return gatun_code_book.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_code_book(int32_t book, float *values)
+     * }
+     */
+    public static int gatun_code_book(int book, MemorySegment values) {
+        var mh$ = gatun_code_book.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_code_book", book, values);
+            }
+            return (int)mh$.invokeExact(book, values);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }

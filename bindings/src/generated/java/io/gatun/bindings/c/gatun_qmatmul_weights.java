@@ -17,8 +17,12 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  * struct gatun_qmatmul_weights {
  *     uint32_t struct_size;
  *     int32_t code_dtype;
- *     int32_t asymmetric;
+ *     int32_t book;
+ *     int32_t zero_point;
  *     int32_t scale_dtype;
+ *     int32_t gguf_type;
+ *     int32_t group_rows;
+ *     float tensor_scale;
  *     int64_t columns;
  *     int64_t depth;
  *     int64_t group;
@@ -34,8 +38,12 @@ public class gatun_qmatmul_weights {
     private static final GroupLayout $LAYOUT = MemoryLayout.structLayout(
         gatun_h.C_INT.withName("struct_size"),
         gatun_h.C_INT.withName("code_dtype"),
-        gatun_h.C_INT.withName("asymmetric"),
+        gatun_h.C_INT.withName("book"),
+        gatun_h.C_INT.withName("zero_point"),
         gatun_h.C_INT.withName("scale_dtype"),
+        gatun_h.C_INT.withName("gguf_type"),
+        gatun_h.C_INT.withName("group_rows"),
+        gatun_h.C_FLOAT.withName("tensor_scale"),
         gatun_h.C_LONG.withName("columns"),
         gatun_h.C_LONG.withName("depth"),
         gatun_h.C_LONG.withName("group")
@@ -136,48 +144,92 @@ public class gatun_qmatmul_weights {
         struct.set(code_dtype$LAYOUT, code_dtype$OFFSET, fieldValue);
     }
 
-    private static final OfInt asymmetric$LAYOUT = (OfInt)$LAYOUT.select(groupElement("asymmetric"));
+    private static final OfInt book$LAYOUT = (OfInt)$LAYOUT.select(groupElement("book"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t asymmetric
+     * int32_t book
      * }
      */
-    public static final OfInt asymmetric$layout() {
-        return asymmetric$LAYOUT;
+    public static final OfInt book$layout() {
+        return book$LAYOUT;
     }
 
-    private static final long asymmetric$OFFSET = $LAYOUT.byteOffset(groupElement("asymmetric"));
+    private static final long book$OFFSET = $LAYOUT.byteOffset(groupElement("book"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t asymmetric
+     * int32_t book
      * }
      */
-    public static final long asymmetric$offset() {
-        return asymmetric$OFFSET;
+    public static final long book$offset() {
+        return book$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t asymmetric
+     * int32_t book
      * }
      */
-    public static int asymmetric(MemorySegment struct) {
-        return struct.get(asymmetric$LAYOUT, asymmetric$OFFSET);
+    public static int book(MemorySegment struct) {
+        return struct.get(book$LAYOUT, book$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t asymmetric
+     * int32_t book
      * }
      */
-    public static void asymmetric(MemorySegment struct, int fieldValue) {
-        struct.set(asymmetric$LAYOUT, asymmetric$OFFSET, fieldValue);
+    public static void book(MemorySegment struct, int fieldValue) {
+        struct.set(book$LAYOUT, book$OFFSET, fieldValue);
+    }
+
+    private static final OfInt zero_point$LAYOUT = (OfInt)$LAYOUT.select(groupElement("zero_point"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t zero_point
+     * }
+     */
+    public static final OfInt zero_point$layout() {
+        return zero_point$LAYOUT;
+    }
+
+    private static final long zero_point$OFFSET = $LAYOUT.byteOffset(groupElement("zero_point"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t zero_point
+     * }
+     */
+    public static final long zero_point$offset() {
+        return zero_point$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t zero_point
+     * }
+     */
+    public static int zero_point(MemorySegment struct) {
+        return struct.get(zero_point$LAYOUT, zero_point$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t zero_point
+     * }
+     */
+    public static void zero_point(MemorySegment struct, int fieldValue) {
+        struct.set(zero_point$LAYOUT, zero_point$OFFSET, fieldValue);
     }
 
     private static final OfInt scale_dtype$LAYOUT = (OfInt)$LAYOUT.select(groupElement("scale_dtype"));
@@ -222,6 +274,138 @@ public class gatun_qmatmul_weights {
      */
     public static void scale_dtype(MemorySegment struct, int fieldValue) {
         struct.set(scale_dtype$LAYOUT, scale_dtype$OFFSET, fieldValue);
+    }
+
+    private static final OfInt gguf_type$LAYOUT = (OfInt)$LAYOUT.select(groupElement("gguf_type"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t gguf_type
+     * }
+     */
+    public static final OfInt gguf_type$layout() {
+        return gguf_type$LAYOUT;
+    }
+
+    private static final long gguf_type$OFFSET = $LAYOUT.byteOffset(groupElement("gguf_type"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t gguf_type
+     * }
+     */
+    public static final long gguf_type$offset() {
+        return gguf_type$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t gguf_type
+     * }
+     */
+    public static int gguf_type(MemorySegment struct) {
+        return struct.get(gguf_type$LAYOUT, gguf_type$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t gguf_type
+     * }
+     */
+    public static void gguf_type(MemorySegment struct, int fieldValue) {
+        struct.set(gguf_type$LAYOUT, gguf_type$OFFSET, fieldValue);
+    }
+
+    private static final OfInt group_rows$LAYOUT = (OfInt)$LAYOUT.select(groupElement("group_rows"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t group_rows
+     * }
+     */
+    public static final OfInt group_rows$layout() {
+        return group_rows$LAYOUT;
+    }
+
+    private static final long group_rows$OFFSET = $LAYOUT.byteOffset(groupElement("group_rows"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t group_rows
+     * }
+     */
+    public static final long group_rows$offset() {
+        return group_rows$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t group_rows
+     * }
+     */
+    public static int group_rows(MemorySegment struct) {
+        return struct.get(group_rows$LAYOUT, group_rows$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t group_rows
+     * }
+     */
+    public static void group_rows(MemorySegment struct, int fieldValue) {
+        struct.set(group_rows$LAYOUT, group_rows$OFFSET, fieldValue);
+    }
+
+    private static final OfFloat tensor_scale$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("tensor_scale"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float tensor_scale
+     * }
+     */
+    public static final OfFloat tensor_scale$layout() {
+        return tensor_scale$LAYOUT;
+    }
+
+    private static final long tensor_scale$OFFSET = $LAYOUT.byteOffset(groupElement("tensor_scale"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float tensor_scale
+     * }
+     */
+    public static final long tensor_scale$offset() {
+        return tensor_scale$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float tensor_scale
+     * }
+     */
+    public static float tensor_scale(MemorySegment struct) {
+        return struct.get(tensor_scale$LAYOUT, tensor_scale$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float tensor_scale
+     * }
+     */
+    public static void tensor_scale(MemorySegment struct, float fieldValue) {
+        struct.set(tensor_scale$LAYOUT, tensor_scale$OFFSET, fieldValue);
     }
 
     private static final OfLong columns$LAYOUT = (OfLong)$LAYOUT.select(groupElement("columns"));

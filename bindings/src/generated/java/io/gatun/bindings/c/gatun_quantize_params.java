@@ -18,14 +18,20 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     uint32_t struct_size;
  *     int32_t x_dtype;
  *     int32_t code_dtype;
- *     int32_t asymmetric;
+ *     int32_t book;
+ *     int32_t zero_point;
  *     int32_t scale_dtype;
+ *     int32_t scale_rule;
+ *     int32_t rounding;
  *     int32_t threads;
+ *     float tensor_scale;
  *     int64_t rows;
  *     int64_t depth;
  *     int64_t group;
+ *     int64_t group_rows;
  *     int64_t x_row_stride;
  *     int64_t x_column_stride;
+ *     int64_t seed;
  * }
  * }
  */
@@ -39,14 +45,20 @@ public class gatun_quantize_params {
         gatun_h.C_INT.withName("struct_size"),
         gatun_h.C_INT.withName("x_dtype"),
         gatun_h.C_INT.withName("code_dtype"),
-        gatun_h.C_INT.withName("asymmetric"),
+        gatun_h.C_INT.withName("book"),
+        gatun_h.C_INT.withName("zero_point"),
         gatun_h.C_INT.withName("scale_dtype"),
+        gatun_h.C_INT.withName("scale_rule"),
+        gatun_h.C_INT.withName("rounding"),
         gatun_h.C_INT.withName("threads"),
+        gatun_h.C_FLOAT.withName("tensor_scale"),
         gatun_h.C_LONG.withName("rows"),
         gatun_h.C_LONG.withName("depth"),
         gatun_h.C_LONG.withName("group"),
+        gatun_h.C_LONG.withName("group_rows"),
         gatun_h.C_LONG.withName("x_row_stride"),
-        gatun_h.C_LONG.withName("x_column_stride")
+        gatun_h.C_LONG.withName("x_column_stride"),
+        gatun_h.C_LONG.withName("seed")
     ).withName("gatun_quantize_params");
 
     /**
@@ -188,48 +200,92 @@ public class gatun_quantize_params {
         struct.set(code_dtype$LAYOUT, code_dtype$OFFSET, fieldValue);
     }
 
-    private static final OfInt asymmetric$LAYOUT = (OfInt)$LAYOUT.select(groupElement("asymmetric"));
+    private static final OfInt book$LAYOUT = (OfInt)$LAYOUT.select(groupElement("book"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t asymmetric
+     * int32_t book
      * }
      */
-    public static final OfInt asymmetric$layout() {
-        return asymmetric$LAYOUT;
+    public static final OfInt book$layout() {
+        return book$LAYOUT;
     }
 
-    private static final long asymmetric$OFFSET = $LAYOUT.byteOffset(groupElement("asymmetric"));
+    private static final long book$OFFSET = $LAYOUT.byteOffset(groupElement("book"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t asymmetric
+     * int32_t book
      * }
      */
-    public static final long asymmetric$offset() {
-        return asymmetric$OFFSET;
+    public static final long book$offset() {
+        return book$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t asymmetric
+     * int32_t book
      * }
      */
-    public static int asymmetric(MemorySegment struct) {
-        return struct.get(asymmetric$LAYOUT, asymmetric$OFFSET);
+    public static int book(MemorySegment struct) {
+        return struct.get(book$LAYOUT, book$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t asymmetric
+     * int32_t book
      * }
      */
-    public static void asymmetric(MemorySegment struct, int fieldValue) {
-        struct.set(asymmetric$LAYOUT, asymmetric$OFFSET, fieldValue);
+    public static void book(MemorySegment struct, int fieldValue) {
+        struct.set(book$LAYOUT, book$OFFSET, fieldValue);
+    }
+
+    private static final OfInt zero_point$LAYOUT = (OfInt)$LAYOUT.select(groupElement("zero_point"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t zero_point
+     * }
+     */
+    public static final OfInt zero_point$layout() {
+        return zero_point$LAYOUT;
+    }
+
+    private static final long zero_point$OFFSET = $LAYOUT.byteOffset(groupElement("zero_point"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t zero_point
+     * }
+     */
+    public static final long zero_point$offset() {
+        return zero_point$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t zero_point
+     * }
+     */
+    public static int zero_point(MemorySegment struct) {
+        return struct.get(zero_point$LAYOUT, zero_point$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t zero_point
+     * }
+     */
+    public static void zero_point(MemorySegment struct, int fieldValue) {
+        struct.set(zero_point$LAYOUT, zero_point$OFFSET, fieldValue);
     }
 
     private static final OfInt scale_dtype$LAYOUT = (OfInt)$LAYOUT.select(groupElement("scale_dtype"));
@@ -276,6 +332,94 @@ public class gatun_quantize_params {
         struct.set(scale_dtype$LAYOUT, scale_dtype$OFFSET, fieldValue);
     }
 
+    private static final OfInt scale_rule$LAYOUT = (OfInt)$LAYOUT.select(groupElement("scale_rule"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t scale_rule
+     * }
+     */
+    public static final OfInt scale_rule$layout() {
+        return scale_rule$LAYOUT;
+    }
+
+    private static final long scale_rule$OFFSET = $LAYOUT.byteOffset(groupElement("scale_rule"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t scale_rule
+     * }
+     */
+    public static final long scale_rule$offset() {
+        return scale_rule$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t scale_rule
+     * }
+     */
+    public static int scale_rule(MemorySegment struct) {
+        return struct.get(scale_rule$LAYOUT, scale_rule$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t scale_rule
+     * }
+     */
+    public static void scale_rule(MemorySegment struct, int fieldValue) {
+        struct.set(scale_rule$LAYOUT, scale_rule$OFFSET, fieldValue);
+    }
+
+    private static final OfInt rounding$LAYOUT = (OfInt)$LAYOUT.select(groupElement("rounding"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t rounding
+     * }
+     */
+    public static final OfInt rounding$layout() {
+        return rounding$LAYOUT;
+    }
+
+    private static final long rounding$OFFSET = $LAYOUT.byteOffset(groupElement("rounding"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t rounding
+     * }
+     */
+    public static final long rounding$offset() {
+        return rounding$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t rounding
+     * }
+     */
+    public static int rounding(MemorySegment struct) {
+        return struct.get(rounding$LAYOUT, rounding$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t rounding
+     * }
+     */
+    public static void rounding(MemorySegment struct, int fieldValue) {
+        struct.set(rounding$LAYOUT, rounding$OFFSET, fieldValue);
+    }
+
     private static final OfInt threads$LAYOUT = (OfInt)$LAYOUT.select(groupElement("threads"));
 
     /**
@@ -318,6 +462,50 @@ public class gatun_quantize_params {
      */
     public static void threads(MemorySegment struct, int fieldValue) {
         struct.set(threads$LAYOUT, threads$OFFSET, fieldValue);
+    }
+
+    private static final OfFloat tensor_scale$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("tensor_scale"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float tensor_scale
+     * }
+     */
+    public static final OfFloat tensor_scale$layout() {
+        return tensor_scale$LAYOUT;
+    }
+
+    private static final long tensor_scale$OFFSET = $LAYOUT.byteOffset(groupElement("tensor_scale"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float tensor_scale
+     * }
+     */
+    public static final long tensor_scale$offset() {
+        return tensor_scale$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float tensor_scale
+     * }
+     */
+    public static float tensor_scale(MemorySegment struct) {
+        return struct.get(tensor_scale$LAYOUT, tensor_scale$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float tensor_scale
+     * }
+     */
+    public static void tensor_scale(MemorySegment struct, float fieldValue) {
+        struct.set(tensor_scale$LAYOUT, tensor_scale$OFFSET, fieldValue);
     }
 
     private static final OfLong rows$LAYOUT = (OfLong)$LAYOUT.select(groupElement("rows"));
@@ -452,6 +640,50 @@ public class gatun_quantize_params {
         struct.set(group$LAYOUT, group$OFFSET, fieldValue);
     }
 
+    private static final OfLong group_rows$LAYOUT = (OfLong)$LAYOUT.select(groupElement("group_rows"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t group_rows
+     * }
+     */
+    public static final OfLong group_rows$layout() {
+        return group_rows$LAYOUT;
+    }
+
+    private static final long group_rows$OFFSET = $LAYOUT.byteOffset(groupElement("group_rows"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t group_rows
+     * }
+     */
+    public static final long group_rows$offset() {
+        return group_rows$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t group_rows
+     * }
+     */
+    public static long group_rows(MemorySegment struct) {
+        return struct.get(group_rows$LAYOUT, group_rows$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t group_rows
+     * }
+     */
+    public static void group_rows(MemorySegment struct, long fieldValue) {
+        struct.set(group_rows$LAYOUT, group_rows$OFFSET, fieldValue);
+    }
+
     private static final OfLong x_row_stride$LAYOUT = (OfLong)$LAYOUT.select(groupElement("x_row_stride"));
 
     /**
@@ -538,6 +770,50 @@ public class gatun_quantize_params {
      */
     public static void x_column_stride(MemorySegment struct, long fieldValue) {
         struct.set(x_column_stride$LAYOUT, x_column_stride$OFFSET, fieldValue);
+    }
+
+    private static final OfLong seed$LAYOUT = (OfLong)$LAYOUT.select(groupElement("seed"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t seed
+     * }
+     */
+    public static final OfLong seed$layout() {
+        return seed$LAYOUT;
+    }
+
+    private static final long seed$OFFSET = $LAYOUT.byteOffset(groupElement("seed"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t seed
+     * }
+     */
+    public static final long seed$offset() {
+        return seed$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t seed
+     * }
+     */
+    public static long seed(MemorySegment struct) {
+        return struct.get(seed$LAYOUT, seed$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t seed
+     * }
+     */
+    public static void seed(MemorySegment struct, long fieldValue) {
+        struct.set(seed$LAYOUT, seed$OFFSET, fieldValue);
     }
 
     /**
