@@ -173,6 +173,22 @@ template <int N>
 GATUN_INLINE I32 shift_right(I32 a) {
   return lanes<I32>([=](int i) { return a.lane[i] >> N; });
 }
+template <int N>
+GATUN_INLINE I32 shift_left(I32 a) {
+  return lanes<I32>([=](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) << N); });
+}
+GATUN_INLINE I32 and_i32(I32 a, I32 b) {
+  return lanes<I32>([=](int i) { return a.lane[i] & b.lane[i]; });
+}
+GATUN_INLINE I32 or_i32(I32 a, I32 b) {
+  return lanes<I32>([=](int i) { return a.lane[i] | b.lane[i]; });
+}
+GATUN_INLINE F32 as_f32(I32 a) {
+  return lanes<F32>([=](int i) { return float_from_bits(static_cast<uint32_t>(a.lane[i])); });
+}
+GATUN_INLINE I32 as_i32(F32 a) {
+  return lanes<I32>([=](int i) { return static_cast<int32_t>(float_bits(a.lane[i])); });
+}
 GATUN_INLINE I32 min_i32(I32 a, I32 b) {
   return lanes<I32>([=](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
@@ -188,6 +204,12 @@ GATUN_INLINE Bytes high_nibbles(Bytes x) {
 }
 GATUN_INLINE Bytes broadcast4(const int8_t* p) {
   return bytes([=](int i) { return p[i % 4]; });
+}
+GATUN_INLINE Bytes broadcast16(const uint8_t* p) {
+  return bytes([=](int i) { return p[i % 16]; });
+}
+GATUN_INLINE Bytes lookup16(Bytes table, Bytes index) {
+  return bytes([=](int i) { return table.byte[index.byte[i]]; });
 }
 template <int J>
 GATUN_INLINE I32 byte_lane(Bytes x) {

@@ -34,12 +34,15 @@
 //   F32 to_f32(I32); I32 round_to_i32(F32) to nearest, ties to even (|x| < 2^31)
 //
 // i32: set1_i32(int32_t), zero_i32(), add_i32, sub_i32, mul_i32 (low 32 bits), min_i32, max_i32
-//   I32 shift_right<N>(I32): arithmetic
+//   I32 shift_right<N>(I32): arithmetic; shift_left<N>(I32), and_i32, or_i32
+//   F32 as_f32(I32), I32 as_i32(F32): the same bits
 //
 // 8-bit dot products: byte 4 l + j of a Bytes vector belongs to lane l. dot adds to lane l of `sum` the exact
 // sum_j w[4 l + j] * a[4 l + j], w unsigned, a signed, and not -128 where kU8Bias is not 0:
 //   Bytes low_nibbles(Bytes), high_nibbles(Bytes)     byte & 15, byte >> 4
 //   Bytes broadcast4(const int8_t*)                   four bytes to every lane
+//   Bytes broadcast16(const uint8_t*)                 16 bytes, again and again
+//   Bytes lookup16(Bytes table, Bytes index)          table from broadcast16; each byte is table[index], index in 0..15
 //   I32 dot_u4(I32 sum, Bytes w, Bytes a)             w in 0..15
 //   I32 dot_u4(I32 sum, Bytes w0, Bytes a0, Bytes w1, Bytes a1)
 //                                                     two dots; kPairedDots says whether that is less work than one by

@@ -144,6 +144,14 @@ template <int N>
 GATUN_INLINE I32 shift_right(I32 a) {
   return _mm256_srai_epi32(a, N);
 }
+template <int N>
+GATUN_INLINE I32 shift_left(I32 a) {
+  return _mm256_slli_epi32(a, N);
+}
+GATUN_INLINE I32 and_i32(I32 a, I32 b) { return _mm256_and_si256(a, b); }
+GATUN_INLINE I32 or_i32(I32 a, I32 b) { return _mm256_or_si256(a, b); }
+GATUN_INLINE F32 as_f32(I32 a) { return _mm256_castsi256_ps(a); }
+GATUN_INLINE I32 as_i32(F32 a) { return _mm256_castps_si256(a); }
 GATUN_INLINE I32 min_i32(I32 a, I32 b) { return _mm256_min_epi32(a, b); }
 GATUN_INLINE I32 max_i32(I32 a, I32 b) { return _mm256_max_epi32(a, b); }
 
@@ -154,6 +162,8 @@ GATUN_INLINE Bytes broadcast4(const int8_t* p) {
   std::memcpy(&four, p, sizeof(four));
   return _mm256_set1_epi32(four);
 }
+GATUN_INLINE Bytes broadcast16(const uint8_t* p) { return _mm256_broadcastsi128_si256(load_128(p)); }
+GATUN_INLINE Bytes lookup16(Bytes table, Bytes index) { return _mm256_shuffle_epi8(table, index); }
 template <int J>
 GATUN_INLINE I32 byte_lane(Bytes x) {
   return _mm256_and_si256(_mm256_srli_epi32(x, 8 * J), _mm256_set1_epi32(255));

@@ -128,6 +128,14 @@ template <int N>
 GATUN_INLINE I32 shift_right(I32 a) {
   return _mm512_srai_epi32(a, N);
 }
+template <int N>
+GATUN_INLINE I32 shift_left(I32 a) {
+  return _mm512_slli_epi32(a, N);
+}
+GATUN_INLINE I32 and_i32(I32 a, I32 b) { return _mm512_and_si512(a, b); }
+GATUN_INLINE I32 or_i32(I32 a, I32 b) { return _mm512_or_si512(a, b); }
+GATUN_INLINE F32 as_f32(I32 a) { return _mm512_castsi512_ps(a); }
+GATUN_INLINE I32 as_i32(F32 a) { return _mm512_castps_si512(a); }
 GATUN_INLINE I32 min_i32(I32 a, I32 b) { return _mm512_min_epi32(a, b); }
 GATUN_INLINE I32 max_i32(I32 a, I32 b) { return _mm512_max_epi32(a, b); }
 
@@ -138,6 +146,10 @@ GATUN_INLINE Bytes broadcast4(const int8_t* p) {
   std::memcpy(&four, p, sizeof(four));
   return _mm512_set1_epi32(four);
 }
+GATUN_INLINE Bytes broadcast16(const uint8_t* p) {
+  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+GATUN_INLINE Bytes lookup16(Bytes table, Bytes index) { return _mm512_shuffle_epi8(table, index); }
 template <int J>
 GATUN_INLINE I32 byte_lane(Bytes x) {
   return _mm512_and_si512(_mm512_srli_epi32(x, 8 * J), _mm512_set1_epi32(255));
