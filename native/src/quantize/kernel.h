@@ -11,49 +11,59 @@ namespace gatun::quantize {
 // cache lines.
 inline constexpr int64_t kBatch = 32;
 
+struct Book;  // books.h: a code book's values, and what kernels make of them
+
 // A matrix, and how it is cut. The unit of work is one group of `unit_rows` rows (fewer at the matrix's end); units
 // count along the groups of a row, then down the rows: unit = (row / unit_rows) * groups + group.
 struct Job {
   void* x;  // quantize reads x and writes the rest, dequantize the other way round
   void* codes;
-  void* scales;
-  uint8_t* zero_points;  // or null: symmetric
+  void* scales;             // [ceil(rows / group_rows), groups] of scale_dtype; input with GATUN_SCALE_GIVEN
+  void* zero_points;        // u8 or f32 [rows, groups], null without; as the scales
+  const Book* book;         // null without
+  const uint8_t* round_up;  // [rows, depth] with GATUN_ROUND_GIVEN, otherwise null
   int64_t rows;
   int64_t depth;
   int64_t group;
   int64_t groups;  // of a row
   int64_t x_row_stride;
   int64_t x_column_stride;
-  int64_t unit_rows;  // 1, or kBatch if x_column_stride > 1
-  bool f16_scales;
+  int64_t group_rows;  // rows that share a scale
+  int64_t unit_rows;   // group_rows if above 1; else 1, or kBatch if x_column_stride > 1
+  uint64_t seed;
+  float tensor_scale;
+  int32_t zero_point;  // gatun_zero_point
+  int32_t scale_dtype;
+  int32_t scale_rule;  // gatun_scale_rule, never GATUN_SCALE_DEFAULT with E8M0 scales (that is GATUN_SCALE_FLOOR)
+  int32_t rounding;    // gatun_rounding
+  bool stream;         // whether the output is so large that it had better bypass the caches
 };
 
-struct QuantizeKernel {
-  // The largest magnitude of x[0], x[stride], .. x[(count - 1) * stride]; infinity if one is NaN or infinite.
-  float (*largest_magnitude)(const void* x, int64_t count, int64_t stride);
-  // Quantizes units [begin, end). All values are finite and no scale overflows. Groups of an odd number of 4-bit codes
-  // share bytes with their neighbours, so one call does all units of such a row.
-  void (*run)(const Job& job, int64_t begin, int64_t end);
+// Types of x, as the arrays of Kernel count them.
+enum { kXF32, kXF16, kXBF16, kXTypes };
+
+struct Kernel {
+  // Quantizes units [begin, end). False if a value is not finite or a scale is not (overflow, or a bad given one): the
+  // rest of the outputs is unspecified then, and the entry looks for the first culprit. Groups that share bytes with
+  // their neighbours come together: one call does all units of such a row.
+  bool (*quantize[kXTypes])(const Job& job, int64_t begin, int64_t end);
+  // Dequantizes units [begin, end).
+  void (*dequantize[kXTypes])(const Job& job, int64_t begin, int64_t end);
 };
 
-struct DequantizeKernel {
-  void (*run)(const Job& job, int64_t begin, int64_t end);
+// How a code stands for a value: a column of kernels.inc.
+enum Coding : int32_t {
+  kNumber,  // the code is an integer or a small float
+  kBook     // the code is an index of a code book
 };
 
-#define GATUN_QUANTIZE_KERNEL(name, isa, x, codes) \
-  }                                                \
-  namespace gatun::isa {                           \
-  extern const quantize::QuantizeKernel name;      \
-  }                                                \
-  namespace gatun::quantize {
-#define GATUN_DEQUANTIZE_KERNEL(name, isa, codes, x) \
-  }                                                  \
-  namespace gatun::isa {                             \
-  extern const quantize::DequantizeKernel name;      \
-  }                                                  \
+#define GATUN_QUANTIZE_KERNEL(name, isa, codes, coding) \
+  }                                                     \
+  namespace gatun::isa {                                \
+  extern const quantize::Kernel name;                   \
+  }                                                     \
   namespace gatun::quantize {
 #include "quantize/kernels.inc"
 #undef GATUN_QUANTIZE_KERNEL
-#undef GATUN_DEQUANTIZE_KERNEL
 
 }  // namespace gatun::quantize

@@ -1,4 +1,4 @@
-// The tables of kernels.inc, and the entry points with the tier as an argument.
+// The table of kernels.inc, and the entry points with the tier as an argument.
 #pragma once
 
 #include "base/table.h"
@@ -7,13 +7,13 @@
 
 namespace gatun::quantize {
 
-KernelTable<QuantizeKernel> quantize_table();
-KernelTable<DequantizeKernel> dequantize_table();
+// Rows tell code dtypes (from) and Coding (to) apart.
+KernelTable<Kernel> table();
 
 // As in gatun/quantize.h, with kernels of `limit` and lower tiers.
-int32_t run_quantize(Tier limit, const gatun_quantize_params* params, const void* x, void* codes, void* scales,
-                     void* zero_points);
-int32_t run_dequantize(Tier limit, const gatun_quantize_params* params, const void* codes, const void* scales,
-                       const void* zero_points, void* x);
+int32_t run_quantize(Tier limit, const gatun_quantize_params* params, const void* x, const float* code_book,
+                     const void* round_up, void* codes, void* scales, void* zero_points);
+int32_t run_dequantize(Tier limit, const gatun_quantize_params* params, const float* code_book, const void* codes,
+                       const void* scales, const void* zero_points, void* x);
 
 }  // namespace gatun::quantize
