@@ -6,18 +6,23 @@
 namespace gatun {
 
 inline constexpr uint64_t kPackedMagic = 0x314b504e55544147;  // "GATUNPK1", little endian
-inline constexpr uint32_t kPackedVersion = 1;
+inline constexpr uint16_t kPackedVersion = 2;
 
-enum class PackedFormat : uint32_t { qmatmul = 1 };
+enum class PackedFormat : uint16_t { qmatmul = 1 };
 
 struct PackedHeader {
   uint64_t magic;
-  uint32_t version;
+  uint16_t version;
   PackedFormat format;
-  int32_t code_dtype;
-  int32_t asymmetric;
-  int32_t scale_dtype;
-  int32_t panel_rows;
+  int16_t code_dtype;
+  int16_t book;
+  int16_t zero_point;
+  int16_t scale_dtype;
+  int16_t gguf_type;
+  uint8_t panel_rows;
+  uint8_t integer_book;  // 1: a given code book that is stored as integers
+  int32_t group_rows;
+  float tensor_scale;
   int64_t columns;
   int64_t depth;
   int64_t group;

@@ -36,9 +36,14 @@ struct KernelTable {
   // Says which row the tier in use selects, and why not a better one. `from_name` and `to_name` say what the dtypes
   // are.
   void explain(const char* from_name, int32_t from, const char* to_name, int32_t to, Text& out) const {
+    explain(from_name, from, dtype_name(to), to_name, to, out);
+  }
+  // The same where `to` is no dtype, but a number of this name.
+  void explain(const char* from_name, int32_t from, const char* type_name, const char* to_name, int32_t to,
+               Text& out) const {
     const KernelRow<Kernel>& chosen = select(from, to, active_tier());
-    out.add("%s: the best kernel for %s %s and %s %s on tier %s\n", chosen.name, dtype_name(from), from_name,
-            dtype_name(to), to_name, tier_name(active_tier()));
+    out.add("%s: the best kernel for %s %s and %s %s on tier %s\n", chosen.name, dtype_name(from), from_name, type_name,
+            to_name, tier_name(active_tier()));
     for (const KernelRow<Kernel>* row = first; row != &chosen; ++row) {
       if (!row->converts(from, to)) continue;
       out.add("  passed over: %s (%s)\n", row->name,

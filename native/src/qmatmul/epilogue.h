@@ -1,4 +1,4 @@
-// From f32 sums to y: y = act(sum * row scale + bias) + residual, for the columns that the caller asked for.
+// From f32 sums to y: y = act(sum * factor * row scale + bias) + residual, for the columns that the caller asked for.
 #pragma once
 
 #include "qmatmul/kernel.h"
@@ -32,7 +32,8 @@ inline void finish_row(const qmatmul::Job& job, int64_t row, float scale, const 
   for (int64_t n = begin; n < end; n += kLanes) {
     const int count = end - n < kLanes ? static_cast<int>(end - n) : kLanes;
     const F32 bias = job.bias != nullptr ? load_f32_n(job.bias + n, count) : zero_f32();
-    F32 v = fma(load_f32_n(sums + (n - first_column), count), set1(scale), bias);
+    const F32 sum = mul(load_f32_n(sums + (n - first_column), count), set1(job.factor));
+    F32 v = fma(sum, set1(scale), bias);
     v = activate(v, job.activation);
     if (residual != nullptr) v = add(v, Y::load_n(residual + n, count));
     Y::store_n(y + n, v, count);

@@ -1,53 +1,142 @@
 #include "qmatmul/layout.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
 
-#include "base/check.h"
-#include "base/dtype.h"
-#include "base/status.h"
+#include "gguf/block.h"
 
 namespace gatun::qmatmul {
 namespace {
-// check_range of a field of a description.
-int32_t check_field(int64_t value, int64_t low, int64_t high, const char* name, const char* field) {
-  if (value >= low && value <= high) return GATUN_OK;  // building the name takes longer than a small call
-  char full_name[64];
-  std::snprintf(full_name, sizeof(full_name), "%s.%s", name, field);
-  return check_range(value, low, high, full_name);
-}
 
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+Stored stored_form(const gatun_qmatmul_weights& weights, bool integer_book) {
+  if (const gguf::Type* type = gguf::find_type(weights.gguf_type)) {
+    return type->table != nullptr ? Stored::t4 : type->bits <= 4 ? Stored::u4 : Stored::u8;
+  }
+  switch (weights.code_dtype) {
+    case GATUN_U4:
+      if (weights.book != GATUN_BOOK_NONE) return integer_book ? Stored::t4 : Stored::b4;
+      return Stored::u4;
+    case GATUN_U2:
+      return Stored::u4;
+    case GATUN_F4E2M1:
+      return Stored::t4;
+    case GATUN_I8:
+      return Stored::u8;
+    case GATUN_U8:
+      return weights.book == GATUN_BOOK_NONE ? Stored::u8 : Stored::b8;
+    default:
+      return Stored::b8;
+  }
+}
+
+ScaleKind scale_kind(const gatun_qmatmul_weights& weights) {
+  if (const gguf::Type* type = gguf::find_type(weights.gguf_type)) {
+    return type->power_scale ? ScaleKind::e8m0 : type->group < type->elements ? ScaleKind::super : ScaleKind::f16;
+  }
+  switch (weights.scale_dtype) {
+    case GATUN_F16:
+      return ScaleKind::f16;
+    case GATUN_E8M0:
+      return ScaleKind::e8m0;
+    case GATUN_F8E4M3:
+      return ScaleKind::f8e4m3;
+    default:
+      return ScaleKind::f32;
+  }
+}
+
+OffsetKind offset_kind(const gatun_qmatmul_weights& weights) {
+  if (const gguf::Type* type = gguf::find_type(weights.gguf_type)) {
+    return type->offset == gguf::Offset::mins    ? OffsetKind::super
+           : type->offset == gguf::Offset::value ? OffsetKind::f16
+                                                 : OffsetKind::none;
+  }
+  return weights.zero_point == GATUN_ZERO_INTEGER ? OffsetKind::u8
+         : weights.zero_point == GATUN_ZERO_FLOAT ? OffsetKind::f32
+                                                  : OffsetKind::none;
+}
+
+int zero_code(const gatun_qmatmul_weights& weights, Stored stored) {
+  if (stored == Stored::t4) return 128;
+  if (const gguf::Type* type = gguf::find_type(weights.gguf_type)) return type->zero;
+  if (weights.zero_point != GATUN_ZERO_NONE) return 0;
+  return weights.code_dtype == GATUN_U2 ? 2 : weights.code_dtype == GATUN_U4 ? 8 : 128;
+}
+
+// Tables of F4E2M1 and MXFP4 hold its values doubled.
+float factor(const gatun_qmatmul_weights& weights) {
+  const bool doubled = weights.code_dtype == GATUN_F4E2M1 || weights.gguf_type == GATUN_GGUF_MXFP4;
+  return doubled ? weights.tensor_scale / 2 : weights.tensor_scale;
+}
+
+int bytes_of(ScaleKind kind) { return kind == ScaleKind::f32 ? 4 : kind == ScaleKind::f16 ? 2 : 1; }
+int bytes_of(OffsetKind kind) {
+  return kind == OffsetKind::none ? 0 : kind == OffsetKind::f32 ? 4 : kind == OffsetKind::f16 ? 2 : 1;
+}
+
 }  // namespace
 
-Layout::Layout(const gatun_qmatmul_weights& weights)
-    : four_bits_(weights.code_dtype == GATUN_U4),
-      asymmetric_(weights.asymmetric != 0),
-      f16_scales_(weights.scale_dtype == GATUN_F16),
+const char* stored_name(Stored stored) {
+  switch (stored) {
+    case Stored::u4:
+      return "4-bit integers";
+    case Stored::u8:
+      return "8-bit integers";
+    case Stored::t4:
+      return "4-bit indices of integers";
+    case Stored::b4:
+      return "4-bit indices of floats";
+    default:
+      return "8-bit indices of floats";
+  }
+}
+
+Layout::Layout(const gatun_qmatmul_weights& weights, bool integer_book)
+    : stored_(stored_form(weights, integer_book)),
+      scale_kind_(qmatmul::scale_kind(weights)),
+      offset_kind_(qmatmul::offset_kind(weights)),
+      scale_bytes_(bytes_of(scale_kind_)),
+      offset_bytes_(bytes_of(offset_kind_)),
+      super_bytes_(scale_kind_ != ScaleKind::super     ? 0
+                   : offset_kind_ == OffsetKind::super ? 4
+                                                       : 2),
       code_offset_(weights.code_dtype == GATUN_I8 ? 128 : 0),
-      zero_code_(four_bits_ ? 8 : 128),
+      zero_code_(qmatmul::zero_code(weights, stored_)),
+      factor_(qmatmul::factor(weights)),
       columns_(weights.columns),
       depth_(weights.depth),
       group_(weights.group),
-      groups_(depth_ == 0 ? 0 : (depth_ - 1) / group_ + 1) {
-  const int64_t extra = (f16_scales_ ? 2 : 4) + (asymmetric_ ? 1 : 0);
+      groups_(depth_ == 0 ? 0 : (depth_ - 1) / group_ + 1),
+      super_groups_(super_bytes_ == 0 ? 1 : kSuperDepth / group_) {
   const int64_t full = round_up(group_, kDepthMultiple);
   const int64_t last = groups_ == 0 ? 0 : round_up(group_depth(groups_ - 1), kDepthMultiple);
-  group_bytes_ = code_bytes(full) + extra;
+  group_bytes_ = code_bytes(full) + scale_bytes_ + offset_bytes_;
   padded_depth_ = groups_ == 0 ? 0 : (groups_ - 1) * full + last;
-  row_bytes_ = groups_ == 0 ? 0 : (groups_ - 1) * group_bytes_ + code_bytes(last) + extra;
+  row_bytes_ = groups_ == 0 ? 0 : offsets_offset(groups_ - 1) + offset_bytes_;
 }
 
 int Layout::panel_rows(int64_t panel) const {
   return static_cast<int>(std::min<int64_t>(kPanelRows, round_up(columns_ - panel * kPanelRows, kRowMultiple)));
 }
 
-int64_t Layout::scales_offset(int64_t g) const {
-  return group_offset(g) + code_bytes(round_up(group_depth(g), kDepthMultiple));
+int64_t Layout::group_code_bytes(int64_t g) const { return code_bytes(round_up(group_depth(g), kDepthMultiple)); }
+
+int64_t Layout::group_offset(int64_t g) const {
+  const int64_t supers = g / super_groups_ + (g % super_groups_ != 0);  // before it
+  return g * group_bytes_ + supers * super_bytes_;
 }
 
-int64_t Layout::bytes() const { return kHeaderBytes + round_up(columns_, kRowMultiple) * row_bytes_; }
+int64_t Layout::supers_offset(int64_t g) const {
+  const int64_t first = g - g % super_groups_;
+  return group_offset(first) + group_code_bytes(first);
+}
+
+int64_t Layout::scales_offset(int64_t g) const {
+  return group_offset(g) + group_code_bytes(g) + (g % super_groups_ == 0 ? super_bytes_ : 0);
+}
+
+int64_t Layout::bytes() const { return table_offset() + table_bytes() + round_up(columns_, kRowMultiple) * row_bytes_; }
 
 int64_t Layout::pieces() const {
   if (groups_ == 0) return 0;
@@ -59,12 +148,14 @@ void Layout::list_pieces(Piece* pieces) const {
   int64_t x = 0;
   for (int64_t g = 0; g < groups_; ++g) {
     const int64_t valid = group_depth(g), depth = round_up(valid, kDepthMultiple);
-    const int64_t codes = group_offset(g), scales = scales_offset(g);
+    const int64_t codes = group_offset(g), scales = scales_offset(g), offsets = offsets_offset(g);
+    const int64_t supers = supers_offset(g);
     for (int64_t begin = 0; begin < depth; begin += kPieceDepth) {
       Piece& piece = *pieces++;
       piece.codes = codes + code_bytes(begin);
       piece.scales = scales;
-      piece.zero_points = scales + (f16_scales_ ? 2 : 4);
+      piece.offsets = offsets;
+      piece.supers = supers;
       piece.x = x + begin;
       piece.begin = g * group_ + begin;
       piece.depth = static_cast<int32_t>(std::min<int64_t>(kPieceDepth, depth - begin));
@@ -73,72 +164,6 @@ void Layout::list_pieces(Piece* pieces) const {
     }
     x += depth;
   }
-}
-
-int32_t check_weights(const gatun_qmatmul_weights* weights, const char* name) {
-  GATUN_TRY(check_not_null(weights, name));
-  GATUN_TRY(check_struct_size(weights->struct_size, sizeof(*weights), name));
-  const int32_t codes = weights->code_dtype;
-  if (codes != GATUN_I8 && codes != GATUN_U8 && codes != GATUN_U4) {
-    return fail(GATUN_INVALID_ARGUMENT, "%s.code_dtype = %d (%s); allowed: I8, U8, U4", name, codes, dtype_name(codes));
-  }
-  GATUN_TRY(check_field(weights->asymmetric, 0, 1, name, "asymmetric"));
-  if (codes != GATUN_U4 && (weights->asymmetric != 0) != (codes == GATUN_U8)) {
-    return fail(GATUN_INVALID_ARGUMENT, "%s.asymmetric = %d with codes %s; allowed: 0 with I8, 1 with U8, both with U4",
-                name, weights->asymmetric, dtype_name(codes));
-  }
-  if (weights->scale_dtype != GATUN_F32 && weights->scale_dtype != GATUN_F16) {
-    return fail(GATUN_INVALID_ARGUMENT, "%s.scale_dtype = %d (%s); allowed: F32, F16", name, weights->scale_dtype,
-                dtype_name(weights->scale_dtype));
-  }
-  GATUN_TRY(check_field(weights->columns, 0, INT64_MAX, name, "columns"));
-  GATUN_TRY(check_field(weights->depth, 0, INT64_MAX, name, "depth"));
-  if (weights->group != weights->depth && (weights->group < 16 || weights->group > weights->depth)) {
-    return fail(GATUN_INVALID_ARGUMENT, "%s.group = %lld; allowed: 16..%lld, or the depth %lld", name,
-                static_cast<long long>(weights->group), static_cast<long long>(weights->depth),
-                static_cast<long long>(weights->depth));
-  }
-  int64_t cells;
-  if (__builtin_mul_overflow(weights->columns, weights->depth, &cells) || cells > kMaxCells ||
-      weights->columns > kMaxCells || weights->depth > kMaxCells) {
-    return fail(GATUN_INVALID_ARGUMENT, "%s: columns = %lld, depth = %lld; allowed: each and their product up to 2^52",
-                name, static_cast<long long>(weights->columns), static_cast<long long>(weights->depth));
-  }
-  return GATUN_OK;
-}
-
-int32_t read_header(const void* packed, int64_t packed_bytes, gatun_qmatmul_weights* weights) {
-  GATUN_TRY(check_not_null(packed, "packed"));
-  PackedHeader header;
-  if (packed_bytes < static_cast<int64_t>(sizeof(header))) {
-    return fail(GATUN_INVALID_ARGUMENT, "packed_bytes = %lld; allowed: at least the %d bytes of a header",
-                static_cast<long long>(packed_bytes), static_cast<int>(sizeof(header)));
-  }
-  std::memcpy(&header, packed, sizeof(header));
-  if (header.magic != kPackedMagic || header.format != PackedFormat::qmatmul) {
-    return fail(GATUN_INVALID_ARGUMENT, "packed is not a buffer of gatun_qmatmul_pack (it starts with 0x%016llx)",
-                static_cast<unsigned long long>(header.magic));
-  }
-  if (header.version != kPackedVersion || header.panel_rows != kPanelRows) {
-    return fail(GATUN_INVALID_ARGUMENT, "packed has version %u with panels of %d rows; allowed: version %u with %d",
-                header.version, header.panel_rows, kPackedVersion, kPanelRows);
-  }
-  const gatun_qmatmul_weights read{sizeof(gatun_qmatmul_weights),
-                                   header.code_dtype,
-                                   header.asymmetric,
-                                   header.scale_dtype,
-                                   header.columns,
-                                   header.depth,
-                                   header.group};
-  GATUN_TRY(check_weights(&read, "packed header"));
-  const int64_t needed = Layout(read).bytes();
-  if (header.bytes != needed || packed_bytes < needed) {
-    return fail(GATUN_INVALID_ARGUMENT, "packed holds %lld bytes and its header says %lld; its weights need %lld",
-                static_cast<long long>(packed_bytes), static_cast<long long>(header.bytes),
-                static_cast<long long>(needed));
-  }
-  *weights = read;
-  return GATUN_OK;
 }
 
 }  // namespace gatun::qmatmul

@@ -28,7 +28,7 @@ struct PlaneSizes {
   explicit PlaneSizes(const gatun_qmatmul_weights& weights, const Layout& layout)
       : codes(weights.columns * dtype_bytes(weights.code_dtype, weights.depth)),
         scales(weights.columns * layout.groups() * dtype_bytes(weights.scale_dtype, 1)),
-        zero_points(layout.asymmetric() ? weights.columns * layout.groups() : 0) {}
+        zero_points((layout.offset_kind() == OffsetKind::u8) ? weights.columns * layout.groups() : 0) {}
 };
 
 int32_t check_planes(const void* codes, const void* scales, const void* zero_points, const PlaneSizes& sizes,
@@ -39,7 +39,7 @@ int32_t check_planes(const void* codes, const void* scales, const void* zero_poi
     GATUN_TRY(check_aligned(scales, dtype_bytes(weights.scale_dtype, 1), "scales"));
     if (sizes.zero_points > 0) GATUN_TRY(check_not_null(zero_points, "zero_points"));
   }
-  if (sizes.zero_points == 0 && weights.asymmetric == 0 && zero_points != nullptr) {
+  if (sizes.zero_points == 0 && weights.zero_point == 0 && zero_points != nullptr) {
     return fail(GATUN_INVALID_ARGUMENT, "zero_points is not null; allowed with symmetric weights: null");
   }
   GATUN_TRY(check_disjoint(packed, packed_bytes, "packed", codes, sizes.codes, "codes"));
@@ -86,6 +86,15 @@ int32_t check_values(const gatun_qmatmul_weights& weights, const Planes<const ui
   return GATUN_OK;
 }
 
+int32_t check_packable(const gatun_qmatmul_weights& weights) {
+  const Layout layout(weights);
+  if (layout.table_bytes() == 0 && layout.scale_bytes() > 1 && layout.offset_bytes() < 2 && weights.group_rows == 1 &&
+      weights.code_dtype != GATUN_U2 && weights.gguf_type == 0) {
+    return GATUN_OK;
+  }
+  return fail(GATUN_UNSUPPORTED, "these weights cannot be packed");
+}
+
 // Visits every field of the packed form once: code(packed group, R, row, depth in the group, plane row, depth) and
 // copy(packed field, plane field, bytes). The only place that knows both orders; packing and unpacking differ in the
 // direction of the copy.
@@ -94,7 +103,7 @@ void walk(const Layout& layout, P* packed, const Planes<T>& planes, Code code, C
   const int64_t groups = layout.groups(), depth = layout.depth();
   if (groups == 0) return;  // any number of columns without a byte
   const int64_t row_code_bytes = layout.four_bits() ? (depth + 1) / 2 : depth;
-  const int64_t scale_bytes = layout.f16_scales() ? 2 : 4;
+  const int64_t scale_bytes = layout.scale_bytes();
   const auto walk_column = [&](int64_t n) {
     const int64_t panel = n / kPanelRows, row = n % kPanelRows;
     const int64_t rows = layout.panel_rows(panel);
@@ -107,7 +116,8 @@ void walk(const Layout& layout, P* packed, const Planes<T>& planes, Code code, C
       }
       P* scales = base + rows * layout.scales_offset(g);
       copy(scales + row * scale_bytes, planes.scales + (n * groups + g) * scale_bytes, scale_bytes);
-      if (layout.asymmetric()) copy(scales + rows * scale_bytes + row, planes.zero_points + n * groups + g, int64_t{1});
+      if ((layout.offset_kind() == OffsetKind::u8))
+        copy(scales + rows * scale_bytes + row, planes.zero_points + n * groups + g, int64_t{1});
     }
   };
   const int32_t threads = useful_threads(0, layout.columns(), layout.columns() * depth, 1 << 16);
@@ -135,9 +145,10 @@ int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights* weights, int64_t
   return GATUN_OK;
 }
 
-int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const void* codes, const void* scales,
+int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const void* codes, const float*, const void* scales,
                            const void* zero_points, void* packed, int64_t packed_bytes) {
   GATUN_TRY(check_weights(weights, "weights"));
+  GATUN_TRY(check_packable(*weights));
   GATUN_TRY(check_not_null(packed, "packed"));
   const Layout layout(*weights);
   if (packed_bytes < layout.bytes()) {
@@ -153,10 +164,7 @@ int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const void* cod
   prefer_huge_pages(packed, layout.bytes());
   uint8_t* to = static_cast<uint8_t*>(packed);
   std::memset(to, 0, static_cast<size_t>(layout.bytes()));
-  const PackedHeader header{kPackedMagic,        kPackedVersion,      PackedFormat::qmatmul,
-                            weights->code_dtype, weights->asymmetric, weights->scale_dtype,
-                            kPanelRows,          weights->columns,    weights->depth,
-                            weights->group,      layout.bytes()};
+  const PackedHeader header = header_of(*weights, layout);
   std::memcpy(to, &header, sizeof(header));
   const bool four_bits = layout.four_bits();
   const int offset = layout.code_offset();
@@ -179,14 +187,19 @@ int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const void* cod
 
 int32_t gatun_qmatmul_describe(const void* packed, int64_t packed_bytes, gatun_qmatmul_weights* weights) {
   GATUN_TRY(check_not_null(weights, "weights"));
-  return read_header(packed, packed_bytes, weights);
+  PackedWeights read;
+  GATUN_TRY(read_header(packed, packed_bytes, &read));
+  *weights = read.description;
+  return GATUN_OK;
 }
 
 int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights* expected, const void* packed, int64_t packed_bytes,
-                             void* codes, void* scales, void* zero_points) {
+                             void* codes, float*, void* scales, void* zero_points) {
   GATUN_TRY(check_weights(expected, "weights"));
-  gatun_qmatmul_weights weights;
-  GATUN_TRY(read_header(packed, packed_bytes, &weights));
+  GATUN_TRY(check_packable(*expected));
+  PackedWeights read;
+  GATUN_TRY(read_header(packed, packed_bytes, &read));
+  const gatun_qmatmul_weights& weights = read.description;
   if (std::memcmp(expected, &weights, sizeof(weights)) != 0) {
     return fail(
         GATUN_INVALID_ARGUMENT,
@@ -222,4 +235,14 @@ int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights* expected, const void* 
         std::memcpy(plane_field, packed_field, static_cast<size_t>(size));
       });
   return GATUN_OK;
+}
+
+int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights* weights, const void*, void*, int64_t) {
+  GATUN_TRY(check_weights(weights, "weights"));
+  return fail(GATUN_UNSUPPORTED, "GGUF blocks cannot be packed");
+}
+
+int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights* weights, const void*, int64_t, void*) {
+  GATUN_TRY(check_weights(weights, "weights"));
+  return fail(GATUN_UNSUPPORTED, "GGUF blocks cannot be unpacked");
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/dtype.h"
 #include "base/parallel.h"
 
 namespace gatun::qmatmul {
@@ -24,9 +25,11 @@ Job common_job(const Call& call) {
   Job job{};
   job.piece_count = layout.pieces();
   job.padded_depth = layout.padded_depth();
-  job.x_bf16 = params.x_dtype == GATUN_BF16;
+  job.x_dtype = params.x_dtype;
   job.x_row_stride = layout.depth() == 0 ? 0 : params.x_row_stride;  // no depth: x may be null
-  job.piece_scales = params.mode != GATUN_QMATMUL_INT8_ROW;
+  job.x_scales_row_stride = call.x_scales_row_stride;
+  job.x_scales_groups = call.x_scales_groups;
+  job.piece_scales = has_piece_scales(call);
   job.y_bf16 = params.y_dtype == GATUN_BF16;
   job.y_row_stride = params.y_row_stride;
   job.residual_row_stride = params.residual_row_stride;
@@ -48,9 +51,10 @@ T* element(T* base, int64_t row, int64_t row_stride, int64_t column, int64_t byt
 
 // Moves the job to rows of x and y, and to the part's first column of y.
 void move_to(const Call& call, const Part& part, int64_t first_row, int64_t rows, Job& job) {
-  const int64_t x_bytes = job.x_bf16 ? 2 : 4, y_bytes = job.y_bf16 ? 2 : 4;
+  const int64_t x_bytes = dtype_bytes(job.x_dtype, 1), y_bytes = job.y_bf16 ? 2 : 4;
   job.rows = rows;
   job.x = element(static_cast<const char*>(call.x), first_row, job.x_row_stride, 0, x_bytes);
+  if (call.x_scales != nullptr) job.x_scales = call.x_scales + first_row * job.x_scales_row_stride;
   job.y = element(static_cast<char*>(call.y), first_row, job.y_row_stride, part.first_column, y_bytes);
   job.residual =
       element(static_cast<const char*>(call.residual), first_row, job.residual_row_stride, part.first_column, y_bytes);
@@ -60,9 +64,12 @@ void move_to(const Call& call, const Part& part, int64_t first_row, int64_t rows
 void set_weights(const Part& part, const Workspace& workspace, Job& job) {
   job.packed = part.packed;
   job.pieces = workspace.pieces[piece_list(part.layout)];
-  job.asymmetric = part.layout.asymmetric();
-  job.f16_scales = part.layout.f16_scales();
+  job.table = offset(part.packed, Layout::table_offset());
+  job.scale_kind = part.layout.scale_kind();
+  job.offset_kind = part.layout.offset_kind();
+  job.float_offsets = is_float(job.offset_kind);
   job.zero_code = part.layout.zero_code();
+  job.factor = part.layout.factor();
 }
 
 // `row`: counted from the block's first one.
@@ -105,7 +112,7 @@ Block plan_block(const Call& call, int64_t first_row, int32_t* part, const Works
     task.job = common;
     task.job.column_begin = begin;
     task.job.column_end = last;
-    task.kernel = call.rows[weights.layout.four_bits()]->kernel;
+    task.kernel = kernel_of(call, weights);
     task.layout = &weights.layout;
     task.first_panel = begin / kPanelRows;
     task.panels.count = ceil_div(last, kPanelRows) - task.first_panel;
@@ -121,8 +128,8 @@ Block plan_block(const Call& call, int64_t first_row, int32_t* part, const Works
 
   const double columns = static_cast<double>(kPanelRows) * static_cast<double>(row_panels);
   const double work = std::min(columns * static_cast<double>(common.padded_depth), 0x1p62);
-  block.threads = useful_threads(params.threads, most_items, static_cast<int64_t>(work),
-                                 call.rows[call.parts[0].layout.four_bits()]->kernel->grain);
+  block.threads =
+      useful_threads(params.threads, most_items, static_cast<int64_t>(work), kernel_of(call, call.parts[0])->grain);
   block.packing_threads =
       useful_threads(block.threads, block.packing_cost, block.packing_cost * common.padded_depth, kPackingGrain);
   for (Task* task = workspace.tasks; task != workspace.tasks + block.tasks; ++task) {

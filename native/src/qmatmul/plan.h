@@ -38,14 +38,15 @@ struct Block {
 // Memory for packed activations of a block's rows. Kernels of one call pack alike, whatever the width of the weights.
 struct Activations {
   uint8_t* values;
-  int32_t* sums;  // null, as are the scales, if the kernels don't use them
+  int32_t* sums;  // these two null if the kernels don't use them
   float* scales;
 };
 
-// Pieces depend on the width of the weights, their zero points and the type of their scales.
-inline constexpr int kPieceLists = 8;
+// Pieces depend on the width of the weights and the kinds of their scales and offsets.
+inline constexpr int kPieceLists = 2 * kScaleKinds * kOffsetKinds;
 inline int piece_list(const Layout& layout) {
-  return 4 * layout.four_bits() + 2 * layout.asymmetric() + layout.f16_scales();
+  const int kinds = static_cast<int>(layout.scale_kind()) * kOffsetKinds + static_cast<int>(layout.offset_kind());
+  return 2 * kinds + layout.four_bits();
 }
 
 // What tasks point to; a call that is only explained has the tasks alone.

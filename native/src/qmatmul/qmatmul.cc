@@ -1,6 +1,8 @@
 // The C entry points: check, select, call.
 #include "gatun/qmatmul.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/dtype.h"
 #include "base/parallel.h"
@@ -12,9 +14,10 @@
 namespace gatun::qmatmul {
 namespace {
 
-int32_t check_float(int32_t dtype, const char* name) {
-  if (dtype == GATUN_F32 || dtype == GATUN_BF16) return GATUN_OK;
-  return fail(GATUN_INVALID_ARGUMENT, "%s = %d (%s); allowed: F32, BF16", name, dtype, dtype_name(dtype));
+int32_t check_dtype(int32_t dtype, int32_t first, int32_t second, const char* name) {
+  if (dtype == first || dtype == second) return GATUN_OK;
+  return fail(GATUN_INVALID_ARGUMENT, "%s = %d (%s); allowed: %s, %s", name, dtype, dtype_name(dtype),
+              dtype_name(first), dtype_name(second));
 }
 
 int32_t check_shape(int64_t given, int64_t packed, const char* name) {
@@ -24,13 +27,15 @@ int32_t check_shape(int64_t given, int64_t packed, const char* name) {
 }
 
 // Copies the caller's struct, then checks of the copy what does not depend on the weights.
-int32_t read_params(const gatun_qmatmul_params* given, gatun_qmatmul_params* params) {
+int32_t read_params(const gatun_qmatmul_params* given, bool scaled, gatun_qmatmul_params* params) {
   GATUN_TRY(check_not_null(given, "params"));
   GATUN_TRY(check_struct_size(given->struct_size, sizeof(*params), "params"));
   *params = *given;
-  GATUN_TRY(check_float(params->x_dtype, "params.x_dtype"));
-  GATUN_TRY(check_float(params->y_dtype, "params.y_dtype"));
-  GATUN_TRY(check_range(params->mode, GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_PRECISE, "params.mode"));
+  GATUN_TRY(check_dtype(params->x_dtype, scaled ? GATUN_F8E4M3 : GATUN_F32, scaled ? GATUN_F8E5M2 : GATUN_BF16,
+                        "params.x_dtype"));
+  GATUN_TRY(check_dtype(params->y_dtype, GATUN_F32, GATUN_BF16, "params.y_dtype"));
+  GATUN_TRY(check_range(params->mode, scaled ? GATUN_QMATMUL_BF16 : GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_BF16,
+                        "params.mode"));
   GATUN_TRY(check_range(params->activation, GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_SILU, "params.activation"));
   GATUN_TRY(check_range(params->threads, 0, kMaxThreads, "params.threads"));
   return check_range(params->rows, 0, INT64_MAX, "params.rows");
@@ -44,6 +49,23 @@ int32_t check_shapes(const gatun_qmatmul_params& params, const Parts& parts) {
   GATUN_TRY(check_range(params.column_end, params.column_begin, parts.columns, "params.column_end"));
   GATUN_TRY(check_row_stride(params.rows, parts.depth, params.x_row_stride, "params.x_row_stride"));
   return check_row_stride(params.rows, parts.columns, params.y_row_stride, "params.y_row_stride");
+}
+
+// Integers are multiplied as integers, other numbers as bf16; all of a call's weights need the same packed rows of x.
+int32_t check_modes(int32_t mode, const Parts& parts) {
+  for (const Part* part = parts.at; part != parts.at + parts.count; ++part) {
+    const Stored stored = part->layout.stored(), first = parts.at[0].layout.stored();
+    if (!takes_mode(stored, mode)) {
+      return fail(GATUN_UNSUPPORTED, "params.mode = %d with weights stored as %s; allowed: %s, PRECISE (2)", mode,
+                  stored_name(stored), is_integer(stored) ? "INT8_ROW (0), INT8_GROUP (1)" : "BF16 (3)");
+    }
+    if (is_integer(stored) != is_integer(first)) {
+      return fail(GATUN_UNSUPPORTED, "packed[%d] is stored as %s and packed[0] as %s; allowed in a call: either",
+                  static_cast<int>(part - parts.at), stored_name(stored), stored_name(first));
+    }
+    if (!is_integer(stored)) return fail(GATUN_UNSUPPORTED, "weights stored as %s have no kernel", stored_name(stored));
+  }
+  return GATUN_OK;
 }
 
 struct Buffer {
@@ -72,12 +94,19 @@ struct Weights {
   enum { alone, side_by_side, by_rows } form;
   int32_t count;
   const int64_t* group_rows;
+  bool scaled = false;  // x has scales
+};
+
+// Scales of rows that are quantized already.
+struct Scales {
+  const float* at;
+  int64_t group, row_stride;
 };
 
 // Checks what does not depend on data buffers, and reads the headers.
 int32_t check_call(const gatun_qmatmul_params* given, const Weights& weights, gatun_qmatmul_params* params,
                    Parts* parts) {
-  GATUN_TRY(read_params(given, params));
+  GATUN_TRY(read_params(given, weights.scaled, params));
   if (weights.form == Weights::alone) {
     GATUN_TRY(read_alone(weights.packed, weights.packed_bytes, parts));
   } else {
@@ -88,13 +117,31 @@ int32_t check_call(const gatun_qmatmul_params* given, const Weights& weights, ga
   } else {
     GATUN_TRY(place_side_by_side(params->rows, parts));
   }
-  return check_shapes(*params, *parts);
+  GATUN_TRY(check_shapes(*params, *parts));
+  return check_modes(params->mode, *parts);
+}
+
+// Of one weight; moves what they say into the call.
+int32_t read_scales(const Scales& scales, const Layout& layout, Call* call) {
+  if (scales.group != layout.depth() && scales.group != layout.group()) {
+    return fail(GATUN_INVALID_ARGUMENT, "x_group = %lld; allowed: the depth %lld, or the weights' group %lld",
+                static_cast<long long>(scales.group), static_cast<long long>(layout.depth()),
+                static_cast<long long>(layout.group()));
+  }
+  const int64_t count = scales.group == layout.depth() ? 1 : layout.groups();
+  if (scales.row_stride != 0) {
+    GATUN_TRY(check_row_stride(call->params.rows, count, scales.row_stride, "x_scales_row_stride"));
+  }
+  call->x_scales = scales.at;
+  call->x_scales_row_stride = scales.row_stride;
+  call->x_scales_groups = scales.group != layout.depth();
+  return GATUN_OK;
 }
 
 int32_t check_buffers(const Call& call, const Parts& parts, const Weights& weights) {
   const gatun_qmatmul_params& params = call.params;
   const bool by_rows = weights.form == Weights::by_rows;
-  Buffer x, y, bias{}, residual{}, group_rows{};
+  Buffer x, y, bias{}, residual{}, group_rows{}, x_scales{};
   GATUN_TRY(check_matrix(call.x, params.rows, parts.depth, params.x_row_stride, params.x_dtype, "x", &x));
   GATUN_TRY(check_matrix(call.y, params.rows, parts.columns, params.y_row_stride, params.y_dtype, "y", &y));
   if (call.bias != nullptr) {
@@ -106,30 +153,35 @@ int32_t check_buffers(const Call& call, const Parts& parts, const Weights& weigh
     GATUN_TRY(check_matrix(call.residual, params.rows, parts.columns, params.residual_row_stride, params.y_dtype,
                            "residual", &residual));
   }
+  if (weights.scaled && parts.depth > 0) {
+    const int64_t rows = call.x_scales_row_stride == 0 ? std::min<int64_t>(params.rows, 1) : params.rows;
+    const int64_t count = call.x_scales_groups ? parts.at[0].layout.groups() : 1;
+    GATUN_TRY(check_matrix(call.x_scales, rows, count, call.x_scales_row_stride, GATUN_F32, "x_scales", &x_scales));
+  }
   if (by_rows) {
     group_rows = {weights.group_rows, parts.count * static_cast<int64_t>(sizeof(*weights.group_rows)), "group_rows"};
   }
   const bool in_place =
       call.residual == call.y && (params.rows < 2 || params.residual_row_stride == params.y_row_stride);
   const Buffer packed{weights.packed, parts.packed_bytes, "packed"};
-  for (const Buffer& input : {x, packed, bias, in_place ? Buffer{} : residual, group_rows}) {
+  for (const Buffer& input : {x, packed, bias, in_place ? Buffer{} : residual, group_rows, x_scales}) {
     GATUN_TRY(check_disjoint(y.address, y.bytes, y.name, input.address, input.bytes, input.name));
   }
   return GATUN_OK;
 }
 
 Call call_on(const gatun_qmatmul_params& params, const Parts& parts) {
-  Call call{params, parts.at, parts.count, {nullptr, nullptr}, nullptr, nullptr, nullptr, nullptr};
+  Call call{params, parts.at, parts.count, {}, nullptr, nullptr, 0, false, nullptr, nullptr, nullptr};
   for (const Part* part = parts.at; part != parts.at + parts.count; ++part) {
-    const TableRow*& row = call.rows[part->layout.four_bits()];
+    const TableRow*& row = call.rows[static_cast<int>(part->layout.stored())];
     if (row != nullptr) continue;
-    row = &table().select(multiplied_dtype(params.mode), stored_dtype(part->layout), active_tier());
+    row = &table().select(multiplied_dtype(params.mode), stored_form(part->layout), active_tier());
   }
   return call;
 }
 
-int32_t check_and_run(const gatun_qmatmul_params* given, const Weights& weights, const void* x, const float* bias,
-                      const void* residual, void* y) {
+int32_t check_and_run(const gatun_qmatmul_params* given, const Weights& weights, const void* x, const Scales& scales,
+                      const float* bias, const void* residual, void* y) {
   gatun_qmatmul_params params;
   Parts parts;
   GATUN_TRY(check_call(given, weights, &params, &parts));
@@ -138,6 +190,7 @@ int32_t check_and_run(const gatun_qmatmul_params* given, const Weights& weights,
   call.bias = bias;
   call.residual = residual;
   call.y = y;
+  if (weights.scaled) GATUN_TRY(read_scales(scales, parts.at[0].layout, &call));
   GATUN_TRY(check_buffers(call, parts, weights));
   return run(call);
 }
@@ -166,7 +219,8 @@ int32_t check_and_explain(const gatun_qmatmul_params* given, const Weights& weig
   const Call call = call_on(params, parts);
   Text out;
   for (const TableRow* row : call.rows) {
-    if (row != nullptr) table().explain("activations", row->from, "stored weights", row->to, out);
+    if (row == nullptr) continue;
+    table().explain("activations", row->from, stored_name(static_cast<Stored>(row->to)), "as weights", row->to, out);
   }
   Split split;
   GATUN_TRY(split_of(call, &split));
@@ -181,7 +235,14 @@ using namespace gatun::qmatmul;
 
 int32_t gatun_qmatmul(const gatun_qmatmul_params* params, const void* x, const void* packed, int64_t packed_bytes,
                       const float* bias, const void* residual, void* y) {
-  return check_and_run(params, {packed, packed_bytes, Weights::alone, 1, nullptr}, x, bias, residual, y);
+  return check_and_run(params, {packed, packed_bytes, Weights::alone, 1, nullptr}, x, {}, bias, residual, y);
+}
+
+int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params* params, int64_t x_group, const void* x, const float* x_scales,
+                             int64_t x_scales_row_stride, const void* packed, int64_t packed_bytes, const float* bias,
+                             const void* residual, void* y) {
+  return check_and_run(params, {packed, packed_bytes, Weights::alone, 1, nullptr, true}, x,
+                       {x_scales, x_group, x_scales_row_stride}, bias, residual, y);
 }
 
 int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, const void* packed, int64_t packed_bytes, char* text,
@@ -191,7 +252,7 @@ int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, const void* pa
 
 int32_t gatun_qmatmul_concat(const gatun_qmatmul_params* params, int32_t count, const void* x, const void* packed,
                              int64_t packed_bytes, const float* bias, const void* residual, void* y) {
-  return check_and_run(params, {packed, packed_bytes, Weights::side_by_side, count, nullptr}, x, bias, residual, y);
+  return check_and_run(params, {packed, packed_bytes, Weights::side_by_side, count, nullptr}, x, {}, bias, residual, y);
 }
 
 int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params* params, int32_t count, const void* packed,
@@ -202,7 +263,7 @@ int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params* params, int32_t
 int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params* params, const int64_t* group_rows, int32_t count,
                               const void* x, const void* packed, int64_t packed_bytes, const float* bias,
                               const void* residual, void* y) {
-  return check_and_run(params, {packed, packed_bytes, Weights::by_rows, count, group_rows}, x, bias, residual, y);
+  return check_and_run(params, {packed, packed_bytes, Weights::by_rows, count, group_rows}, x, {}, bias, residual, y);
 }
 
 int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params* params, const int64_t* group_rows, int32_t count,

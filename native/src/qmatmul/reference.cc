@@ -27,7 +27,7 @@ int64_t weight(const ReferenceWeights& w, int64_t n, int64_t k, int64_t group_in
     const uint8_t byte = bytes[n * d.depth + k];
     code = d.code_dtype == GATUN_I8 ? static_cast<int8_t>(byte) : byte;
   }
-  if (d.asymmetric) return code - static_cast<const uint8_t*>(w.zero_points)[group_index];
+  if (d.zero_point == GATUN_ZERO_INTEGER) return code - static_cast<const uint8_t*>(w.zero_points)[group_index];
   return d.code_dtype == GATUN_U4 ? code - 8 : code;
 }
 

@@ -30,7 +30,7 @@ GATUN_INLINE F32 load_x(const void* row, int64_t k, int n) {
 GATUN_INLINE int lanes_left(int64_t left) { return left < kLanes ? static_cast<int>(left) : kLanes; }
 
 GATUN_INLINE const void* row_address(const qmatmul::Job& job, int64_t row) {
-  return static_cast<const char*>(job.x) + row * job.x_row_stride * (job.x_bf16 ? 2 : 4);
+  return static_cast<const char*>(job.x) + row * job.x_row_stride * (job.x_dtype == GATUN_BF16 ? 2 : 4);
 }
 
 // The tile that a row lies in, when tiles have kRows rows.
@@ -144,8 +144,8 @@ inline void pack_rows_i8_of(const qmatmul::Job& job, int64_t row_begin, int64_t 
 
 template <int kDigits>
 inline void pack_rows_i8(const qmatmul::Job& job, int64_t row_begin, int64_t row_end) {
-  job.x_bf16 ? pack_rows_i8_of<bf16, kDigits>(job, row_begin, row_end)
-             : pack_rows_i8_of<f32, kDigits>(job, row_begin, row_end);
+  job.x_dtype == GATUN_BF16 ? pack_rows_i8_of<bf16, kDigits>(job, row_begin, row_end)
+                            : pack_rows_i8_of<f32, kDigits>(job, row_begin, row_end);
 }
 
 template <class X>
@@ -176,7 +176,8 @@ inline void pack_rows_f32_of(const qmatmul::Job& job, int64_t row_begin, int64_t
 }
 
 inline void pack_rows_f32(const qmatmul::Job& job, int64_t row_begin, int64_t row_end) {
-  job.x_bf16 ? pack_rows_f32_of<bf16>(job, row_begin, row_end) : pack_rows_f32_of<f32>(job, row_begin, row_end);
+  job.x_dtype == GATUN_BF16 ? pack_rows_f32_of<bf16>(job, row_begin, row_end)
+                            : pack_rows_f32_of<f32>(job, row_begin, row_end);
 }
 
 }  // namespace gatun::GATUN_ISA

@@ -46,13 +46,12 @@ void place(const Call& call, Slices& memory, Workspace* workspace) {
   }
   // All weights have the same depth and group, and all their kernels pack alike.
   const Layout& layout = call.parts[0].layout;
-  const Kernel& kernel = *call.rows[layout.four_bits()]->kernel;
+  const Kernel& kernel = *kernel_of(call, call.parts[0]);
   const int64_t rows = std::min(call.params.rows, kBlockRows);
   Activations& packed = workspace->activations;
   packed.values = memory.take<uint8_t>(rows * layout.padded_depth() * kernel.value_bytes);
-  if (kernel.piece_sums == 0) return;
-  packed.sums = memory.take<int32_t>(rows * layout.pieces() * kernel.piece_sums);
-  packed.scales = memory.take<float>(rows * (call.params.mode == GATUN_QMATMUL_INT8_ROW ? 1 : layout.pieces()));
+  if (kernel.piece_sums > 0) packed.sums = memory.take<int32_t>(rows * layout.pieces() * kernel.piece_sums);
+  if (kernel.scales) packed.scales = memory.take<float>(rows * (has_piece_scales(call) ? layout.pieces() : 1));
 }
 
 int32_t get_shared(int64_t bytes, uint8_t** memory) {
@@ -88,11 +87,11 @@ void for_items(const Task* tasks, int64_t count, Items Task::* items, int64_t be
 
 void multiply(const Task& task, int64_t item, uint8_t* scratch) {
   const int64_t panel = task.first_panel + item / task.chunks, chunk = item % task.chunks;
-  const int64_t tiles = (task.job.rows + kTileRows - 1) / kTileRows;
+  const int64_t tile_rows = task.kernel->tile_rows, tiles = (task.job.rows + tile_rows - 1) / tile_rows;
   task.kernel->multiply(
       task.job,
       {task.job.packed + task.layout->panel_offset(panel), task.layout->panel_rows(panel), panel * kPanelRows},
-      tiles * chunk / task.chunks * kTileRows, std::min(task.job.rows, tiles * (chunk + 1) / task.chunks * kTileRows),
+      tiles * chunk / task.chunks * tile_rows, std::min(task.job.rows, tiles * (chunk + 1) / task.chunks * tile_rows),
       scratch);
 }
 
@@ -151,7 +150,12 @@ int32_t run(const Call& call) {
 
 int32_t run(const TableRow& row, const Product& product) {
   const Part part{product.layout, product.packed, 0, product.params.rows, 0, 0};
-  return run({product.params, &part, 1, {&row, &row}, product.x, product.bias, product.residual, product.y});
+  Call call{product.params, &part, 1, {}, product.x, nullptr, 0, false, product.bias, product.residual, product.y};
+  call.rows[static_cast<int>(product.layout.stored())] = &row;
+  call.x_scales = product.x_scales;
+  call.x_scales_row_stride = product.x_scales_row_stride;
+  call.x_scales_groups = product.x_scales_groups;
+  return run(call);
 }
 
 }  // namespace gatun::qmatmul

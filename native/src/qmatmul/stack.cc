@@ -38,11 +38,11 @@ int32_t check_same(int64_t given, int64_t first, int32_t index, const char* name
 }  // namespace
 
 int32_t read_alone(const void* packed, int64_t packed_bytes, Parts* parts) {
-  gatun_qmatmul_weights weights;
+  PackedWeights weights;
   GATUN_TRY(read_header(packed, packed_bytes, &weights));
   GATUN_TRY(make_parts(1, parts));
-  parts->at[0] = {Layout(weights), static_cast<const uint8_t*>(packed), 0, 0, 0, 0};
-  parts->depth = weights.depth;
+  parts->at[0] = {Layout(weights.description, weights.integer_book), static_cast<const uint8_t*>(packed), 0, 0, 0, 0};
+  parts->depth = weights.description.depth;
   parts->packed_bytes = parts->at[0].layout.bytes();
   return GATUN_OK;
 }
@@ -59,13 +59,13 @@ int32_t read_stack(const void* packed, int64_t packed_bytes, int32_t count, Part
   const uint8_t* base = static_cast<const uint8_t*>(packed);
   int64_t offset = 0;
   for (int32_t i = 0; i < count; ++i) {
-    gatun_qmatmul_weights weights;
+    PackedWeights weights;
     if (const int32_t status = read_header(base + offset, packed_bytes - offset, &weights); status != GATUN_OK) {
       return fail_at(status, i, offset);
     }
-    at[i] = {Layout(weights), base + offset, 0, 0, 0, 0};
-    GATUN_TRY(check_same(weights.depth, at[0].layout.depth(), i, "depth"));
-    GATUN_TRY(check_same(weights.group, at[0].layout.group(), i, "group"));
+    at[i] = {Layout(weights.description, weights.integer_book), base + offset, 0, 0, 0, 0};
+    GATUN_TRY(check_same(weights.description.depth, at[0].layout.depth(), i, "depth"));
+    GATUN_TRY(check_same(weights.description.group, at[0].layout.group(), i, "group"));
     parts->packed_bytes = offset + at[i].layout.bytes();
     offset = (parts->packed_bytes + kFormAlignment - 1) / kFormAlignment * kFormAlignment;
     offset = std::min(offset, packed_bytes);  // nothing follows the last form, and nothing fits behind the end

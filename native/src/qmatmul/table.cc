@@ -5,7 +5,8 @@
 namespace gatun::qmatmul {
 
 KernelTable<Kernel> table() {
-#define GATUN_QMATMUL_KERNEL(name, isa, x, weights) {#name, Tier::isa, GATUN_##x, GATUN_##weights, &isa::name},
+#define GATUN_QMATMUL_KERNEL(name, isa, x, weights) \
+  {#name, Tier::isa, GATUN_##x, static_cast<int32_t>(Stored::weights), &isa::name},
   static constexpr TableRow kRows[] = {
 #include "qmatmul/kernels.inc"
   };

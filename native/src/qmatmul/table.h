@@ -15,9 +15,15 @@ using TableRow = KernelRow<Kernel>;
 // Rows in the order of kernels.inc.
 KernelTable<Kernel> table();
 
-// The types that a row must have for a product: of x as it is multiplied, and of the stored codes.
-inline int32_t multiplied_dtype(int32_t mode) { return mode == GATUN_QMATMUL_PRECISE ? GATUN_F32 : GATUN_I8; }
-inline int32_t stored_dtype(const Layout& layout) { return layout.four_bits() ? GATUN_U4 : GATUN_U8; }
+// The types that a row must have for a product: of x as it is multiplied, and the stored form of the codes.
+inline int32_t multiplied_dtype(int32_t mode) {
+  return mode == GATUN_QMATMUL_PRECISE ? GATUN_F32 : mode == GATUN_QMATMUL_BF16 ? GATUN_BF16 : GATUN_I8;
+}
+inline int32_t stored_form(const Layout& layout) { return static_cast<int32_t>(layout.stored()); }
+// Whether weights of a form take a mode: integers are multiplied as integers.
+inline bool takes_mode(Stored stored, int32_t mode) {
+  return mode == GATUN_QMATMUL_PRECISE || is_integer(stored) == (mode != GATUN_QMATMUL_BF16);
+}
 
 // One of a call's weights: its product is the rectangle of y at (first_row, first_column), [rows, layout.columns()].
 struct Part {
@@ -35,12 +41,25 @@ struct Call {
   gatun_qmatmul_params params;  // a copy: nothing that the caller writes later gets around the checks
   const Part* parts;
   int32_t count;
-  const TableRow* rows[2];  // of the table, for weights of 8 and of 4 bits; null if there are none
+  const TableRow* rows[kStoredForms];  // of the table, for each form of weights; null if there are none
   const void* x;
+  const float* x_scales;  // of gatun_qmatmul_scaled, or null
+  int64_t x_scales_row_stride;
+  bool x_scales_groups;  // one for each of the weights' groups in each row
   const float* bias;
   const void* residual;
   void* y;
 };
+
+inline const Kernel* kernel_of(const Call& call, const Part& part) {
+  return call.rows[static_cast<int>(part.layout.stored())]->kernel;
+}
+
+// Whether packed rows have a scale for each piece.
+inline bool has_piece_scales(const Call& call) {
+  const int32_t mode = call.params.mode;
+  return mode == GATUN_QMATMUL_BF16 ? call.x_scales_groups : mode != GATUN_QMATMUL_INT8_ROW;
+}
 
 // How the first block of rows is cut into work for threads.
 struct Split {
@@ -64,6 +83,9 @@ struct Product {
   const float* bias;
   const void* residual;
   void* y;
+  const float* x_scales = nullptr;
+  int64_t x_scales_row_stride = 0;
+  bool x_scales_groups = false;
 };
 int32_t run(const TableRow& row, const Product& product);
 

@@ -1,12 +1,12 @@
 // Precise mode: f32 activations times weights that are dequantized to f32 in registers.
 //
-//   y[m][n] = sum_k x[m][k] * ((w[n][k] - z[n][g]) * sw[n][g]),   ascending k, one fma each
+//   y[m][n] = sum_k x[m][k] * ((w[n][k] - z[n][g]) * sw[n][g] + o[n][g]),   ascending k, one fma each
 //
 // x: tiles of T rows [depth][T] f32 (rows.h). w, sw, z: a panel of R rows (layout.h). A depth block of the panel (128
 // depths, 32 KiB) is dequantized to [depth][R] f32 once for all rows; the tile is that of tile_i8.h with f32 sums, kept
 // in registers over the block.
 //
-// (w - z) is exact, the product with sw is rounded once, then one rounding an fma:
+// (w - z) is exact, its product with sw plus the offset o is rounded once, then one rounding an fma:
 // |y - reference| <= 2^-23 (depth + 8) sum |x w|, the reference using the same dequantized weights. Sums are f32 and
 // may overflow to infinity as any f32 sum; scales are at most 2^64, so padding (x = 0) never meets an infinite weight.
 // Tails: depth and rows are padded in what we packed; columns beyond y's end are computed and not stored.
@@ -18,46 +18,55 @@
 #include "qmatmul/epilogue.h"
 #include "qmatmul/kernel.h"
 #include "qmatmul/rows.h"
+#include "qmatmul/scales.h"
 #include "qmatmul/tile.h"
 #include "simd/vec.h"
 
 namespace gatun::GATUN_ISA {
 
+using qmatmul::Stored;
+
 // What turns the codes of a piece into weights, for kLanes rows.
 struct Dequantizer {
   I32 zero;
   F32 scale;
+  F32 offset;
 };
 
 GATUN_INLINE Dequantizer dequantizer(const qmatmul::Job& job, const qmatmul::Panel& panel, const qmatmul::Piece& piece,
                                      int32_t row) {
-  const uint8_t* scales = panel.base + panel.rows * piece.scales;
-  return {job.asymmetric ? load_u8_i32(panel.base + panel.rows * piece.zero_points + row) : set1_i32(job.zero_code),
-          job.f16_scales ? load_f16(reinterpret_cast<const uint16_t*>(scales) + row)
-                         : load_f32(reinterpret_cast<const float*>(scales) + row)};
+  const ScalesAt at = scales_at(panel, piece);
+  return {
+      job.offset_kind == qmatmul::OffsetKind::u8 ? load_u8_i32(at.offsets + row) : set1_i32(job.zero_code),
+      load_scales(job.scale_kind, at, row),
+      job.float_offsets ? load_offsets(job.offset_kind, at, row, panel.rows) : zero_f32(),
+  };
 }
 
-// The codes of kLanes rows and 8 depths.
-template <bool kFourBits>
+// The codes of kLanes rows and 8 depths: as they are stored in 4 bits, else in bytes.
+template <Stored kStored>
 struct CodeBlock {
-  static constexpr int kRowBytes = kFourBits ? 4 : 8;
+  static constexpr int kRowBytes = kStored == Stored::u8 || kStored == Stored::b8 ? 8 : 4;
   Bytes first, second;
 
-  static GATUN_INLINE CodeBlock load(const uint8_t* p, int64_t panel_rows) {
-    if constexpr (kFourBits)
-      return {load_bytes(p), load_bytes(p)};
-    else
-      return {load_bytes(p), load_bytes(p + 4 * panel_rows)};
+  static GATUN_INLINE CodeBlock load(const qmatmul::Job& job, const uint8_t* p, int64_t panel_rows) {
+    const Bytes bytes = load_bytes(p);
+    if constexpr (kStored == Stored::u4) return {bytes, bytes};
+    if constexpr (kStored == Stored::u8) return {bytes, load_bytes(p + 4 * panel_rows)};
+    if constexpr (kStored == Stored::t4) {
+      const Bytes table = broadcast16(job.table);
+      return {lookup16(table, low_nibbles(bytes)), lookup16(table, high_nibbles(bytes))};
+    }
   }
   // Weights of depth J.
   template <int J>
   GATUN_INLINE F32 weights(const Dequantizer& d) const {
     I32 code;
-    if constexpr (kFourBits)
+    if constexpr (kStored == Stored::u4)
       code = nibble_lane < J<4 ? 2 * J : 2 * J - 7>(first);
     else
       code = byte_lane<J % 4>(J < 4 ? first : second);
-    return mul(to_f32(sub_i32(code, d.zero)), d.scale);
+    return fma(to_f32(sub_i32(code, d.zero)), d.scale, d.offset);
   }
   // of(J, weights) for J = 0..7.
   template <class Of>
@@ -73,19 +82,19 @@ struct CodeBlock {
   }
 };
 
-template <bool kFourBits>
+template <Stored kStored>
 GATUN_INLINE const uint8_t* codes_at(const qmatmul::Panel& panel, const qmatmul::Piece& piece, int32_t depth) {
-  return panel.base + panel.rows * (piece.codes + depth / 8 * CodeBlock<kFourBits>::kRowBytes);
+  return panel.base + panel.rows * (piece.codes + depth / 8 * CodeBlock<kStored>::kRowBytes);
 }
 
 // Depths [begin, end) of a piece, both multiples of 8, to [depth][R].
-template <bool kFourBits>
+template <Stored kStored>
 inline void dequantize(const qmatmul::Job& job, const qmatmul::Panel& panel, const qmatmul::Piece& piece, int32_t begin,
                        int32_t end, float* out) {
   for (int32_t row = 0; row < panel.rows; row += kLanes) {
     const Dequantizer d = dequantizer(job, panel, piece, row);
     for (int32_t k = begin; k < end; k += 8) {
-      const auto codes = CodeBlock<kFourBits>::load(codes_at<kFourBits>(panel, piece, k) + 4 * row, panel.rows);
+      const auto codes = CodeBlock<kStored>::load(job, codes_at<kStored>(panel, piece, k) + 4 * row, panel.rows);
       float* to = out + (k - begin) * panel.rows + row;
       codes.each_depth(d, [&](int j, F32 w) { store_f32(to + j * panel.rows, w); });
     }
@@ -93,23 +102,23 @@ inline void dequantize(const qmatmul::Job& job, const qmatmul::Panel& panel, con
 }
 
 // One row of x: weights are used as they are dequantized, in the same order and with the same roundings.
-template <bool kFourBits, int V>
+template <Stored kStored, int V>
 inline void multiply_row(const qmatmul::Job& job, const qmatmul::Panel& panel, const float* x, float* sums) {
   for (int32_t column = 0; column < panel.rows; column += V * kLanes) {
     F32 sum[V];
     for (int v = 0; v < V; ++v) sum[v] = zero_f32();
     for (int64_t p = 0; p < job.piece_count; ++p) {
       const qmatmul::Piece& piece = job.pieces[p];
-      const uint8_t* codes = codes_at<kFourBits>(panel, piece, 0) + 4 * column;
+      const uint8_t* codes = codes_at<kStored>(panel, piece, 0) + 4 * column;
       Dequantizer d[V];
       for (int v = 0; v < V; ++v) d[v] = dequantizer(job, panel, piece, column + v * kLanes);
       for (int32_t k = 0; k < piece.depth; k += 8) {
         const float* x_k = x + piece.x + k;
         for (int v = 0; v < V; ++v) {
-          const auto block = CodeBlock<kFourBits>::load(codes + 4 * kLanes * v, panel.rows);
+          const auto block = CodeBlock<kStored>::load(job, codes + 4 * kLanes * v, panel.rows);
           block.each_depth(d[v], [&](int j, F32 w) { sum[v] = fma(set1(x_k[j]), w, sum[v]); });
         }
-        codes += CodeBlock<kFourBits>::kRowBytes * panel.rows;
+        codes += CodeBlock<kStored>::kRowBytes * panel.rows;
       }
     }
     for (int v = 0; v < V; ++v) store_f32(sums + column + v * kLanes, sum[v]);
@@ -138,7 +147,7 @@ GATUN_INLINE void multiply_block(const float* weights, int64_t panel_rows, const
 }
 
 // Rows [row_begin, row_end) of tiles: block after block of the depth, each dequantized once.
-template <bool kFourBits, int V>
+template <Stored kStored, int V>
 inline void multiply_tiles(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
                            float* weights, float* sums) {
   std::memset(sums, 0, static_cast<size_t>((row_end - row_begin) * qmatmul::kPanelRows * 4));
@@ -149,7 +158,7 @@ inline void multiply_tiles(const qmatmul::Job& job, const qmatmul::Panel& panel,
     const qmatmul::Piece& piece = job.pieces[p];
     for (int32_t k = 0, end; k < piece.depth; k = end) {
       end = piece.depth - k < qmatmul::kBlockDepth - filled ? piece.depth : k + qmatmul::kBlockDepth - filled;
-      dequantize<kFourBits>(job, panel, piece, k, end, weights + filled * panel.rows);
+      dequantize<kStored>(job, panel, piece, k, end, weights + filled * panel.rows);
       filled += end - k;
       if (filled < qmatmul::kBlockDepth && (p + 1 < job.piece_count || end < piece.depth)) continue;
       for_each_tile<qmatmul::kTileRows>(row_begin, row_end, [&](auto rows, int64_t row) {
@@ -166,25 +175,30 @@ inline void multiply_tiles(const qmatmul::Job& job, const qmatmul::Panel& panel,
   }
 }
 
-template <bool kFourBits, int V>
+template <Stored kStored, int V>
 inline void multiply_panel_f32(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
                                uint8_t* scratch) {
   float* sums = reinterpret_cast<float*>(scratch);
   if (row_end - row_begin == 1) {
-    multiply_row<kFourBits, V>(job, panel, static_cast<const float*>(job.values) + row_begin * job.padded_depth, sums);
+    multiply_row<kStored, V>(job, panel, static_cast<const float*>(job.values) + row_begin * job.padded_depth, sums);
   } else {
-    multiply_tiles<kFourBits, V>(job, panel, row_begin, row_end, reinterpret_cast<float*>(scratch + qmatmul::kSumBytes),
-                                 sums);
+    multiply_tiles<kStored, V>(job, panel, row_begin, row_end, reinterpret_cast<float*>(scratch + qmatmul::kSumBytes),
+                               sums);
   }
   finish(job, panel, row_begin, row_end, sums, false);
 }
 
-template <bool kFourBits>
+template <Stored kStored>
 inline void multiply_f32(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
                          uint8_t* scratch) {
-  const auto multiply = panel.rows % (kWideVectors * kLanes) == 0 ? multiply_panel_f32<kFourBits, kWideVectors>
-                                                                  : multiply_panel_f32<kFourBits, kNarrowVectors>;
+  const auto multiply = panel.rows % (kWideVectors * kLanes) == 0 ? multiply_panel_f32<kStored, kWideVectors>
+                                                                  : multiply_panel_f32<kStored, kNarrowVectors>;
   multiply(job, panel, row_begin, row_end, scratch);
+}
+
+template <Stored kStored>
+constexpr qmatmul::Kernel kernel_f32() {
+  return {pack_rows_f32, multiply_f32<kStored>, 4, 0, false, qmatmul::kTileRows, 1 << 17};
 }
 
 }  // namespace gatun::GATUN_ISA

@@ -35,6 +35,7 @@
 #include "qmatmul/epilogue.h"
 #include "qmatmul/kernel.h"
 #include "qmatmul/rows.h"
+#include "qmatmul/scales.h"
 #include "qmatmul/tile.h"
 #include "simd/vec.h"
 
@@ -45,8 +46,9 @@ namespace gatun::GATUN_ISA {
 struct NibbleWeights {
   static constexpr int kDepthBytes = 4;
   static constexpr int kBias = 0;
+  explicit GATUN_INLINE NibbleWeights(const qmatmul::Job&) {}
   template <int Q>
-  static GATUN_INLINE Bytes quad(const uint8_t* p, int64_t) {
+  GATUN_INLINE Bytes quad(const uint8_t* p, int64_t) const {
     return Q == 0 ? low_nibbles(load_bytes(p)) : high_nibbles(load_bytes(p));
   }
   static constexpr bool kPaired = kPairedDots;
@@ -54,11 +56,27 @@ struct NibbleWeights {
   static GATUN_INLINE void prefetch(const uint8_t* p) { prefetch_line(p); }
 };
 
+// Nibbles that index a table of 16 bytes.
+struct LookupWeights {
+  static constexpr int kDepthBytes = 4;
+  static constexpr int kBias = kU8Bias;
+  explicit GATUN_INLINE LookupWeights(const qmatmul::Job& job) : table(broadcast16(job.table)) {}
+  template <int Q>
+  GATUN_INLINE U8Weights quad(const uint8_t* p, int64_t) const {
+    return prepare_u8(lookup16(table, Q == 0 ? low_nibbles(load_bytes(p)) : high_nibbles(load_bytes(p))));
+  }
+  static constexpr bool kPaired = false;
+  static GATUN_INLINE I32 dot(I32 sum, U8Weights w, Bytes x) { return dot_u8(sum, w, x); }
+  static GATUN_INLINE void prefetch(const uint8_t* p) { prefetch_line(p); }
+  Bytes table;
+};
+
 struct ByteWeights {
   static constexpr int kDepthBytes = 8;
   static constexpr int kBias = kU8Bias;
+  explicit GATUN_INLINE ByteWeights(const qmatmul::Job&) {}
   template <int Q>
-  static GATUN_INLINE U8Weights quad(const uint8_t* p, int64_t panel_rows) {
+  GATUN_INLINE U8Weights quad(const uint8_t* p, int64_t panel_rows) const {
     return prepare_u8(load_bytes(p + Q * 4 * panel_rows));
   }
   static constexpr bool kPaired = false;
@@ -69,9 +87,10 @@ struct ByteWeights {
 
 // Adds the products of T int8 rows and V vectors of weights, all in quad Q of 8 depths.
 template <class Weights, int Q, int T, int V>
-GATUN_INLINE void dot_quad(const uint8_t* codes, int64_t panel_rows, const int8_t* x, I32 (&sum)[T][V]) {
-  decltype(Weights::template quad<Q>(codes, panel_rows)) w[V];
-  for (int v = 0; v < V; ++v) w[v] = Weights::template quad<Q>(codes + 4 * kLanes * v, panel_rows);
+GATUN_INLINE void dot_quad(const Weights& weights, const uint8_t* codes, int64_t panel_rows, const int8_t* x,
+                           I32 (&sum)[T][V]) {
+  decltype(weights.template quad<Q>(codes, panel_rows)) w[V];
+  for (int v = 0; v < V; ++v) w[v] = weights.template quad<Q>(codes + 4 * kLanes * v, panel_rows);
   for (int t = 0; t < T; ++t) {
     const Bytes x_quad = broadcast4(x + 4 * (Q * T + t));
     for (int v = 0; v < V; ++v) sum[t][v] = Weights::dot(sum[t][v], w[v], x_quad);
@@ -80,11 +99,11 @@ GATUN_INLINE void dot_quad(const uint8_t* codes, int64_t panel_rows, const int8_
 
 // The same in both quads at once.
 template <int T, int V>
-GATUN_INLINE void dot_both(const uint8_t* codes, const int8_t* x, I32 (&sum)[T][V]) {
+GATUN_INLINE void dot_both(const NibbleWeights& weights, const uint8_t* codes, const int8_t* x, I32 (&sum)[T][V]) {
   Bytes w0[V], w1[V];
   for (int v = 0; v < V; ++v) {
-    w0[v] = NibbleWeights::quad<0>(codes + 4 * kLanes * v, 0);
-    w1[v] = NibbleWeights::quad<1>(codes + 4 * kLanes * v, 0);
+    w0[v] = weights.quad<0>(codes + 4 * kLanes * v, 0);
+    w1[v] = weights.quad<1>(codes + 4 * kLanes * v, 0);
   }
   for (int t = 0; t < T; ++t) {
     const Bytes x0 = broadcast4(x + 4 * t), x1 = broadcast4(x + 4 * (T + t));
@@ -95,8 +114,7 @@ GATUN_INLINE void dot_both(const uint8_t* codes, const int8_t* x, I32 (&sum)[T][
 // The weights of a piece of one panel.
 struct PieceWeights {
   const uint8_t* codes;
-  const uint8_t* scales;
-  const uint8_t* zero_points;
+  ScalesAt at;
   int64_t depth;
 };
 
@@ -113,13 +131,20 @@ GATUN_INLINE void fill_block(const qmatmul::Job& job, const qmatmul::Panel& pane
   int64_t depth = 0;
   do {
     const qmatmul::Piece& piece = job.pieces[block.end];
-    block.weights[block.end++ - begin] = {panel.base + piece.codes * panel.rows, panel.base + piece.scales * panel.rows,
-                                          panel.base + piece.zero_points * panel.rows, piece.depth};
+    block.weights[block.end++ - begin] = {panel.base + piece.codes * panel.rows, scales_at(panel, piece), piece.depth};
     depth += piece.depth;
   } while (block.end < job.piece_count && depth + job.pieces[block.end].depth <= qmatmul::kPieceDepth);
   const qmatmul::Piece& first = job.pieces[begin];
   const int64_t end = block.end < job.piece_count ? job.pieces[block.end].codes : job.pieces[block.end - 1].scales;
   block.bytes = (end - first.codes) * panel.rows;
+}
+
+// The sum of a row's activations in a piece, as they are multiplied.
+template <int kDigits>
+GATUN_INLINE F32 sum_of_row(const int32_t* digits) {
+  F32 sum = to_f32(set1_i32(digits[0]));
+  for (int d = 1; d < kDigits; ++d) sum = fma(sum, set1(256.0f), to_f32(set1_i32(digits[d])));
+  return sum;
 }
 
 // A block of a tile: kRows rows from `row` on, T = kRows * kDigits int8 rows, by V vectors from `column` on.
@@ -139,28 +164,30 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
   const float* x_scales = job.scales + piece_begin;
   sums += column;
   const auto in_memory = [sums](int r, int v) { return sums + r * qmatmul::kPanelRows + v * kLanes; };
+  const Weights weights(job);
   F32 y[kRows][V];
   const PieceWeights* last = block.weights + (block.end - block.begin);
   for (const PieceWeights* piece = block.weights; piece != last; ++piece) {
     I32 sum[kChains][T][V];
     for (int v = 0; v < V; ++v) {
-      if (job.asymmetric) {
-        const I32 zero = sub_i32(set1_i32(Weights::kBias), load_u8_i32(piece->zero_points + column + v * kLanes));
+      if (job.offset_kind == qmatmul::OffsetKind::u8) {
+        const I32 zero = sub_i32(set1_i32(Weights::kBias), load_u8_i32(piece->at.offsets + column + v * kLanes));
         for (int t = 0; t < T; ++t) sum[0][t][v] = mul_i32(zero, set1_i32(x_sums[t]));
       } else {
         for (int t = 0; t < T; ++t) sum[0][t][v] = set1_i32((Weights::kBias - job.zero_code) * x_sums[t]);
       }
       if constexpr (kChains == 2) sum[1][0][v] = zero_i32();
     }
+    const int32_t* piece_sums = x_sums;
     x_sums += T;
 
     const uint8_t* codes = piece->codes + 4 * column;
     for (int64_t k = piece->depth; k > 0; k -= 8) {
       if constexpr (Weights::kPaired) {
-        dot_both(codes, x, sum[0]);
+        dot_both(weights, codes, x, sum[0]);
       } else {
-        dot_quad<Weights, 0>(codes, panel_rows, x, sum[0]);
-        dot_quad<Weights, 1>(codes, panel_rows, x, sum[kChains - 1]);
+        dot_quad<Weights, 0>(weights, codes, panel_rows, x, sum[0]);
+        dot_quad<Weights, 1>(weights, codes, panel_rows, x, sum[kChains - 1]);
       }
       for (int v = 0; v < V; ++v) Weights::prefetch(codes + ahead + 4 * kLanes * v);
       codes += Weights::kDepthBytes * panel_rows;
@@ -173,9 +200,7 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
       }
     }
     for (int v = 0; v < V; ++v) {
-      const F32 scale = job.f16_scales
-                            ? load_f16(reinterpret_cast<const uint16_t*>(piece->scales) + column + v * kLanes)
-                            : load_f32(reinterpret_cast<const float*>(piece->scales) + column + v * kLanes);
+      const F32 scale = load_scales(job.scale_kind, piece->at, column + v * kLanes);
       for (int r = 0; r < kRows; ++r) {
         I32 first = sum[0][r * kDigits][v];
         if constexpr (kChains == 2) first = add_i32(first, sum[1][0][v]);
@@ -187,6 +212,20 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
           store_f32(in_memory(r, v), after);
         else
           y[r][v] = after;
+      }
+    }
+    if (job.float_offsets) {
+      for (int v = 0; v < V; ++v) {
+        const F32 offset = load_offsets(job.offset_kind, piece->at, column + v * kLanes, panel_rows);
+        for (int r = 0; r < kRows; ++r) {
+          const F32 x_sum = sum_of_row<kDigits>(piece_sums + r * kDigits);
+          const F32 before = kOnePiece ? load_f32(in_memory(r, v)) : y[r][v];
+          const F32 after = one_scale ? fma(x_sum, offset, before) : fma(mul(x_sum, offset), set1(x_scales[r]), before);
+          if constexpr (kOnePiece)
+            store_f32(in_memory(r, v), after);
+          else
+            y[r][v] = after;
+        }
       }
     }
     x_scales += kRows;
@@ -225,6 +264,12 @@ inline void multiply_i8(const qmatmul::Job& job, const qmatmul::Panel& panel, in
     });
   }
   finish(job, panel, row_begin, row_end, sums, !job.piece_scales);
+}
+
+template <class Weights, int kDigits>
+constexpr qmatmul::Kernel kernel_i8() {
+  return {pack_rows_i8<kDigits>, multiply_i8<Weights, kDigits>,   kDigits, kDigits, true,
+          tile_rows<kDigits>(),  kDigits == 1 ? 1 << 20 : 1 << 19};
 }
 
 }  // namespace gatun::GATUN_ISA

@@ -4,10 +4,11 @@
 
 namespace gatun::GATUN_ISA {
 
-const qmatmul::Kernel qmatmul_i8_u4_f32_4x64x512_avx512 = {pack_rows_i8<1>, multiply_i8<NibbleWeights, 1>, 1, 1,
-                                                           1 << 20};
-const qmatmul::Kernel qmatmul_i8_u8_f32_4x64x512_avx512 = {pack_rows_i8<1>, multiply_i8<ByteWeights, 1>, 1, 1, 1 << 20};
-const qmatmul::Kernel qmatmul_f32_u4_f32_4x64x128_avx512 = {pack_rows_f32, multiply_f32<true>, 4, 0, 1 << 17};
-const qmatmul::Kernel qmatmul_f32_u8_f32_4x64x128_avx512 = {pack_rows_f32, multiply_f32<false>, 4, 0, 1 << 17};
+const qmatmul::Kernel qmatmul_i8_u4_f32_4x64x512_avx512 = kernel_i8<NibbleWeights, 1>();
+const qmatmul::Kernel qmatmul_i8_u8_f32_4x64x512_avx512 = kernel_i8<ByteWeights, 1>();
+const qmatmul::Kernel qmatmul_i8_t4_f32_4x64x512_avx512 = kernel_i8<LookupWeights, 1>();
+const qmatmul::Kernel qmatmul_f32_u4_f32_4x64x128_avx512 = kernel_f32<Stored::u4>();
+const qmatmul::Kernel qmatmul_f32_u8_f32_4x64x128_avx512 = kernel_f32<Stored::u8>();
+const qmatmul::Kernel qmatmul_f32_t4_f32_4x64x128_avx512 = kernel_f32<Stored::t4>();
 
 }  // namespace gatun::GATUN_ISA

@@ -3,13 +3,11 @@
 
 namespace gatun::GATUN_ISA {
 
-const qmatmul::Kernel qmatmul_i8_u4_f32_4x16x512_avxvnni = {pack_rows_i8<1>, multiply_i8<NibbleWeights, 1>, 1, 1,
-                                                            1 << 20};
-const qmatmul::Kernel qmatmul_i8_u8_f32_4x16x512_avxvnni = {pack_rows_i8<1>, multiply_i8<ByteWeights, 1>, 1, 1,
-                                                            1 << 20};
-const qmatmul::Kernel qmatmul_f32_u4_f32_1x16x512_avxvnni = {pack_rows_i8<3>, multiply_i8<NibbleWeights, 3>, 3, 3,
-                                                             1 << 19};
-const qmatmul::Kernel qmatmul_f32_u8_f32_1x16x512_avxvnni = {pack_rows_i8<3>, multiply_i8<ByteWeights, 3>, 3, 3,
-                                                             1 << 19};
+const qmatmul::Kernel qmatmul_i8_u4_f32_4x16x512_avxvnni = kernel_i8<NibbleWeights, 1>();
+const qmatmul::Kernel qmatmul_i8_u8_f32_4x16x512_avxvnni = kernel_i8<ByteWeights, 1>();
+const qmatmul::Kernel qmatmul_i8_t4_f32_4x16x512_avxvnni = kernel_i8<LookupWeights, 1>();
+const qmatmul::Kernel qmatmul_f32_u4_f32_1x16x512_avxvnni = kernel_i8<NibbleWeights, 3>();
+const qmatmul::Kernel qmatmul_f32_u8_f32_1x16x512_avxvnni = kernel_i8<ByteWeights, 3>();
+const qmatmul::Kernel qmatmul_f32_t4_f32_1x16x512_avxvnni = kernel_i8<LookupWeights, 3>();
 
 }  // namespace gatun::GATUN_ISA
