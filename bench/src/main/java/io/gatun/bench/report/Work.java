@@ -7,7 +7,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What a case has to do at least, as its name tells.
+ * What a case has to do at least, as its name tells: see {@link QMatmulCase#name}.
  *
  * @param kind how numbers are stored and multiplied: {@code int4 g32}, {@code int4 g32 precise}, {@code int4 g32 avx2}
  * @param bytes to read from memory
