@@ -90,6 +90,11 @@ public record QMatmulCase(
         return codes + columns * groups() * (group == 0 ? 4 : 2);
     }
 
+    /** Multiplications and additions. */
+    public double operations() {
+        return 2.0 * rows * columns * depth;
+    }
+
     /** By weights with activations quantized per row, on one thread. */
     static QMatmulCase of(String weights, int group, long columns, long depth, long rows) {
         return new QMatmulCase(weights, group, "i8row", columns, depth, rows, 1, null, false, false);

@@ -38,8 +38,7 @@ record Work(String kind, double bytes, double operations) {
                 + (problem.group() == 0 ? " row" : " g" + problem.group())
                 + (problem.precise() ? " precise" : "")
                 + (problem.tier() == null ? "" : " " + problem.tier());
-        return Optional.of(
-                new Work(kind, problem.weightBytes(), 2.0 * problem.rows() * problem.columns() * problem.depth()));
+        return Optional.of(new Work(kind, problem.weightBytes(), problem.operations()));
     }
 
     /** Operations a byte. */
