@@ -17,6 +17,9 @@ import java.util.stream.Stream;
 
 /** Another process that measures and prints a record a line, as JSON; other lines are its own affair. */
 final class Command {
+    /** Properties that a JVM has from this one: tests ignore JMH's lock, which a bench on the same machine may hold. */
+    private static final List<String> INHERITED = List.of(NativeLibrary.PATH_PROPERTY, "jmh.ignoreLock");
+
     /** For a program of this bench: much more than any takes, so that one that hangs does not go unnoticed. */
     private static final Duration OWN_LIMIT = Duration.ofMinutes(10);
 
@@ -103,9 +106,11 @@ final class Command {
         if (Runtime.version().feature() >= 23) {
             options.add("--sun-misc-unsafe-memory-access=allow"); // JMH's use of it is no news to a reader of figures
         }
-        String library = System.getProperty(NativeLibrary.PATH_PROPERTY);
-        if (library != null) {
-            options.add("-D" + NativeLibrary.PATH_PROPERTY + "=" + library);
+        for (String property : INHERITED) {
+            String value = System.getProperty(property);
+            if (value != null) {
+                options.add("-D" + property + "=" + value);
+            }
         }
         return options;
     }
