@@ -38,7 +38,8 @@ class Weights {
         groups(depth == 0 ? 0 : (depth + group - 1) / group),
         codes(columns * dtype_bytes(description.code_dtype, depth), edge),
         scales(columns * groups * dtype_bytes(scale_dtype, 1), edge),
-        zero_points(description.asymmetric ? columns * groups : 0, edge) {
+        zero_points(description.asymmetric ? columns * groups : 0, edge),
+        edge_(edge) {
     const bool four_bits = description.code_dtype == GATUN_U4;
     for (int64_t i = 0; i < codes.size(); ++i) {
       codes[i] = static_cast<uint8_t>(scheme == Scheme::i8 ? rng.integer(-127, 127) : rng.integer(0, 255));
@@ -57,10 +58,15 @@ class Weights {
     for (int64_t i = 0; i < zero_points.size(); ++i) {
       zero_points[i] = static_cast<uint8_t>(rng.integer(0, four_bits ? 15 : 255));
     }
+    misalignment_ = rng.integer(0, 1);  // packed buffers may have any alignment
+    repack();
+  }
+
+  // Packs again, after a test has changed codes, scales or zero points; a pointer to the packed bytes dangles then.
+  void repack() {
     int64_t bytes = 0;
     EXPECT_EQ(gatun_qmatmul_packed_bytes(&description, &bytes), GATUN_OK) << gatun_last_error();
-    // Packed buffers may have any alignment.
-    packed = std::make_unique<GuardBuffer<uint8_t>>(bytes, edge, rng.integer(0, 1));
+    packed = std::make_unique<GuardBuffer<uint8_t>>(bytes, edge_, misalignment_);
     EXPECT_EQ(gatun_qmatmul_pack(&description, codes.data(), scales.data(), zero_point_data(), packed->data(), bytes),
               GATUN_OK)
         << gatun_last_error();
@@ -74,6 +80,10 @@ class Weights {
   int64_t groups;
   GuardBuffer<uint8_t> codes, scales, zero_points;
   std::unique_ptr<GuardBuffer<uint8_t>> packed;
+
+ private:
+  Edge edge_;
+  int64_t misalignment_;
 };
 
 inline gatun_qmatmul_params params_for(const Weights& weights, int64_t rows, int32_t mode) {

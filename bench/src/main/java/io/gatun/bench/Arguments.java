@@ -19,23 +19,25 @@ record Arguments(String op, boolean quick, int threads, Map<String, String> peer
     /**
      * Reads {@code [op] [--quick] [--threads n] [--peer name=command]...}.
      *
+     * @param peers the names of the peers of the bench, which no other may have
      * @throws IllegalArgumentException with what was given and what is allowed
      */
-    static Arguments parse(List<String> words, List<String> ops, int processors) {
+    static Arguments parse(List<String> words, List<String> ops, List<String> peers, int processors) {
         String op = null;
         boolean quick = false;
         int threads = processors;
-        Map<String, String> peers = new LinkedHashMap<>();
+        Map<String, String> externals = new LinkedHashMap<>();
         for (int i = 0; i < words.size(); i++) {
             String word = words.get(i);
             switch (word) {
                 case "--quick" -> quick = true;
                 case "--threads" -> threads = threads(value(words, ++i));
                 case "--peer" -> {
-                    String[] peer = peer(value(words, ++i));
-                    if (peers.put(peer[0], peer[1]) != null) {
+                    String[] peer = peer(value(words, ++i), peers);
+                    if (externals.keySet().stream().anyMatch(peer[0]::equalsIgnoreCase)) {
                         throw new IllegalArgumentException("--peer: the name " + peer[0] + " is given twice");
                     }
+                    externals.put(peer[0], peer[1]);
                 }
                 default -> {
                     if (word.startsWith("-")) {
@@ -54,7 +56,7 @@ record Arguments(String op, boolean quick, int threads, Map<String, String> peer
                 }
             }
         }
-        return new Arguments(op, quick, threads, peers);
+        return new Arguments(op, quick, threads, externals);
     }
 
     private static String value(List<String> words, int index) {
@@ -71,13 +73,17 @@ record Arguments(String op, boolean quick, int threads, Map<String, String> peer
         return Integer.parseInt(given);
     }
 
-    /** A name that starts with gatun would count as ours. */
-    private static String[] peer(String given) {
+    /** A name that starts with gatun would count as ours; that of a peer, alone or with a version, as that peer's. */
+    private static String[] peer(String given, List<String> peers) {
         String[] parts = given.split("=", 2);
-        if (parts.length < 2 || !parts[0].matches("(?!gatun)[a-zA-Z0-9][\\w. -]*") || parts[1].isBlank()) {
+        if (parts.length < 2 || !parts[0].matches("(?!(?i:gatun))[a-zA-Z0-9][\\w. -]*") || parts[1].isBlank()) {
             throw new IllegalArgumentException(
                     "--peer: given " + given
                             + "; allowed: name=command, the name of letters, digits, '_', '-', '.' and blanks, not starting with gatun");
+        }
+        if (peers.stream().anyMatch(parts[0].split(" ")[0]::equalsIgnoreCase)) {
+            throw new IllegalArgumentException("--peer: the name " + parts[0]
+                    + " is that of a peer of the bench; allowed: any but " + String.join(", ", peers));
         }
         return parts;
     }

@@ -25,6 +25,7 @@ public final class Bench {
             arguments = Arguments.parse(
                     List.of(words),
                     OPS.stream().map(Op::name).toList(),
+                    Peers.NAMES,
                     Runtime.getRuntime().availableProcessors());
         } catch (IllegalArgumentException e) {
             System.err.println("gatun bench: " + e.getMessage());

@@ -26,7 +26,39 @@ public record QMatmulCase(
         boolean precise,
         boolean odd) {
 
-    /** For instance {@code int4 g32 i8row 14336x4096 m=512 t=2}; then {@code tier=avx2}, {@code mode=precise}, {@code odd}. */
+    /**
+     * The name in tables, records and the report, which {@code --peer} programs get, too:
+     *
+     * <pre>
+     * name        weights group activations NxK m=M t=threads [suffix]...
+     * weights     int4 | int8
+     * group       g&lt;weights that share a scale&gt; | row
+     * activations i8row | i8group | f32
+     * example     int4 g32 i8row 14336x4096 m=512 t=2
+     * </pre>
+     *
+     * Suffixes of a case, in this order, which {@link io.gatun.bench.report} reads back for the roofline:
+     *
+     * <pre>
+     * tier=T          Gatun is held to an instruction set, in a process of its own: tier=avx2
+     * mode=precise    Gatun multiplies in f32 precision; activations are f32
+     * odd             N and K are primes near those of a layer
+     * </pre>
+     *
+     * One more where a case is no product beside peers, or a record no time; the roofline leaves them out:
+     *
+     * <pre>
+     * qkv             N columns of three weights side by side, in one call or several ({@link SideBySide})
+     * experts=E       M rows in groups, one for each of E weights of N columns ({@link Experts})
+     * callers=C       C Java threads call at once, t threads working for each call ({@link Callers})
+     * CallOverhead    what a call of 1x1 costs beside its work ({@link CallOverhead})
+     * scaling         last: how much faster t threads are than one ({@link Scaling})
+     * speedup         last: how much faster one way to call is than another ({@link Rating})
+     * </pre>
+     *
+     * Two names are of another kind: {@code idle pool t=threads} ({@link IdlePool}), and in the records of the limits
+     * {@code <kind> t=threads [tier=T]} ({@link MeasuredLimits}).
+     */
     public String name() {
         return weights + (group == 0 ? " row " : " g" + group + " ") + activations + " " + columns + "x" + depth + " m="
                 + rows
@@ -56,6 +88,11 @@ public record QMatmulCase(
     public long weightBytes() {
         long codes = isInt4() ? columns * depth / 2 : columns * depth;
         return codes + columns * groups() * (group == 0 ? 4 : 2);
+    }
+
+    /** Multiplications and additions. */
+    public double operations() {
+        return 2.0 * rows * columns * depth;
     }
 
     /** By weights with activations quantized per row, on one thread. */

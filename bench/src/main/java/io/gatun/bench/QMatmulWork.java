@@ -24,13 +24,13 @@ final class QMatmulWork {
     static Session.Problem of(QMatmulCase problem, long bytes, String kernel, Limits limits) {
         boolean fma = FMA_KERNEL.matcher(kernel).matches();
         Limits.Kind kind = fma ? Limits.Kind.FMA : Limits.Kind.INT8_DOT;
-        double counted = operations(problem) * (problem.precise() && !fma ? PRECISE_DOTS : 1);
+        double counted = problem.operations() * (problem.precise() && !fma ? PRECISE_DOTS : 1);
         return of(problem, bytes, counted, kind, limits);
     }
 
     /** The same with a multiply-add of that kind for each product, whatever the kernel does. */
     static Session.Problem of(QMatmulCase problem, Limits.Kind kind, Limits limits) {
-        return of(problem, problem.weightBytes(), operations(problem), kind, limits);
+        return of(problem, problem.weightBytes(), problem.operations(), kind, limits);
     }
 
     private static Session.Problem of(
@@ -39,12 +39,7 @@ final class QMatmulWork {
                 problem.name(),
                 problem.threads(),
                 bytes,
-                operations(problem),
+                problem.operations(),
                 () -> limits.secondsNow(bytes, counted, kind, problem.tier(), problem.threads()));
-    }
-
-    /** Multiplications and additions. */
-    static double operations(QMatmulCase problem) {
-        return 2.0 * problem.rows() * problem.columns() * problem.depth();
     }
 }

@@ -74,7 +74,7 @@ final class Session {
         this.table = table;
         this.progress = progress;
         this.externals = arguments.peers().entrySet().stream()
-                .map(peer -> new ExternalPeer(peer.getKey(), peer.getValue()))
+                .map(peer -> new ExternalPeer(peer.getKey(), peer.getValue(), ExternalPeer.LIMIT))
                 .toList();
     }
 

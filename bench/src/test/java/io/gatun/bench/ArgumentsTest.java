@@ -13,7 +13,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 class ArgumentsTest {
     private static Arguments parse(String... words) {
-        return Arguments.parse(List.of(words), List.of("qmatmul", "quantize"), 4);
+        return Arguments.parse(List.of(words), List.of("qmatmul", "quantize"), List.of("onednn", "onednn-bf16"), 4);
     }
 
     @Test
@@ -34,6 +34,17 @@ class ArgumentsTest {
         assertEquals(List.of(1, 2, 4, 6), parse("--threads", "6").scalingCounts());
     }
 
+    /** In the records a peer's name has its version behind it. */
+    @Test
+    void refusesPeersByNameAndVersion() {
+        String thrown = assertThrows(IllegalArgumentException.class, () -> parse("--peer", "onednn 3.13=./run"))
+                .getMessage();
+        assertTrue(thrown.startsWith("--peer: the name onednn 3.13 is that of a peer"), thrown);
+        assertEquals(
+                Map.of("onednn2", "./run", "my onednn", "./run"),
+                parse("--peer", "onednn2=./run", "--peer", "my onednn=./run").peers());
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
@@ -50,7 +61,11 @@ class ArgumentsTest {
                 "--peer x=          | --peer: given x=; allowed: name=command",
                 "--peer =y          | --peer: given =y; allowed: name=command",
                 "--peer gatun2=y    | --peer: given gatun2=y; allowed: name=command",
+                "--peer Gatun=y     | --peer: given Gatun=y; allowed: name=command",
                 "--peer a=b --peer a=c | --peer: the name a is given twice",
+                "--peer a=b --peer A=c | --peer: the name A is given twice",
+                "--peer onednn=y    | --peer: the name onednn is that of a peer of the bench; allowed: any but onednn, onednn-bf16",
+                "--peer OneDNN-bf16=y | --peer: the name OneDNN-bf16 is that of a peer of the bench; allowed: any but onednn",
             })
     void refusesWithWhatIsAllowed(String line, String message) {
         String thrown = assertThrows(

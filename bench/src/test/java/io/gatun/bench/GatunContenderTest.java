@@ -3,6 +3,7 @@ package io.gatun.bench;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import io.gatun.DType;
+import io.gatun.Gatun;
 import io.gatun.Tensor;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
@@ -11,17 +12,24 @@ import org.junit.jupiter.api.Test;
 
 class GatunContenderTest {
     @Test
-    void goesThroughAllCopiesInTurn() {
+    void callsAndReadsOutputs() {
         List<Integer> calls = new ArrayList<>();
         Arena arena = Arena.ofShared();
         Tensor y = Tensor.allocate(arena, DType.F32, 1, 1);
-        try (Contender contender = new GatunContender("", "kernel: why", "all", arena, y, 3, calls::add)) {
-            for (int call = 0; call < 7; call++) {
+        try (Contender contender = new GatunContender("", "kernel: why", "all", arena, y, 3, copy -> {
+            calls.add(copy);
+            y.setFloat(copy, 0, 0);
+        })) {
+            for (int call = 0; call < 4; call++) {
                 contender.run();
             }
-            assertEquals(List.of(0, 1, 2, 0, 1, 2, 0), calls);
-            contender.output(2, new float[1]);
-            assertEquals(2, calls.getLast());
+            assertEquals(List.of(0, 1, 2, 0), calls);
+            float[] output = new float[1];
+            contender.output(2, output);
+            assertEquals(2, output[0]);
+            assertEquals("gatun " + Gatun.version(), contender.impl());
+            assertEquals("all", contender.timed());
+            assertEquals(3, contender.copies());
             assertEquals("kernel", contender.kernel());
         }
     }

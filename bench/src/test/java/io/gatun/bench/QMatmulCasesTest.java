@@ -88,14 +88,14 @@ class QMatmulCasesTest {
         assertEquals(3 * 64 / 2 + 3 * 2 * 2, groups.weightBytes());
         QMatmulCase rows = new QMatmulCase("int8", 0, "i8row", 3, 64, 1, 1, null, false, false);
         assertEquals(3 * 64 + 3 * 4, rows.weightBytes());
-        assertEquals(2.0 * 3 * 64, QMatmulWork.operations(rows));
+        assertEquals(2.0 * 3 * 64, rows.operations());
     }
 
     @Test
     void theKernelSaysWhichLimitBinds() {
         QMatmulCase precise = new QMatmulCase("int4", 32, "f32", 64, 64, 64, 1, null, true, false);
         Limits limits = (kind, tier, threads) -> kind == Limits.Kind.READ ? 1e12 : kind == Limits.Kind.FMA ? 2 : 4;
-        double operations = QMatmulWork.operations(precise);
+        double operations = precise.operations();
         assertEquals(
                 operations / 2,
                 QMatmulWork.of(precise, "qmatmul_f32_u4_f32_x_avx512", limits)

@@ -9,6 +9,8 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.BiFunction;
+import java.util.function.Function;
 import java.util.function.Supplier;
 
 /**
@@ -55,25 +57,10 @@ public final class PackedStack {
      * @throws IllegalArgumentException if there are none, or their depths or groups differ
      */
     public static PackedStack of(List<PackedWeights> weights, Arena arena) {
-        List<PackedWeights> given = present(weights);
-        long[] ends = new long[given.size()];
-        for (int i = 0; i < ends.length; i++) {
-            PackedWeights one = given.get(i);
-            Check.reachable("weights[" + i + "]", one.segment());
-            checkAlike(
-                    "weights",
-                    i,
-                    one.spec(),
-                    one.depth(),
-                    given.get(0).spec(),
-                    given.get(0).depth());
-            ends[i] = begin(ends, i) + one.segment().byteSize();
-        }
-        MemorySegment packed = allocate(arena, ends[ends.length - 1]);
-        for (int i = 0; i < ends.length; i++) {
-            slot(packed, ends, i).copyFrom(given.get(i).segment());
-        }
-        return wrap(packed.asReadOnly(), ends.length);
+        return join(weights, arena, (name, one) -> {
+            Check.reachable(name, one.segment());
+            return new Part(one.spec(), one.depth(), one.segment().byteSize(), slot -> slot.copyFrom(one.segment()));
+        });
     }
 
     /** Packs quantized weights into memory that is freed when nothing refers to it any more. */
@@ -88,27 +75,11 @@ public final class PackedStack {
      *     {@link QMatmul#pack(QuantizedTensor)} refuses one
      */
     public static PackedStack pack(List<QuantizedTensor> weights, Arena arena) {
-        List<QuantizedTensor> given = present(weights);
-        long[] ends = new long[given.size()];
-        for (int i = 0; i < ends.length; i++) {
-            QuantizedTensor one = given.get(i);
-            one.checkReachable("weights[" + i + "]");
-            checkAlike(
-                    "weights",
-                    i,
-                    one.spec(),
-                    one.depth(),
-                    given.get(0).spec(),
-                    given.get(0).depth());
-            ends[i] = begin(ends, i) + PackedWeights.packedBytes(one);
-        }
-        MemorySegment packed = allocate(arena, ends[ends.length - 1]);
-        for (int i = 0; i < ends.length; i++) {
-            QuantizedTensor one = given.get(i);
-            MemorySegment slot = slot(packed, ends, i);
-            at("weights", i, () -> PackedWeights.pack(one, slot));
-        }
-        return wrap(packed.asReadOnly(), ends.length);
+        return join(weights, arena, (name, one) -> {
+            one.checkReachable(name);
+            return new Part(
+                    one.spec(), one.depth(), PackedWeights.packedBytes(one), slot -> PackedWeights.pack(one, slot));
+        });
     }
 
     /**
@@ -140,24 +111,41 @@ public final class PackedStack {
         return new PackedStack(packed.asSlice(0, end), List.copyOf(found));
     }
 
+    /** One of the weights to come: its shape, its bytes when it is packed, and what writes them into its slot. */
+    private record Part(QuantSpec spec, long depth, long bytes, Function<MemorySegment, ?> write) {}
+
+    /** Checks all weights, then writes them one after the other; {@code describe} takes the name of a weight and itself. */
+    private static <T> PackedStack join(List<T> weights, Arena arena, BiFunction<String, T, Part> describe) {
+        Check.present("weights", weights);
+        List<T> given = new ArrayList<>(weights);
+        if (given.isEmpty()) {
+            throw Check.invalid("weights", "none", "at least one");
+        }
+        List<Part> parts = new ArrayList<>();
+        long[] ends = new long[given.size()];
+        for (int i = 0; i < ends.length; i++) {
+            String name = "weights[" + i + "]";
+            Check.present(name, given.get(i));
+            Part part = describe.apply(name, given.get(i));
+            parts.add(part);
+            checkAlike("weights", i, part.spec, part.depth, parts.get(0).spec, parts.get(0).depth);
+            ends[i] = begin(ends, i) + part.bytes;
+        }
+        MemorySegment packed = allocate(arena, ends[ends.length - 1]);
+        for (int i = 0; i < ends.length; i++) {
+            Part part = parts.get(i);
+            MemorySegment slot = slot(packed, ends, i);
+            at("weights", i, () -> part.write.apply(slot));
+        }
+        return wrap(packed.asReadOnly(), ends.length);
+    }
+
     /** Weights of a stack may be smaller than the huge pages that the stack as a whole fills. */
     private static MemorySegment allocate(Arena arena, long bytes) {
         MemorySegment packed = Check.allocate(arena, bytes, ALIGNMENT);
         NativeLibrary.load();
         Native.call(() -> gatun_prefer_huge_pages(packed, bytes));
         return packed;
-    }
-
-    private static <T> List<T> present(List<T> weights) {
-        Check.present("weights", weights);
-        List<T> given = new ArrayList<>(weights);
-        if (given.isEmpty()) {
-            throw Check.invalid("weights", "none", "at least one");
-        }
-        for (int i = 0; i < given.size(); i++) {
-            Check.present("weights[" + i + "]", given.get(i));
-        }
-        return given;
     }
 
     private static void checkAlike(
@@ -171,7 +159,7 @@ public final class PackedStack {
     }
 
     /** Names the weights that a refusal is about. */
-    private static PackedWeights at(String argument, int index, Supplier<PackedWeights> call) {
+    private static <T> T at(String argument, int index, Supplier<T> call) {
         try {
             return call.get();
         } catch (IllegalArgumentException e) {

@@ -259,11 +259,12 @@ public final class QMatmul {
      * @throws WrongThreadException if the arena of an argument is confined to another thread
      */
     public static void runGrouped(Tensor x, long[] rows, PackedStack stack, Tensor y, Options options) {
-        MemorySegment params = QMatmulCall.grouped(x, rows, stack, y, options);
+        MemorySegment groups = QMatmulCall.groups(rows, stack);
+        MemorySegment params = QMatmulCall.grouped(x, groups, stack, y, options);
         try {
             Native.check(gatun_qmatmul_grouped(
                     params,
-                    QMatmulCall.copyOf(rows),
+                    groups,
                     stack.size(),
                     x.segment(),
                     stack.segment(),
@@ -278,12 +279,12 @@ public final class QMatmul {
 
     /** As {@link #explain(Tensor, PackedWeights, Tensor, Options)}, for groups of rows. */
     public static String explainGrouped(Tensor x, long[] rows, PackedStack stack, Tensor y, Options options) {
-        MemorySegment params = QMatmulCall.grouped(x, rows, stack, y, options);
-        MemorySegment copy = QMatmulCall.copyOf(rows);
+        MemorySegment groups = QMatmulCall.groups(rows, stack);
+        MemorySegment params = QMatmulCall.grouped(x, groups, stack, y, options);
         MemorySegment packed = stack.segment();
         return Native.text(
                 EXPLAIN_BYTES,
                 text -> gatun_qmatmul_grouped_explain(
-                        params, copy, stack.size(), packed, packed.byteSize(), text, EXPLAIN_BYTES));
+                        params, groups, stack.size(), packed, packed.byteSize(), text, EXPLAIN_BYTES));
     }
 }

@@ -32,23 +32,20 @@ final class QMatmulCall {
         return params(x, "stack", stack.segment(), stack.depth(), stack.columns(), -1, y, options);
     }
 
-    static MemorySegment grouped(Tensor x, long[] rows, PackedStack stack, Tensor y, Options options) {
-        Check.present("stack", stack);
-        Check.present("rows", rows);
+    /** {@code groups} is what {@link #groups} gave: the caller may change the array meanwhile. */
+    static MemorySegment grouped(Tensor x, MemorySegment groups, PackedStack stack, Tensor y, Options options) {
         if (stack.columnsOfEach() < 0) {
             throw Check.invalid("stack", stack, "weights of equal columns");
         }
         MemorySegment params =
                 params(x, "stack", stack.segment(), stack.depth(), stack.columnsOfEach(), stack.size(), y, options);
-        if (rows.length != stack.size()) {
-            throw Check.invalid("rows", rows.length + " groups", stack.size() + ", one for each weight");
-        }
         long left = x.shape().size(0);
-        for (int i = 0; i < rows.length; i++) {
-            if (rows[i] < 0 || rows[i] > left) {
-                throw Check.invalid("rows[" + i + "]", rows[i], "0.." + left + ", what is left of x");
+        for (int i = 0; i < stack.size(); i++) {
+            long rows = groups.getAtIndex(ValueLayout.JAVA_LONG, i);
+            if (rows < 0 || rows > left) {
+                throw Check.invalid("rows[" + i + "]", rows, "0.." + left + ", what is left of x");
             }
-            left -= rows[i];
+            left -= rows;
         }
         if (left != 0) {
             throw Check.invalid("rows", "groups of all but " + left + " rows", "all rows of x " + x.shape());
@@ -56,15 +53,20 @@ final class QMatmulCall {
         return params;
     }
 
-    /** This thread's native copy of the rows, which nobody changes while they are used. */
-    static MemorySegment copyOf(long[] rows) {
-        MemorySegment copy = GROUP_ROWS.get();
-        if (copy.byteSize() < rows.length * ValueLayout.JAVA_LONG.byteSize()) {
-            copy = Arena.ofAuto().allocate(ValueLayout.JAVA_LONG, 2L * rows.length);
-            GROUP_ROWS.set(copy);
+    /** This thread's native copy of the rows of each group, which nobody changes while it is checked and used. */
+    static MemorySegment groups(long[] rows, PackedStack stack) {
+        Check.present("stack", stack);
+        Check.present("rows", rows);
+        if (rows.length != stack.size()) {
+            throw Check.invalid("rows", rows.length + " groups", stack.size() + ", one for each weight");
         }
-        MemorySegment.copy(rows, 0, copy, ValueLayout.JAVA_LONG, 0, rows.length);
-        return copy;
+        MemorySegment groups = GROUP_ROWS.get();
+        if (groups.byteSize() < rows.length * ValueLayout.JAVA_LONG.byteSize()) {
+            groups = Arena.ofAuto().allocate(ValueLayout.JAVA_LONG, 2L * rows.length);
+            GROUP_ROWS.set(groups);
+        }
+        MemorySegment.copy(rows, 0, groups, ValueLayout.JAVA_LONG, 0, rows.length);
+        return groups;
     }
 
     /** {@code biases}: rows of a bias matrix, or -1 for a vector. */

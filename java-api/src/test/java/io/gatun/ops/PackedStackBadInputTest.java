@@ -1,6 +1,7 @@
 package io.gatun.ops;
 
 import static io.gatun.ops.Refusals.f32;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
@@ -257,5 +258,32 @@ class PackedStackBadInputTest {
         writer.join();
         assertTrue(wide.unchangedOutside(0, 2 * EACH) && narrow.unchangedOutside(0, EACH));
         assertTrue(refused > 0);
+    }
+
+    /** The rows that are checked are those that are used: no other number reaches the checks of C. */
+    @Test
+    void rowsAreReadOnce() throws InterruptedException {
+        long[] rows = GROUPS.clone();
+        Thread writer = new Thread(() -> {
+            Random random = new Random(64);
+            while (!Thread.currentThread().isInterrupted()) {
+                rows[0] = random.of(GROUPS[0], -7L);
+            }
+        });
+        writer.start();
+        int refused = 0;
+        try {
+            for (int i = 0; i < 20_000 || refused == 0 || refused == i; i++) { // both happen once the writer runs
+                try {
+                    grouped(rows);
+                } catch (IllegalArgumentException e) {
+                    assertEquals("rows[0]: given -7; allowed: 0..4, what is left of x", e.getMessage());
+                    refused++;
+                }
+            }
+        } finally {
+            writer.interrupt();
+            writer.join();
+        }
     }
 }

@@ -3,12 +3,11 @@ package io.gatun.ops;
 import io.gatun.DType;
 import io.gatun.Tensor;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 
 /** Arguments for random calls: good ones in unusual places, and ones with a flaw. */
 final class RandomArguments {
-    /** The share of calls that get a flaw. */
-    static final double FLAWED = 0.5;
-
     private RandomArguments() {}
 
     static QuantSpec spec(Random random, int depth) {
@@ -50,5 +49,13 @@ final class RandomArguments {
             }
         }
         return Tensor.wrap(x.segment(), x.dtype(), x.shape(), strides);
+    }
+
+    /** Flips a bit of the header of packed weights that begins there, and says which. */
+    static String flipBit(Random random, MemorySegment bytes, long header) {
+        long at = header + random.between(0, 63);
+        int bit = random.between(0, 7);
+        bytes.set(ValueLayout.JAVA_BYTE, at, (byte) (bytes.get(ValueLayout.JAVA_BYTE, at) ^ 1 << bit));
+        return " bit " + bit + " of byte " + at + " flipped";
     }
 }

@@ -1,6 +1,5 @@
 package io.gatun.ops;
 
-import static io.gatun.ops.RandomArguments.FLAWED;
 import static io.gatun.ops.RandomArguments.guarded;
 import static io.gatun.ops.RandomArguments.spec;
 import static io.gatun.ops.RandomArguments.spoiled;
@@ -10,11 +9,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
 import io.gatun.Tensor;
-import io.gatun.ops.RandomCalls.Call;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.time.Duration;
+import java.util.Arrays;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -23,17 +23,17 @@ import org.junit.jupiter.params.provider.ValueSource;
 class RandomArgumentsTest {
     @Test
     void quantize() {
-        RandomCalls.run("quantize", RandomArgumentsTest::quantizeCall);
+        RandomCalls.run("quantize", random -> new Quantization(random).call());
     }
 
     @Test
     void dequantize() {
-        RandomCalls.run("dequantize", RandomArgumentsTest::dequantizeCall);
+        RandomCalls.run("dequantize", random -> new Dequantization(random).call());
     }
 
     @Test
     void norm() {
-        RandomCalls.run("norm", RandomArgumentsTest::normCall);
+        RandomCalls.run("norm", random -> new Normalization(random).call());
     }
 
     /** No loop runs over the rows of nothing. */
@@ -49,148 +49,190 @@ class RandomArgumentsTest {
         });
     }
 
-    // ---- quantize --------------------------------------------------------------------------------------------------
+    private static final class Quantization extends RandomCall {
+        private final int rows = random.between(0, 9);
+        private final int depth = random.between(0, 100);
+        private QuantSpec spec = spec(random, depth);
+        private Tensor x;
+        private QuantizedTensor out = QuantizedTensor.allocate(spec, rows, depth);
+        private int threads = random.between(0, 3);
+        private byte[] before = bytes();
 
-    private static Call quantizeCall(Random random) {
-        int rows = random.between(0, 9);
-        int depth = random.between(0, 100);
-        QuantSpec spec = spec(random, depth);
-        DType dtype = random.of(DType.F32, DType.F16, DType.BF16);
-        double magnitude = random.chance(0.8) ? 1 : Math.pow(10, random.between(-44, 38));
-        Tensor x = Tensor.of(dtype, random.normal(rows * depth, magnitude), rows, depth);
-        if (random.chance(0.3)) {
-            x = x.transpose().contiguous().transpose();
+        Quantization(Random random) {
+            super(random);
+            DType dtype = random.of(DType.F32, DType.F16, DType.BF16);
+            double magnitude = random.chance(0.8) ? 1 : Math.pow(10, random.between(-44, 38));
+            x = Tensor.of(dtype, random.normal(rows * depth, magnitude), rows, depth);
+            if (rows > 0 && depth > 0 && random.chance(0.1)) {
+                x.setFloat(random.of(Float.NaN, Float.POSITIVE_INFINITY), random.between(0, rows - 1), depth - 1);
+            }
+            if (random.chance(0.3)) {
+                x = x.transpose().contiguous().transpose();
+            }
+            x = withFreeStrides(random, x);
         }
-        x = withFreeStrides(random, x);
-        QuantizedTensor out = QuantizedTensor.allocate(spec, rows, depth);
-        int threads = random.between(0, 3);
-        String what = x.describe() + " " + spec + " threads " + threads;
-        boolean flawed = random.chance(FLAWED);
-        if (flawed) {
-            int flaw = random.between(0, 4);
-            what += " flaw " + flaw;
+
+        private byte[] bytes() {
+            return out.codes().segment().toArray(ValueLayout.JAVA_BYTE);
+        }
+
+        @Override
+        String describe() {
+            return x.describe() + " " + spec + " threads " + threads;
+        }
+
+        @Override
+        int lastFlaw() {
+            return 4;
+        }
+
+        @Override
+        void spoil(int flaw) {
+            long groups = out.scales().shape().size(1);
             switch (flaw) {
                 case 0 -> x = spoiled(random, x, DType.I8, DType.U8, DType.I32);
                 case 1 -> threads = random.of(-1, 1025, Integer.MIN_VALUE);
                 case 2 ->
                     out = new QuantizedTensor(spec, Unreachable.readOnly(out.codes()), out.scales(), out.zeroPoints());
-                case 3 ->
-                    out = new QuantizedTensor(
-                            spec,
-                            out.codes(),
-                            random.of(
-                                    Unreachable.closed(
-                                            spec.scales(),
-                                            rows,
-                                            out.scales().shape().size(1)),
-                                    Unreachable.foreign(
-                                            spec.scales(),
-                                            rows,
-                                            out.scales().shape().size(1))),
-                            out.zeroPoints());
+                case 3 -> {
+                    Tensor scales = random.of(
+                            Unreachable.closed(spec.scales(), rows, groups),
+                            Unreachable.foreign(spec.scales(), rows, groups));
+                    out = new QuantizedTensor(spec, out.codes(), scales, out.zeroPoints());
+                }
                 default -> {
                     x = Tensor.of(DType.F32, random.normal(20, 1), 2, 10);
                     spec = QuantSpec.int8();
                     Tensor codes = Tensor.wrap(x.segment().asSlice(random.between(0, 60)), DType.I8, 2, 10);
                     out = new QuantizedTensor(spec, codes, Tensor.allocate(DType.F32, 2, 1), null);
+                    before = bytes();
                 }
             }
-        } else if (rows > 0 && depth > 0 && random.chance(0.1)) {
-            x.setFloat(random.of(Float.NaN, Float.POSITIVE_INFINITY), random.between(0, rows - 1), depth - 1);
         }
-        boolean refused = flawed || new QuantizeOracle(x.toFloatArray(), rows, depth, spec).refusal != null;
-        Tensor input = x;
-        QuantizedTensor output = out;
-        int count = threads;
-        String context = what;
-        MemorySegment codes = output.codes().segment();
-        byte[] before = codes.toArray(ValueLayout.JAVA_BYTE);
-        return new Call(
-                context,
-                !refused,
-                () -> Quantize.run(input, output, count),
-                () -> QuantizeTest.assertCodes(
-                        new QuantizeOracle(input.toFloatArray(), rows, depth, output.spec()), output, context),
-                () -> codes.mismatch(MemorySegment.ofArray(before)) == -1);
+
+        private QuantizeOracle oracle() {
+            return new QuantizeOracle(x.toFloatArray(), rows, depth, spec);
+        }
+
+        @Override
+        boolean hasBadValues() {
+            return oracle().refusal != null;
+        }
+
+        @Override
+        void run() {
+            Quantize.run(x, out, threads);
+        }
+
+        @Override
+        Consumer<String> expected() {
+            return context -> QuantizeTest.assertCodes(oracle(), out, context);
+        }
+
+        @Override
+        boolean unchanged() {
+            return Arrays.equals(before, bytes());
+        }
     }
 
-    private static Call dequantizeCall(Random random) {
-        int rows = random.between(0, 9);
-        int depth = random.between(0, 100);
-        QuantSpec spec = spec(random, depth);
-        QuantizedTensor in = QMatmulOracle.exactWeights(random.source, spec, rows, depth);
-        DType dtype = random.of(DType.F32, DType.F16, DType.BF16);
-        Guarded out = guarded(random, dtype, rows, depth);
-        Tensor x = withFreeStrides(random, out.tensor);
-        int threads = random.between(0, 3);
-        String what = in + " -> " + x.describe() + " threads " + threads;
-        boolean flawed = random.chance(FLAWED);
-        if (flawed) {
-            int flaw = random.between(0, 4);
-            what += " flaw " + flaw;
+    private static final class Dequantization extends RandomCall {
+        private final int rows = random.between(0, 9);
+        private final int depth = random.between(0, 100);
+        private final QuantSpec spec = spec(random, depth);
+        private QuantizedTensor in = QMatmulOracle.exactWeights(random.source, spec, rows, depth);
+        private final Guarded out = guarded(random, random.of(DType.F32, DType.F16, DType.BF16), rows, depth);
+        private Tensor x = withFreeStrides(random, out.tensor);
+        private int threads = random.between(0, 3);
+
+        Dequantization(Random random) {
+            super(random);
+        }
+
+        @Override
+        String describe() {
+            return in + " -> " + x.describe() + " threads " + threads;
+        }
+
+        @Override
+        int lastFlaw() {
+            return 4;
+        }
+
+        @Override
+        void spoil(int flaw) {
             switch (flaw) {
                 case 0 -> x = spoiled(random, x, DType.I8, DType.U8, DType.I32);
                 case 1 -> threads = random.of(-1, 1025, Integer.MAX_VALUE);
                 case 2 -> x = Unreachable.readOnly(x);
-                case 3 ->
-                    in = new QuantizedTensor(
-                            spec,
-                            random.of(
-                                    Unreachable.closed(spec.codes(), rows, depth),
-                                    Unreachable.foreign(spec.codes(), rows, depth)),
-                            in.scales(),
-                            in.zeroPoints());
+                case 3 -> {
+                    Tensor codes = random.of(
+                            Unreachable.closed(spec.codes(), rows, depth),
+                            Unreachable.foreign(spec.codes(), rows, depth));
+                    in = new QuantizedTensor(spec, codes, in.scales(), in.zeroPoints());
+                }
                 default -> {
                     MemorySegment memory = Arena.ofAuto().allocate(400, 64);
-                    in = new QuantizedTensor(
-                            QuantSpec.int8(),
-                            Tensor.wrap(memory.asSlice(random.between(0, 60)), DType.I8, 3, 20),
-                            Tensor.allocate(DType.F32, 3, 1),
-                            null);
+                    Tensor codes = Tensor.wrap(memory.asSlice(random.between(0, 60)), DType.I8, 3, 20);
+                    in = new QuantizedTensor(QuantSpec.int8(), codes, Tensor.allocate(DType.F32, 3, 1), null);
                     x = Tensor.wrap(memory, DType.F32, 3, 20);
                 }
             }
         }
-        Tensor values = x;
-        QuantizedTensor input = in;
-        int count = threads;
-        String context = what;
-        return new Call(
-                context,
-                !flawed,
-                () -> Quantize.dequantize(input, values, count),
-                () -> {
-                    QuantizeTest.assertValues(input, values, context);
-                    assertTrue(out.unchangedOutside(0, depth), context);
-                },
-                out::unchanged);
+
+        @Override
+        void run() {
+            Quantize.dequantize(in, x, threads);
+        }
+
+        @Override
+        Consumer<String> expected() {
+            return context -> {
+                QuantizeTest.assertValues(in, x, context);
+                assertTrue(out.unchangedOutside(0, depth), context);
+            };
+        }
+
+        @Override
+        boolean unchanged() {
+            return out.unchanged();
+        }
     }
 
-    // ---- norm ------------------------------------------------------------------------------------------------------
+    private static final class Normalization extends RandomCall {
+        private final int rows = random.between(0, 9);
+        private final int columns = random.between(0, 80);
+        private final Norm.Kind kind = random.of(Norm.Kind.values());
+        private final Guarded out = guarded(random, random.of(DType.F32, DType.BF16), rows, columns);
+        private Tensor x;
+        private Tensor y = withFreeStrides(random, out.tensor);
+        private Tensor weight = random.chance(0.5) ? null : Tensor.of(random.normal(columns, 1), columns);
+        private Tensor bias = random.chance(0.5) ? null : Tensor.of(random.normal(columns, 1), columns);
+        private float epsilon = random.of(0f, 1e-12f, 1e-5f, 1f);
+        private int threads = random.between(0, 3);
 
-    private static Call normCall(Random random) {
-        int rows = random.between(0, 9);
-        int columns = random.between(0, 80);
-        Norm.Kind kind = random.of(Norm.Kind.values());
-        DType xType = random.of(DType.F32, DType.BF16);
-        DType yType = random.of(DType.F32, DType.BF16);
-        Tensor x = withFreeStrides(
-                random, guarded(random, xType, rows, columns).fill(random.normal(rows * columns, 1)).tensor);
-        Guarded out = guarded(random, yType, rows, columns);
-        Tensor y = withFreeStrides(random, out.tensor);
-        if (random.chance(0.2) && xType == yType) {
-            out.fill(x.toFloatArray());
-            x = y;
+        Normalization(Random random) {
+            super(random);
+            DType dtype = random.of(DType.F32, DType.BF16);
+            Guarded in = guarded(random, dtype, rows, columns).fill(random.normal(rows * columns, 1));
+            x = withFreeStrides(random, in.tensor);
+            if (random.chance(0.2) && dtype == y.dtype()) {
+                out.fill(x.toFloatArray());
+                x = y;
+            }
         }
-        Tensor weight = random.chance(0.5) ? null : Tensor.of(random.normal(columns, 1), columns);
-        Tensor bias = random.chance(0.5) ? null : Tensor.of(random.normal(columns, 1), columns);
-        float epsilon = random.of(0f, 1e-12f, 1e-5f, 1f);
-        int threads = random.between(0, 3);
-        String what = kind + " " + x.describe() + " " + y.describe() + " epsilon " + epsilon;
-        boolean flawed = random.chance(FLAWED);
-        if (flawed) {
-            int flaw = random.between(0, 6);
-            what += " flaw " + flaw;
+
+        @Override
+        String describe() {
+            return kind + " " + x.describe() + " " + y.describe() + " epsilon " + epsilon;
+        }
+
+        @Override
+        int lastFlaw() {
+            return 6;
+        }
+
+        @Override
+        void spoil(int flaw) {
             switch (flaw) {
                 case 0 -> x = spoiled(random, x, DType.F16, DType.I8, DType.I32);
                 case 1 -> y = spoiled(random, y, DType.F16, DType.U8, DType.I32);
@@ -211,22 +253,24 @@ class RandomArgumentsTest {
                 }
             }
         }
-        Tensor input = x;
-        Tensor output = y;
-        Tensor scale = weight;
-        Tensor shift = bias;
-        float eps = epsilon;
-        int count = threads;
-        String context = what;
-        Expected expected = flawed ? null : NormOracle.of(kind, x, weight, bias, epsilon);
-        return new Call(
-                context,
-                !flawed,
-                () -> NormTest.run(kind, input, scale, shift, eps, output, count),
-                () -> {
-                    expected.assertMatches(output, context);
-                    assertTrue(out.unchangedOutside(0, columns), context);
-                },
-                out::unchanged);
+
+        @Override
+        void run() {
+            NormTest.run(kind, x, weight, bias, epsilon, y, threads);
+        }
+
+        @Override
+        Consumer<String> expected() {
+            Expected values = NormOracle.of(kind, x, weight, bias, epsilon);
+            return context -> {
+                values.assertMatches(y, context);
+                assertTrue(out.unchangedOutside(0, columns), context);
+            };
+        }
+
+        @Override
+        boolean unchanged() {
+            return out.unchanged();
+        }
     }
 }

@@ -10,6 +10,7 @@ import io.gatun.bench.Contender;
 import io.gatun.bench.Peer;
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.QMatmulData;
+import io.gatun.bench.RotatingContender;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.foreign.Arena;
@@ -161,7 +162,7 @@ final class Jlama implements Peer {
         }
 
         @Override
-        void call(int copy) {
+        protected void call(int copy) {
             int tiles = Math.ceilDiv(columns, TILE);
             int slices = Math.min(tiles, SLICES);
             IntConsumer slice = i -> multiply(
@@ -209,7 +210,7 @@ final class Jlama implements Peer {
         }
 
         @Override
-        void result(float[] values) {
+        protected void result(float[] values) {
             MemorySegment.copy(y, JAVA_FLOAT, 0, values, 0, values.length);
         }
 

@@ -10,6 +10,7 @@ import io.gatun.bench.Contender;
 import io.gatun.bench.Peer;
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.QMatmulData;
+import io.gatun.bench.RotatingContender;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -179,7 +180,7 @@ final class LibTorch implements Peer {
                 private boolean called;
 
                 @Override
-                void call(int copy) {
+                protected void call(int copy) {
                     torch.enter(problem.threads());
                     free();
                     try {
@@ -198,7 +199,7 @@ final class LibTorch implements Peer {
                 }
 
                 @Override
-                void result(float[] values) {
+                protected void result(float[] values) {
                     MemorySegment result = torch.data(y.get(ADDRESS, 0), (long) values.length * Float.BYTES);
                     if (type == Torch.F32) {
                         MemorySegment.copy(result, JAVA_FLOAT, 0, values, 0, values.length);

@@ -4,6 +4,7 @@ import io.gatun.bench.Contender;
 import io.gatun.bench.Peer;
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.QMatmulData;
+import io.gatun.bench.RotatingContender;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -168,13 +169,13 @@ final class OneDnn implements Peer {
                     xType == Dnnl.F32 ? "product" : "product (activations converted before)",
                     calls.size()) {
                 @Override
-                void call(int copy) {
+                protected void call(int copy) {
                     dnnl.setThreads(problem.threads()); // of this thread, perhaps not the one that made the operation
                     dnnl.execute(primitive, calls.get(copy));
                 }
 
                 @Override
-                void result(float[] values) {
+                protected void result(float[] values) {
                     MemorySegment.copy(y, ValueLayout.JAVA_FLOAT, 0, values, 0, values.length);
                 }
 

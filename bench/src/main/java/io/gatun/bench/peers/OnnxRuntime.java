@@ -8,6 +8,7 @@ import io.gatun.bench.Contender;
 import io.gatun.bench.Peer;
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.QMatmulData;
+import io.gatun.bench.RotatingContender;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -205,7 +206,7 @@ final class OnnxRuntime implements Peer {
         }
 
         @Override
-        void call(int copy) {
+        protected void call(int copy) {
             try {
                 sessions.get(copy).run(inputs, outputs).close();
             } catch (OrtException e) {
@@ -214,7 +215,7 @@ final class OnnxRuntime implements Peer {
         }
 
         @Override
-        void result(float[] values) {
+        protected void result(float[] values) {
             y.get(0, values);
         }
 

@@ -13,6 +13,10 @@ import java.util.function.Consumer;
  * share, do so for about 10 ms; here half a millisecond, which bridges the gaps between calls.
  */
 public final class Peers {
+    /** Of all, those that do not load here, too. */
+    public static final List<String> NAMES =
+            List.of("onnxruntime", "onednn", "onednn-w4a16", "onednn-bf16", "libtorch", "jlama");
+
     private Peers() {}
 
     /** Loads a library. */

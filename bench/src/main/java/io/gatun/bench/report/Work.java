@@ -7,7 +7,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What a case has to do at least, as its name tells.
+ * What a case has to do at least, as its name tells: see {@link QMatmulCase#name}.
  *
  * @param kind how numbers are stored and multiplied: {@code int4 g32}, {@code int4 g32 precise}, {@code int4 g32 avx2}
  * @param bytes to read from memory
@@ -38,8 +38,7 @@ record Work(String kind, double bytes, double operations) {
                 + (problem.group() == 0 ? " row" : " g" + problem.group())
                 + (problem.precise() ? " precise" : "")
                 + (problem.tier() == null ? "" : " " + problem.tier());
-        return Optional.of(
-                new Work(kind, problem.weightBytes(), 2.0 * problem.rows() * problem.columns() * problem.depth()));
+        return Optional.of(new Work(kind, problem.weightBytes(), problem.operations()));
     }
 
     /** Operations a byte. */

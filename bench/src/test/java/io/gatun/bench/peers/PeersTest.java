@@ -46,6 +46,7 @@ class PeersTest {
                         "libtorch 2.13.0",
                         "jlama 0.8.4"),
                 peers.stream().map(peer -> peer.name() + " " + peer.version()).toList());
+        assertEquals(peers.stream().map(Peer::name).toList(), Peers.NAMES);
     }
 
     @Test

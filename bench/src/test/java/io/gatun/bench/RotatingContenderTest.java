@@ -1,11 +1,7 @@
-package io.gatun.bench.peers;
+package io.gatun.bench;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import io.gatun.bench.Contender;
-import io.gatun.bench.Peer;
-import io.gatun.bench.QMatmulCase;
-import io.gatun.bench.QMatmulData;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -33,12 +29,12 @@ class RotatingContenderTest {
         List<Integer> calls = new ArrayList<>();
         RotatingContender contender = new RotatingContender(PEER, "kernel", "all", 3) {
             @Override
-            void call(int copy) {
+            protected void call(int copy) {
                 calls.add(copy);
             }
 
             @Override
-            void result(float[] y) {
+            protected void result(float[] y) {
                 y[0] = calls.getLast();
             }
 

@@ -1,28 +1,31 @@
-package io.gatun.bench.peers;
+package io.gatun.bench;
 
-import io.gatun.bench.Contender;
-import io.gatun.bench.Peer;
-
-/** A peer that is set up for a case: calls go through the copies of its weights in turn. */
-abstract class RotatingContender implements Contender {
+/** An implementation whose calls go through the copies of its weights in turn. */
+public abstract class RotatingContender implements Contender {
     private final String impl;
     private final String kernel;
     private final String timed;
     private final int copies;
     private int next;
 
-    RotatingContender(Peer peer, String kernel, String timed, int copies) {
-        this.impl = peer.name() + " " + peer.version();
+    /** Of a peer; the other arguments are what the methods of their names return. */
+    protected RotatingContender(Peer peer, String kernel, String timed, int copies) {
+        this(peer.name() + " " + peer.version(), kernel, timed, copies);
+    }
+
+    /** Each argument is what the method of its name returns. */
+    protected RotatingContender(String impl, String kernel, String timed, int copies) {
+        this.impl = impl;
         this.kernel = kernel;
         this.timed = timed;
         this.copies = copies;
     }
 
     /** Multiplies by a copy of the weights. */
-    abstract void call(int copy);
+    protected abstract void call(int copy);
 
     /** Fills y with what the last call gave. */
-    abstract void result(float[] y);
+    protected abstract void result(float[] y);
 
     @Override
     public final void run() {

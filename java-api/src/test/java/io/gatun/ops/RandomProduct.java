@@ -1,0 +1,241 @@
+package io.gatun.ops;
+
+import static io.gatun.ops.RandomArguments.guarded;
+import static io.gatun.ops.RandomArguments.spec;
+import static io.gatun.ops.RandomArguments.spoiled;
+import static io.gatun.ops.RandomArguments.withFreeStrides;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.gatun.DType;
+import io.gatun.Shape;
+import io.gatun.Tensor;
+import io.gatun.ops.QMatmul.Activation;
+import io.gatun.ops.QMatmul.Mode;
+import io.gatun.ops.QMatmul.Options;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Consumer;
+
+/** A random call of {@link QMatmul} in one of its forms. */
+final class RandomProduct extends RandomCall {
+    enum Form {
+        ONE_WEIGHT,
+        SIDE_BY_SIDE,
+        BY_ROWS
+    }
+
+    private final boolean grouped;
+    private final boolean alone;
+    private final int depth;
+    private final List<QuantizedTensor> weights;
+    private final int columns;
+    private final Guarded out;
+    private final int begin;
+    private final int end;
+    private PackedWeights one;
+    private PackedStack stack;
+    private long[] rows;
+    private Tensor x;
+    private Tensor y;
+    private Options options;
+
+    RandomProduct(Random random, Form form) {
+        super(random);
+        alone = form == Form.ONE_WEIGHT;
+        grouped = form == Form.BY_ROWS;
+        depth = random.between(0, alone ? 100 : 70);
+        int count = alone ? 1 : random.between(1, 4);
+        int each = alone ? random.between(0, 24) : grouped ? random.between(0, 12) : -1;
+        weights = weights(random, count, depth, each);
+        one = QMatmul.pack(weights.getFirst());
+        stack = PackedStack.pack(weights);
+        columns = grouped ? each : (int) stack.columns();
+        int sum = random.between(0, 9);
+        if (grouped) {
+            rows = new long[count];
+            Arrays.setAll(rows, i -> random.between(0, 4));
+            sum = (int) Arrays.stream(rows).sum();
+        }
+        DType xType = random.of(DType.F32, DType.BF16);
+        DType yType = random.of(DType.F32, DType.BF16);
+        x = withFreeStrides(random, filled(xType, sum, depth).tensor);
+        out = filled(yType, sum, columns);
+        y = withFreeStrides(random, out.tensor);
+        begin = random.chance(0.5) ? 0 : random.between(0, columns);
+        end = random.chance(0.5) ? columns : random.between(begin, columns);
+        options = Options.DEFAULT
+                .withMode(random.of(Mode.values()))
+                .withActivation(random.of(Activation.values()))
+                .withThreads(random.between(0, 3))
+                .withColumns(begin, end);
+        if (random.chance(0.5)) {
+            options = options.withBias(
+                    grouped
+                            ? Tensor.of(random.normal(count * columns, 1), count, columns)
+                            : Tensor.of(random.normal(columns, 1), columns));
+        }
+        if (random.chance(0.5)) {
+            options = options.withResidual(random.chance(0.3) ? y : filled(yType, sum, columns).tensor);
+        }
+    }
+
+    /** {@code each}: their columns, or -1 for any. */
+    static List<QuantizedTensor> weights(Random random, int count, int depth, int each) {
+        QuantSpec spec = spec(random, depth);
+        List<QuantizedTensor> weights = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            int columns = each >= 0 ? each : random.between(0, 12);
+            weights.add(QMatmulOracle.exactWeights(random.source, spec, columns, depth));
+        }
+        return weights;
+    }
+
+    private Guarded filled(DType dtype, int rows, int columns) {
+        return guarded(random, dtype, rows, columns).fill(random.normal(rows * columns, 1));
+    }
+
+    @Override
+    String describe() {
+        return x.describe() + " " + (alone ? one : stack) + " " + y.describe() + " " + Arrays.toString(rows) + " "
+                + options.mode() + " " + options.activation();
+    }
+
+    @Override
+    int lastFlaw() {
+        return grouped ? 13 : 9;
+    }
+
+    @Override
+    void spoil(int flaw) {
+        long sum = y.shape().size(0);
+        DType otherType = y.dtype() == DType.F32 ? DType.BF16 : DType.F32;
+        switch (flaw) {
+            case 0 -> x = spoiled(random, x, DType.F16, DType.I8, DType.I32);
+            case 1 -> y = spoiled(random, y, DType.F16, DType.U8, DType.I32);
+            case 2 -> y = Unreachable.readOnly(y);
+            case 3 -> options = options.withColumns(begin, columns + 1L + random.between(0, 9));
+            case 4 ->
+                options = options.withBias(random.of(
+                        Tensor.allocate(DType.F32, columns + 1),
+                        Tensor.allocate(DType.F32, stack.size() + 1, columns),
+                        Tensor.allocate(DType.BF16, columns),
+                        Unreachable.closed(DType.F32, columns),
+                        Unreachable.foreign(DType.F32, columns),
+                        Unreachable.foreign(DType.F32, stack.size(), columns)));
+            case 5 ->
+                options = options.withResidual(random.of(
+                        Tensor.allocate(y.dtype(), sum + 1, columns),
+                        Tensor.allocate(otherType, sum, columns),
+                        Unreachable.closed(y.dtype(), sum, columns)));
+            case 6 -> spoilWeights();
+            case 7 -> options = null;
+            case 8 -> {
+                Shape larger = Shape.of(sum + 2, depth + 2);
+                x = Tensor.wrap(Arena.ofAuto().allocate(4096, 4), x.dtype(), larger, random.of(0L, 1L), 1);
+            }
+            case 9 -> overlap();
+            case 10 -> rows[random.between(0, rows.length - 1)] += random.of(-5L, 1L, 1L << 40, Long.MAX_VALUE);
+            case 11 -> rows = Arrays.copyOf(rows, rows.length + random.of(-1, 1));
+            case 12 -> rows = null;
+            default -> Arrays.fill(rows, Long.MAX_VALUE);
+        }
+    }
+
+    /** None, or weights of another depth, or such written over the ones that were wrapped. */
+    private void spoilWeights() {
+        if (random.chance(0.3)) {
+            one = null;
+            stack = null;
+            return;
+        }
+        PackedStack good = alone ? PackedStack.of(List.of(one)) : stack;
+        PackedStack deeper = PackedStack.pack(weights(random, good.size(), depth + 100, columns));
+        if (random.chance(0.5)) {
+            stack = deeper;
+        } else {
+            long bytes = Math.max(good.segment().byteSize(), deeper.segment().byteSize());
+            MemorySegment memory = Arena.ofAuto().allocate(bytes, 64);
+            memory.copyFrom(good.segment());
+            stack = PackedStack.wrap(memory, good.size());
+            memory.copyFrom(deeper.segment());
+        }
+        one = stack.get(0);
+    }
+
+    /** Good arguments, but for an output that begins where x has not ended. */
+    private void overlap() {
+        int each = 16;
+        List<QuantizedTensor> square = weights(random, stack.size(), each, each);
+        stack = PackedStack.pack(square);
+        one = stack.get(0);
+        int wide = grouped ? each : each * stack.size();
+        int sum = grouped ? 2 * stack.size() : 2;
+        if (grouped) {
+            Arrays.fill(rows, 2);
+        }
+        Tensor both = Tensor.allocate(DType.F32, sum, each + wide);
+        x = both.slice(1, 0, each);
+        y = both.slice(1, each - 3, each - 3 + wide);
+        options = Options.DEFAULT;
+    }
+
+    @Override
+    void run() {
+        if (alone) {
+            QMatmul.run(x, one, y, options);
+        } else if (grouped) {
+            QMatmul.runGrouped(x, rows, stack, y, options);
+        } else {
+            QMatmul.run(x, stack, y, options);
+        }
+    }
+
+    /** The products with each of the weights, and where they are in y. */
+    @Override
+    Consumer<String> expected() {
+        List<Expected> all = new ArrayList<>();
+        for (int i = 0, first = 0; i < weights.size(); i++) {
+            QuantizedTensor w = weights.get(i);
+            int last = first + size(i);
+            Tensor bias = options.bias();
+            if (bias != null) {
+                bias = grouped ? bias.slice(0, i, i + 1).reshape(columns) : bias.slice(0, first, last);
+            }
+            Tensor residual = options.residual();
+            if (residual != null) {
+                residual = residual.slice(grouped ? 0 : 1, first, last);
+            }
+            all.add(QMatmulOracle.of(
+                    grouped ? x.slice(0, first, last) : x,
+                    w,
+                    options.withBias(bias).withResidual(residual)));
+            first = last;
+        }
+        return context -> verify(all, context);
+    }
+
+    /** Rows of y that weight i has, or columns. */
+    private int size(int i) {
+        return (int) (grouped ? rows[i] : weights.get(i).rows());
+    }
+
+    private void verify(List<Expected> expected, String context) {
+        assertTrue(out.unchangedOutside(begin, end), context);
+        for (int i = 0, first = 0; i < expected.size(); i++) {
+            int size = size(i);
+            Tensor part = y.slice(grouped ? 0 : 1, first, first + size);
+            int from = grouped ? begin : Math.clamp(begin - first, 0, size);
+            int to = grouped ? end : Math.clamp(end - first, 0, size);
+            expected.get(i).assertMatches(part, from, to, context + " weights " + i);
+            first += size;
+        }
+    }
+
+    @Override
+    boolean unchanged() {
+        return out.unchanged();
+    }
+}
