@@ -205,6 +205,37 @@ GATUN_INLINE Bytes high_nibbles(Bytes x) {
 GATUN_INLINE Bytes broadcast4(const int8_t* p) {
   return bytes([=](int i) { return p[i % 4]; });
 }
+GATUN_INLINE I32 truncate_to_i32(F32 a) {
+  return lanes<I32>([=](int i) { return static_cast<int32_t>(a.lane[i]); });
+}
+GATUN_INLINE uint32_t equal_mask(I32 a, I32 b) {
+  uint32_t mask = 0;
+  for (int i = 0; i < kLanes; ++i) mask |= uint32_t{a.lane[i] == b.lane[i]} << i;
+  return mask;
+}
+GATUN_INLINE uint32_t greater_mask(I32 a, I32 b) {
+  uint32_t mask = 0;
+  for (int i = 0; i < kLanes; ++i) mask |= uint32_t{a.lane[i] > b.lane[i]} << i;
+  return mask;
+}
+GATUN_INLINE I32 reduce_max_each(const I32 (&x)[kLanes]) {
+  return lanes<I32>([&](int l) {
+    int32_t largest = x[l].lane[0];
+    for (int i = 1; i < kLanes; ++i) largest = x[l].lane[i] > largest ? x[l].lane[i] : largest;
+    return largest;
+  });
+}
+struct Table16 {
+  float entry[16];
+};
+GATUN_INLINE Table16 load_table16(const float* p) {
+  Table16 table;
+  for (int i = 0; i < 16; ++i) table.entry[i] = get(p, i);
+  return table;
+}
+GATUN_INLINE F32 lookup_f32(const Table16& table, I32 index) {
+  return lanes<F32>([&](int i) { return table.entry[index.lane[i]]; });
+}
 GATUN_INLINE Bytes broadcast16(const uint8_t* p) {
   return bytes([=](int i) { return p[i % 16]; });
 }

@@ -36,6 +36,10 @@
 // i32: set1_i32(int32_t), zero_i32(), add_i32, sub_i32, mul_i32 (low 32 bits), min_i32, max_i32
 //   I32 shift_right<N>(I32): arithmetic; shift_left<N>(I32), and_i32, or_i32
 //   F32 as_f32(I32), I32 as_i32(F32): the same bits
+//   I32 truncate_to_i32(F32) toward 0 (|x| < 2^31)
+//   uint32_t equal_mask(I32, I32), greater_mask(I32, I32): bit l says whether it is so in lane l
+//   I32 reduce_max_each(const I32 (&x)[kLanes]): lane l is the largest of x[l]
+//   Table16 load_table16(const float*); F32 lookup_f32(Table16, I32 index): table[index], index in 0..15
 //
 // 8-bit dot products: byte 4 l + j of a Bytes vector belongs to lane l. dot adds to lane l of `sum` the exact
 // sum_j w[4 l + j] * a[4 l + j], w unsigned, a signed, and not -128 where kU8Bias is not 0:

@@ -162,6 +162,34 @@ GATUN_INLINE Bytes broadcast4(const int8_t* p) {
   std::memcpy(&four, p, sizeof(four));
   return _mm256_set1_epi32(four);
 }
+GATUN_INLINE I32 truncate_to_i32(F32 a) { return _mm256_cvttps_epi32(a); }
+GATUN_INLINE uint32_t lanes_mask(__m256i x) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(x)));
+}
+GATUN_INLINE uint32_t equal_mask(I32 a, I32 b) { return lanes_mask(_mm256_cmpeq_epi32(a, b)); }
+GATUN_INLINE uint32_t greater_mask(I32 a, I32 b) { return lanes_mask(_mm256_cmpgt_epi32(a, b)); }
+// Neighbours are folded together: what is left of x[l] moves to lane l.
+GATUN_INLINE I32 reduce_max_each(const I32 (&x)[kLanes]) {
+  __m256i four[2];  // lane 4 h + l % 4: the largest of half h of x[l]
+  for (int i = 0; i < 2; ++i) {
+    __m256i two[2];
+    for (int j = 0; j < 2; ++j) {
+      const __m256i a = x[4 * i + 2 * j], b = x[4 * i + 2 * j + 1];
+      two[j] = _mm256_max_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    }
+    four[i] = _mm256_max_epi32(_mm256_unpacklo_epi64(two[0], two[1]), _mm256_unpackhi_epi64(two[0], two[1]));
+  }
+  return _mm256_max_epi32(_mm256_permute2x128_si256(four[0], four[1], 0x20),
+                          _mm256_permute2x128_si256(four[0], four[1], 0x31));
+}
+struct Table16 {
+  __m256 low, high;
+};
+GATUN_INLINE Table16 load_table16(const float* p) { return {load_f32(p), load_f32(p + 8)}; }
+GATUN_INLINE F32 lookup_f32(Table16 table, I32 index) {
+  return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, index), _mm256_permutevar8x32_ps(table.high, index),
+                          _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+}
 GATUN_INLINE Bytes broadcast16(const uint8_t* p) { return _mm256_broadcastsi128_si256(load_128(p)); }
 GATUN_INLINE Bytes lookup16(Bytes table, Bytes index) { return _mm256_shuffle_epi8(table, index); }
 template <int J>

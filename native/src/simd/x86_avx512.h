@@ -146,6 +146,28 @@ GATUN_INLINE Bytes broadcast4(const int8_t* p) {
   std::memcpy(&four, p, sizeof(four));
   return _mm512_set1_epi32(four);
 }
+GATUN_INLINE I32 truncate_to_i32(F32 a) { return _mm512_cvttps_epi32(a); }
+GATUN_INLINE uint32_t equal_mask(I32 a, I32 b) { return _mm512_cmpeq_epi32_mask(a, b); }
+GATUN_INLINE uint32_t greater_mask(I32 a, I32 b) { return _mm512_cmpgt_epi32_mask(a, b); }
+// Neighbours are folded together: what is left of x[l] moves to lane l.
+GATUN_INLINE I32 reduce_max_each(const I32 (&x)[kLanes]) {
+  __m512i four[4];  // lane 4 q + l % 4: the largest of quarter q of x[l]
+  for (int i = 0; i < 4; ++i) {
+    __m512i two[2];
+    for (int j = 0; j < 2; ++j) {
+      const __m512i a = x[4 * i + 2 * j], b = x[4 * i + 2 * j + 1];
+      two[j] = _mm512_max_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    }
+    four[i] = _mm512_max_epi32(_mm512_unpacklo_epi64(two[0], two[1]), _mm512_unpackhi_epi64(two[0], two[1]));
+  }
+  const auto fold = [](__m512i a, __m512i b) __attribute__((always_inline)) {
+    return _mm512_max_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+  };
+  return fold(fold(four[0], four[1]), fold(four[2], four[3]));
+}
+using Table16 = __m512;
+GATUN_INLINE Table16 load_table16(const float* p) { return load_f32(p); }
+GATUN_INLINE F32 lookup_f32(Table16 table, I32 index) { return _mm512_permutexvar_ps(index, table); }
 GATUN_INLINE Bytes broadcast16(const uint8_t* p) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
