@@ -15,48 +15,67 @@ final class Elements {
     static float get(DType dtype, MemorySegment segment, long element) {
         return switch (dtype) {
             case F32 -> segment.getAtIndex(JAVA_FLOAT, element);
-            case F16 -> DType.f16ToFloat(segment.getAtIndex(JAVA_SHORT, element));
-            case BF16 -> DType.bf16ToFloat(segment.getAtIndex(JAVA_SHORT, element));
-            case I8, U8, I32, U4 -> getInt(dtype, segment, element);
+            case F16, BF16 -> dtype.decode(segment.getAtIndex(JAVA_SHORT, element));
+            case I8, U8, I32, U4, U2 -> getInt(dtype, segment, element);
+            default -> dtype.decode(bits(dtype, segment, element));
         };
     }
 
     static int getInt(DType dtype, MemorySegment segment, long element) {
         return switch (dtype) {
             case I8 -> segment.get(JAVA_BYTE, element);
-            case U8 -> segment.get(JAVA_BYTE, element) & 0xff;
             case I32 -> segment.getAtIndex(JAVA_INT, element);
-            case U4 -> segment.get(JAVA_BYTE, element / 2) >>> (int) (element % 2) * 4 & 0xf;
-            case F32, F16, BF16 -> throw Check.invalid("dtype", dtype, "an integer type");
+            case U8, U4, U2 -> bits(dtype, segment, element);
+            default -> throw Check.invalid("dtype", dtype, "an integer type");
         };
+    }
+
+    /** The pattern of an element of 8, 4 or 2 bits. */
+    private static int bits(DType dtype, MemorySegment segment, long element) {
+        int perByte = dtype.elementsPerBytes();
+        int shift = (int) (element % perByte) * dtype.bits();
+        return segment.get(JAVA_BYTE, element / perByte) >>> shift & (1 << dtype.bits()) - 1;
     }
 
     /** Rounds to nearest, ties to even, for the floating-point types; refuses what an integer type does not hold. */
     static void set(DType dtype, MemorySegment segment, long element, float value) {
         switch (dtype) {
             case F32 -> segment.setAtIndex(JAVA_FLOAT, element, value);
-            case F16 -> segment.setAtIndex(JAVA_SHORT, element, DType.floatToF16(value));
-            case BF16 -> segment.setAtIndex(JAVA_SHORT, element, DType.floatToBf16(value));
-            case I8, U8 -> segment.set(JAVA_BYTE, element, (byte) integer(dtype, value));
+            case F16, BF16 -> segment.setAtIndex(JAVA_SHORT, element, (short) dtype.encode(value));
             case I32 -> segment.setAtIndex(JAVA_INT, element, integer(dtype, value));
-            case U4 -> {
-                int shift = (int) (element % 2) * 4;
-                int other = segment.get(JAVA_BYTE, element / 2) & 0xf0 >>> shift;
-                segment.set(JAVA_BYTE, element / 2, (byte) (other | integer(dtype, value) << shift));
+            case I8, U8, U4, U2 -> setBits(dtype, segment, element, integer(dtype, value));
+            default -> {
+                if (!holds(dtype, value)) {
+                    throw refused(dtype, "value", value);
+                }
+                setBits(dtype, segment, element, dtype.encode(value));
             }
         }
     }
 
-    /** Whether the type holds the value, an integer type exactly. */
+    private static void setBits(DType dtype, MemorySegment segment, long element, int pattern) {
+        int perByte = dtype.elementsPerBytes();
+        int shift = (int) (element % perByte) * dtype.bits();
+        int mask = (1 << dtype.bits()) - 1;
+        int other = segment.get(JAVA_BYTE, element / perByte) & ~(mask << shift);
+        segment.set(JAVA_BYTE, element / perByte, (byte) (other | (pattern & mask) << shift));
+    }
+
+    /** Whether the type holds the value, an integer type exactly, a floating-point type after rounding. */
     static boolean holds(DType dtype, float value) {
+        if (dtype.isFloat()) {
+            return dtype.holds(value);
+        }
         // In double, where both limits are exact.
-        return dtype.isFloat()
-                || value == Math.rint(value) && (double) value >= min(dtype) && value <= (double) max(dtype);
+        return value == Math.rint(value) && (double) value >= min(dtype) && value <= (double) max(dtype);
     }
 
     /** The exception for a value that {@link #holds} denies. */
     static IllegalArgumentException refused(DType dtype, String argument, float value) {
-        return Check.invalid(argument, value, "an integer " + min(dtype) + ".." + max(dtype) + " for dtype " + dtype);
+        String allowed = dtype == DType.E8M0
+                ? "a power of two 2^-127..2^127 or NaN"
+                : dtype.isFloat() ? "a number" : "an integer " + min(dtype) + ".." + max(dtype);
+        return Check.invalid(argument, value, allowed + " for dtype " + dtype);
     }
 
     private static int integer(DType dtype, float value) {

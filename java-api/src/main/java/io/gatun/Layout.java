@@ -7,8 +7,9 @@ import java.util.Arrays;
 final class Layout {
     private Layout() {}
 
-    /** Row-major strides without gaps. A row of an odd number of U4 elements is followed by one unused nibble. */
+    /** Row-major strides without gaps, but for the unused bits after a row of elements smaller than a byte. */
     static long[] contiguousStrides(DType dtype, Shape shape) {
+        checkAddressable(dtype);
         long[] strides = new long[shape.rank()];
         if (shape.elements() == 0) {
             Arrays.fill(strides, 1);
@@ -19,14 +20,40 @@ final class Layout {
             for (int axis = shape.rank() - 1; axis >= 0; axis--) {
                 strides[axis] = stride;
                 stride = Math.multiplyExact(stride, shape.size(axis));
-                if (dtype == DType.U4 && axis == shape.rank() - 1) {
-                    stride = Math.addExact(stride, stride % 2);
+                if (axis == shape.rank() - 1) {
+                    stride = Math.addExact(stride, padding(dtype, stride));
                 }
             }
         } catch (ArithmeticException overflow) {
             throw Check.invalid("shape", shape + " of " + dtype, "strides up to " + Long.MAX_VALUE);
         }
         return strides;
+    }
+
+    /** What is missing to whole bytes, in elements. */
+    private static long padding(DType dtype, long elements) {
+        return Math.floorMod(-elements, (long) dtype.elementsPerBytes());
+    }
+
+    /** Whether the unused bits between the rows of two contiguous tensors of one number of elements lie alike. */
+    static boolean samePadding(DType dtype, Shape a, Shape b) {
+        return isDense(dtype, a) && isDense(dtype, b) || last(a) == last(b);
+    }
+
+    private static boolean isDense(DType dtype, Shape shape) {
+        return shape.elements() == 0 || last(shape) == shape.elements() || padding(dtype, last(shape)) == 0;
+    }
+
+    private static long last(Shape shape) {
+        return shape.rank() == 0 ? 1 : shape.size(shape.rank() - 1);
+    }
+
+    /** Refuses the types whose rows begin where no stride in elements says. */
+    static void checkAddressable(DType dtype) {
+        if (dtype.bits() == 6) {
+            throw Check.invalid(
+                    "dtype", dtype, "types of 8 bits or a power of two; rows of " + dtype + " are u8 bytes");
+        }
     }
 
     /** Whether the elements follow one another without gaps in row-major order. */
@@ -40,8 +67,8 @@ final class Layout {
                 return false;
             }
             stride *= shape.size(axis);
-            if (dtype == DType.U4 && axis == shape.rank() - 1) {
-                stride += stride % 2;
+            if (axis == shape.rank() - 1) {
+                stride += padding(dtype, stride);
             }
         }
         return true;
@@ -66,6 +93,8 @@ final class Layout {
     /** Refuses strides that do not fit the shape, or cut a byte of a packed type. */
     static void checkStrides(DType dtype, Shape shape, long[] strides) {
         Check.present("strides", strides);
+        checkAddressable(dtype);
+        int unit = dtype.elementsPerBytes();
         if (strides.length != shape.rank()) {
             throw Check.invalid("strides", Arrays.toString(strides), shape.rank() + " strides, one an axis");
         }
@@ -75,11 +104,18 @@ final class Layout {
             }
             boolean last = axis == strides.length - 1;
             boolean moves = shape.size(axis) > 1 && shape.elements() > 0;
-            if (dtype == DType.U4 && moves && (last ? strides[axis] != 1 : strides[axis] % 2 != 0)) {
+            if (unit > 1 && moves && (last ? strides[axis] != 1 : strides[axis] % unit != 0)) {
                 throw Check.invalid(
-                        "strides", Arrays.toString(strides), "for dtype u4: 1 on the last axis, even on the others");
+                        "strides",
+                        Arrays.toString(strides),
+                        "for dtype " + dtype + ": 1 on the last axis, " + multiple(dtype) + " on the others");
             }
         }
+    }
+
+    /** For a person: what indices and strides of rows are where bytes hold several elements. */
+    static String multiple(DType dtype) {
+        return dtype.elementsPerBytes() == 2 ? "even" : "multiples of " + dtype.elementsPerBytes();
     }
 
     /** The distance in elements of an index from the first element. */

@@ -78,7 +78,7 @@ public final class Tensor {
         return of(DType.I8, values, shape);
     }
 
-    /** A copy of the bytes of {@link DType#I8}, {@link DType#U8} or packed {@link DType#U4} elements. */
+    /** A copy of the bytes of elements of at most 8 bits, packed if they are smaller: the patterns of small floats. */
     public static Tensor of(DType dtype, byte[] bytes, long... shape) {
         Check.present("bytes", bytes);
         return copyOf(MemorySegment.ofArray(bytes), checkBits(dtype, 8), shape);
@@ -93,7 +93,7 @@ public final class Tensor {
     private static DType checkBits(DType dtype, int bits) {
         Check.present("dtype", dtype);
         if (Math.max(dtype.bits(), 8) != bits) {
-            throw Check.invalid("dtype", dtype, bits == 8 ? "i8, u8 or u4" : "f16 or bf16");
+            throw Check.invalid("dtype", dtype, bits == 8 ? "a type of at most 8 bits" : "f16 or bf16");
         }
         return dtype;
     }
@@ -122,7 +122,8 @@ public final class Tensor {
 
     /**
      * As {@link #wrap(MemorySegment, DType, long...)}, with strides in elements, one an axis, each >= 0. Of
-     * {@link DType#U4} each row owns whole bytes: the last axis has stride 1, the others have even ones.
+     * {@link DType#U4} and other elements smaller than a byte each row owns whole bytes: the last axis has stride 1, the
+     * others have multiples of what a byte holds.
      */
     public static Tensor wrap(MemorySegment segment, DType dtype, Shape shape, long... strides) {
         Check.present("dtype", dtype);
@@ -202,7 +203,8 @@ public final class Tensor {
      * The part {@code begin..end} of an axis, {@code end} excluded; nothing is copied. O(rank).
      *
      * @throws IllegalArgumentException for the last axis of {@link DType#U4} also if {@code begin} is odd, or {@code end}
-     *     is and is not the size of the axis: rows share no byte with anything else
+     *     is and is not the size of the axis, and likewise for other elements smaller than a byte: rows share no byte with
+     *     anything else
      */
     public Tensor slice(int axis, long begin, long end) {
         if (axis < 0 || axis >= shape.rank()) {
@@ -211,13 +213,14 @@ public final class Tensor {
         if (begin < 0 || end < begin || end > shape.size(axis)) {
             throw Check.invalid("slice", begin + ".." + end + " of axis " + axis, "a part of 0.." + shape.size(axis));
         }
-        if (dtype == DType.U4 && axis == shape.rank() - 1) {
-            if (begin % 2 != 0) {
-                throw Check.invalid("begin", begin, "an even index on the last axis of u4");
+        int unit = dtype.elementsPerBytes();
+        if (unit > 1 && axis == shape.rank() - 1) {
+            String allowed = Layout.multiple(dtype) + " on the last axis of " + dtype;
+            if (begin % unit != 0) {
+                throw Check.invalid("begin", begin, allowed);
             }
-            if (end % 2 != 0 && end != shape.size(axis)) {
-                throw Check.invalid(
-                        "end", end, "an even index on the last axis of u4, or its size " + shape.size(axis));
+            if (end % unit != 0 && end != shape.size(axis)) {
+                throw Check.invalid("end", end, allowed + ", or its size " + shape.size(axis));
             }
         }
         long[] sizes = shape.toArray();
@@ -227,10 +230,14 @@ public final class Tensor {
         return new Tensor(segment.asSlice(offset), dtype, part, strides);
     }
 
-    /** The axes in reverse order; nothing is copied. {@link DType#U4} is packed along its last axis: refused. */
+    /**
+     * The axes in reverse order; nothing is copied.
+     *
+     * @throws IllegalArgumentException for elements smaller than a byte, which are packed along their last axis
+     */
     public Tensor transpose() {
-        if (dtype == DType.U4 && shape.rank() > 1) {
-            throw Check.invalid("dtype", dtype, "types of whole bytes (u4 is packed along its last axis)");
+        if (dtype.elementsPerBytes() > 1 && shape.rank() > 1) {
+            throw Check.invalid("dtype", dtype, "types of whole bytes (" + dtype + " is packed along its last axis)");
         }
         int rank = shape.rank();
         long[] sizes = new long[rank];
@@ -246,7 +253,7 @@ public final class Tensor {
      * The same elements in row-major order under another shape; nothing is copied.
      *
      * @throws IllegalArgumentException if the number of elements differs, the tensor is not contiguous, or rows of
-     *     {@link DType#U4} would change their padding
+     *     elements smaller than a byte would change their padding
      */
     public Tensor reshape(long... newShape) {
         Shape sizes = Shape.of(newShape);
@@ -255,8 +262,9 @@ public final class Tensor {
         }
         Check.contiguous("tensor", this);
         long[] packed = Layout.contiguousStrides(dtype, sizes);
-        if (Layout.spanBytes(dtype, sizes, packed) != segment.byteSize()) {
-            throw Check.invalid("shape", sizes, "rows of an even number of u4 elements, or of the same number");
+        if (!Layout.samePadding(dtype, shape, sizes)) {
+            throw Check.invalid(
+                    "shape", sizes, "rows of whole bytes, or of the same number of " + dtype + " elements as now");
         }
         return new Tensor(segment, dtype, sizes, packed);
     }

@@ -77,8 +77,9 @@ public final class PackedStack {
     public static PackedStack pack(List<QuantizedTensor> weights, Arena arena) {
         return join(weights, arena, (name, one) -> {
             one.checkReachable(name);
-            return new Part(
-                    one.spec(), one.depth(), PackedWeights.packedBytes(one), slot -> PackedWeights.pack(one, slot));
+            QuantizedTensor plain = FlatBlocks.packable(name, one);
+            long bytes = PackedHeader.packedBytes(plain);
+            return new Part(plain.spec(), plain.depth(), bytes, slot -> PackedWeights.pack(plain, slot));
         });
     }
 

@@ -1,17 +1,16 @@
 package io.gatun.ops;
 
-import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_describe;
 import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_pack;
-import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_packed_bytes;
+import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_pack_gguf;
 import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_unpack;
+import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_unpack_gguf;
 
-import io.gatun.DType;
 import io.gatun.bindings.c.gatun_qmatmul_weights;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
+import java.util.List;
 
 /**
  * A quantized weight matrix [rows, depth] in the layout that {@link QMatmul} reads: one self-describing buffer, the same
@@ -19,24 +18,25 @@ import java.lang.foreign.ValueLayout;
  */
 public final class PackedWeights {
     private static final long ALIGNMENT = 64;
-    private static final ThreadLocal<MemorySegment> HEADER = Native.params(gatun_qmatmul_weights::layout);
-    private static final ThreadLocal<MemorySegment> BYTES =
-            ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(ValueLayout.JAVA_LONG));
 
     private final MemorySegment segment;
     private final QuantSpec spec;
     private final long rows;
     private final long depth;
+    /** Whether codes stand for integers. */
+    private final boolean integers;
 
-    private PackedWeights(MemorySegment segment, QuantSpec spec, long rows, long depth) {
+    private PackedWeights(MemorySegment segment, QuantSpec spec, long rows, long depth, boolean integers) {
         this.segment = segment;
-        this.spec = spec.group() == depth ? spec.withGroup(0) : spec;
+        this.spec = spec;
         this.rows = rows;
         this.depth = depth;
+        this.integers = integers;
     }
 
     /**
-     * Packed weights in memory of others; nothing is copied. O(1): the header is checked, the codes and scales are not.
+     * Packed weights in memory of others; nothing is copied. O(1), but for a code book of one's own O(rows * depth): the
+     * header is checked, the codes and scales are not.
      *
      * @param packed native memory that starts with the header and may be longer; any alignment, 64 is fastest
      * @throws IllegalArgumentException if it is no such buffer, is truncated or of another version
@@ -47,84 +47,82 @@ public final class PackedWeights {
             throw Check.invalid("packed", "a heap segment", "a native one");
         }
         Check.reachable("packed", packed);
-        MemorySegment header = HEADER.get();
-        Native.call(() -> gatun_qmatmul_describe(packed, packed.byteSize(), header));
-        QuantSpec spec = new QuantSpec(
-                dtype(gatun_qmatmul_weights.code_dtype(header)),
-                gatun_qmatmul_weights.asymmetric(header) != 0,
-                gatun_qmatmul_weights.group(header),
-                dtype(gatun_qmatmul_weights.scale_dtype(header)));
-        MemorySegment used = packed.asSlice(0, packedBytes(header));
-        return new PackedWeights(
-                used, spec, gatun_qmatmul_weights.columns(header), gatun_qmatmul_weights.depth(header));
-    }
-
-    private static DType dtype(int code) {
-        for (DType dtype : DType.values()) {
-            if (dtype.code() == code) {
-                return dtype;
-            }
-        }
-        throw new IllegalStateException("packed: dtype " + code + " is unknown to this version");
+        MemorySegment header = PackedHeader.read(packed);
+        MemorySegment used = packed.asSlice(0, PackedHeader.packedBytes(header));
+        long rows = gatun_qmatmul_weights.columns(header);
+        long depth = gatun_qmatmul_weights.depth(header);
+        float[] values = PackedHeader.hasGivenBook(header) ? PackedHeader.bookOf(header, used) : null;
+        QuantSpec spec = PackedHeader.spec(header, values == null ? null : CodeBook.of(values));
+        return new PackedWeights(used, spec, rows, depth, PackedHeader.isIntegers(spec));
     }
 
     static PackedWeights pack(QuantizedTensor weights, Arena target) {
         Check.present("weights", weights);
         Check.open("arena", target);
         weights.checkReachable("weights");
-        return pack(weights, Check.allocate(target, packedBytes(weights), ALIGNMENT));
+        QuantizedTensor plain = FlatBlocks.packable("weights", weights);
+        return pack(plain, Check.allocate(target, PackedHeader.packedBytes(plain), ALIGNMENT));
     }
 
-    /** Packs into memory of {@link #packedBytes}. */
+    /** Packs {@link FlatBlocks#packable} weights into memory of {@link PackedHeader#packedBytes}. */
     static PackedWeights pack(QuantizedTensor weights, MemorySegment packed) {
-        Native.call(() -> gatun_qmatmul_pack(
-                header(weights.spec(), weights.rows(), weights.depth()),
-                weights.codes().segment(),
-                weights.scales().segment(),
-                Native.segment(weights.zeroPoints()),
-                packed,
-                packed.byteSize()));
-        return new PackedWeights(packed.asReadOnly(), weights.spec(), weights.rows(), weights.depth());
-    }
-
-    static long packedBytes(QuantizedTensor weights) {
-        return packedBytes(header(weights.spec(), weights.rows(), weights.depth()));
-    }
-
-    /** The description of weights, in this thread's struct. */
-    private static MemorySegment header(QuantSpec spec, long rows, long depth) {
-        MemorySegment header = HEADER.get();
-        gatun_qmatmul_weights.code_dtype(header, spec.codes().code());
-        gatun_qmatmul_weights.asymmetric(header, spec.asymmetric() ? 1 : 0);
-        gatun_qmatmul_weights.scale_dtype(header, spec.scales().code());
-        gatun_qmatmul_weights.columns(header, rows);
-        gatun_qmatmul_weights.depth(header, depth);
-        gatun_qmatmul_weights.group(header, spec.groupOf(depth));
-        return header;
-    }
-
-    private static long packedBytes(MemorySegment header) {
-        MemorySegment bytes = BYTES.get();
-        Native.check(gatun_qmatmul_packed_bytes(header, bytes));
-        return bytes.get(ValueLayout.JAVA_LONG, 0);
+        MemorySegment header = PackedHeader.write(weights);
+        QuantSpec spec = weights.spec();
+        if (spec.gguf() != null) {
+            Native.call(() -> gatun_qmatmul_pack_gguf(header, weights.codes().segment(), packed, packed.byteSize()));
+        } else {
+            Native.call(() -> gatun_qmatmul_pack(
+                    header,
+                    weights.codes().segment(),
+                    QuantizeCall.book(weights),
+                    weights.scales().segment(),
+                    Native.segment(weights.zeroPoints()),
+                    packed,
+                    packed.byteSize()));
+        }
+        QuantSpec normal = PackedHeader.normal(spec, weights.rows(), weights.depth());
+        return new PackedWeights(
+                packed.asReadOnly(), normal, weights.rows(), weights.depth(), PackedHeader.isIntegers(normal));
     }
 
     /**
-     * The inverse of packing, bit for bit, in new memory.
+     * The inverse of packing, bit for bit, in new memory; flat blocks come back as blocks of rows.
      *
      * @throws IllegalArgumentException if the buffer's owner has overwritten it and its header says another shape now
      */
     public QuantizedTensor unpack() {
         Check.reachable("packed", segment);
         QuantizedTensor out = QuantizedTensor.allocate(spec, rows, depth);
-        Native.call(() -> gatun_qmatmul_unpack(
-                header(spec, rows, depth),
-                segment,
-                segment.byteSize(),
-                out.codes().segment(),
-                out.scales().segment(),
-                Native.segment(out.zeroPoints())));
+        if (out.tensorScale() != null) {
+            MemorySegment current = PackedHeader.read(segment);
+            out.tensorScale().setFloat(gatun_qmatmul_weights.tensor_scale(current), 0);
+        }
+        MemorySegment header = PackedHeader.write(out);
+        if (spec.gguf() != null) {
+            Native.call(() -> gatun_qmatmul_unpack_gguf(
+                    header, segment, segment.byteSize(), out.codes().segment()));
+        } else {
+            Native.call(() -> gatun_qmatmul_unpack(
+                    header,
+                    segment,
+                    segment.byteSize(),
+                    out.codes().segment(),
+                    MemorySegment.NULL,
+                    out.scales().segment(),
+                    Native.segment(out.zeroPoints())));
+        }
         return out;
+    }
+
+    /** The modes of {@link QMatmul} that these weights take, the default one first. */
+    public List<QMatmul.Mode> modes() {
+        return integers
+                ? List.of(QMatmul.Mode.INT8_ROW, QMatmul.Mode.INT8_GROUP, QMatmul.Mode.PRECISE)
+                : List.of(QMatmul.Mode.BF16, QMatmul.Mode.PRECISE);
+    }
+
+    QMatmul.Mode defaultMode() {
+        return integers ? QMatmul.Mode.INT8_ROW : QMatmul.Mode.BF16;
     }
 
     /** Rows of the weight matrix: columns of the product. */
@@ -137,7 +135,10 @@ public final class PackedWeights {
         return depth;
     }
 
-    /** How the weights are coded; a group of the whole row reads as 0. */
+    /**
+     * How the weights are coded, as blocks of rows: flat blocks and nested scales have become plain ones, a group of the
+     * whole row reads as 0, and the rule by which scales were made as the default.
+     */
     public QuantSpec spec() {
         return spec;
     }

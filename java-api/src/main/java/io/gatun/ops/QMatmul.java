@@ -6,6 +6,7 @@ import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_concat_explain;
 import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_explain;
 import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_grouped;
 import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_grouped_explain;
+import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_scaled;
 
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
@@ -14,7 +15,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /**
- * Matrix multiplication with 8- and 4-bit weights:
+ * Matrix multiplication with quantized weights, of any format that {@link QuantSpec} describes:
  *
  * <pre>y[m][n] = activation(sum over k of x[m][k] w[n][k] + bias[n]) + residual[m][n]</pre>
  *
@@ -38,8 +39,14 @@ public final class QMatmul {
         SILU
     }
 
-    /** How activations meet the integer weights. */
+    /**
+     * How activations meet the weights. Weights whose codes stand for integers (integers, F4E2M1, GGUF, code books of
+     * integers) take the INT8 modes and PRECISE, the others (F8, F6, code books) BF16 and PRECISE; see
+     * {@link PackedWeights#modes}.
+     */
     public enum Mode {
+        /** The first of {@link PackedWeights#modes}: INT8_ROW or BF16; of several weights, that of the first one. */
+        AUTO,
         /** x is quantized to int8 on the fly, one scale (amax / 127) a row; integer dot products. */
         INT8_ROW,
         /** The same with one scale for each of the weights' groups in each row. */
@@ -50,7 +57,17 @@ public final class QMatmul {
          * instruction, x is read as 24-bit fixed point with a power of two as the scale of each piece; elsewhere weights
          * are dequantized in registers, one fma per product in ascending depth.
          */
-        PRECISE
+        PRECISE,
+        /**
+         * x and the values of the codes are rounded to bf16, products are exact, sums f32: the error against the rounded
+         * numbers is at most 2^-23 (depth / 2 + 2 pieces + 8) sum |x w|. Subnormals of bf16 and f32 count as zeros.
+         */
+        BF16;
+
+        /** The {@code gatun_qmatmul_mode}. */
+        int number() {
+            return ordinal() - 1;
+        }
     }
 
     /**
@@ -73,8 +90,8 @@ public final class QMatmul {
             int threads,
             long columnBegin,
             long columnEnd) {
-        /** No bias, residual or activation; {@link Mode#INT8_ROW}, all threads, all columns. */
-        public static final Options DEFAULT = new Options(null, null, Activation.NONE, Mode.INT8_ROW, 0, 0, -1);
+        /** No bias, residual or activation; {@link Mode#AUTO}, all threads, all columns. */
+        public static final Options DEFAULT = new Options(null, null, Activation.NONE, Mode.AUTO, 0, 0, -1);
 
         /** Refuses what no call can take. */
         public Options {
@@ -127,8 +144,10 @@ public final class QMatmul {
      * memory counts against {@code -XX:MaxDirectMemorySize}, by default the size of the heap; memory of an arena of one's
      * own, see {@link #pack(QuantizedTensor, Arena)}, does not. O(rows * depth).
      *
-     * @throws IllegalArgumentException with the index, if a scale is NaN, infinite or beyond 2^64, a zero point beyond the
-     *     codes, or an i8 code -128
+     * @throws IllegalArgumentException with the index, if a scale, zero point or value of a code book is NaN, infinite or
+     *     beyond 2^64, a zero point beyond the codes, or a code NaN or infinite
+     * @throws UnsupportedOperationException if blocks of the flattened tensor have no divisor of 16 or more in common with
+     *     its rows
      */
     public static PackedWeights pack(QuantizedTensor weights) {
         return PackedWeights.pack(weights, Arena.ofAuto());
@@ -160,6 +179,7 @@ public final class QMatmul {
      *     residual may be y itself
      * @param options the rest
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then
+     * @throws UnsupportedOperationException if weights do not take the mode
      * @throws IllegalStateException if the arena of an argument is closed
      * @throws WrongThreadException if the arena of an argument is confined to another thread
      */
@@ -169,6 +189,49 @@ public final class QMatmul {
             Native.check(gatun_qmatmul(
                     params,
                     x.segment(),
+                    w.segment(),
+                    w.segment().byteSize(),
+                    Native.segment(options.bias),
+                    Native.segment(options.residual),
+                    y.segment()));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
+        }
+    }
+
+    /** As {@link #run(QuantizedTensor, PackedWeights, Tensor, Options)} with {@link Options#DEFAULT}. */
+    public static void run(QuantizedTensor x, PackedWeights w, Tensor y) {
+        run(x, w, y, Options.DEFAULT);
+    }
+
+    /**
+     * The same of rows that are quantized already, to 8-bit floats; mode BF16, so weights are small floats or codes of a
+     * code book. Scales of a tensor, of rows, or of 1 x 128 by 128 x 128 blocks:
+     *
+     * <pre>
+     * PackedWeights w = QMatmul.pack(weights, QuantSpec.fp8(F8E4M3).withBlocks(128, 128));
+     * QMatmul.run(Quantize.run(x, QuantSpec.fp8(F8E4M3).withGroup(128)), w, y);
+     * </pre>
+     *
+     * @param x [rows, depth], {@link QuantSpec#fp8} with f32 scales: one for all, one for each row, or one for each of the
+     *     weights' groups of a row
+     * @param w [columns, depth]
+     * @param y as for other rows
+     * @param options as for other rows
+     * @throws IllegalArgumentException if an argument does not fit; nothing is written then
+     * @throws UnsupportedOperationException if weights do not take the mode
+     * @throws IllegalStateException if the arena of an argument is closed
+     * @throws WrongThreadException if the arena of an argument is confined to another thread
+     */
+    public static void run(QuantizedTensor x, PackedWeights w, Tensor y, Options options) {
+        MemorySegment params = QMatmulCall.scaled(x, w, y, options);
+        try {
+            Native.check(gatun_qmatmul_scaled(
+                    params,
+                    x.spec().groupOf(x.depth()),
+                    x.codes().segment(),
+                    x.scales().segment(),
+                    QMatmulCall.scaleStride(x),
                     w.segment(),
                     w.segment().byteSize(),
                     Native.segment(options.bias),
@@ -209,6 +272,7 @@ public final class QMatmul {
      * @param y [rows, columns of all weights]
      * @param options bias [columns of all weights]; residual and columns are those of y
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then
+     * @throws UnsupportedOperationException if weights do not take the mode
      * @throws IllegalStateException if the arena of an argument is closed
      * @throws WrongThreadException if the arena of an argument is confined to another thread
      */
@@ -255,6 +319,7 @@ public final class QMatmul {
      * @param y [rows of x, columns of each weight]
      * @param options bias [weights, columns]; residual and columns are those of y
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then
+     * @throws UnsupportedOperationException if weights do not take the mode
      * @throws IllegalStateException if the arena of an argument is closed
      * @throws WrongThreadException if the arena of an argument is confined to another thread
      */

@@ -15,6 +15,7 @@ import java.util.Set;
 /** The arguments of a call of {@link QMatmul}: checked, and then written into this thread's struct. */
 final class QMatmulCall {
     private static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16);
+    private static final Set<DType> FLOATS8 = EnumSet.of(DType.F8E4M3, DType.F8E5M2);
     private static final Set<DType> F32 = EnumSet.of(DType.F32);
     private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_qmatmul_params::layout);
     private static final ThreadLocal<MemorySegment> GROUP_ROWS =
@@ -24,21 +25,54 @@ final class QMatmulCall {
 
     static MemorySegment alone(Tensor x, PackedWeights w, Tensor y, Options options) {
         Check.present("w", w);
-        return params(x, "w", w.segment(), w.depth(), w.rows(), -1, y, options);
+        Check.present("x", x);
+        return params(x, FLOATS, new Weights("w", w.segment(), w.depth(), w.rows(), -1, w), y, options);
+    }
+
+    /** Rows of 8-bit floats. */
+    static MemorySegment scaled(QuantizedTensor x, PackedWeights w, Tensor y, Options options) {
+        Check.present("w", w);
+        Check.present("x", x);
+        QuantSpec spec = x.spec();
+        boolean fits = FLOATS8.contains(spec.codes())
+                && spec.scales() == DType.F32
+                && !spec.nested()
+                && !spec.blocks().flat()
+                && (spec.rowsOf(x.rows()) == 1 || spec.rowsOf(x.rows()) == x.rows() && spec.groups(x.depth()) <= 1);
+        if (!fits) {
+            throw Check.invalid("x", spec, "QuantSpec.fp8, f32 scales per tensor, per row or of groups of a row");
+        }
+        Weights weights = new Weights("w", w.segment(), w.depth(), w.rows(), -1, w);
+        MemorySegment params = params(x.codes(), FLOATS8, weights, y, options);
+        Check.reachable("x.scales", x.scales().segment());
+        Check.disjoint("y", y, "x.scales", x.scales());
+        if (options.mode() == QMatmul.Mode.AUTO) {
+            gatun_qmatmul_params.mode(params, QMatmul.Mode.BF16.number());
+        }
+        return params;
+    }
+
+    /** From the scales of a row to those of the next one; 0 of one scale for all. */
+    static long scaleStride(QuantizedTensor x) {
+        return x.scales().shape().size(0) < x.rows() ? 0 : x.scales().shape().size(1);
     }
 
     static MemorySegment concat(Tensor x, PackedStack stack, Tensor y, Options options) {
         Check.present("stack", stack);
-        return params(x, "stack", stack.segment(), stack.depth(), stack.columns(), -1, y, options);
+        Check.present("x", x);
+        Weights weights = new Weights("stack", stack.segment(), stack.depth(), stack.columns(), -1, stack.get(0));
+        return params(x, FLOATS, weights, y, options);
     }
 
     /** {@code groups} is what {@link #groups} gave: the caller may change the array meanwhile. */
     static MemorySegment grouped(Tensor x, MemorySegment groups, PackedStack stack, Tensor y, Options options) {
+        Check.present("x", x);
         if (stack.columnsOfEach() < 0) {
             throw Check.invalid("stack", stack, "weights of equal columns");
         }
-        MemorySegment params =
-                params(x, "stack", stack.segment(), stack.depth(), stack.columnsOfEach(), stack.size(), y, options);
+        Weights weights =
+                new Weights("stack", stack.segment(), stack.depth(), stack.columnsOfEach(), stack.size(), stack.get(0));
+        MemorySegment params = params(x, FLOATS, weights, y, options);
         long left = x.shape().size(0);
         for (int i = 0; i < stack.size(); i++) {
             long rows = groups.getAtIndex(ValueLayout.JAVA_LONG, i);
@@ -69,21 +103,25 @@ final class QMatmulCall {
         return groups;
     }
 
-    /** {@code biases}: rows of a bias matrix, or -1 for a vector. */
-    private static MemorySegment params(
-            Tensor x,
-            String name,
-            MemorySegment packed,
-            long depth,
-            long columns,
-            long biases,
-            Tensor y,
-            Options options) {
-        Check.present("x", x);
+    /**
+     * Packed weights, one or several.
+     *
+     * @param name of the argument
+     * @param packed all of them
+     * @param depth columns of x
+     * @param columns of y
+     * @param biases rows of a bias matrix, or -1 for a vector
+     * @param first says the default mode
+     */
+    private record Weights(
+            String name, MemorySegment packed, long depth, long columns, long biases, PackedWeights first) {}
+
+    private static MemorySegment params(Tensor x, Set<DType> xTypes, Weights weights, Tensor y, Options options) {
         Check.present("y", y);
         Check.present("options", options);
-        Check.dtype("x", x, FLOATS);
-        Check.matrix("x", x, -1, depth);
+        Check.dtype("x", x, xTypes);
+        Check.matrix("x", x, -1, weights.depth);
+        long columns = weights.columns;
         Check.rowMajor("x", x);
         Check.dtype("y", y, FLOATS);
         long rows = x.shape().size(0);
@@ -95,13 +133,13 @@ final class QMatmulCall {
             throw Check.invalid("columns", begin + ".." + end, "a part of 0.." + columns);
         }
         Check.reachable("x", x.segment());
-        Check.reachable(name, packed);
+        Check.reachable(weights.name, weights.packed);
         Check.reachable("y", y.segment());
         Check.writable("y", y.segment());
         Check.disjoint("y", y, "x", x);
-        Check.disjoint("y", y.segment(), name, packed);
+        Check.disjoint("y", y.segment(), weights.name, weights.packed);
         if (options.bias() != null) {
-            checkBias(options.bias(), biases, columns, y);
+            checkBias(options.bias(), weights.biases, columns, y);
         }
         if (options.residual() != null) {
             checkResidual(options.residual(), y);
@@ -110,20 +148,24 @@ final class QMatmulCall {
         MemorySegment params = PARAMS.get();
         gatun_qmatmul_params.x_dtype(params, x.dtype().code());
         gatun_qmatmul_params.y_dtype(params, y.dtype().code());
-        gatun_qmatmul_params.mode(params, options.mode().ordinal());
+        gatun_qmatmul_params.mode(params, mode(options, weights.first).number());
         gatun_qmatmul_params.activation(params, options.activation().ordinal());
         gatun_qmatmul_params.threads(params, options.threads());
         gatun_qmatmul_params.rows(params, rows);
         // The native side compares them with the headers, which whoever owns wrapped memory may have changed.
         gatun_qmatmul_params.columns(params, columns);
-        gatun_qmatmul_params.depth(params, depth);
-        gatun_qmatmul_params.x_row_stride(params, rows > 1 ? x.stride(0) : depth);
+        gatun_qmatmul_params.depth(params, weights.depth);
+        gatun_qmatmul_params.x_row_stride(params, rows > 1 ? x.stride(0) : weights.depth);
         gatun_qmatmul_params.y_row_stride(params, rowStride(y));
         gatun_qmatmul_params.residual_row_stride(
                 params, options.residual() == null ? 0 : rowStride(options.residual()));
         gatun_qmatmul_params.column_begin(params, begin);
         gatun_qmatmul_params.column_end(params, end);
         return params;
+    }
+
+    private static QMatmul.Mode mode(Options options, PackedWeights first) {
+        return options.mode() == QMatmul.Mode.AUTO ? first.defaultMode() : options.mode();
     }
 
     private static void checkBias(Tensor bias, long biases, long columns, Tensor y) {

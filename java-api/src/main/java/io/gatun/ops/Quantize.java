@@ -1,84 +1,182 @@
 package io.gatun.ops;
 
 import static io.gatun.bindings.c.gatun_h.gatun_dequantize;
+import static io.gatun.bindings.c.gatun_h.gatun_gguf_dequantize;
+import static io.gatun.bindings.c.gatun_h.gatun_gguf_explain;
+import static io.gatun.bindings.c.gatun_h.gatun_gguf_quantize;
 import static io.gatun.bindings.c.gatun_h.gatun_quantize;
 import static io.gatun.bindings.c.gatun_h.gatun_quantize_explain;
 
 import io.gatun.DType;
 import io.gatun.Tensor;
-import io.gatun.bindings.c.gatun_quantize_params;
+import io.gatun.bindings.NativeLibrary;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
 import java.lang.foreign.MemorySegment;
-import java.util.EnumSet;
-import java.util.Set;
 
-/** Quantization of matrices to 8 and 4 bits, per row or per group, as {@link QuantSpec} defines it, and back. */
+/** Quantization of matrices to any format that {@link QuantSpec} describes, and back. */
 public final class Quantize {
     private static final long EXPLAIN_BYTES = 1024;
-    private static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.F16, DType.BF16);
-    private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_quantize_params::layout);
+
+    /** What happens to a value between two codes. */
+    public enum Rounding {
+        /** The nearest one, ties as the format demands. */
+        NEAREST,
+        /**
+         * One of them at random, the upper one with a probability in proportion to the distance from the lower one. Depends
+         * on the seed and the element's index in the matrix alone.
+         */
+        STOCHASTIC,
+        /** The one that the caller says, for methods that calibrate roundings; a value that is a code stays one. */
+        GIVEN
+    }
+
+    /**
+     * How to quantize, beside the format. Immutable; build it once and use it for many calls.
+     *
+     * @param rounding to which code; GGUF blocks are made with NEAREST only
+     * @param seed of stochastic rounding
+     * @param roundUp with given rounding u8 of the shape of the values, contiguous, 0 for down, otherwise null
+     * @param threads 0 for all, 1 for only the calling one; results do not depend on it
+     */
+    public record Options(Rounding rounding, long seed, Tensor roundUp, int threads) {
+        /** To nearest, all threads. */
+        public static final Options DEFAULT = new Options(Rounding.NEAREST, 0, null, 0);
+
+        /** Refuses what no call can take. */
+        public Options {
+            Check.present("rounding", rounding);
+            Check.threads(threads);
+            if ((rounding == Rounding.GIVEN) != (roundUp != null)) {
+                String allowed = rounding == Rounding.GIVEN ? "a tensor" : "null, as rounding is " + rounding;
+                throw Check.invalid("roundUp", roundUp == null ? "null" : roundUp.describe(), allowed);
+            }
+        }
+
+        /** With stochastic rounding. */
+        public Options withStochasticRounding(long seed) {
+            return new Options(Rounding.STOCHASTIC, seed, null, threads);
+        }
+
+        /** With roundings that the caller says: u8 of the shape of the values, 0 for down. */
+        public Options withRoundingGiven(Tensor up) {
+            return new Options(Rounding.GIVEN, 0, up, threads);
+        }
+
+        /** With this number of threads: 0 for all, 1 for only the calling one. */
+        public Options withThreads(int count) {
+            return new Options(rounding, seed, roundUp, count);
+        }
+    }
 
     private Quantize() {}
 
     /**
      * Quantizes into new memory; see {@link QuantizedTensor#allocate(QuantSpec, long, long)}.
      *
-     * @param x f32, f16 or bf16 [rows, depth], column stride >= 1, row stride >= 0, so a transposed view too
-     * @param spec how
+     * @param x f32, f16 or bf16 [rows, depth]: column stride >= 1, row stride >= 0, so a transposed view too; contiguous if
+     *     blocks are flat, with adjacent columns for GGUF
+     * @param spec how; scales are not given
      * @throws IllegalArgumentException if x holds NaN or infinity, with the index, or a scale overflows its type
      */
     public static QuantizedTensor run(Tensor x, QuantSpec spec) {
         Check.present("x", x);
         Check.matrix("x", x, -1, -1);
+        Check.present("spec", spec);
+        if (spec.rule() == QuantSpec.ScaleRule.GIVEN) {
+            throw Check.invalid("spec", spec, "scales that are made, or an out that holds them");
+        }
         QuantizedTensor out =
                 QuantizedTensor.allocate(spec, x.shape().size(0), x.shape().size(1));
         run(x, out);
         return out;
     }
 
-    /** As {@link #run(Tensor, QuantizedTensor, int)} with all threads. */
+    /** As {@link #run(Tensor, QuantizedTensor, Options)} with {@link Options#DEFAULT}. */
     public static void run(Tensor x, QuantizedTensor out) {
-        run(x, out, 0);
+        run(x, out, Options.DEFAULT);
     }
 
     /**
-     * Quantizes into existing memory. O(rows * depth). Allocates nothing once warmed up; a thread's first call allocates
-     * its struct of arguments.
+     * Quantizes into existing memory. O(rows * depth), times 8 with code books of 256 values; GGUF types of 256 elements
+     * try some tens of scales a block. Allocates nothing once warmed up, but for nested scales and a scale of the whole
+     * tensor; a thread's first call allocates its struct of arguments.
      *
-     * @param x f32, f16 or bf16 [rows, depth], column stride >= 1, row stride >= 0
-     * @param out of the same shape; overlaps neither x nor itself
-     * @param threads 0 for all, 1 for only the calling one; the result does not depend on it
-     * @throws IllegalArgumentException if an argument does not fit, x holds NaN or infinity, with the index, or a scale
-     *     overflows its type; nothing is written then
+     * @param x f32, f16 or bf16 [rows, depth]: column stride >= 1, row stride >= 0; contiguous if blocks are flat, with
+     *     adjacent columns for GGUF
+     * @param out of the same shape; overlaps neither x nor itself. With {@link QuantSpec.ScaleRule#GIVEN} its scales and
+     *     zero points are inputs
+     * @param options the rest
+     * @throws IllegalArgumentException if an argument does not fit; nothing is written then. Also if x holds NaN or
+     *     infinity, with the index, or a scale overflows its type; what {@code out} holds then is unspecified
+     * @throws UnsupportedOperationException if no kernel does this combination
      * @throws IllegalStateException if the arena of an argument is closed
      * @throws WrongThreadException if the arena of an argument is confined to another thread
      */
-    public static void run(Tensor x, QuantizedTensor out, int threads) {
-        MemorySegment params = params("x", x, "out", out, threads);
-        long columnStride = x.shape().size(1) > 1 ? x.stride(1) : 1;
-        if (columnStride < 1) {
-            throw Check.invalid("x", x.describe(), "column stride >= 1");
+    public static void run(Tensor x, QuantizedTensor out, Options options) {
+        QuantizeCall.check("x", x, "out", out);
+        Check.present("options", options);
+        QuantizeCall.checkOutputs(out, x, options);
+        if (out.spec().gguf() != null) {
+            runGguf(x, out, options);
+            return;
         }
-        gatun_quantize_params.x_column_stride(params, columnStride);
-        writable("out.codes", out.codes(), x, "x");
-        writable("out.scales", out.scales(), x, "x");
-        Check.disjoint("out.codes", out.codes(), "out.scales", out.scales());
-        if (out.zeroPoints() != null) {
-            writable("out.zeroPoints", out.zeroPoints(), x, "x");
-            Check.disjoint("out.codes", out.codes(), "out.zeroPoints", out.zeroPoints());
-            Check.disjoint("out.scales", out.scales(), "out.zeroPoints", out.zeroPoints());
+        MemorySegment scales;
+        if (out.nested() != null) {
+            scales = NestedScales.scratch(out).segment();
+        } else {
+            scales = out.scales().segment();
         }
+        if (out.tensorScale() != null && out.spec().rule() != QuantSpec.ScaleRule.GIVEN) {
+            TensorScale.set(x, out);
+        }
+        MemorySegment params = QuantizeCall.forward(x, out, options);
         try {
             Native.check(gatun_quantize(
                     params,
                     x.segment(),
+                    QuantizeCall.book(out),
+                    Native.segment(options.roundUp),
                     out.codes().segment(),
-                    out.scales().segment(),
+                    scales,
                     Native.segment(out.zeroPoints())));
         } catch (AssertionError e) {
             throw Native.closedMeanwhile(e);
         }
+        if (out.nested() != null) {
+            NestedScales.quantize(scales, out.nested(), options.threads());
+        }
+    }
+
+    private static void runGguf(Tensor x, QuantizedTensor out, Options options) {
+        Check.rowMajor("x", x);
+        if (options.rounding != Rounding.NEAREST) {
+            throw Check.invalid("rounding", options.rounding, Rounding.NEAREST + " for GGUF");
+        }
+        NativeLibrary.load();
+        try {
+            Native.check(gatun_gguf_quantize(
+                    out.spec().gguf().id(),
+                    x.dtype().code(),
+                    out.rows(),
+                    out.depth(),
+                    QuantizeCall.rowStride(x),
+                    options.threads,
+                    x.segment(),
+                    out.codes().segment()));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
+        }
+    }
+
+    /** The values in new memory, f32, f16 or bf16. */
+    public static Tensor dequantize(QuantizedTensor quantized, DType dtype) {
+        Check.present("quantized", quantized);
+        Check.present("dtype", dtype);
+        QuantizeCall.checkValueType("dtype", dtype);
+        Tensor out = Tensor.allocate(dtype, quantized.rows(), quantized.depth());
+        dequantize(quantized, out);
+        return out;
     }
 
     /** As {@link #dequantize(QuantizedTensor, Tensor, int)} with all threads. */
@@ -87,29 +185,55 @@ public final class Quantize {
     }
 
     /**
-     * The values that codes stand for: (q - z) s, exact in f32, rounded to nearest even in f16 and bf16. O(rows * depth).
-     * Allocates nothing once warmed up; a thread's first call allocates its struct of arguments.
+     * The values that codes stand for, computed in f32, rounded to nearest even in f16 and bf16; NaN where a code or a scale
+     * is NaN. O(rows * depth). Allocates nothing once warmed up, but for nested scales; a thread's first call allocates its
+     * struct of arguments.
      *
      * @param quantized [rows, depth]
-     * @param out f32, f16 or bf16 [rows, depth] with adjacent columns; overlaps no part of {@code quantized}
+     * @param out f32, f16 or bf16 [rows, depth] with adjacent columns, contiguous if blocks are flat; overlaps no part of
+     *     {@code quantized}
      * @param threads 0 for all, 1 for only the calling one; the result does not depend on it
      * @throws IllegalArgumentException if an argument does not fit
      * @throws IllegalStateException if the arena of an argument is closed
      * @throws WrongThreadException if the arena of an argument is confined to another thread
      */
     public static void dequantize(QuantizedTensor quantized, Tensor out, int threads) {
-        MemorySegment params = params("out", out, "quantized", quantized, threads);
+        QuantizeCall.check("out", out, "quantized", quantized);
+        Check.threads(threads);
         Check.rowMajor("out", out);
-        gatun_quantize_params.x_column_stride(params, 1);
-        writable("out", out, quantized.codes(), "quantized.codes");
-        Check.disjoint("out", out, "quantized.scales", quantized.scales());
-        Check.disjoint("out", out, "quantized.zeroPoints", quantized.zeroPoints());
+        QuantizeCall.checkOutput(out, quantized);
+        if (quantized.spec().gguf() != null) {
+            dequantizeGguf(quantized, out, threads);
+            return;
+        }
+        MemorySegment scales = quantized.nested() == null
+                ? quantized.scales().segment()
+                : NestedScales.dequantize(quantized.nested(), threads).segment();
+        MemorySegment params = QuantizeCall.inverse(quantized, out, threads);
         try {
             Native.check(gatun_dequantize(
                     params,
+                    QuantizeCall.book(quantized),
                     quantized.codes().segment(),
-                    quantized.scales().segment(),
+                    scales,
                     Native.segment(quantized.zeroPoints()),
+                    out.segment()));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
+        }
+    }
+
+    private static void dequantizeGguf(QuantizedTensor quantized, Tensor out, int threads) {
+        NativeLibrary.load();
+        try {
+            Native.check(gatun_gguf_dequantize(
+                    quantized.spec().gguf().id(),
+                    out.dtype().code(),
+                    quantized.rows(),
+                    quantized.depth(),
+                    QuantizeCall.rowStride(out),
+                    threads,
+                    quantized.codes().segment(),
                     out.segment()));
         } catch (AssertionError e) {
             throw Native.closedMeanwhile(e);
@@ -121,42 +245,14 @@ public final class Quantize {
         Check.present("x", x);
         Check.matrix("x", x, -1, -1);
         Check.present("spec", spec);
-        Check.dtype("x", x, FLOATS);
-        MemorySegment params = params(x, spec, 0);
-        gatun_quantize_params.x_column_stride(params, x.shape().size(1) > 1 ? x.stride(1) : 1);
+        QuantizeCall.checkValueType("x", x.dtype());
+        if (spec.gguf() != null) {
+            NativeLibrary.load();
+            int type = spec.gguf().id();
+            int dtype = x.dtype().code();
+            return Native.text(EXPLAIN_BYTES, text -> gatun_gguf_explain(type, dtype, text, EXPLAIN_BYTES));
+        }
+        MemorySegment params = QuantizeCall.forward(x, spec);
         return Native.text(EXPLAIN_BYTES, text -> gatun_quantize_explain(params, text, EXPLAIN_BYTES));
-    }
-
-    private static MemorySegment params(
-            String valuesName, Tensor values, String quantizedName, QuantizedTensor quantized, int threads) {
-        Check.present(valuesName, values);
-        Check.present(quantizedName, quantized);
-        Check.dtype(valuesName, values, FLOATS);
-        Check.matrix(valuesName, values, quantized.rows(), quantized.depth());
-        Check.threads(threads);
-        Check.reachable(valuesName, values.segment());
-        quantized.checkReachable(quantizedName);
-        return params(values, quantized.spec(), threads);
-    }
-
-    private static MemorySegment params(Tensor values, QuantSpec spec, int threads) {
-        long rows = values.shape().size(0);
-        long depth = values.shape().size(1);
-        MemorySegment params = PARAMS.get();
-        gatun_quantize_params.x_dtype(params, values.dtype().code());
-        gatun_quantize_params.code_dtype(params, spec.codes().code());
-        gatun_quantize_params.asymmetric(params, spec.asymmetric() ? 1 : 0);
-        gatun_quantize_params.scale_dtype(params, spec.scales().code());
-        gatun_quantize_params.threads(params, threads);
-        gatun_quantize_params.rows(params, rows);
-        gatun_quantize_params.depth(params, depth);
-        gatun_quantize_params.group(params, spec.groupOf(depth));
-        gatun_quantize_params.x_row_stride(params, rows > 1 ? values.stride(0) : depth);
-        return params;
-    }
-
-    private static void writable(String name, Tensor out, Tensor input, String inputName) {
-        Check.writable(name, out.segment());
-        Check.disjoint(name, out, inputName, input);
     }
 }

@@ -1,45 +1,170 @@
 package io.gatun.ops;
 
 import io.gatun.DType;
+import io.gatun.Shape;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.EnumSet;
 
 /**
- * A quantized matrix [rows, depth]: codes, scales and zero points in plain, contiguous tensors that anything may fill.
+ * A quantized matrix [rows, depth]: its parts in plain, contiguous tensors that anything may fill. Scales and zero points
+ * are [R, G], a number for each block, R and G the blocks along rows and depth; flat blocks are those of one row of rows *
+ * depth elements.
  *
  * @param spec how the values are coded
- * @param codes [rows, depth] of {@code spec.codes()}
- * @param scales [rows, groups] of {@code spec.scales()}
- * @param zeroPoints u8 [rows, groups], or null if {@code spec} is symmetric
+ * @param shape [rows, depth]
+ * @param codes of {@code spec.codes()}: [rows, depth], of flat blocks [1, rows * depth]; for 6-bit floats and GGUF blocks
+ *     the bytes, u8 [rows, bytes of a row]
+ * @param scales [R, G] of {@code spec.scales()}; null if they are nested and with GGUF
+ * @param zeroPoints [R, G], u8 or f32, or null if {@code spec} has none
+ * @param tensorScale f32 [1] if {@code spec} has one, otherwise null
+ * @param nested the scales if they are nested, otherwise null
  */
-public record QuantizedTensor(QuantSpec spec, Tensor codes, Tensor scales, Tensor zeroPoints) {
+public record QuantizedTensor(
+        QuantSpec spec,
+        Shape shape,
+        Tensor codes,
+        Tensor scales,
+        Tensor zeroPoints,
+        Tensor tensorScale,
+        NestedScales nested) {
+
+    /**
+     * Quantized scales: scale i is that of the values plus the offset.
+     *
+     * @param values [1, blocks], {@link QuantSpec#dynamic8} with blocks of 256
+     * @param offset f32 [1]
+     */
+    public record NestedScales(QuantizedTensor values, Tensor offset) {
+        /** Refuses other tensors. */
+        public NestedScales {
+            Check.present("nested.values", values);
+            Check.present("nested.offset", offset);
+            if (!values.spec().equals(SPEC)) {
+                throw Check.invalid("nested.values", values, SPEC);
+            }
+            Check.dtype("nested.offset", offset, EnumSet.of(DType.F32));
+            Check.vector("nested.offset", offset, 1);
+        }
+
+        private static final QuantSpec SPEC = QuantSpec.dynamic8(QuantSpec.NESTED_BLOCK);
+
+        static NestedScales allocate(Arena arena, long blocks) {
+            return new NestedScales(
+                    QuantizedTensor.allocate(arena, SPEC, 1, blocks), Tensor.allocate(arena, DType.F32, 1));
+        }
+    }
 
     /** Refuses tensors that do not fit together. */
     public QuantizedTensor {
         Check.present("spec", spec);
+        Check.present("shape", shape);
         Check.present("codes", codes);
-        Check.present("scales", scales);
-        Check.dtype("codes", codes, EnumSet.of(spec.codes()));
-        Check.matrix("codes", codes, -1, -1);
-        Check.contiguous("codes", codes);
-        long rows = codes.shape().size(0);
-        long groups = spec.groups(codes.shape().size(1));
-        spec.groupOf(codes.shape().size(1));
-        Check.dtype("scales", scales, EnumSet.of(spec.scales()));
-        Check.matrix("scales", scales, rows, groups);
-        Check.contiguous("scales", scales);
-        if (spec.asymmetric() != (zeroPoints != null)) {
-            throw Check.invalid(
-                    "zeroPoints",
-                    zeroPoints == null ? "null" : zeroPoints.describe(),
-                    spec.asymmetric() ? "u8[" + rows + ", " + groups + "]" : "null, as the codes are symmetric");
+        if (shape.rank() != 2) {
+            throw Check.invalid("shape", shape, "[rows, depth]");
         }
-        if (zeroPoints != null) {
-            Check.dtype("zeroPoints", zeroPoints, EnumSet.of(DType.U8));
-            Check.matrix("zeroPoints", zeroPoints, rows, groups);
-            Check.contiguous("zeroPoints", zeroPoints);
+        Parts parts = new Parts(spec, shape.size(0), shape.size(1));
+        Check.dtype("codes", codes, EnumSet.of(parts.codeType()));
+        Check.matrix("codes", codes, parts.codeRows(), parts.codeColumns());
+        Check.contiguous("codes", codes);
+        check("scales", scales, parts.scaleType(), parts);
+        check("zeroPoints", zeroPoints, parts.zeroPointType(), parts);
+        if (spec.hasTensorScale() != (tensorScale != null)) {
+            throw unexpected("tensorScale", tensorScale, spec.hasTensorScale(), "f32[1]");
+        }
+        if (tensorScale != null) {
+            Check.dtype("tensorScale", tensorScale, EnumSet.of(DType.F32));
+            Check.vector("tensorScale", tensorScale, 1);
+        }
+        if (spec.nested() != (nested != null)) {
+            throw unexpected("nested", nested, spec.nested(), "quantized scales");
+        }
+        if (nested != null) {
+            Check.matrix("nested.values.codes", nested.values.codes, 1, parts.blocks());
+        }
+    }
+
+    /** A plain matrix: codes [rows, depth], scales and zero points, null without; no flat or nested blocks, no GGUF. */
+    public QuantizedTensor(QuantSpec spec, Tensor codes, Tensor scales, Tensor zeroPoints) {
+        this(spec, shapeOf(codes), codes, scales, zeroPoints, null, null);
+    }
+
+    private static Shape shapeOf(Tensor codes) {
+        Check.present("codes", codes);
+        Check.matrix("codes", codes, -1, -1);
+        return codes.shape();
+    }
+
+    private static void check(String name, Tensor tensor, DType dtype, Parts parts) {
+        if ((dtype == null) != (tensor == null)) {
+            String expected = dtype + "[" + parts.scaleRows() + ", " + parts.scaleColumns() + "]";
+            throw unexpected(name, tensor, dtype != null, expected);
+        }
+        if (tensor != null) {
+            Check.dtype(name, tensor, EnumSet.of(dtype));
+            Check.matrix(name, tensor, parts.scaleRows(), parts.scaleColumns());
+            Check.contiguous(name, tensor);
+        }
+    }
+
+    private static IllegalArgumentException unexpected(String name, Object given, boolean needed, String expected) {
+        Object shown = given instanceof Tensor tensor ? tensor.describe() : given;
+        return Check.invalid(name, shown, needed ? expected : "null, as the spec has none");
+    }
+
+    /** Sizes and types of the parts. */
+    private record Parts(QuantSpec spec, long rows, long depth) {
+        Parts {
+            if (spec.blocks().flat()) {
+                // One row; a size that overflows cannot have codes.
+                depth = Shape.of(rows, depth).elements();
+                rows = 1;
+            }
+            spec.groupOf(depth);
+        }
+
+        boolean isBytes() {
+            return spec.gguf() != null || spec.codes().bits() == 6;
+        }
+
+        DType codeType() {
+            return isBytes() ? DType.U8 : spec.codes();
+        }
+
+        long codeRows() {
+            return rows;
+        }
+
+        long codeColumns() {
+            return spec.gguf() != null
+                    ? spec.gguf().rowBytes(depth)
+                    : isBytes() ? spec.codes().bytes(depth) : depth;
+        }
+
+        DType scaleType() {
+            return spec.nested() ? null : spec.scales();
+        }
+
+        DType zeroPointType() {
+            return switch (spec.zeroPoint()) {
+                case NONE -> null;
+                case INTEGER -> DType.U8;
+                case FLOAT -> DType.F32;
+            };
+        }
+
+        long scaleRows() {
+            return Math.ceilDiv(rows, spec.rowsOf(rows));
+        }
+
+        long scaleColumns() {
+            return spec.groups(depth);
+        }
+
+        long blocks() {
+            return Math.multiplyExact(scaleRows(), scaleColumns());
         }
     }
 
@@ -51,57 +176,163 @@ public record QuantizedTensor(QuantSpec spec, Tensor codes, Tensor scales, Tenso
         return allocate(Arena.ofAuto(), spec, rows, depth);
     }
 
-    /** A matrix of zero codes and scales in memory of an arena. */
+    /** A matrix of zero codes and scales in memory of an arena; a scale of the whole tensor is 1. */
     public static QuantizedTensor allocate(Arena arena, QuantSpec spec, long rows, long depth) {
         Check.open("arena", arena);
         Check.present("spec", spec);
         Check.range("depth", depth, 0, Long.MAX_VALUE);
-        spec.groupOf(depth);
-        long groups = spec.groups(depth);
-        return new QuantizedTensor(
-                spec,
-                Tensor.allocate(arena, spec.codes(), rows, depth),
-                Tensor.allocate(arena, spec.scales(), rows, groups),
-                spec.asymmetric() ? Tensor.allocate(arena, DType.U8, rows, groups) : null);
+        Shape shape = Shape.of(rows, depth);
+        Parts parts = new Parts(spec, rows, depth);
+        Tensor codes = Tensor.allocate(arena, parts.codeType(), parts.codeRows(), parts.codeColumns());
+        Tensor scales = allocate(arena, parts.scaleType(), parts);
+        Tensor zeroPoints = allocate(arena, parts.zeroPointType(), parts);
+        Tensor tensorScale = spec.hasTensorScale() ? Tensor.allocate(arena, DType.F32, 1) : null;
+        if (tensorScale != null) {
+            tensorScale.setFloat(1, 0);
+        }
+        NestedScales nested = spec.nested() ? NestedScales.allocate(arena, parts.blocks()) : null;
+        return new QuantizedTensor(spec, shape, codes, scales, zeroPoints, tensorScale, nested);
+    }
+
+    private static Tensor allocate(Arena arena, DType dtype, Parts parts) {
+        return dtype == null ? null : Tensor.allocate(arena, dtype, parts.scaleRows(), parts.scaleColumns());
+    }
+
+    /**
+     * Blocks as they lie in a GGUF file; nothing is copied.
+     *
+     * @param blocks native memory that starts with the first block of the first row and may be longer; any alignment
+     * @throws IllegalArgumentException if it is too small, or a row is no multiple of a block
+     */
+    public static QuantizedTensor gguf(GgufType type, long rows, long depth, MemorySegment blocks) {
+        QuantSpec spec = QuantSpec.gguf(type);
+        Check.range("depth", depth, 0, Long.MAX_VALUE);
+        Shape shape = Shape.of(rows, depth);
+        Tensor codes = Tensor.wrap(blocks, DType.U8, rows, type.rowBytes(depth));
+        return new QuantizedTensor(spec, shape, codes, null, null, null, null);
     }
 
     /** The number of rows. */
     public long rows() {
-        return codes.shape().size(0);
+        return shape.size(0);
     }
 
     /** The number of elements in a row. */
     public long depth() {
-        return codes.shape().size(1);
+        return shape.size(1);
     }
 
-    /** The bytes of codes, scales and zero points together. */
+    /** The bytes of all parts together. */
     public long byteSize() {
-        return codes.segment().byteSize()
-                + scales.segment().byteSize()
-                + (zeroPoints == null ? 0 : zeroPoints.segment().byteSize());
+        return bytes(codes)
+                + bytes(scales)
+                + bytes(zeroPoints)
+                + bytes(tensorScale)
+                + (nested == null ? 0 : nested.values.byteSize() + bytes(nested.offset));
     }
 
-    /** Rows {@code begin..end}, {@code end} excluded; nothing is copied. */
+    private static long bytes(Tensor part) {
+        return part == null ? 0 : part.segment().byteSize();
+    }
+
+    /**
+     * Rows {@code begin..end}, {@code end} excluded; nothing is copied.
+     *
+     * @throws IllegalArgumentException also if a row before {@code begin} or after {@code end} shares a block or a byte
+     *     with one between them, and if scales are nested
+     */
     public QuantizedTensor slice(long begin, long end) {
+        if (begin < 0 || end < begin || end > rows()) {
+            throw Check.invalid("slice", begin + ".." + end, "a part of 0.." + rows());
+        }
+        Shape part = Shape.of(end - begin, depth());
+        if (begin == 0 && end == rows()) {
+            return this;
+        }
+        if (spec.nested()) {
+            throw Check.invalid("slice", begin + ".." + end, "all rows, as scales are nested");
+        }
+        if (spec.blocks().flat()) {
+            return sliceFlat(part, begin, end);
+        }
+        long own = spec.rowsOf(rows());
+        boolean whole = spec.blocks().rows() == 0;
+        if (!whole && (begin % own != 0 || end % own != 0 && end != rows())) {
+            throw Check.invalid("slice", begin + ".." + end, "multiples of " + own + ", the rows of a block");
+        }
+        long first = whole || begin == end ? 0 : begin / own;
+        long last = begin == end ? 0 : whole ? 1 : Math.ceilDiv(end, own);
         return new QuantizedTensor(
                 spec,
+                part,
                 codes.slice(0, begin, end),
-                scales.slice(0, begin, end),
-                zeroPoints == null ? null : zeroPoints.slice(0, begin, end));
+                slice(0, scales, first, last),
+                slice(0, zeroPoints, first, last),
+                tensorScale,
+                null);
+    }
+
+    private QuantizedTensor sliceFlat(Shape part, long begin, long end) {
+        long elements = shape.elements();
+        long block = spec.groupOf(elements);
+        long from = begin * depth();
+        long to = end * depth();
+        boolean whole = spec.group() == 0;
+        if (!whole && part.elements() > 0 && (from % block != 0 || to % block != 0 && to != elements)) {
+            throw Check.invalid("slice", begin + ".." + end, "rows that begin and end with a block of " + block);
+        }
+        boolean empty = part.elements() == 0;
+        long first = whole || empty ? 0 : from / block;
+        long last = empty ? 0 : whole ? 1 : Math.ceilDiv(to, block);
+        return new QuantizedTensor(
+                spec,
+                part,
+                codes.slice(1, empty ? 0 : from, empty ? 0 : to),
+                slice(1, scales, first, last),
+                slice(1, zeroPoints, first, last),
+                tensorScale,
+                null);
+    }
+
+    private static Tensor slice(int axis, Tensor part, long begin, long end) {
+        return part == null ? null : part.slice(axis, begin, end);
+    }
+
+    /**
+     * A copy with codes of 4 bits in another order, and the same scales. O(rows * depth).
+     *
+     * @throws IllegalArgumentException if codes have other bits; for {@link QuantSpec.NibbleOrder#SPLIT_HALF_BLOCK} also
+     *     if rows are not whole blocks of an even number of elements
+     */
+    public QuantizedTensor reorder(QuantSpec.NibbleOrder order) {
+        QuantSpec target = spec.withNibbles(order);
+        Check.reachable("codes", codes.segment());
+        Tensor copy = Tensor.allocate(
+                codes.dtype(), codes.shape().size(0), codes.shape().size(1));
+        Nibbles.reorder(codes, spec, copy, order);
+        return new QuantizedTensor(target, shape, copy, scales, zeroPoints, tensorScale, nested);
     }
 
     /** Spec and shape: {@code quantized[384, 1536] u4 group 32, f16 scales}. */
     @Override
     public String toString() {
-        return "quantized" + codes.shape() + " " + spec;
+        return "quantized" + shape + " " + spec;
     }
 
     void checkReachable(String argument) {
-        Check.reachable(argument, ".codes", codes.segment());
-        Check.reachable(argument, ".scales", scales.segment());
-        if (zeroPoints != null) {
-            Check.reachable(argument, ".zeroPoints", zeroPoints.segment());
+        checkReachable(argument, ".codes", codes);
+        checkReachable(argument, ".scales", scales);
+        checkReachable(argument, ".zeroPoints", zeroPoints);
+        checkReachable(argument, ".tensorScale", tensorScale);
+        if (nested != null) {
+            nested.values.checkReachable(argument);
+            checkReachable(argument, ".nested.offset", nested.offset);
+        }
+    }
+
+    private static void checkReachable(String argument, String part, Tensor tensor) {
+        if (tensor != null) {
+            Check.reachable(argument, part, tensor.segment());
         }
     }
 }

@@ -74,7 +74,8 @@ class AllocationTest {
     void quantize() {
         Tensor x = Tensor.allocate(DType.F32, 2, 32);
         QuantizedTensor out = QuantizedTensor.allocate(QuantSpec.int4Asymmetric(16), 2, 32);
-        assertNone("Quantize.run", () -> Quantize.run(x, out, 1));
+        Quantize.Options options = Quantize.Options.DEFAULT.withThreads(1);
+        assertNone("Quantize.run", () -> Quantize.run(x, out, options));
         assertNone("Quantize.dequantize", () -> Quantize.dequantize(out, x, 1));
     }
 

@@ -187,7 +187,7 @@ final class QMatmulOracle {
             }
             for (int g = 0; g < w.scales().shape().size(1); g++) {
                 w.scales().setFloat(random.nextBoolean() ? 1 : 0.5f, r, g);
-                if (spec.asymmetric()) {
+                if (spec.hasZeroPoints()) {
                     w.zeroPoints().setFloat(random.nextInt(0, high + 1), r, g);
                 }
             }

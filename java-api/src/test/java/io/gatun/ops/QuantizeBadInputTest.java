@@ -6,6 +6,7 @@ import static io.gatun.ops.Refusals.view;
 import io.gatun.DType;
 import io.gatun.Shape;
 import io.gatun.Tensor;
+import io.gatun.ops.QuantSpec.ZeroPoint;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
@@ -18,6 +19,19 @@ class QuantizeBadInputTest {
     private final Tensor x = Tensor.of(new Random(42).normal(ROWS * DEPTH, 1), ROWS, DEPTH);
     private final QuantizedTensor quantized = Quantize.run(x, SPEC);
     private final Guarded values = Guarded.matrix(DType.F32, ROWS, DEPTH);
+
+    private static QuantSpec spec(DType codes, ZeroPoint zeroPoint) {
+        return new QuantSpec(
+                codes,
+                null,
+                zeroPoint,
+                new QuantSpec.Blocks(0, 1, false),
+                DType.F32,
+                QuantSpec.ScaleRule.DEFAULT,
+                false,
+                QuantSpec.NibbleOrder.LOW_FIRST,
+                null);
+    }
 
     private Refusals refusals() {
         return new Refusals(values::unchanged);
@@ -50,7 +64,12 @@ class QuantizeBadInputTest {
                 .add("shape", "x", "[40, 4]", "[4, 40]", () -> Quantize.run(f32(DEPTH, ROWS), fits))
                 .add("rank", "x", "[160]", "[any, any]", () -> Quantize.run(f32(160), SPEC))
                 .add("column stride 0", "x", "strides [1, 0]", "column stride >= 1", () -> Quantize.run(row, fits))
-                .add("threads", "threads", "2000", "0..1024", () -> Quantize.run(x, fits, 2000))
+                .add(
+                        "threads",
+                        "threads",
+                        "2000",
+                        "0..1024",
+                        () -> Quantize.run(x, fits, Quantize.Options.DEFAULT.withThreads(2000)))
                 .add("codes in x", "out.codes", "overlaps x", "of its own", () -> Quantize.run(source, inX))
                 .add("codes read-only", "out.codes", "read-only", "writable", () -> Quantize.run(x, constant))
                 .add(
@@ -105,7 +124,7 @@ class QuantizeBadInputTest {
                         "0..1024",
                         () -> Quantize.dequantize(quantized, values.tensor, -2))
                 .missing("quantized", () -> Quantize.dequantize(null, values.tensor))
-                .missing("out", () -> Quantize.dequantize(quantized, null))
+                .missing("out", () -> Quantize.dequantize(quantized, (Tensor) null))
                 .unreachable("out", DType.F32, new long[] {ROWS, DEPTH}, bad -> Quantize.dequantize(quantized, bad))
                 .tests();
     }
@@ -123,19 +142,9 @@ class QuantizeBadInputTest {
                         () -> QuantSpec.int4(8).groupOf(DEPTH))
                 .add("group large", "group", "41", "16..40", () -> Quantize.run(x, QuantSpec.int4(41)))
                 .add("group negative", "group", "-1", "16 or more", () -> QuantSpec.int4(-1))
-                .add("codes type", "codes", "f32", "i8, u8 or u4", () -> new QuantSpec(DType.F32, false, 0, DType.F32))
-                .add(
-                        "asymmetric i8",
-                        "asymmetric",
-                        "true with i8",
-                        "false with i8",
-                        () -> new QuantSpec(DType.I8, true, 0, DType.F32))
-                .add(
-                        "symmetric u8",
-                        "asymmetric",
-                        "false with u8",
-                        "true with u8",
-                        () -> new QuantSpec(DType.U8, false, 0, DType.F32))
+                .add("codes type", "codes", "f32", "i8, u8, u4, u2 or", () -> spec(DType.F32, ZeroPoint.NONE))
+                .add("asymmetric i8", "zeroPoint", "INTEGER with i8", "NONE", () -> spec(DType.I8, ZeroPoint.INTEGER))
+                .add("symmetric u8", "zeroPoint", "NONE with u8", "INTEGER", () -> spec(DType.U8, ZeroPoint.NONE))
                 .add("scales type", "scales", "bf16", "f32 or f16", () -> int8.withScales(DType.BF16))
                 .add(
                         "codes dtype",

@@ -52,7 +52,7 @@ final class QuantizeOracle {
         int levels = spec.codes() == DType.U4 ? 15 : 255;
         float scale = spec.codes() == DType.I8
                 ? Math.abs(extreme) / 127f
-                : spec.asymmetric() ? (max - min) / levels : extreme / -8f;
+                : spec.hasZeroPoints() ? (max - min) / levels : extreme / -8f;
         if (spec.scales() == DType.F16) {
             scale = Float.float16ToFloat(Float.floatToFloat16(scale));
         }
@@ -65,7 +65,7 @@ final class QuantizeOracle {
         int low = spec.codes() == DType.I8 ? -127 : 0;
         int high = spec.codes() == DType.I8 ? 127 : levels;
         int zeroCode = spec.codes() == DType.I8 ? 0 : 8;
-        if (spec.asymmetric()) {
+        if (spec.hasZeroPoints()) {
             zeroCode = zero ? 0 : (int) clamp(Math.rint(-min / scale), low, high);
         }
         zeroPoints[index] = zeroCode;
@@ -88,7 +88,7 @@ final class QuantizeOracle {
     /** q - z. */
     static int integer(QuantizedTensor quantized, int r, int k) {
         int code = quantized.codes().getInt(r, k);
-        if (quantized.spec().asymmetric()) {
+        if (quantized.spec().hasZeroPoints()) {
             return code - quantized.zeroPoints().getInt(r, k / quantized.spec().groupOf(quantized.depth()));
         }
         return quantized.spec().codes() == DType.U4 ? code - 8 : code;

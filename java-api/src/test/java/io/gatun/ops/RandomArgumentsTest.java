@@ -121,7 +121,7 @@ class RandomArgumentsTest {
 
         @Override
         void run() {
-            Quantize.run(x, out, threads);
+            Quantize.run(x, out, Quantize.Options.DEFAULT.withThreads(threads));
         }
 
         @Override

@@ -71,7 +71,7 @@ class RandomQMatmulTest {
         int columns = (int) packed.rows();
         Tensor x = Tensor.of(random.normal(2 * depth, 1), 2, depth);
         Guarded y = Guarded.matrix(DType.F32, 2, columns);
-        Options options = Options.DEFAULT.withMode(random.of(Mode.values()));
+        Options options = Options.DEFAULT.withMode(random.of(Mode.AUTO, Mode.INT8_ROW, Mode.INT8_GROUP, Mode.PRECISE));
         QMatmul.run(x, packed, y.tensor, options);
         assertTrue(y.unchangedOutside(0, columns), context);
         boolean moderate = true;
