@@ -3,5 +3,6 @@ module io.gatun {
     requires io.gatun.bindings;
 
     exports io.gatun;
+    exports io.gatun.files;
     exports io.gatun.ops;
 }
