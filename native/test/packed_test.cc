@@ -14,7 +14,7 @@ namespace {
 
 TEST(Packed, UnpackIsTheInverseOfPack) {
   Rng rng(9);
-  for (const Scheme scheme : kSchemes) {
+  for (const Scheme& scheme : kSchemes) {
     for (const int64_t depth : {0, 1, 8, 31, 257}) {
       for (const int64_t columns : {0, 1, 16, 65, 129}) {
         for (const int64_t group : test::group_sizes(depth)) {

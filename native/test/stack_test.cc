@@ -170,7 +170,7 @@ TEST(Stack, GroupedGivesTheBytesOfSingleCalls) {
 // As a mixture of experts has them: many weights, few rows each, most without any; and all rows with one.
 TEST(Stack, ManySmallExperts) {
   Rng rng(33);
-  const Stack stack(rng, std::vector<int64_t>(128, 100), {Scheme::u4}, 96, 32);
+  const Stack stack(rng, std::vector<int64_t>(128, 100), {kU4}, 96, 32);
   for (int i = 0; i < 12; ++i) {
     std::vector<int64_t> group_rows(128, 0);
     for (int64_t rows = rng.pick<int64_t>({8, 64, 512}); rows > 0; --rows) {
@@ -182,7 +182,7 @@ TEST(Stack, ManySmallExperts) {
 
 TEST(Stack, TheExplanationNamesEveryKernelAndCountsTheWeights) {
   Rng rng(34);
-  const Stack experts(rng, {64, 64, 64}, {Scheme::u4}, 64, 64), mixed(rng, {70, 64}, {Scheme::i8, Scheme::u4}, 64, 64);
+  const Stack experts(rng, {64, 64, 64}, {kU4}, 64, 64), mixed(rng, {70, 64}, {kI8, kU4}, 64, 64);
   gatun_qmatmul_params params = params_for(*experts.weights[0], 6, GATUN_QMATMUL_INT8_ROW);
   char text[4096];
   const int64_t group_rows[] = {4, 0, 2};

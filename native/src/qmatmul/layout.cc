@@ -9,8 +9,13 @@ namespace {
 
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
+// Null where there is none, without a search: small calls come by here.
+const gguf::Type* gguf_type(const gatun_qmatmul_weights& weights) {
+  return weights.gguf_type == 0 ? nullptr : gguf::find_type(weights.gguf_type);
+}
+
 Stored stored_form(const gatun_qmatmul_weights& weights, bool integer_book) {
-  if (const gguf::Type* type = gguf::find_type(weights.gguf_type)) {
+  if (const gguf::Type* type = gguf_type(weights)) {
     return type->table != nullptr ? Stored::t4 : type->bits <= 4 ? Stored::u4 : Stored::u8;
   }
   switch (weights.code_dtype) {
@@ -31,7 +36,7 @@ Stored stored_form(const gatun_qmatmul_weights& weights, bool integer_book) {
 }
 
 ScaleKind scale_kind(const gatun_qmatmul_weights& weights) {
-  if (const gguf::Type* type = gguf::find_type(weights.gguf_type)) {
+  if (const gguf::Type* type = gguf_type(weights)) {
     return type->power_scale ? ScaleKind::e8m0 : type->group < type->elements ? ScaleKind::super : ScaleKind::f16;
   }
   switch (weights.scale_dtype) {
@@ -47,7 +52,7 @@ ScaleKind scale_kind(const gatun_qmatmul_weights& weights) {
 }
 
 OffsetKind offset_kind(const gatun_qmatmul_weights& weights) {
-  if (const gguf::Type* type = gguf::find_type(weights.gguf_type)) {
+  if (const gguf::Type* type = gguf_type(weights)) {
     return type->offset == gguf::Offset::mins    ? OffsetKind::super
            : type->offset == gguf::Offset::value ? OffsetKind::f16
                                                  : OffsetKind::none;
@@ -59,7 +64,7 @@ OffsetKind offset_kind(const gatun_qmatmul_weights& weights) {
 
 int zero_code(const gatun_qmatmul_weights& weights, Stored stored) {
   if (stored == Stored::t4) return 128;
-  if (const gguf::Type* type = gguf::find_type(weights.gguf_type)) return type->zero;
+  if (const gguf::Type* type = gguf_type(weights)) return type->zero;
   if (weights.zero_point != GATUN_ZERO_NONE) return 0;
   return weights.code_dtype == GATUN_U2 ? 2 : weights.code_dtype == GATUN_U4 ? 8 : 128;
 }

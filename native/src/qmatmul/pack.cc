@@ -1,14 +1,15 @@
-// gatun_qmatmul_pack and its inverse: the writer and the reader of layout.h.
+// gatun_qmatmul_pack and its inverse: from the planes of gatun_quantize to the packed form (layout.h) and back.
+#include "qmatmul/pack.h"
+
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
+#include <type_traits>
 
 #include "base/check.h"
 #include "base/dtype.h"
-#include "base/huge_pages.h"
-#include "base/parallel.h"
 #include "base/status.h"
-#include "qmatmul/layout.h"
 
 namespace gatun::qmatmul {
 namespace {
@@ -21,116 +22,198 @@ struct Planes {
   T* zero_points;
 };
 
+int64_t code_row_bytes(const gatun_qmatmul_weights& w) { return dtype_bytes(w.code_dtype, w.depth); }
+int64_t zero_point_bytes(const gatun_qmatmul_weights& w) {
+  return w.zero_point == GATUN_ZERO_NONE ? 0 : w.zero_point == GATUN_ZERO_FLOAT ? 4 : 1;
+}
+int64_t book_values(const gatun_qmatmul_weights& w) {
+  return w.book != GATUN_BOOK_GIVEN ? 0 : w.code_dtype == GATUN_U4 ? 16 : 256;
+}
+// Of codes in their plane.
+int code_bits(const gatun_qmatmul_weights& w) { return static_cast<int>(dtype_bytes(w.code_dtype, 8)); }
+
 // Bytes of the planes of a description.
 struct PlaneSizes {
-  int64_t codes, scales, zero_points;
+  int64_t codes, scales, zero_points, book;
 
-  explicit PlaneSizes(const gatun_qmatmul_weights& weights, const Layout& layout)
-      : codes(weights.columns * dtype_bytes(weights.code_dtype, weights.depth)),
-        scales(weights.columns * layout.groups() * dtype_bytes(weights.scale_dtype, 1)),
-        zero_points((layout.offset_kind() == OffsetKind::u8) ? weights.columns * layout.groups() : 0) {}
+  explicit PlaneSizes(const gatun_qmatmul_weights& w, const Layout& layout) {
+    const int64_t blocks = (w.columns == 0 ? 0 : (w.columns - 1) / w.group_rows + 1) * layout.groups();
+    codes = w.columns * code_row_bytes(w);
+    scales = blocks * dtype_bytes(w.scale_dtype, 1);
+    zero_points = blocks * zero_point_bytes(w);
+    book = book_values(w) * 4;
+  }
 };
 
-int32_t check_planes(const void* codes, const void* scales, const void* zero_points, const PlaneSizes& sizes,
-                     const gatun_qmatmul_weights& weights, const void* packed, int64_t packed_bytes) {
-  if (sizes.codes > 0) {
-    GATUN_TRY(check_not_null(codes, "codes"));
-    GATUN_TRY(check_not_null(scales, "scales"));
-    GATUN_TRY(check_aligned(scales, dtype_bytes(weights.scale_dtype, 1), "scales"));
-    if (sizes.zero_points > 0) GATUN_TRY(check_not_null(zero_points, "zero_points"));
-  }
-  if (sizes.zero_points == 0 && weights.zero_point == 0 && zero_points != nullptr) {
-    return fail(GATUN_INVALID_ARGUMENT, "zero_points is not null; allowed with symmetric weights: null");
-  }
-  GATUN_TRY(check_disjoint(packed, packed_bytes, "packed", codes, sizes.codes, "codes"));
-  GATUN_TRY(check_disjoint(packed, packed_bytes, "packed", scales, sizes.scales, "scales"));
-  return check_disjoint(packed, packed_bytes, "packed", zero_points, sizes.zero_points, "zero_points");
+int32_t refuse_gguf(const gatun_qmatmul_weights& weights, const char* function) {
+  if (weights.gguf_type == 0) return GATUN_OK;
+  return fail(GATUN_INVALID_ARGUMENT, "weights.gguf_type = %d; allowed: 0, with GGUF blocks %s_gguf", weights.gguf_type,
+              function);
 }
 
-// Values that no quantizer makes and that kernels could not bear.
-int32_t check_values(const gatun_qmatmul_weights& weights, const Planes<const uint8_t>& from, const PlaneSizes& sizes) {
-  const auto at = [](int64_t i, int64_t row_length, const char* name, const char* value) {
-    return fail(GATUN_INVALID_ARGUMENT, "%s[%lld][%lld] = %s", name, static_cast<long long>(i / row_length),
-                static_cast<long long>(i % row_length), value);
-  };
-  const int64_t groups = Layout(weights).groups();
-  const int64_t scale_bytes = dtype_bytes(weights.scale_dtype, 1);
-  for (int64_t i = 0; i < weights.columns * groups; ++i) {
+int32_t check_planes(const Planes<const uint8_t>& planes, const float* book, const PlaneSizes& sizes,
+                     const gatun_qmatmul_weights& weights, const void* packed, int64_t packed_bytes) {
+  if (sizes.codes > 0) {
+    GATUN_TRY(check_not_null(planes.codes, "codes"));
+    GATUN_TRY(check_not_null(planes.scales, "scales"));
+    GATUN_TRY(check_aligned(planes.scales, dtype_bytes(weights.scale_dtype, 1), "scales"));
+    if (sizes.zero_points > 0) {
+      GATUN_TRY(check_not_null(planes.zero_points, "zero_points"));
+      GATUN_TRY(check_aligned(planes.zero_points, zero_point_bytes(weights), "zero_points"));
+    }
+  }
+  if (weights.zero_point == GATUN_ZERO_NONE && planes.zero_points != nullptr) {
+    return fail(GATUN_INVALID_ARGUMENT, "zero_points is not null; allowed with weights without zero points: null");
+  }
+  if (sizes.book == 0 && book != nullptr) {
+    return fail(GATUN_INVALID_ARGUMENT, "code_book is not null; allowed without GATUN_BOOK_GIVEN: null");
+  }
+  GATUN_TRY(check_aligned(book, 4, "code_book"));
+  GATUN_TRY(check_disjoint(packed, packed_bytes, "packed", planes.codes, sizes.codes, "codes"));
+  GATUN_TRY(check_disjoint(packed, packed_bytes, "packed", book, book == nullptr ? 0 : sizes.book, "code_book"));
+  GATUN_TRY(check_disjoint(packed, packed_bytes, "packed", planes.scales, sizes.scales, "scales"));
+  return check_disjoint(packed, packed_bytes, "packed", planes.zero_points, sizes.zero_points, "zero_points");
+}
+
+float scale_value(int32_t dtype, const uint8_t* at) {
+  if (dtype == GATUN_E8M0) return e8m0_to_f32(*at);
+  if (dtype == GATUN_F8E4M3) return small_to_f32<F8E4M3>(*at);
+  if (dtype == GATUN_F16) {
     uint16_t half;
-    float scale;
-    if (weights.scale_dtype == GATUN_F16) {
-      std::memcpy(&half, from.scales + i * scale_bytes, sizeof(half));
-      scale = f16_to_f32(half);
-    } else {
-      std::memcpy(&scale, from.scales + i * scale_bytes, sizeof(scale));
-    }
-    if (std::fabs(scale) <= 0x1p64f) continue;
-    char value[64];
-    if (std::isfinite(scale)) {
-      std::snprintf(value, sizeof(value), "%g; allowed: finite, -2^64..2^64", static_cast<double>(scale));
-    } else {
-      std::snprintf(value, sizeof(value), "%s; allowed: finite, -2^64..2^64", std::isnan(scale) ? "NaN" : "infinity");
-    }
-    return at(i, groups, "scales", value);
+    std::memcpy(&half, at, sizeof(half));
+    return f16_to_f32(half);
   }
-  if (weights.code_dtype == GATUN_U4) {
-    for (int64_t i = 0; i < sizes.zero_points; ++i) {
-      if (from.zero_points[i] > 15) return at(i, groups, "zero_points", "more than 15; allowed with U4: 0..15");
+  float value;
+  std::memcpy(&value, at, sizeof(value));
+  return value;
+}
+
+// The first of `count` numbers that kernels could not bear; [i / row_length][i % row_length], or [i] with 0.
+int32_t check_numbers(const uint8_t* at, int32_t dtype, int64_t count, int64_t row_length, const char* name) {
+  const int64_t bytes = dtype_bytes(dtype, 1);
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = scale_value(dtype, at + i * bytes);
+    if (std::fabs(value) <= 0x1p64f) continue;
+    char index[64], number[32];
+    if (row_length == 0) {
+      std::snprintf(index, sizeof(index), "[%lld]", static_cast<long long>(i));
+    } else {
+      std::snprintf(index, sizeof(index), "[%lld][%lld]", static_cast<long long>(i / row_length),
+                    static_cast<long long>(i % row_length));
     }
-  }
-  if (weights.code_dtype == GATUN_I8 && sizes.codes > 0) {
-    if (const void* found = std::memchr(from.codes, 0x80, static_cast<size_t>(sizes.codes))) {
-      return at(static_cast<const uint8_t*>(found) - from.codes, weights.depth, "codes", "-128; allowed: -127..127");
+    if (std::isfinite(value)) {
+      std::snprintf(number, sizeof(number), "%g", static_cast<double>(value));
+    } else {
+      std::snprintf(number, sizeof(number), "%s", std::isnan(value) ? "NaN" : "infinity");
     }
+    return fail(GATUN_INVALID_ARGUMENT, "%s%s = %s; allowed: finite, -2^64..2^64", name, index, number);
   }
   return GATUN_OK;
 }
 
-int32_t check_packable(const gatun_qmatmul_weights& weights) {
-  const Layout layout(weights);
-  if (layout.table_bytes() == 0 && layout.scale_bytes() > 1 && layout.offset_bytes() < 2 && weights.group_rows == 1 &&
-      weights.code_dtype != GATUN_U2 && weights.gguf_type == 0) {
-    return GATUN_OK;
+// Values that no quantizer makes and that kernels could not bear.
+int32_t check_values(const gatun_qmatmul_weights& weights, const Planes<const uint8_t>& from, const PlaneSizes& sizes) {
+  const int64_t groups = Layout(weights).groups();
+  const int64_t scales = sizes.scales / dtype_bytes(weights.scale_dtype, 1);
+  GATUN_TRY(check_numbers(from.scales, weights.scale_dtype, scales, groups, "scales"));
+  if (weights.zero_point == GATUN_ZERO_FLOAT) {
+    GATUN_TRY(check_numbers(from.zero_points, GATUN_F32, scales, groups, "zero_points"));
+  } else if (const int highest = weights.code_dtype == GATUN_U4 ? 15 : 3; weights.code_dtype != GATUN_U8) {
+    for (int64_t i = 0; i < sizes.zero_points; ++i) {
+      if (from.zero_points[i] <= highest) continue;
+      return fail(GATUN_INVALID_ARGUMENT, "zero_points[%lld][%lld] = %d; allowed with %s: 0..%d",
+                  static_cast<long long>(i / groups), static_cast<long long>(i % groups), from.zero_points[i],
+                  dtype_name(weights.code_dtype), highest);
+    }
   }
-  return fail(GATUN_UNSUPPORTED, "these weights cannot be packed");
+  const bool e4m3 = weights.code_dtype == GATUN_F8E4M3, e5m2 = weights.code_dtype == GATUN_F8E5M2;
+  for (int64_t i = 0; i < (e4m3 || e5m2 ? sizes.codes : 0); ++i) {
+    const int magnitude = from.codes[i] & 0x7f;
+    if (magnitude <= (e4m3 ? F8E4M3::kHighest : F8E5M2::kHighest)) continue;
+    return fail(GATUN_INVALID_ARGUMENT, "codes[%lld][%lld] = %s; allowed: finite %s",
+                static_cast<long long>(i / weights.depth), static_cast<long long>(i % weights.depth),
+                e5m2 && magnitude == F8E5M2::kHighest + 1 ? "infinity" : "NaN", dtype_name(weights.code_dtype));
+  }
+  return GATUN_OK;
 }
 
-// Visits every field of the packed form once: code(packed group, R, row, depth in the group, plane row, depth) and
-// copy(packed field, plane field, bytes). The only place that knows both orders; packing and unpacking differ in the
-// direction of the copy.
-template <typename T, typename P, typename Code, typename Copy>
-void walk(const Layout& layout, P* packed, const Planes<T>& planes, Code code, Copy copy) {
-  const int64_t groups = layout.groups(), depth = layout.depth();
-  if (groups == 0) return;  // any number of columns without a byte
-  const int64_t row_code_bytes = layout.four_bits() ? (depth + 1) / 2 : depth;
-  const int64_t scale_bytes = layout.scale_bytes();
-  const auto walk_column = [&](int64_t n) {
-    const int64_t panel = n / kPanelRows, row = n % kPanelRows;
-    const int64_t rows = layout.panel_rows(panel);
-    P* base = packed + layout.panel_offset(panel);
-    for (int64_t g = 0; g < groups; ++g) {
-      P* codes = base + rows * layout.group_offset(g);
-      const int64_t valid = layout.group_depth(g);
-      for (int64_t k = 0; k < valid; ++k) {
-        code(codes, rows, row, k, planes.codes + n * row_code_bytes, g * layout.group() + k);
-      }
-      P* scales = base + rows * layout.scales_offset(g);
-      copy(scales + row * scale_bytes, planes.scales + (n * groups + g) * scale_bytes, scale_bytes);
-      if ((layout.offset_kind() == OffsetKind::u8))
-        copy(scales + rows * scale_bytes + row, planes.zero_points + n * groups + g, int64_t{1});
+// Code k of a row whose codes take kBits each, from the lowest bits on. The row that is written holds zeros before.
+template <int kBits>
+uint8_t plane_code(const uint8_t* row, int64_t k) {
+  if constexpr (kBits == 8) return row[k];
+  const int64_t bit = kBits * k;
+  const int shift = static_cast<int>(bit % 8);
+  int code = row[bit / 8] >> shift;
+  if (shift + kBits > 8) code |= row[bit / 8 + 1] << (8 - shift);
+  return static_cast<uint8_t>(code & ((1 << kBits) - 1));
+}
+template <int kBits>
+void set_plane_code(uint8_t* row, int64_t k, uint8_t value) {
+  if constexpr (kBits == 8) {
+    row[k] = value;
+    return;
+  }
+  const int64_t bit = kBits * k;
+  const int shift = static_cast<int>(bit % 8), code = value & ((1 << kBits) - 1);
+  row[bit / 8] = static_cast<uint8_t>(row[bit / 8] | code << shift);
+  if (shift + kBits > 8) row[bit / 8 + 1] = static_cast<uint8_t>(row[bit / 8 + 1] | code >> (8 - shift));
+}
+
+// Codes of a row pass through bytes, some at a time.
+constexpr int64_t kBufferDepth = 512;
+
+// Packs or unpacks a row of a panel: T is const uint8_t for the planes of packing, P for the packed form of unpacking.
+template <int kBits, class T, class P>
+void copy_column(const gatun_qmatmul_weights& weights, const Layout& layout, P* packed, const Planes<T>& planes,
+                 int64_t n) {
+  constexpr bool kPack = std::is_same_v<P, uint8_t>;
+  constexpr bool kFourBits = kBits <= 4;
+  T* row = planes.codes + n * code_row_bytes(weights);
+  const int offset = layout.code_offset();
+  const auto copy = [](P* packed_field, T* plane_field, int64_t bytes) {
+    if constexpr (kPack) {
+      std::memcpy(packed_field, plane_field, static_cast<size_t>(bytes));
+    } else {
+      std::memcpy(plane_field, packed_field, static_cast<size_t>(bytes));
     }
   };
-  const int32_t threads = useful_threads(0, layout.columns(), layout.columns() * depth, 1 << 16);
-  parallel_for(layout.columns(), threads, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; ++n) walk_column(n);
-  });
+  for (int64_t g = 0; g < layout.groups(); ++g) {
+    GroupFields<P> fields(layout, packed, n, g);
+    const int64_t depth = layout.group_depth(g);
+    for (int64_t begin = 0; begin < depth; begin += kBufferDepth) {
+      const int64_t count = depth - begin < kBufferDepth ? depth - begin : kBufferDepth;
+      const int64_t first = g * layout.group() + begin;
+      uint8_t codes[kBufferDepth];
+      if constexpr (kPack) {
+        for (int64_t k = 0; k < count; ++k) codes[k] = static_cast<uint8_t>(plane_code<kBits>(row, first + k) + offset);
+        write_codes<kFourBits>(fields, codes, count);
+      } else {
+        read_codes<kFourBits>(fields, codes, count);
+        for (int64_t k = 0; k < count; ++k) {
+          set_plane_code<kBits>(row, first + k, static_cast<uint8_t>(codes[k] - offset));
+        }
+      }
+      fields.codes += kBufferDepth / (kFourBits ? 2 : 1) * fields.rows;
+    }
+    // Rows share scales and zero points; the first of them gives them back.
+    if (!kPack && n % weights.group_rows != 0) continue;
+    const int64_t block = n / weights.group_rows * layout.groups() + g;
+    copy(fields.scale, planes.scales + block * layout.scale_bytes(), layout.scale_bytes());
+    if (layout.offset_bytes() > 0) {
+      copy(fields.offset, planes.zero_points + block * layout.offset_bytes(), layout.offset_bytes());
+    }
+  }
 }
 
-// Where depth k of a row's group lies: the byte, and the shift of its nibble.
-int64_t code_byte(bool four_bits, int64_t rows, int64_t row, int64_t k) {
-  return four_bits ? (k / 8 * rows + row) * 4 + k % 4 : (k / 4 * rows + row) * 4 + k % 4;
+template <class T, class P>
+void copy_all(const gatun_qmatmul_weights& weights, const Layout& layout, P* packed, const Planes<T>& planes) {
+  const int bits = code_bits(weights);
+  const auto of = bits == 2   ? copy_column<2, T, P>
+                  : bits == 4 ? copy_column<4, T, P>
+                  : bits == 6 ? copy_column<6, T, P>
+                              : copy_column<8, T, P>;
+  for_each_column(layout, [&](int64_t n) { of(weights, layout, packed, planes, n); });
 }
-int code_shift(int64_t k) { return k % 8 < 4 ? 0 : 4; }
 
 }  // namespace
 }  // namespace gatun::qmatmul
@@ -145,43 +228,25 @@ int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights* weights, int64_t
   return GATUN_OK;
 }
 
-int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const void* codes, const float*, const void* scales,
-                           const void* zero_points, void* packed, int64_t packed_bytes) {
-  GATUN_TRY(check_weights(weights, "weights"));
-  GATUN_TRY(check_packable(*weights));
-  GATUN_TRY(check_not_null(packed, "packed"));
-  const Layout layout(*weights);
-  if (packed_bytes < layout.bytes()) {
-    return fail(GATUN_INVALID_ARGUMENT, "packed_bytes = %lld; these weights need %lld",
-                static_cast<long long>(packed_bytes), static_cast<long long>(layout.bytes()));
-  }
-  const PlaneSizes sizes(*weights, layout);
-  GATUN_TRY(check_planes(codes, scales, zero_points, sizes, *weights, packed, layout.bytes()));
+int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* given, const void* codes, const float* code_book,
+                           const void* scales, const void* zero_points, void* packed, int64_t packed_bytes) {
+  GATUN_TRY(check_weights(given, "weights"));
+  const gatun_qmatmul_weights weights = *given;
+  GATUN_TRY(refuse_gguf(weights, "gatun_qmatmul_pack"));
+  const Layout sizes_alone(weights);  // which no values change
+  GATUN_TRY(check_room(sizes_alone, packed, packed_bytes));
+  const PlaneSizes sizes(weights, sizes_alone);
   const Planes<const uint8_t> from{static_cast<const uint8_t*>(codes), static_cast<const uint8_t*>(scales),
                                    static_cast<const uint8_t*>(zero_points)};
-  GATUN_TRY(check_values(*weights, from, sizes));
+  if (sizes.book > 0) GATUN_TRY(check_not_null(code_book, "code_book"));
+  GATUN_TRY(check_planes(from, code_book, sizes, weights, packed, sizes_alone.bytes()));
+  GATUN_TRY(check_numbers(reinterpret_cast<const uint8_t*>(code_book), GATUN_F32, sizes.book / 4, 0, "code_book"));
+  GATUN_TRY(check_values(weights, from, sizes));
 
-  prefer_huge_pages(packed, layout.bytes());
+  const Layout layout(weights, sizes.book == 64 && are_integers(code_book));
   uint8_t* to = static_cast<uint8_t*>(packed);
-  std::memset(to, 0, static_cast<size_t>(layout.bytes()));
-  const PackedHeader header = header_of(*weights, layout);
-  std::memcpy(to, &header, sizeof(header));
-  const bool four_bits = layout.four_bits();
-  const int offset = layout.code_offset();
-  walk(
-      layout, to, from,
-      [=](uint8_t* group, int64_t rows, int64_t row, int64_t k, const uint8_t* plane_row, int64_t plane_k) {
-        uint8_t& byte = group[code_byte(four_bits, rows, row, k)];
-        if (four_bits) {
-          const int code = plane_row[plane_k / 2] >> (plane_k % 2 * 4) & 15;
-          byte = static_cast<uint8_t>(byte | code << code_shift(k));
-        } else {
-          byte = static_cast<uint8_t>(plane_row[plane_k] + offset);
-        }
-      },
-      [](uint8_t* packed_field, const uint8_t* plane_field, int64_t size) {
-        std::memcpy(packed_field, plane_field, static_cast<size_t>(size));
-      });
+  begin_packed(weights, layout, code_book, to);
+  copy_all(weights, layout, to, from);
   return GATUN_OK;
 }
 
@@ -194,55 +259,33 @@ int32_t gatun_qmatmul_describe(const void* packed, int64_t packed_bytes, gatun_q
 }
 
 int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights* expected, const void* packed, int64_t packed_bytes,
-                             void* codes, float*, void* scales, void* zero_points) {
-  GATUN_TRY(check_weights(expected, "weights"));
-  GATUN_TRY(check_packable(*expected));
+                             void* codes, float* code_book, void* scales, void* zero_points) {
   PackedWeights read;
-  GATUN_TRY(read_header(packed, packed_bytes, &read));
+  GATUN_TRY(read_expected(expected, packed, packed_bytes, &read));
   const gatun_qmatmul_weights& weights = read.description;
-  if (std::memcmp(expected, &weights, sizeof(weights)) != 0) {
-    return fail(
-        GATUN_INVALID_ARGUMENT,
-        "packed holds [%lld, %lld] %s in groups of %lld; allowed: what weights says, [%lld, %lld] %s in groups of %lld",
-        static_cast<long long>(weights.columns), static_cast<long long>(weights.depth), dtype_name(weights.code_dtype),
-        static_cast<long long>(weights.group), static_cast<long long>(expected->columns),
-        static_cast<long long>(expected->depth), dtype_name(expected->code_dtype),
-        static_cast<long long>(expected->group));
-  }
-  const Layout layout(weights);
-  const PlaneSizes sizes(weights, layout);
-  GATUN_TRY(check_planes(codes, scales, zero_points, sizes, weights, packed, layout.bytes()));
-  GATUN_TRY(check_disjoint(codes, sizes.codes, "codes", scales, sizes.scales, "scales"));
-  GATUN_TRY(check_disjoint(codes, sizes.codes, "codes", zero_points, sizes.zero_points, "zero_points"));
-  GATUN_TRY(check_disjoint(scales, sizes.scales, "scales", zero_points, sizes.zero_points, "zero_points"));
+  GATUN_TRY(refuse_gguf(weights, "gatun_qmatmul_unpack"));
+  const Layout layout(weights, read.integer_book);
+  PlaneSizes sizes(weights, layout);
   const Planes<uint8_t> to{static_cast<uint8_t*>(codes), static_cast<uint8_t*>(scales),
                            static_cast<uint8_t*>(zero_points)};
+  GATUN_TRY(check_planes({to.codes, to.scales, to.zero_points}, code_book, sizes, weights, packed, layout.bytes()));
+  if (code_book == nullptr) sizes.book = 0;
+  const struct {
+    const void* address;
+    int64_t bytes;
+    const char* name;
+  } outputs[] = {{codes, sizes.codes, "codes"},
+                 {code_book, sizes.book, "code_book"},
+                 {scales, sizes.scales, "scales"},
+                 {zero_points, sizes.zero_points, "zero_points"}};
+  for (const auto* a = std::begin(outputs); a != std::end(outputs); ++a) {
+    for (const auto* b = a + 1; b != std::end(outputs); ++b) {
+      GATUN_TRY(check_disjoint(a->address, a->bytes, a->name, b->address, b->bytes, b->name));
+    }
+  }
+  const uint8_t* from = static_cast<const uint8_t*>(packed);
+  if (sizes.book > 0) read_book(layout, from, code_book);
   if (sizes.codes > 0) std::memset(to.codes, 0, static_cast<size_t>(sizes.codes));
-  const bool four_bits = layout.four_bits();
-  const int offset = layout.code_offset();
-  walk(
-      layout, static_cast<const uint8_t*>(packed), to,
-      [=](const uint8_t* group, int64_t rows, int64_t row, int64_t k, uint8_t* plane_row, int64_t plane_k) {
-        const uint8_t byte = group[code_byte(four_bits, rows, row, k)];
-        if (four_bits) {
-          uint8_t& pair = plane_row[plane_k / 2];
-          pair = static_cast<uint8_t>(pair | (byte >> code_shift(k) & 15) << (plane_k % 2 * 4));
-        } else {
-          plane_row[plane_k] = static_cast<uint8_t>(byte - offset);
-        }
-      },
-      [](const uint8_t* packed_field, uint8_t* plane_field, int64_t size) {
-        std::memcpy(plane_field, packed_field, static_cast<size_t>(size));
-      });
+  copy_all(weights, layout, from, to);
   return GATUN_OK;
-}
-
-int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights* weights, const void*, void*, int64_t) {
-  GATUN_TRY(check_weights(weights, "weights"));
-  return fail(GATUN_UNSUPPORTED, "GGUF blocks cannot be packed");
-}
-
-int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights* weights, const void*, int64_t, void*) {
-  GATUN_TRY(check_weights(weights, "weights"));
-  return fail(GATUN_UNSUPPORTED, "GGUF blocks cannot be unpacked");
 }

@@ -1,5 +1,6 @@
 #include "qmatmul/reference.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -10,38 +11,28 @@ namespace gatun::qmatmul {
 namespace {
 
 double element(const void* values, int32_t dtype, int64_t index) {
-  if (dtype == GATUN_F32) return static_cast<const float*>(values)[index];
-  const uint16_t bits = static_cast<const uint16_t*>(values)[index];
-  return dtype == GATUN_BF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-}
-
-// The weight's integer (code minus zero point).
-int64_t weight(const ReferenceWeights& w, int64_t n, int64_t k, int64_t group_index) {
-  const gatun_qmatmul_weights& d = w.description;
-  const uint8_t* bytes = static_cast<const uint8_t*>(w.codes);
-  int64_t code;
-  if (d.code_dtype == GATUN_U4) {
-    const uint8_t pair = bytes[n * ((d.depth + 1) / 2) + k / 2];
-    code = k % 2 == 0 ? pair % 16 : pair / 16;
-  } else {
-    const uint8_t byte = bytes[n * d.depth + k];
-    code = d.code_dtype == GATUN_I8 ? static_cast<int8_t>(byte) : byte;
+  switch (dtype) {
+    case GATUN_F32:
+      return double{static_cast<const float*>(values)[index]};
+    case GATUN_BF16:
+      return double{bf16_to_f32(static_cast<const uint16_t*>(values)[index])};
+    case GATUN_F8E4M3:
+      return double{small_to_f32<F8E4M3>(static_cast<const uint8_t*>(values)[index])};
+    default:
+      return double{small_to_f32<F8E5M2>(static_cast<const uint8_t*>(values)[index])};
   }
-  if (d.zero_point == GATUN_ZERO_INTEGER) return code - static_cast<const uint8_t*>(w.zero_points)[group_index];
-  return d.code_dtype == GATUN_U4 ? code - 8 : code;
 }
 
-// Integer codes and scale of x[begin, end).
-double quantize(const std::vector<float>& x, int64_t begin, int64_t end, std::vector<int64_t>& codes) {
+// x[begin, end) becomes integer codes; their scale.
+double quantize(std::vector<double>& x, int64_t begin, int64_t end) {
   float amax = 0;
-  for (int64_t k = begin; k < end; ++k) amax = std::fmax(amax, std::fabs(x[k]));
+  for (int64_t k = begin; k < end; ++k) amax = std::fmax(amax, static_cast<float>(std::fabs(x[k])));
   const float scale = amax / 127.0f;
   const bool zero = scale < 0x1p-120f;
   for (int64_t k = begin; k < end; ++k) {
-    const float product = zero ? 0.0f : x[k] * (1.0f / scale);
-    codes[k] = static_cast<int64_t>(std::nearbyint(product));
+    x[k] = zero ? 0.0 : double{std::nearbyint(static_cast<float>(x[k]) * (1.0f / scale))};
   }
-  return zero ? 0.0 : scale;
+  return zero ? 0.0 : double{scale};
 }
 
 double activate(double v, int32_t activation) {
@@ -62,69 +53,81 @@ double activate(double v, int32_t activation) {
   }
 }
 
+// A row of x as it is multiplied: x[k] = value[k] * scale[k / group], or NaN all over.
+struct Row {
+  std::vector<double> values;
+  std::vector<double> scales;  // of the weights' groups
+  bool finite = true;
+};
+
+Row read_row(const gatun_qmatmul_params& params, const void* x, const gatun_qmatmul_weights& d,
+             const ReferenceScales& x_scales, int64_t m) {
+  const int64_t groups = d.depth == 0 ? 0 : (d.depth + d.group - 1) / d.group;
+  Row row{std::vector<double>(static_cast<size_t>(d.depth)), std::vector<double>(static_cast<size_t>(groups), 1.0)};
+  for (int64_t k = 0; k < d.depth; ++k) {
+    row.values[k] = element(x, params.x_dtype, m * params.x_row_stride + k);
+    row.finite = row.finite && std::isfinite(row.values[k]);
+  }
+  for (int64_t g = 0; x_scales.at != nullptr && g < groups; ++g) {
+    row.scales[g] = double{x_scales.at[m * x_scales.row_stride + (x_scales.group == d.depth ? 0 : g)]};
+    row.finite = row.finite && std::isfinite(row.scales[g]);
+  }
+  if (!row.finite || params.mode == GATUN_QMATMUL_PRECISE) return row;
+  if (params.mode == GATUN_QMATMUL_BF16) {
+    for (double& value : row.values) {
+      value = double{bf16_to_f32(f32_to_bf16(static_cast<float>(value)))};
+      if (std::fabs(value) < 0x1p-126) value = 0;
+    }
+    return row;
+  }
+  const bool by_row = params.mode == GATUN_QMATMUL_INT8_ROW;
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t begin = g * d.group, end = by_row ? d.depth : std::min(d.depth, begin + d.group);
+    if (g == 0 || !by_row) row.scales[g] = quantize(row.values, begin, end);
+    if (by_row) row.scales[g] = row.scales[0];
+  }
+  return row;
+}
+
 }  // namespace
 
 Reference reference(const gatun_qmatmul_params& params, const void* x, const ReferenceWeights& weights,
-                    const float* bias, const void* residual) {
+                    const float* bias, const void* residual, const ReferenceScales& x_scales) {
   const gatun_qmatmul_weights& d = weights.description;
   const int64_t columns = params.column_end - params.column_begin;
-  const int64_t groups = d.depth == 0 ? 0 : (d.depth + d.group - 1) / d.group;
   Reference result;
-  result.y.resize(static_cast<size_t>(params.rows * columns));
-  result.magnitude.resize(result.y.size());
-  result.activated.resize(result.y.size());
-  result.fixed_point.resize(result.y.size());
-  for (int64_t m = 0; m < params.rows; ++m) {
-    std::vector<float> row(static_cast<size_t>(d.depth));
-    bool finite = true;
-    for (int64_t k = 0; k < d.depth; ++k) {
-      row[k] = static_cast<float>(element(x, params.x_dtype, m * params.x_row_stride + k));
-      finite = finite && std::isfinite(row[k]);
-    }
-    std::vector<int64_t> codes(row.size());
-    std::vector<double> group_scales(static_cast<size_t>(groups));
-    if (finite && params.mode != GATUN_QMATMUL_PRECISE) {
-      if (params.mode == GATUN_QMATMUL_INT8_ROW) {
-        const double scale = quantize(row, 0, d.depth, codes);
-        for (double& s : group_scales) s = scale;
-      } else {
-        for (int64_t g = 0; g < groups; ++g) {
-          group_scales[g] = quantize(row, g * d.group, std::min(d.depth, (g + 1) * d.group), codes);
-        }
-      }
-    }
-    for (int64_t i = 0; i < columns; ++i) {
-      const int64_t n = params.column_begin + i;
+  for (auto* plane : {&result.y, &result.activated, &result.magnitude, &result.fixed_point}) {
+    plane->resize(static_cast<size_t>(params.rows * columns));
+  }
+  std::vector<Row> rows;
+  for (int64_t m = 0; m < params.rows; ++m) rows.push_back(read_row(params, x, d, x_scales, m));
+  std::vector<ReferenceTerm> w(static_cast<size_t>(d.depth));
+  for (int64_t i = 0; i < columns; ++i) {
+    const int64_t n = params.column_begin + i;
+    for (int64_t k = 0; k < d.depth; ++k) w[k] = reference_weight(weights, params.mode, n, k);
+    for (int64_t m = 0; m < params.rows; ++m) {
+      const Row& row = rows[m];
       double sum = 0, magnitude = 0, fixed_point = 0;
-      for (int64_t g = 0; g < groups; ++g) {
-        const double scale = element(weights.scales, d.scale_dtype, n * groups + g);
-        int64_t integer = 0, integer_magnitude = 0;
-        double largest = 0x1p-104, weight_magnitude = 0;  // of a piece
-        const int64_t begin = g * d.group, end = std::min(d.depth, begin + d.group);
-        for (int64_t k = begin; k < end; ++k) {
-          const int64_t w = weight(weights, n, k, n * groups + g);
-          integer += codes[k] * w;
-          integer_magnitude += std::abs(codes[k] * w);
-          if (params.mode == GATUN_QMATMUL_PRECISE) {
-            const double term = row[k] * (static_cast<double>(w) * scale);
-            sum += term;
-            magnitude += std::fabs(term);
-            largest = std::fmax(largest, std::fabs(row[k]));
-            weight_magnitude += std::fabs(static_cast<double>(w) * scale);
-            if (k + 1 == end || (k + 1 - begin) % kPieceDepth == 0) {
-              fixed_point += 1.01 * 0x1p-23 * largest * weight_magnitude;
-              largest = 0x1p-104, weight_magnitude = 0;
-            }
-          }
+      double largest = 0x1p-104, weight_magnitude = 0;  // of a piece
+      for (int64_t k = 0; k < d.depth; ++k) {
+        const double value = row.values[k] * row.scales[k / d.group];
+        const double of_weight = std::fabs(w[k].product) + std::fabs(w[k].offset);
+        sum += value * (w[k].product + w[k].offset);
+        magnitude += std::fabs(value) * of_weight;
+        if (params.mode != GATUN_QMATMUL_PRECISE) continue;
+        largest = std::fmax(largest, std::fabs(value));
+        weight_magnitude += of_weight;
+        const int64_t in_group = k % d.group + 1;
+        if (k + 1 == d.depth || in_group == d.group || in_group % kPieceDepth == 0) {
+          fixed_point += 1.01 * 0x1p-23 * largest * weight_magnitude;
+          largest = 0x1p-104, weight_magnitude = 0;
         }
-        sum += static_cast<double>(integer) * group_scales[g] * scale;
-        magnitude += std::fabs(static_cast<double>(integer_magnitude) * group_scales[g] * scale);
       }
       if (bias != nullptr) {
-        sum += bias[n];
-        magnitude += std::fabs(bias[n]);
+        sum += double{bias[n]};
+        magnitude += std::fabs(double{bias[n]});
       }
-      sum = finite ? activate(sum, params.activation) : std::numeric_limits<double>::quiet_NaN();
+      sum = row.finite ? activate(sum, params.activation) : std::numeric_limits<double>::quiet_NaN();
       result.activated[m * columns + i] = sum;
       if (residual != nullptr) {
         const double r = element(residual, params.y_dtype, m * params.residual_row_stride + n);

@@ -8,26 +8,46 @@
 
 namespace gatun::qmatmul {
 
-// Weights as gatun_quantize writes them.
+// Weights as gatun_quantize or gatun_gguf_quantize write them.
 struct ReferenceWeights {
   gatun_qmatmul_weights description;
   const void* codes;
   const void* scales;
   const void* zero_points;
+  const float* code_book = nullptr;  // of GATUN_BOOK_GIVEN
+  const void* blocks = nullptr;      // with a gguf_type, instead of all others
+};
+
+// Scales of rows that are quantized already, as gatun_qmatmul_scaled takes them.
+struct ReferenceScales {
+  const float* at = nullptr;
+  int64_t group = 0;
+  int64_t row_stride = 0;
 };
 
 struct Reference {
   std::vector<double> y;          // [rows][column_end - column_begin], not rounded to the output type
   std::vector<double> activated;  // the same without the residual
-  // What the f32 arithmetic may add and round: sum of |terms| of the product, |bias| and |residual| included.
+  // What the f32 arithmetic may add and round: sum of |terms| of the product, |bias| and |residual| included. A weight
+  // with an offset counts as two terms.
   std::vector<double> magnitude;
   // In precise mode, what a kernel that reads x in fixed point may be off by: 1.01 * 2^-23 times the largest |x| of a
   // piece, taken as 2^-104 at least, times the piece's sum of |w|; summed over the pieces.
   std::vector<double> fixed_point;
 };
 
-// Activations are quantized with the f32 operations of the header; sums are exact integers; everything else is double.
+// A weight is product + offset; the offset is 0 but with float zero points and GGUF types with minimums. In mode BF16
+// the product has the code's value rounded to bf16.
+struct ReferenceTerm {
+  double product, offset;
+};
+ReferenceTerm reference_weight(const ReferenceWeights& weights, int32_t mode, int64_t n, int64_t k);
+
+// Element i of a GGUF block.
+ReferenceTerm reference_gguf(int32_t type, const uint8_t* block, int i);
+
+// Activations are quantized, or rounded to bf16, with the operations of the header; everything else is double.
 Reference reference(const gatun_qmatmul_params& params, const void* x, const ReferenceWeights& weights,
-                    const float* bias, const void* residual);
+                    const float* bias, const void* residual, const ReferenceScales& x_scales = {});
 
 }  // namespace gatun::qmatmul

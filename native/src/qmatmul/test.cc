@@ -25,19 +25,34 @@ const std::vector<int64_t> kDepths = {0, 1, 7, 8, 9, 16, 17, 31, 32, 33, 65, 127
 const std::vector<int64_t> kColumns = {0, 1, 7, 15, 16, 17, 31, 33, 47, 49, 63, 64, 65, 127, 129};
 const std::vector<int64_t> kRows = {0, 1, 2, 3, 4, 5, 7, 8, 9};
 
+const std::vector<int32_t> kScaleTypes = {GATUN_F32, GATUN_F16, GATUN_E8M0, GATUN_F8E4M3};
+const std::vector<int32_t> kGroupRows = {1, 1, 3, 64};
+
+std::vector<int64_t> depths_of(const Scheme& scheme) {
+  const gguf::Type* type = gguf::find_type(scheme.gguf_type);
+  if (type == nullptr) return kDepths;
+  const int64_t e = type->elements;
+  return e == 32 ? std::vector<int64_t>{0, e, 2 * e, 3 * e, 15 * e, 16 * e, 17 * e, 33 * e}
+                 : std::vector<int64_t>{0, e, 2 * e, 3 * e, 5 * e};
+}
+std::vector<int64_t> groups_of(const Scheme& scheme, int64_t depth) {
+  return scheme.gguf_type != 0 ? std::vector<int64_t>(5) : test::group_sizes(depth);  // GGUF: five times the own one
+}
+
 TEST(QmatmulRows, AllShapesGroupsTypesAndEpilogues) {
   Rng rng(1);
   int64_t runs = 0;
   for (const TableRow* row : rows_of_tier()) {
     SCOPED_TRACE(row->name);
-    for (const int64_t depth : kDepths) {
-      for (const int64_t group : test::group_sizes(depth)) {
-        for (const Scheme scheme : kSchemes) {
-          if (!takes(*row, scheme)) continue;
+    for (const Scheme& scheme : kSchemes) {
+      if (!takes(*row, scheme)) continue;
+      for (const int64_t depth : depths_of(scheme)) {
+        for (const int64_t group : groups_of(scheme, depth)) {
           for (const int32_t mode : modes_of(*row)) {
             const Edge edge = test::kEdges[rng.integer(0, 1)];
             const int64_t columns = rng.pick(kColumns), rows = rng.pick(kRows);
-            const Weights weights(rng, scheme, rng.integer(0, 1) ? GATUN_F16 : GATUN_F32, columns, depth, group, edge);
+            const Weights::Options options{false, rng.pick(kGroupRows), rng.integer(0, 1) ? 1.0f : 0.37f};
+            const Weights weights(rng, scheme, rng.pick(kScaleTypes), columns, depth, group, edge, options);
             gatun_qmatmul_params params = params_for(weights, rows, mode);
             params.x_dtype = rng.integer(0, 2) ? GATUN_F32 : GATUN_BF16;
             params.y_dtype = rng.integer(0, 2) ? GATUN_F32 : GATUN_BF16;
@@ -50,8 +65,9 @@ TEST(QmatmulRows, AllShapesGroupsTypesAndEpilogues) {
             if (rng.integer(0, 1)) params.column_begin = 0, params.column_end = columns;
             SCOPED_TRACE(testing::Message()
                          << "rows " << rows << " columns " << params.column_begin << ".." << params.column_end << " of "
-                         << columns << " depth " << depth << " group " << group << " scheme "
-                         << static_cast<int>(scheme) << " mode " << mode << " activation " << params.activation);
+                         << columns << " depth " << depth << " group " << group << " scheme " << scheme.name
+                         << " scales " << dtype_name(weights.description.scale_dtype) << " of " << options.group_rows
+                         << " rows, mode " << mode << " activation " << params.activation);
             const auto extent = [](int64_t r, int64_t c, int64_t stride) {
               return r == 0 || c == 0 ? 0 : (r - 1) * stride + c;
             };
@@ -78,7 +94,7 @@ TEST(QmatmulRows, MoreRowsThanABlock) {
   Rng rng(2);
   for (const TableRow* row : rows_of_tier()) {
     SCOPED_TRACE(row->name);
-    const Scheme scheme = row->to == GATUN_U4 ? Scheme::u4_asymmetric : Scheme::i8;
+    const Scheme& scheme = scheme_of(*row);
     for (const int64_t rows : {kBlockRows - 1, kBlockRows, kBlockRows + 1, 2 * kBlockRows + 1}) {
       const Weights weights(rng, scheme, GATUN_F16, 65, 48, 32, Edge::back);
       for (const int32_t mode : modes_of(*row)) {
@@ -99,11 +115,13 @@ TEST(QmatmulRows, SmallIntegersAreExact) {
   Rng rng(3);
   for (const TableRow* row : rows_of_tier()) {
     SCOPED_TRACE(row->name);
-    for (const Scheme scheme : kSchemes) {
+    for (const Scheme& scheme : kSchemes) {
       if (!takes(*row, scheme)) continue;
-      for (const int64_t depth : {8, 100, 520}) {
-        const int64_t rows = 5, columns = 81, group = std::min<int64_t>(depth, 36);
-        const Weights weights(rng, scheme, GATUN_F32, columns, depth, group, Edge::back, true);
+      for (const int64_t least : {8, 100, 520}) {
+        const int64_t rows = 5, columns = 81, depth = depth_for(scheme, least);
+        const Weights weights(rng, scheme, rng.pick(kScaleTypes), columns, depth, std::min<int64_t>(depth, 36),
+                              Edge::back, true);
+        const int64_t group = weights.description.group;
         for (const int32_t mode : modes_of(*row)) {
           std::vector<float> x = rng.small_integers(rows * depth, -127, 127);
           for (int64_t k = 0; k < rows * depth; k += mode == GATUN_QMATMUL_INT8_GROUP ? 1 : depth) {
@@ -112,8 +130,7 @@ TEST(QmatmulRows, SmallIntegersAreExact) {
           const gatun_qmatmul_params params = params_for(weights, rows, mode);
           const Reference ref = reference(params, x.data(), weights.reference_weights(), nullptr, nullptr);
           GuardBuffer<float> y(rows * columns);
-          ASSERT_EQ(run(*row, {params, Layout(weights.description), x.data(), weights.packed->data(), nullptr, nullptr,
-                               y.data()}),
+          ASSERT_EQ(run(*row, {params, weights.layout(), x.data(), weights.packed->data(), nullptr, nullptr, y.data()}),
                     GATUN_OK);
           for (int64_t i = 0; i < rows * columns; ++i) ASSERT_EQ(y[i], ref.y[i]) << "element " << i;
         }
@@ -122,16 +139,32 @@ TEST(QmatmulRows, SmallIntegersAreExact) {
   }
 }
 
-// Activations that a call packs once serve its weights of 4 and of 8 bits.
+// The products that calls ask for: x as it is multiplied, and a stored form.
+std::vector<std::pair<int32_t, Stored>> products() {
+  std::vector<std::pair<int32_t, Stored>> result;
+  for (const Stored stored : {Stored::u4, Stored::u8, Stored::t4}) {
+    for (const int32_t mode : {GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_PRECISE, GATUN_QMATMUL_BF16}) {
+      if (takes_mode(stored, mode)) result.emplace_back(multiplied_dtype(mode), stored);
+    }
+  }
+  return result;
+}
+
+// Activations that a call packs once serve all its weights: integers of every form, or other numbers of every form.
 TEST(QmatmulTable, KernelsOfACallPackAlike) {
   for (int32_t tier = 0; tier < kTiers; ++tier) {
-    for (const int32_t from : {GATUN_I8, GATUN_F32}) {
-      const Kernel& u4 = *table().select(from, GATUN_U4, static_cast<Tier>(tier)).kernel;
-      const Kernel& u8 = *table().select(from, GATUN_U8, static_cast<Tier>(tier)).kernel;
-      SCOPED_TRACE(testing::Message() << tier_name(static_cast<Tier>(tier)) << ", " << dtype_name(from));
-      EXPECT_EQ(u4.pack_rows, u8.pack_rows);
-      EXPECT_EQ(u4.value_bytes, u8.value_bytes);
-      EXPECT_EQ(u4.piece_sums, u8.piece_sums);
+    for (const auto& [from, stored] : products()) {
+      for (const auto& [other_from, other] : products()) {
+        if (from != other_from || is_integer(stored) != is_integer(other)) continue;
+        const TableRow& a = table().select(from, static_cast<int32_t>(stored), static_cast<Tier>(tier));
+        const TableRow& b = table().select(from, static_cast<int32_t>(other), static_cast<Tier>(tier));
+        SCOPED_TRACE(testing::Message() << tier_name(static_cast<Tier>(tier)) << ": " << a.name << ", " << b.name);
+        EXPECT_EQ(a.kernel->pack_rows, b.kernel->pack_rows);
+        EXPECT_EQ(a.kernel->value_bytes, b.kernel->value_bytes);
+        EXPECT_EQ(a.kernel->piece_sums, b.kernel->piece_sums);
+        EXPECT_EQ(a.kernel->scales, b.kernel->scales);
+        EXPECT_EQ(a.kernel->tile_rows, b.kernel->tile_rows);
+      }
     }
   }
 }
@@ -152,17 +185,18 @@ TEST(QmatmulRows, RowsWithoutElementsHaveAScale) {
 // Threads, ranges and the number of rows change nothing, bit for bit.
 TEST(QmatmulRows, SameBitsForAnyThreadsRangesAndRows) {
   Rng rng(5);
-  const int64_t rows = 70, columns = 333, depth = 700;
+  const int64_t rows = 70, columns = 333;
   for (const TableRow* row : rows_of_tier()) {
     SCOPED_TRACE(row->name);
-    for (const Scheme scheme : kSchemes) {
+    for (const Scheme& scheme : kSchemes) {
       if (!takes(*row, scheme)) continue;
-      const Weights weights(rng, scheme, GATUN_F16, columns, depth, 100, Edge::back);
+      const int64_t depth = depth_for(scheme, 700);
+      const Weights weights(rng, scheme, rng.pick(kScaleTypes), columns, depth, 100, Edge::back);
       const std::vector<float> x = rng.normals(rows * depth), bias = rng.normals(columns);
       for (const int32_t mode : modes_of(*row)) {
         gatun_qmatmul_params params = params_for(weights, rows, mode);
         params.activation = GATUN_ACTIVATION_GELU;
-        const Layout layout(weights.description);
+        const Layout layout = weights.layout();
         const auto multiply = [&](const gatun_qmatmul_params& p, const float* x_rows, float* y) {
           ASSERT_EQ(run(*row, {p, layout, x_rows, weights.packed->data(), bias.data(), nullptr, y}), GATUN_OK);
         };
@@ -195,7 +229,7 @@ TEST(QmatmulRows, SameBitsForAnyThreadsRangesAndRows) {
 
 TEST(Qmatmul, ResidualMayBeYItself) {
   Rng rng(8);
-  const Weights weights(rng, Scheme::u4, GATUN_F16, 37, 64, 32, Edge::back);
+  const Weights weights(rng, kU4, GATUN_F16, 37, 64, 32, Edge::back);
   gatun_qmatmul_params params = params_for(weights, 5, GATUN_QMATMUL_INT8_ROW);
   const std::vector<float> x = rng.normals(5 * 64), residual = rng.normals(5 * 37);
   std::vector<float> expected(residual.size()), y = residual;
@@ -210,28 +244,26 @@ TEST(Qmatmul, ResidualMayBeYItself) {
 }
 
 TEST(Qmatmul, EveryProductHasAKernelOnEveryTier) {
-  for (const int32_t weights : {GATUN_U4, GATUN_U8}) {
-    for (const int32_t x : {GATUN_I8, GATUN_F32}) {
-      Tier best = Tier::scalar;
-      for (int tier = 0; tier < kTiers; ++tier) {
-        const TableRow& row = table().select(x, weights, static_cast<Tier>(tier));
-        EXPECT_LE(row.tier, static_cast<Tier>(tier));
-        EXPECT_GE(row.tier, best) << "a higher tier must not select a lower row";
-        EXPECT_TRUE(tier_supported(row.tier));
-        best = row.tier;
-      }
+  for (const auto& [x, weights] : products()) {
+    Tier best = Tier::scalar;
+    for (int tier = 0; tier < kTiers; ++tier) {
+      const TableRow& row = table().select(x, static_cast<int32_t>(weights), static_cast<Tier>(tier));
+      EXPECT_LE(row.tier, static_cast<Tier>(tier));
+      EXPECT_GE(row.tier, best) << "a higher tier must not select a lower row";
+      EXPECT_TRUE(tier_supported(row.tier));
+      best = row.tier;
     }
   }
 }
 
 TEST(Qmatmul, ExplainNamesTheKernelAndWhatItPassedOver) {
   Rng rng(10);
-  const Weights weights(rng, Scheme::u4, GATUN_F16, 100, 64, 32, Edge::back);
+  const Weights weights(rng, kU4, GATUN_F16, 100, 64, 32, Edge::back);
   const gatun_qmatmul_params params = params_for(weights, 10, GATUN_QMATMUL_INT8_ROW);
   char text[2048];
   ASSERT_EQ(gatun_qmatmul_explain(&params, weights.packed->data(), weights.packed->size(), text, sizeof(text)),
             GATUN_OK);
-  const TableRow& row = table().select(GATUN_I8, GATUN_U4, active_tier());
+  const TableRow& row = table().select(GATUN_I8, static_cast<int32_t>(Stored::u4), active_tier());
   EXPECT_NE(std::strstr(text, row.name), nullptr) << text;
   EXPECT_EQ(std::strstr(text, "passed over") != nullptr, row.tier < Tier::avx512vnni) << text;
 }

@@ -26,7 +26,7 @@ inline std::unique_ptr<GuardBuffer<uint8_t>> guarded(const std::vector<float>& v
   return buffer;
 }
 
-inline double pieces_of(const Weights& weights) { return static_cast<double>(Layout(weights.description).pieces()); }
+inline double pieces_of(const Weights& weights) { return static_cast<double>(weights.layout().pieces()); }
 
 // Bound of tile_i8.h and tile_f32.h, through activations with a slope of at most 1.13; their own errors (math.h) are
 // relative to their value, which is at most the sum's magnitude, and have a test of their own
@@ -34,7 +34,10 @@ inline double pieces_of(const Weights& weights) { return static_cast<double>(Lay
 inline std::vector<double> allowed_error(const TableRow& row, const gatun_qmatmul_params& params,
                                          const Weights& weights, const Reference& ref) {
   const bool integers = row.kernel->piece_sums > 0;
-  const double steps = integers ? 2 * pieces_of(weights) : static_cast<double>(weights.description.depth);
+  const double depth = static_cast<double>(weights.description.depth);
+  const double steps = integers                            ? 2 * pieces_of(weights)
+                       : params.mode == GATUN_QMATMUL_BF16 ? depth / 2 + 2 * pieces_of(weights)
+                                                           : depth;
   const bool activated = params.activation != GATUN_ACTIVATION_NONE;
   std::vector<double> allowed(ref.y.size());
   for (size_t i = 0; i < allowed.size(); ++i) {
@@ -50,7 +53,7 @@ inline std::vector<double> allowed_error(const TableRow& row, const gatun_qmatmu
 // Runs a row of the table directly and compares all of y with the reference.
 inline void expect_matches(const TableRow& row, const gatun_qmatmul_params& params, const Weights& weights,
                            const void* x, const float* bias, const void* residual, GuardBuffer<uint8_t>& y) {
-  const Layout layout(weights.description);
+  const Layout layout = weights.layout();
   const Reference ref = reference(params, x, weights.reference_weights(), bias, residual);
   const std::vector<uint8_t> before = y.copy();
   ASSERT_EQ(run(row, {params, layout, x, weights.packed->data(), bias, residual, y.data()}), GATUN_OK);
@@ -75,12 +78,24 @@ inline std::vector<const TableRow*> rows_of_tier() {
   return rows;
 }
 
-inline bool takes(const TableRow& row, Scheme scheme) {
-  return (row.to == GATUN_U4) == (scheme == Scheme::u4 || scheme == Scheme::u4_asymmetric);
+inline bool takes(const TableRow& row, const Scheme& scheme) {
+  gatun_qmatmul_weights description{};
+  description.code_dtype = scheme.code_dtype;
+  description.book = scheme.book;
+  description.zero_point = scheme.zero_point;
+  description.gguf_type = scheme.gguf_type;
+  description.group = 32;
+  return row.to == stored_form(Layout(description, scheme.integer_book));
+}
+
+// The first scheme that a row takes.
+inline const Scheme& scheme_of(const TableRow& row) {
+  return *std::find_if(std::begin(kSchemes), std::end(kSchemes), [&](const Scheme& s) { return takes(row, s); });
 }
 
 inline std::vector<int32_t> modes_of(const TableRow& row) {
   if (row.from == GATUN_F32) return {GATUN_QMATMUL_PRECISE};
+  if (row.from == GATUN_BF16) return {GATUN_QMATMUL_BF16};
   return {GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP};
 }
 
