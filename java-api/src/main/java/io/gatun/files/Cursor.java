@@ -7,38 +7,21 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.file.Path;
 
 /** Reads fields of a file one after another. Each is checked against the end of the file before it is read. */
-final class Cursor {
+final class Cursor extends Place {
     static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
-    private final Path file;
     private final MemorySegment bytes;
-    private long position;
-    private String owner = "header";
 
     Cursor(Path file, MemorySegment bytes) {
-        this.file = file;
+        super(file);
         this.bytes = bytes;
-    }
-
-    long position() {
-        return position;
     }
 
     long remaining() {
         return bytes.byteSize() - position;
-    }
-
-    /** Names whose fields follow, for messages. */
-    void of(String newOwner) {
-        owner = newOwner;
-    }
-
-    /** The exception for the field that starts at {@code at}. */
-    MalformedFileException malformed(long at, String field, Object given, Object allowed) {
-        return new MalformedFileException(file, owner + ", " + field + " at byte " + at, given, allowed);
     }
 
     /** Moves over {@code length} bytes and returns where they start. */
@@ -59,26 +42,34 @@ final class Cursor {
         return bytes.get(INT, skip(field, 4)) & 0xffffffffL;
     }
 
-    /** A 64-bit number that is at most {@code max}, itself not negative. */
-    long u64(String field, long max, String why) throws MalformedFileException {
-        long start = skip(field, 8);
-        long value = bytes.get(LONG, start);
-        if (value < 0 || value > max) {
-            throw malformed(start, field, Long.toUnsignedString(value), "0.." + max + why);
-        }
-        return value;
+    /** A 64-bit number from 0 to 2^63 - 1. */
+    long u64(String field) throws MalformedFileException {
+        return u64(field, Long.MAX_VALUE, false);
     }
 
     /** A 64-bit number of things of which each takes {@code leastBytes} or more of the rest of the file. */
     long count(String field, long leastBytes) throws MalformedFileException {
-        long rest = Math.max(remaining() - 8, 0);
-        return u64(field, rest / leastBytes, ", as " + rest + " bytes follow");
+        return count(field, leastBytes, Long.MAX_VALUE);
+    }
+
+    /** The same, at most {@code most}. */
+    long count(String field, long leastBytes, long most) throws MalformedFileException {
+        return u64(field, Math.min(Math.max(remaining() - 8, 0) / leastBytes, most), true);
+    }
+
+    private long u64(String field, long most, boolean limitedByRest) throws MalformedFileException {
+        long start = skip(field, 8);
+        long value = bytes.get(LONG, start);
+        if (value < 0 || value > most) {
+            String reason = limitedByRest ? ", as " + remaining() + " bytes follow" : "";
+            throw malformed(start, field, Long.toUnsignedString(value), "0.." + most + reason);
+        }
+        return value;
     }
 
     /** A string with its length in front. */
     String string(String field, long longest) throws MalformedFileException {
-        long rest = Math.max(remaining() - 8, 0);
-        long length = u64(field + " length", Math.min(rest, longest), ", as " + rest + " bytes follow");
+        long length = count(field, 1, longest);
         long start = skip(field, length);
         try {
             return Text.decode(bytes.asSlice(start, length));

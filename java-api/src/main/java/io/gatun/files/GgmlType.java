@@ -1,6 +1,7 @@
 package io.gatun.files;
 
 import io.gatun.DType;
+import io.gatun.internal.Check;
 
 /**
  * The types that a tensor of a GGUF file can have, with the numbers ({@code enum ggml_type}) and names of the format.
@@ -142,9 +143,17 @@ public enum GgmlType {
     /**
      * The bytes of {@code elements} elements, a multiple of {@link #blockElements}.
      *
-     * @throws ArithmeticException if they exceed the range of {@code long}
+     * @throws IllegalArgumentException if they exceed the range of {@code long}
      */
-    long bytes(long elements) {
-        return Math.multiplyExact(elements / blockElements, (long) blockBytes);
+    public long bytes(long elements) {
+        Check.range("elements", elements, 0, Long.MAX_VALUE);
+        if (elements % blockElements != 0) {
+            throw Check.invalid("elements", elements, "a multiple of " + blockElements + " for " + this);
+        }
+        long blocks = elements / blockElements;
+        if (blocks > Long.MAX_VALUE / blockBytes) {
+            throw Check.invalid("elements", elements + " of " + this, "at most " + Long.MAX_VALUE + " bytes");
+        }
+        return blocks * blockBytes;
     }
 }

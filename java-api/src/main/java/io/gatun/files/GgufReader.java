@@ -60,22 +60,22 @@ final class GgufReader {
         LinkedHashMap<String, GgufValue> metadata = new LinkedHashMap<>();
         for (long i = 0; i < count; i++) {
             in.of("key " + i);
-            long start = in.position();
+            long start = in.position;
             String key = in.string("name", LONGEST_NAME);
             if (key.isEmpty() || metadata.containsKey(key)) {
                 throw in.malformed(start, "name", Text.quote(key), "names of a character or more, each once");
             }
-            in.of("key " + Text.quote(key));
+            in.of("key", key);
             GgufValueType type = readType("type");
-            long value = in.position();
+            long value = in.position;
             passValue(type, 0);
-            metadata.put(key, new GgufValue(type, bytes.asSlice(value, in.position() - value)));
+            metadata.put(key, new GgufValue(type, bytes.asSlice(value, in.position - value)));
         }
         return metadata;
     }
 
     private GgufValueType readType(String field) throws MalformedFileException {
-        long start = in.position();
+        long start = in.position;
         long id = in.u32(field);
         GgufValueType type = GgufValueType.of(id);
         if (type == null) {
@@ -94,7 +94,7 @@ final class GgufReader {
     }
 
     private void passBool() throws MalformedFileException {
-        long start = in.position();
+        long start = in.position;
         int value = in.u8("boolean");
         if (value > 1) {
             throw in.malformed(start, "boolean", value, "0 or 1");
@@ -103,7 +103,7 @@ final class GgufReader {
 
     private void passArray(int depth) throws MalformedFileException {
         if (depth > GgufValue.MAX_DEPTH) {
-            throw in.malformed(in.position(), "array", "arrays " + depth + " deep", "up to " + GgufValue.MAX_DEPTH);
+            throw in.malformed(in.position, "array", "arrays " + depth + " deep", "up to " + GgufValue.MAX_DEPTH);
         }
         GgufValueType each = readType("element type");
         long count = in.count("array size", each.leastBytes());
@@ -132,28 +132,28 @@ final class GgufReader {
         LinkedHashMap<String, Entry> entries = new LinkedHashMap<>();
         for (long i = 0; i < count; i++) {
             in.of("tensor " + i);
-            long start = in.position();
+            long start = in.position;
             String name = in.string("name", LONGEST_NAME);
             if (entries.containsKey(name)) {
                 throw in.malformed(start, "name", Text.quote(name), "each name once");
             }
-            in.of("tensor " + Text.quote(name));
+            in.of("tensor", name);
             entries.put(name, readEntry(name));
         }
         return entries;
     }
 
     private Entry readEntry(String name) throws MalformedFileException {
-        long start = in.position();
+        long start = in.position;
         long rank = in.u32("number of axes");
         if (rank > GgufTensor.MAX_RANK) {
             throw in.malformed(start, "number of axes", rank, "0.." + GgufTensor.MAX_RANK);
         }
         long[] sizes = new long[(int) rank];
         for (int axis = sizes.length - 1; axis >= 0; axis--) {
-            sizes[axis] = in.u64("size of an axis", Long.MAX_VALUE, "");
+            sizes[axis] = in.u64("size of an axis");
         }
-        long typeStart = in.position();
+        long typeStart = in.position;
         long id = in.u32("type");
         GgmlType type = GgmlType.of(id);
         if (type == null) {
@@ -164,8 +164,8 @@ final class GgufReader {
         if (problem != null) {
             throw in.malformed(start, "shape", shape + " of " + type, problem);
         }
-        long offset = in.position();
-        return new Entry(name, type, shape, in.u64("offset", Long.MAX_VALUE, ""), offset);
+        long offset = in.position;
+        return new Entry(name, type, shape, in.u64("offset"), offset);
     }
 
     private Shape shape(long start, long[] sizes) throws MalformedFileException {
@@ -182,14 +182,14 @@ final class GgufReader {
         if (entries.isEmpty()) {
             return tensors; // then there need be no data, nor the padding before it
         }
-        long start = Gguf.align(in.position(), alignment);
+        long start = Gguf.align(in.position, alignment);
         long room = bytes.byteSize() - start;
         in.of("data");
         if (room < 0) {
             throw in.malformed(start, "start", "a file of " + bytes.byteSize() + " bytes", "at least " + start);
         }
         for (Entry entry : entries.values()) {
-            in.of("tensor " + Text.quote(entry.name()));
+            in.of("tensor", entry.name());
             if (entry.offset() % alignment != 0) {
                 throw in.malformed(entry.entry(), "offset", entry.offset(), "multiples of " + alignment);
             }
@@ -217,7 +217,7 @@ final class GgufReader {
             Entry before = byOffset.get(i - 1);
             Entry entry = byOffset.get(i);
             if (entry.offset() < before.end()) {
-                in.of("tensor " + Text.quote(entry.name()));
+                in.of("tensor", entry.name());
                 throw in.malformed(
                         entry.entry(),
                         "offset",

@@ -4,7 +4,10 @@ import io.gatun.DType;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
+import io.gatun.ops.GgufType;
+import io.gatun.ops.QuantizedTensor;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 
 /**
  * A tensor of a GGUF file, or for one.
@@ -48,6 +51,20 @@ public record GgufTensor(String name, GgmlType type, Shape shape, MemorySegment 
         return new GgufTensor(name, type, tensor.shape(), tensor.segment());
     }
 
+    /**
+     * A matrix of GGUF blocks under a name; nothing is copied.
+     *
+     * @throws IllegalArgumentException if it is quantized in another way
+     */
+    public static GgufTensor of(String name, QuantizedTensor blocks) {
+        Check.present("blocks", blocks);
+        if (blocks.spec().gguf() == null) {
+            throw Check.invalid("blocks", blocks, "a spec of QuantSpec.gguf");
+        }
+        GgmlType type = GgmlType.of(blocks.spec().gguf().id());
+        return new GgufTensor(name, type, blocks.shape(), blocks.codes().segment());
+    }
+
     @Override
     public DType dtype() {
         return type.dtype();
@@ -58,16 +75,35 @@ public record GgufTensor(String name, GgmlType type, Shape shape, MemorySegment 
      * are those of the last axis, all other axes together.
      */
     public Tensor blocks() {
-        int last = shape.rank() - 1;
-        try {
-            long rows = 1;
-            for (int axis = 0; axis < last; axis++) {
-                rows = Math.multiplyExact(rows, shape.size(axis));
+        return Tensor.wrap(data, DType.U8, rows(), type.bytes(columns()));
+    }
+
+    /**
+     * The matrix [rows, last axis], all other axes together, for {@code Quantize} and {@code QMatmul}; nothing is copied.
+     *
+     * @throws IllegalArgumentException if the type is none of {@link GgufType}
+     */
+    public QuantizedTensor quantized() {
+        type.bytes(columns()); // of no rows, too, a row has a size
+        for (GgufType quantized : GgufType.values()) {
+            if (quantized.id() == type.id()) {
+                return QuantizedTensor.gguf(quantized, rows(), columns(), data);
             }
-            return Tensor.wrap(data, DType.U8, rows, type.bytes(last < 0 ? 1 : shape.size(last)));
-        } catch (ArithmeticException overflow) {
-            throw Check.invalid("tensor " + Text.quote(name), "shape " + shape, "rows and their bytes in 64 bits");
         }
+        throw Check.invalid("tensor " + Text.quote(name), "type " + type, Arrays.toString(GgufType.values()));
+    }
+
+    private long columns() {
+        return shape.rank() == 0 ? 1 : shape.size(shape.rank() - 1);
+    }
+
+    /** All axes but the last together; 0 where one of them is. */
+    private long rows() {
+        long[] sizes = shape.toArray();
+        if (sizes.length > 0) {
+            sizes[sizes.length - 1] = 1;
+        }
+        return Shape.of(sizes).elements();
     }
 
     /** What is wrong with a shape, or null. */
@@ -79,10 +115,8 @@ public record GgufTensor(String name, GgmlType type, Shape shape, MemorySegment 
         if (columns % type.blockElements() != 0) {
             return "a last axis that is a multiple of " + type.blockElements();
         }
-        return Math.multiplyHigh(shape.elements() / type.blockElements(), type.blockBytes()) != 0
-                        || bytes(type, shape) < 0
-                ? "at most " + Long.MAX_VALUE + " bytes"
-                : null;
+        long blocks = shape.elements() / type.blockElements();
+        return blocks > Long.MAX_VALUE / type.blockBytes() ? "at most " + Long.MAX_VALUE + " bytes" : null;
     }
 
     /** The bytes of a tensor in which {@link #problem} finds none. */

@@ -10,32 +10,16 @@ import java.nio.file.Path;
  * Reads JSON (RFC 8259) of a known structure: the caller asks for what must come next. Numbers are whole, not negative
  * and written as digits only.
  */
-final class JsonCursor {
-    private final Path file;
+final class JsonCursor extends Place {
     private final MemorySegment bytes;
     private final long end;
-    private long position;
-    private String owner = "header";
 
     /** The JSON lies in {@code position..end} of a file. */
     JsonCursor(Path file, MemorySegment bytes, long position, long end) {
-        this.file = file;
+        super(file);
         this.bytes = bytes;
         this.position = position;
         this.end = end;
-    }
-
-    long position() {
-        return position;
-    }
-
-    /** Names whose fields follow, for messages. */
-    void of(String newOwner) {
-        owner = newOwner;
-    }
-
-    MalformedFileException malformed(long at, String field, Object given, Object allowed) {
-        return new MalformedFileException(file, owner + ", " + field + " at byte " + at, given, allowed);
     }
 
     /** The next character after white space, or -1 at the end; it is not passed. */

@@ -27,26 +27,24 @@ final class SafetensorsReader {
 
     Safetensors read() throws MalformedFileException {
         Cursor head = new Cursor(file, bytes);
-        long room = Math.max(bytes.byteSize() - 8, 0);
-        long most = Math.min(room, Safetensors.MAX_HEADER);
-        long length = head.u64("length", most, ", as " + room + " bytes follow");
-        if (length < 2 || bytes.get(ValueLayout.JAVA_BYTE, 8) != '{') {
-            throw head.malformed(
-                    length < 2 ? 0 : 8,
-                    "length and beginning",
-                    length + " bytes",
-                    "2.." + most + ", beginning with '{'");
+        long length = head.count("length", 1, Safetensors.MAX_HEADER);
+        if (length < 2) {
+            throw head.malformed(0, "length", length, "2 or more");
+        }
+        byte first = bytes.get(ValueLayout.JAVA_BYTE, 8);
+        if (first != '{') {
+            throw head.malformed(8, "beginning", Text.quote(String.valueOf((char) (first & 0xff))), "'{'");
         }
         in = new JsonCursor(file, bytes, 8, 8 + length);
         LinkedHashMap<String, String> metadata = new LinkedHashMap<>();
         LinkedHashMap<String, Entry> entries = new LinkedHashMap<>();
         boolean metadataSeen = false;
         in.expect("beginning", '{');
-        for (boolean first = true; in.member("name", first, '}'); first = false) {
+        for (boolean none = true; in.member("name", none, '}'); none = false) {
             in.of("header");
-            long start = in.position();
+            long start = in.position;
             String name = in.string("name");
-            in.of("tensor " + Text.quote(name));
+            in.of("tensor", name);
             in.expect("name", ':');
             boolean isMetadata = name.equals(Safetensors.METADATA);
             if (isMetadata ? metadataSeen : entries.containsKey(name)) {
@@ -68,7 +66,7 @@ final class SafetensorsReader {
     private void readMetadata(LinkedHashMap<String, String> metadata) throws MalformedFileException {
         in.expect("beginning", '{');
         for (boolean first = true; in.member("name", first, '}'); first = false) {
-            long start = in.position();
+            long start = in.position;
             String name = in.string("name");
             in.expect("name", ':');
             if (metadata.put(name, in.string("text")) != null) {
@@ -78,13 +76,13 @@ final class SafetensorsReader {
     }
 
     private Entry readEntry() throws MalformedFileException {
-        long start = in.position();
+        long start = in.position;
         SafetensorsType type = null;
         Shape shape = null;
         long[] offsets = null;
         in.expect("beginning", '{');
         for (boolean first = true; in.member("field", first, '}'); first = false) {
-            long fieldStart = in.position();
+            long fieldStart = in.position;
             String field = in.string("field");
             in.expect("field", ':');
             if (field.equals("dtype") && type == null) {
@@ -124,7 +122,7 @@ final class SafetensorsReader {
     }
 
     private SafetensorsType readType() throws MalformedFileException {
-        long start = in.position();
+        long start = in.position;
         String name = in.string("dtype");
         SafetensorsType type = SafetensorsType.of(name);
         if (type == null) {
@@ -134,7 +132,7 @@ final class SafetensorsReader {
     }
 
     private Shape readShape() throws MalformedFileException {
-        long start = in.position();
+        long start = in.position;
         long[] sizes = readNumbers("shape", SafetensorsTensor.MAX_RANK);
         try {
             return Shape.of(sizes);
@@ -148,7 +146,7 @@ final class SafetensorsReader {
         int count = 0;
         in.expect(field, '[');
         for (boolean first = true; in.member(field, first, ']'); first = false) {
-            long start = in.position();
+            long start = in.position;
             long number = in.number(field);
             if (count == most) {
                 throw in.malformed(start, field, "more than " + most + " numbers", "at most " + most);
@@ -170,7 +168,7 @@ final class SafetensorsReader {
             String name = named.getKey();
             Entry entry = named.getValue();
             if (entry.begin() != end || entry.end() > room) {
-                in.of("tensor " + Text.quote(name));
+                in.of("tensor", name);
                 throw in.malformed(
                         entry.start(),
                         "data_offsets",

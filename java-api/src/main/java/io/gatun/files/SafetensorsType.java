@@ -9,8 +9,8 @@ import io.gatun.DType;
 public enum SafetensorsType {
     /** One byte, 0 or 1. */
     BOOL(8),
-    /** OCP E2M1, two in a byte. */
-    F4(4),
+    /** OCP E2M1, two in a byte, the first in the low half; rows are not rounded up to bytes. */
+    F4(4, DType.F4E2M1),
     /** OCP E2M3, four in three bytes; the format leaves the order of bits open. */
     F6_E2M3(6),
     /** OCP E3M2, four in three bytes; the format leaves the order of bits open. */
@@ -20,11 +20,11 @@ public enum SafetensorsType {
     /** Two's complement. */
     I8(8, DType.I8),
     /** OCP E5M2. */
-    F8_E5M2(8),
+    F8_E5M2(8, DType.F8E5M2),
     /** OCP E4M3, without infinities. */
-    F8_E4M3(8),
+    F8_E4M3(8, DType.F8E4M3),
     /** 2^(e - 127). */
-    F8_E8M0(8),
+    F8_E8M0(8, DType.E8M0),
     /** E4M3 with bias 8 and one zero. */
     F8_E4M3FNUZ(8),
     /** E5M2 with bias 16 and one zero. */

@@ -27,8 +27,8 @@ public sealed interface StoredTensor permits GgufTensor, SafetensorsTensor {
     /**
      * A view; nothing is copied.
      *
-     * @throws IllegalArgumentException if tensors have no such type (see {@link #bytes}), or the data is not aligned to
-     *     its elements, which safetensors files of some writers are not (see {@link #copy})
+     * @throws IllegalArgumentException if tensors have no such type or rows end inside a byte (see {@link #bytes}), or the
+     *     data is not aligned to its elements, which that of some safetensors files is not (see {@link #copy})
      */
     default Tensor tensor() {
         DType dtype = checkDtype();
@@ -44,7 +44,7 @@ public sealed interface StoredTensor permits GgufTensor, SafetensorsTensor {
     /**
      * A copy in memory of an arena, aligned and writable.
      *
-     * @throws IllegalArgumentException if tensors have no such type (see {@link #bytes})
+     * @throws IllegalArgumentException if tensors have no such type or rows end inside a byte (see {@link #bytes})
      */
     default Tensor copy(Arena arena) {
         Tensor copy = Tensor.allocate(arena, checkDtype(), shape().toArray());
@@ -61,6 +61,11 @@ public sealed interface StoredTensor permits GgufTensor, SafetensorsTensor {
         DType dtype = dtype();
         if (dtype == null) {
             throw Check.invalid("tensor " + Text.quote(name()), "type " + type(), "a type of DType, or bytes()");
+        }
+        long columns = shape().rank() == 0 ? 1 : shape().size(shape().rank() - 1);
+        if (columns % 8 * dtype.bits() % 8 != 0) {
+            throw Check.invalid(
+                    "tensor " + Text.quote(name()), shape() + " of " + type(), "rows of whole bytes, or bytes()");
         }
         return dtype;
     }

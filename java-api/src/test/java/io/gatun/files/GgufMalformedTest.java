@@ -108,19 +108,19 @@ class GgufMalformedTest {
                 refused(
                         "key beyond the end",
                         head(3, 0, 1).u64(7).zeros(6),
-                        "key 0, name length at byte 24",
+                        "key 0, name at byte 24",
                         "7",
                         "0..6, as 6 bytes follow"),
                 refused(
                         "long key",
                         head(3, 0, 1).u64(65536).zeros(70000),
-                        "key 0, name length at byte 24",
+                        "key 0, name at byte 24",
                         "65536",
                         "0..65535, as 70000 bytes follow"),
                 refused(
                         "absurd key",
                         head(3, 0, 1).u64(-1).zeros(10),
-                        "key 0, name length at byte 24",
+                        "key 0, name at byte 24",
                         "18446744073709551615",
                         "0..10, as 10 bytes follow"),
                 refused(

@@ -15,6 +15,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.gatun.DType;
 import io.gatun.Shape;
 import io.gatun.Tensor;
+import io.gatun.ops.GgufType;
+import io.gatun.ops.QuantSpec;
+import io.gatun.ops.QuantizedTensor;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.lang.foreign.Arena;
@@ -23,6 +26,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -182,6 +186,49 @@ class GgufTest {
         assertArrayEquals(
                 new float[] {1, 2, 3, 4, -1}, file.tensor("bytes").tensor().toFloatArray());
         assertEquals(Shape.of(1, 5), file.tensor("bytes").blocks().shape());
+    }
+
+    /** Blocks of a file are a quantized matrix as they lie there, and back. */
+    @Test
+    void quantizedMatrices() throws IOException {
+        GgufTensor blocks = everything(3).gguf().tensor("blocks");
+        QuantizedTensor quantized = blocks.quantized();
+        assertEquals("quantized[2, 64] gguf Q8_0", quantized.toString());
+        assertEquals(blocks.data().address(), quantized.codes().segment().address());
+        GgufTensor back = GgufTensor.of("back", quantized);
+        assertEquals("back Q8_0[2, 64]", back.toString());
+        assertEquals(-1, blocks.data().mismatch(back.data()));
+
+        GgufTensor matrix = everything(3).gguf().tensor("matrix");
+        String message =
+                assertThrows(IllegalArgumentException.class, matrix::quantized).getMessage();
+        assertEquals("tensor 'matrix': given type F32; allowed: " + Arrays.toString(GgufType.values()), message);
+        QuantizedTensor other = QuantizedTensor.allocate(QuantSpec.int8(), 2, 16);
+        assertThrows(IllegalArgumentException.class, () -> GgufTensor.of("t", other));
+    }
+
+    /** Kinds of blocks that can be quantized are kinds of blocks in files. */
+    @Test
+    void blocksAreThoseOfTheOps() {
+        for (GgufType quantized : GgufType.values()) {
+            GgmlType type = GgmlType.of(quantized.id());
+            assertEquals(quantized.name(), type.name());
+            assertEquals(quantized.elements(), type.blockElements());
+            assertEquals(quantized.bytes(), type.blockBytes());
+            assertEquals(quantized.rowBytes(512), type.bytes(512));
+        }
+    }
+
+    @Test
+    void sizesOfTypes() {
+        assertEquals(0, GgmlType.Q6_K.bytes(0));
+        assertEquals(Long.MAX_VALUE, GgmlType.I8.bytes(Long.MAX_VALUE));
+        assertThrows(IllegalArgumentException.class, () -> GgmlType.Q6_K.bytes(128));
+        assertThrows(IllegalArgumentException.class, () -> GgmlType.I8.bytes(-1));
+        assertThrows(IllegalArgumentException.class, () -> GgmlType.I16.bytes(1L << 62));
+        assertNull(GgmlType.of(4));
+        assertNull(GgmlType.of(-1));
+        assertNull(GgmlType.of(1L << 32));
     }
 
     @Test

@@ -106,6 +106,31 @@ class SafetensorsTest {
     }
 
     @Test
+    void smallFloats() throws IOException {
+        Safetensors file = file("{" + entry("a", "F8_E4M3", "[2]", 0, 2) + "," + entry("b", "F8_E5M2", "[1,2]", 2, 4)
+                        + "," + entry("c", "F8_E8M0", "[2]", 4, 6) + "," + entry("d", "F4", "[2,2]", 6, 8) + ","
+                        + entry("e", "F4", "[2,3]", 8, 11) + "," + entry("f", "F6_E3M2", "[4]", 11, 14) + "}")
+                .hex("38fe") // 1, -448
+                .hex("3cfb") // 1, -57344
+                .hex("7f81") // 1, 4
+                .hex("217e") // 0.5 and 1, -4 and 6: the first in the low half
+                .zeros(6)
+                .safetensors();
+        assertArrayEquals(new float[] {1, -448}, file.tensor("a").tensor().toFloatArray());
+        assertArrayEquals(new float[] {1, -57344}, file.tensor("b").tensor().toFloatArray());
+        assertArrayEquals(new float[] {1, 4}, file.tensor("c").tensor().toFloatArray());
+        assertArrayEquals(
+                new float[] {0.5f, 1, -4, 6}, file.tensor("d").tensor().toFloatArray());
+        String message = assertThrows(
+                        IllegalArgumentException.class, () -> file.tensor("e").tensor())
+                .getMessage();
+        assertEquals("tensor 'e': given [2, 3] of F4; allowed: rows of whole bytes, or bytes()", message);
+        assertThrows(IllegalArgumentException.class, () -> file.tensor("e").copy(Arena.ofAuto()));
+        assertEquals(3, file.tensor("e").bytes().shape().elements());
+        assertThrows(IllegalArgumentException.class, () -> file.tensor("f").tensor());
+    }
+
+    @Test
     void everyType() throws IOException {
         StringBuilder header = new StringBuilder("{");
         long offset = 0;

@@ -160,6 +160,23 @@ class SafetensorsWriteTest {
     }
 
     @Test
+    void smallFloats() throws IOException {
+        for (DType dtype : new DType[] {DType.F8E4M3, DType.F8E5M2, DType.E8M0, DType.F4E2M1}) {
+            Tensor tensor = Tensor.of(dtype, new float[] {1, 2, 4, 1, 2, 2}, 3, 2);
+            Path path = folder.resolve("floats.safetensors");
+            Safetensors.write(path, Map.of(), List.of(SafetensorsTensor.of("t", tensor)));
+            try (Arena arena = Arena.ofConfined()) {
+                Tensor read = Safetensors.open(path, arena).tensor("t").tensor();
+                assertEquals(dtype, read.dtype());
+                assertArrayEquals(tensor.toFloatArray(), read.toFloatArray());
+            }
+        }
+        Tensor odd = Tensor.allocate(DType.F4E2M1, 2, 3);
+        assertThrows(IllegalArgumentException.class, () -> SafetensorsTensor.of("t", odd));
+        assertEquals("t U8[2, 2]", SafetensorsTensor.ofBytes("t", odd).toString());
+    }
+
+    @Test
     void replacesAFileThatIsMapped() throws IOException {
         Path path = folder.resolve("model.safetensors");
         Safetensors.write(path, Map.of(), List.of(u8("a", 1, 2), u8("b", 3)));
