@@ -226,9 +226,9 @@ struct Levels {
 };
 
 Levels levels_of(const Type& type) {
-  if (type.table != nullptr) return {-127, {-104, -112, -120, -128, -136, 94, 102, 110, 118}};
+  if (type.table != nullptr) return {-127, {-136, -128, -120, -112, -104, 118, 110, 102, 94}};
   Levels levels = {static_cast<float>(-type.zero), {}};
-  for (int c = 0; c < 9; ++c) levels.candidates[c] = levels.lowest + 1.5f - 0.25f * static_cast<float>(c);
+  for (int c = 0; c < 9; ++c) levels.candidates[c] = levels.lowest - 0.5f + 0.25f * static_cast<float>(c);
   return levels;
 }
 
@@ -268,7 +268,7 @@ Fit fit_with_min(const Type& type, const float* x) {
   Fit best = {range / highest, bound};
   float least = std::numeric_limits<float>::infinity();
   if (range < kTiny) return best;
-  for (float levels = highest - 2; levels <= highest + 0.5f; levels += 0.25f) {
+  for (float levels = highest + 0.5f; levels >= highest - 2; levels -= 0.25f) {
     float q1 = 0, q2 = 0, qz = 0;
     for (int j = 0; j < type.group; ++j) {
       const float z = x[j] - low, q = std::min(highest, std::nearbyint(z * (levels / range)));
@@ -331,8 +331,8 @@ bool make_searched(const Type& type, const float* x, uint8_t* block) {
   }
   const bool sub_scales = groups > 1, with_mins = type.offset == Offset::mins;
   const float divisor = static_cast<float>(!sub_scales ? 1 : with_mins ? type.scale_highest : type.scale_lowest);
-  const uint16_t d = f32_to_f16(first_extreme(scales, groups) / divisor);
-  const uint16_t dmin = f32_to_f16(first_extreme(mins, groups) / divisor);
+  const uint16_t d = f32_to_f16(first_extreme(scales, groups) / divisor + 0.0f);
+  const uint16_t dmin = f32_to_f16(first_extreme(mins, groups) / divisor + 0.0f);
   if (overflows(d) || (with_mins && overflows(dmin))) return false;
   set_half(d, block + d_byte(type.id));
   if (with_mins) set_half(dmin, block + m_byte(type.id));

@@ -63,10 +63,10 @@ struct WithoutMins {
   static constexpr bool kMins = false, kSubScales = true, kTable = false;
   static constexpr float kLowestScale = kLeastScale, kHighestScale = -1 - kLeastScale, kDivisor = kLeastScale;
   using Coder = Around<kZeros>;
-  // The extreme's level, from 1.5 above the lowest to 0.5 below.
-  static constexpr float kCandidates[] = {1.5f - kZeros,  1.25f - kZeros,  1.0f - kZeros,
-                                          0.75f - kZeros, 0.5f - kZeros,   0.25f - kZeros,
-                                          0.0f - kZeros,  -0.25f - kZeros, -0.5f - kZeros};
+  // The extreme's level, from 0.5 below the lowest to 1.5 above.
+  static constexpr float kCandidates[] = {-0.5f - kZeros, -0.25f - kZeros, 0.0f - kZeros,
+                                          0.25f - kZeros, 0.5f - kZeros,   0.75f - kZeros,
+                                          1.0f - kZeros,  1.25f - kZeros,  1.5f - kZeros};
 };
 struct q3_k : Searched<WithoutMins<GATUN_GGUF_Q3_K, 4, -32>> {};
 struct q6_k : Searched<WithoutMins<GATUN_GGUF_Q6_K, 32, -128>> {};
@@ -76,7 +76,7 @@ struct TableOf16 {
   static constexpr bool kMins = false, kTable = true;
   using Coder = Iq4;
   // The extreme's level: around the lowest and around the highest value of the table.
-  static constexpr float kCandidates[] = {-104, -112, -120, -128, -136, 94, 102, 110, 118};
+  static constexpr float kCandidates[] = {-136, -128, -120, -112, -104, 118, 110, 102, 94};
 };
 struct Iq4Small : TableOf16 {
   static constexpr int32_t kType = GATUN_GGUF_IQ4_NL;

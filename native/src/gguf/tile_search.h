@@ -4,7 +4,7 @@
 //
 //   Q2_K Q4_K Q5_K   x ~ scale q - min, q in 0..highest, min >= 0. low = min(x, 0), z = x - low, range = max x - low.
 //     start          scale = range / highest, min = -low
-//     candidates     levels = highest - 2 + c / 4, c = 0..10: q = min(highest, round(z * (levels / range)))
+//     candidates     levels = highest + 1/2 - c / 4, c = 0..10: q = min(highest, round(z * (levels / range)))
 //                    fit z ~ s q + t, t <= -low (on that bound if the free t is beyond): s, -(t + low)
 //     choice         the first of the least sum of (z - s q - t)^2 by its sums
 //   Q3_K Q6_K IQ4_*  x ~ scale v, v a level: round(x / scale) in -zero..zero - 1, or the nearest of the table, the
@@ -12,7 +12,9 @@
 //                    one on a tie. extreme = the first x of the largest magnitude.
 //     start          scale = extreme / lowest level
 //     candidates     v = level(x * (c / extreme)) for the type's list of c; scale = sum(v x) / sum(v v)
-//     choice         the first of the largest sum(v x)^2 / sum(v v)
+//     choice         the first of the largest scale * sum(v x)
+//
+// Candidates begin with the smallest scale, which a lone value in its group gets.
 //
 // Then, per block: d = largest scale / highest sub-scale (Q3_K Q6_K IQ4_XS: first scale of the largest magnitude /
 // lowest sub-scale), to binary16; dmin alike from the mins. A group's sub-scale, and its min's, are one of the two
@@ -108,7 +110,7 @@ inline void fit_with_min(const Transposed<kGroup>& x, PerGroup& scales, PerGroup
     }
     F32 scale = div(range, set1(kHighest)), minimum = bound, least = set1(__builtin_inff());
     for (int c = 0; c < kCandidates; ++c) {
-      const float levels = static_cast<float>(kHighest - 2) + 0.25f * static_cast<float>(c);
+      const float levels = kHighest + 0.5f - 0.25f * static_cast<float>(c);
       const F32 inverse = quotient(set1(levels), range, kTiny);
       F32 sum_q = zero, sum_qq = zero, sum_qz = zero;
       for (int j = 0; j < kGroup; ++j) {
@@ -163,7 +165,7 @@ inline void fit(const Transposed<kGroup>& x, PerGroup& scales) {
   }
 }
 
-// The lower of the integers next to x, or what x is.
+// An integer: x lies between it and the next one, or is one of both.
 GATUN_INLINE F32 lower_integer(F32 x) { return round_even(sub(x, set1(0.5f))); }
 
 // Rounds scale / d (and min / dmin) of each group to the integers that give the least error.
@@ -211,7 +213,7 @@ GATUN_INLINE bool block_scale(const PerGroup& values, int first, float divisor, 
   for (int g = first; g < first + kBlockGroups; ++g) {
     if (__builtin_fabsf(values.of[g]) > __builtin_fabsf(extreme)) extreme = values.of[g];
   }
-  half = float_to_f16(extreme / divisor);
+  half = float_to_f16(extreme / divisor + 0.0f);  // 0, not -0, of zeros
   for (int g = first; g < first + kBlockGroups; ++g) d.of[g] = f16_to_float(half);
   return (half & 0x7fff) < 0x7c00;
 }
