@@ -45,10 +45,13 @@ struct KernelTable {
     out.add("%s: the best kernel for %s %s and %s %s on tier %s\n", chosen.name, dtype_name(from), from_name, type_name,
             to_name, tier_name(active_tier()));
     for (const KernelRow<Kernel>* row = first; row != &chosen; ++row) {
-      if (!row->converts(from, to)) continue;
-      out.add("  passed over: %s (%s)\n", row->name,
-              tier_supported(row->tier) ? "GATUN_MAX_ISA" : "this processor or operating system cannot run its tier");
+      if (row->converts(from, to)) explain_passed_over(*row, out);
     }
+  }
+
+  static void explain_passed_over(const KernelRow<Kernel>& row, Text& out) {
+    out.add("  passed over: %s (%s)\n", row.name,
+            tier_supported(row.tier) ? "GATUN_MAX_ISA" : "this processor or operating system cannot run its tier");
   }
 };
 

@@ -1,38 +1,50 @@
-// Code types as template arguments, named as the tables of kernels name them.
+// Integer codes as template arguments, named as the table of kernels names them.
 #pragma once
 
-#include "simd/vec.h"
+#include "quantize/blocks.h"
 
 namespace gatun::GATUN_ISA {
 namespace {
 
-// Code types: range, zero code without a zero point, and where the codes of a row begin and lie.
+// Codes of a row are kBits wide; code k of a row begins at bit kBits * k of it. pack makes bytes of 4 * kLanes codes,
+// and store puts them where the first of them begins a byte; load takes kLanes codes from such a place. Without a zero
+// point the code kZero stands for 0. kMost = 2^kBits - 1 steps are between the extremes of the range.
 struct i8 {
-  static constexpr int kLowest = -127, kHighest = 127, kZero = 0, kBits = 8;
-  static GATUN_INLINE I32 load(const uint8_t* row, int64_t k) { return load_n(row, k, kLanes); }
-  static GATUN_INLINE I32 load_n(const uint8_t* row, int64_t k, int n) {
-    const int8_t* p = reinterpret_cast<const int8_t*>(row) + k;
-    return n == kLanes ? load_i8_i32(p) : load_i8_i32_n(p, n);
-  }
-  static GATUN_INLINE void store(uint8_t* row, int64_t k, I32 codes) { store_n(row, k, codes, kLanes); }
-  static GATUN_INLINE void store_n(uint8_t* row, int64_t k, I32 codes, int n) {
-    int8_t* p = reinterpret_cast<int8_t*>(row) + k;
-    n == kLanes ? store_i8(p, codes) : store_i8_n(p, codes, n);
+  static constexpr int kBits = 8, kMost = 255, kZero = 0, kLowest = -127, kHighest = 127;
+  static constexpr bool kZeroPoints = false;
+  static GATUN_INLINE Bytes pack(I32 a, I32 b, I32 c, I32 d) { return pack_i8(a, b, c, d); }
+  static GATUN_INLINE void store(uint8_t* p, Bytes codes) { store_bytes(p, codes); }
+  static GATUN_INLINE void store_n(uint8_t* p, Bytes codes, int n) { store_bytes_n(p, codes, n); }
+  static GATUN_INLINE I32 load(const uint8_t* p) { return load_i8_i32(reinterpret_cast<const int8_t*>(p)); }
+  static GATUN_INLINE I32 load_n(const uint8_t* p, int n) {
+    return load_i8_i32_n(reinterpret_cast<const int8_t*>(p), n);
   }
 };
 
-struct u8 : i8 {
-  static constexpr int kLowest = 0, kHighest = 255;
-  static GATUN_INLINE I32 load(const uint8_t* row, int64_t k) { return load_u8_i32(row + k); }
-  static GATUN_INLINE I32 load_n(const uint8_t* row, int64_t k, int n) { return load_u8_i32_n(row + k, n); }
+struct u8 {
+  static constexpr int kBits = 8, kMost = 255, kZero = 0, kLowest = 0, kHighest = 255;
+  static constexpr bool kZeroPoints = true;
+  static GATUN_INLINE Bytes pack(I32 a, I32 b, I32 c, I32 d) { return pack_u8(a, b, c, d); }
+  static GATUN_INLINE void store(uint8_t* p, Bytes codes) { store_bytes(p, codes); }
+  static GATUN_INLINE void store_n(uint8_t* p, Bytes codes, int n) { store_bytes_n(p, codes, n); }
+  static GATUN_INLINE I32 load(const uint8_t* p) { return load_u8_i32(p); }
+  static GATUN_INLINE I32 load_n(const uint8_t* p, int n) { return load_u8_i32_n(p, n); }
 };
 
-struct u4 {
-  static constexpr int kLowest = 0, kHighest = 15, kZero = 8, kBits = 4;
-  static GATUN_INLINE I32 load(const uint8_t* row, int64_t k) { return load_u4_i32(row + k / 2); }
-  static GATUN_INLINE I32 load_n(const uint8_t* row, int64_t k, int n) { return load_u4_i32_n(row + k / 2, n); }
-  static GATUN_INLINE void store(uint8_t* row, int64_t k, I32 codes) { store_u4(row + k / 2, codes); }
-  static GATUN_INLINE void store_n(uint8_t* row, int64_t k, I32 codes, int n) { store_u4_n(row + k / 2, codes, n); }
+struct u4 : u8 {
+  static constexpr int kBits = 4, kMost = 15, kZero = 8, kHighest = 15;
+  static GATUN_INLINE void store(uint8_t* p, Bytes codes) { store_nibbles(p, codes); }
+  static GATUN_INLINE void store_n(uint8_t* p, Bytes codes, int n) { store_nibbles_n(p, codes, n); }
+  static GATUN_INLINE I32 load(const uint8_t* p) { return load_u4_i32(p); }
+  static GATUN_INLINE I32 load_n(const uint8_t* p, int n) { return load_u4_i32_n(p, n); }
+};
+
+struct u2 : u8 {
+  static constexpr int kBits = 2, kMost = 3, kZero = 2, kHighest = 3;
+  static GATUN_INLINE void store(uint8_t* p, Bytes codes) { store_crumbs(p, codes); }
+  static GATUN_INLINE void store_n(uint8_t* p, Bytes codes, int n) { store_crumbs_n(p, codes, n); }
+  static GATUN_INLINE I32 load(const uint8_t* p) { return load_u2_i32(p); }
+  static GATUN_INLINE I32 load_n(const uint8_t* p, int n) { return load_u2_i32_n(p, n); }
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 
 #include "base/check.h"
 #include "base/dtype.h"
@@ -19,25 +20,90 @@ using LongLong = long long;
 
 // Bytes of x for which waking another thread pays.
 constexpr int64_t kGrainBytes = 128 * 1024;
+// Bytes of output from which on it bypasses the caches: nobody finds all of it there again, and a line that is not
+// read before it is written saves a third of the traffic of a copy.
+constexpr int64_t kStreamBytes = int64_t{16} << 20;
 
-int32_t check_types(const gatun_quantize_params& p) {
-  if (p.x_dtype != GATUN_F32 && p.x_dtype != GATUN_F16 && p.x_dtype != GATUN_BF16) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.x_dtype = %d (%s); allowed: F32, F16, BF16", p.x_dtype,
-                dtype_name(p.x_dtype));
+int32_t not_allowed(const char* name, int32_t value, const char* value_name, const char* allowed) {
+  return fail(GATUN_INVALID_ARGUMENT, "params.%s = %d (%s); allowed: %s", name, value, value_name, allowed);
+}
+
+template <class... Dtypes>
+bool is_one_of(int32_t dtype, Dtypes... dtypes) {
+  return ((dtype == dtypes) || ...);
+}
+
+bool is_float(int32_t codes) {
+  return is_one_of(codes, GATUN_F8E4M3, GATUN_F8E5M2, GATUN_F6E3M2, GATUN_F6E2M3, GATUN_F4E2M1);
+}
+
+// What a code is and which zero points go with it.
+int32_t check_codes(const gatun_quantize_params& p) {
+  const char* const codes = dtype_name(p.code_dtype);
+  if (!is_float(p.code_dtype) && !is_one_of(p.code_dtype, GATUN_I8, GATUN_U8, GATUN_U4, GATUN_U2)) {
+    return not_allowed("code_dtype", p.code_dtype, codes, "I8, U8, U4, U2, F8E4M3, F8E5M2, F6E3M2, F6E2M3, F4E2M1");
   }
-  if (p.code_dtype != GATUN_I8 && p.code_dtype != GATUN_U8 && p.code_dtype != GATUN_U4) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.code_dtype = %d (%s); allowed: I8, U8, U4", p.code_dtype,
-                dtype_name(p.code_dtype));
+  GATUN_TRY(check_range(p.book, GATUN_BOOK_NONE, GATUN_BOOK_LINEAR_UNSIGNED, "params.book"));
+  GATUN_TRY(check_range(p.zero_point, GATUN_ZERO_NONE, GATUN_ZERO_FLOAT, "params.zero_point"));
+  if (p.book != GATUN_BOOK_NONE) {
+    const bool small = is_one_of(p.book, GATUN_BOOK_NF4, GATUN_BOOK_FP4), any = p.book == GATUN_BOOK_GIVEN;
+    if (!is_one_of(p.code_dtype, GATUN_U4, GATUN_U8) || (!any && small != (p.code_dtype == GATUN_U4))) {
+      return fail(GATUN_INVALID_ARGUMENT, "params.code_dtype = %d (%s) with params.book = %d; allowed: %s",
+                  p.code_dtype, codes, p.book,
+                  any     ? "U4, U8"
+                  : small ? "U4"
+                          : "U8");
+    }
   }
-  if (p.scale_dtype != GATUN_F32 && p.scale_dtype != GATUN_F16) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.scale_dtype = %d (%s); allowed: F32, F16", p.scale_dtype,
-                dtype_name(p.scale_dtype));
+  const bool none = p.book != GATUN_BOOK_NONE || !is_one_of(p.code_dtype, GATUN_U8, GATUN_U4, GATUN_U2);
+  if (none && p.zero_point != GATUN_ZERO_NONE) {
+    return fail(GATUN_INVALID_ARGUMENT, "params.zero_point = %d with %s codes%s; allowed: 0 (none)", p.zero_point,
+                codes, p.book != GATUN_BOOK_NONE ? " of a code book" : "");
   }
-  GATUN_TRY(check_range(p.asymmetric, 0, 1, "params.asymmetric"));
-  if (p.code_dtype != GATUN_U4 && (p.asymmetric == 1) != (p.code_dtype == GATUN_U8)) {
+  if (!none && p.code_dtype == GATUN_U8 && p.zero_point == GATUN_ZERO_NONE) {
     return fail(GATUN_INVALID_ARGUMENT,
-                "params.asymmetric = %d with %s codes; allowed: 0 with I8, 1 with U8, both with U4", p.asymmetric,
-                dtype_name(p.code_dtype));
+                "params.zero_point = 0 (none) with U8 codes; allowed: 1 (integer), 2 (float), or a params.book");
+  }
+  return GATUN_OK;
+}
+
+int32_t check_scales(const gatun_quantize_params& p) {
+  const bool floats = is_float(p.code_dtype), nibble_floats = p.code_dtype == GATUN_F4E2M1;
+  const bool book = p.book != GATUN_BOOK_NONE;
+  if (!is_one_of(p.scale_dtype, GATUN_F32) && !(p.scale_dtype == GATUN_F16 && !book) &&
+      !(p.scale_dtype == GATUN_E8M0 && floats) && !(p.scale_dtype == GATUN_F8E4M3 && nibble_floats)) {
+    return fail(GATUN_INVALID_ARGUMENT, "params.scale_dtype = %d (%s) with %s codes%s; allowed: %s", p.scale_dtype,
+                dtype_name(p.scale_dtype), dtype_name(p.code_dtype), book ? " of a code book" : "",
+                book            ? "F32"
+                : nibble_floats ? "F32, F16, E8M0, F8E4M3"
+                : floats        ? "F32, F16, E8M0"
+                                : "F32, F16");
+  }
+  const bool two_levels = p.scale_dtype == GATUN_F8E4M3;
+  if (two_levels ? !(p.tensor_scale > 0 && std::isfinite(p.tensor_scale)) : p.tensor_scale != 1) {
+    return fail(GATUN_INVALID_ARGUMENT, "params.tensor_scale = %g with %s scales; allowed: %s", double{p.tensor_scale},
+                dtype_name(p.scale_dtype), two_levels ? "finite values above 0" : "1");
+  }
+  return GATUN_OK;
+}
+
+// How scales and codes are made: not a matter of dequantize.
+int32_t check_rules(const gatun_quantize_params& p) {
+  GATUN_TRY(check_range(p.scale_rule, GATUN_SCALE_DEFAULT, GATUN_SCALE_EVEN, "params.scale_rule"));
+  GATUN_TRY(check_range(p.rounding, GATUN_ROUND_NEAREST, GATUN_ROUND_GIVEN, "params.rounding"));
+  const bool integers = is_one_of(p.code_dtype, GATUN_I8, GATUN_U4, GATUN_U2) && p.zero_point == GATUN_ZERO_NONE &&
+                        p.book == GATUN_BOOK_NONE;
+  const bool powers = p.scale_dtype == GATUN_E8M0;
+  if (!is_one_of(p.scale_rule, GATUN_SCALE_DEFAULT, GATUN_SCALE_GIVEN) &&
+      !(integers && is_one_of(p.scale_rule, GATUN_SCALE_FULL_RANGE, GATUN_SCALE_NO_CLIPPING)) &&
+      !(powers && p.scale_rule >= GATUN_SCALE_FLOOR)) {
+    return fail(GATUN_INVALID_ARGUMENT,
+                "params.scale_rule = %d with %s codes%s and %s scales; allowed: 0 (default), 1 (given)%s", p.scale_rule,
+                dtype_name(p.code_dtype), p.zero_point != GATUN_ZERO_NONE ? " with zero points" : "",
+                dtype_name(p.scale_dtype),
+                integers ? ", 2 (full range), 3 (no clipping)"
+                : powers ? ", 4 (floor), 5 (ceil), 6 (rceil), 7 (even)"
+                         : "");
   }
   return GATUN_OK;
 }
@@ -50,12 +116,30 @@ int32_t check_shape(const gatun_quantize_params& p, bool dequantize) {
     return fail(GATUN_INVALID_ARGUMENT, "params.group = %lld with params.depth = %lld; allowed: 16..depth, or depth",
                 LongLong{p.group}, LongLong{p.depth});
   }
+  const bool bytes = is_one_of(p.code_dtype, GATUN_F8E4M3, GATUN_F8E5M2);
+  if (p.group_rows < 1 || (p.group_rows > 1 && (!bytes || p.group_rows > p.rows))) {
+    return fail(GATUN_INVALID_ARGUMENT,
+                "params.group_rows = %lld with params.rows = %lld and %s codes; allowed: 1, with F8 codes up to rows",
+                LongLong{p.group_rows}, LongLong{p.rows}, dtype_name(p.code_dtype));
+  }
   if (dequantize) {
     GATUN_TRY(check_range(p.x_column_stride, 1, 1, "params.x_column_stride"));
     return check_row_stride(p.rows, p.depth, p.x_row_stride, "params.x_row_stride");
   }
   GATUN_TRY(check_range(p.x_column_stride, 1, INT64_MAX, "params.x_column_stride"));
   return check_range(p.x_row_stride, 0, INT64_MAX, "params.x_row_stride");
+}
+
+int32_t check_params(const gatun_quantize_params* params, bool dequantize) {
+  GATUN_TRY(check_not_null(params, "params"));
+  GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
+  if (!is_one_of(params->x_dtype, GATUN_F32, GATUN_F16, GATUN_BF16)) {
+    return not_allowed("x_dtype", params->x_dtype, dtype_name(params->x_dtype), "F32, F16, BF16");
+  }
+  GATUN_TRY(check_codes(*params));
+  GATUN_TRY(check_scales(*params));
+  if (!dequantize) GATUN_TRY(check_rules(*params));
+  return check_shape(*params, dequantize);
 }
 
 struct Buffer {
@@ -66,13 +150,29 @@ struct Buffer {
   int64_t bytes;
 };
 
-int32_t check_buffers(const Job& job, const gatun_quantize_params& p) {
-  const int64_t code_columns = dtype_bytes(p.code_dtype, job.depth);
+int64_t blocks_of(int64_t count, int64_t block) { return count == 0 ? 0 : (count - 1) / block + 1; }
+
+int32_t zero_point_dtype(const gatun_quantize_params& p) {
+  return p.zero_point == GATUN_ZERO_FLOAT ? GATUN_F32 : GATUN_U8;
+}
+
+// An argument that is null without its purpose.
+int32_t check_absent(bool present, const void* address, const char* name, const char* why) {
+  if (present || address == nullptr) return GATUN_OK;
+  return fail(GATUN_INVALID_ARGUMENT, "%s is not null; allowed: null, since %s", name, why);
+}
+
+int32_t check_buffers(const Job& job, const gatun_quantize_params& p, const float* code_book) {
+  const bool book = p.book == GATUN_BOOK_GIVEN, round_up = job.round_up != nullptr;
+  const int64_t code_columns = dtype_bytes(p.code_dtype, job.depth), blocks = blocks_of(job.rows, job.group_rows);
   Buffer buffers[] = {
       {"x", job.x, job.rows, job.depth, job.x_row_stride, job.x_column_stride, p.x_dtype, 0},
+      {"code_book", code_book, book ? 1 : 0, p.code_dtype == GATUN_U4 ? 16 : 256, 0, 1, GATUN_F32, 0},
+      {"round_up", job.round_up, round_up ? job.rows : 0, job.depth, job.depth, 1, GATUN_U8, 0},
       {"codes", job.codes, job.rows, code_columns, code_columns, 1, GATUN_U8, 0},
-      {"scales", job.scales, job.rows, job.groups, job.groups, 1, p.scale_dtype, 0},
-      {"zero_points", job.zero_points, job.rows, p.asymmetric ? job.groups : 0, job.groups, 1, GATUN_U8, 0},
+      {"scales", job.scales, blocks, job.groups, job.groups, 1, p.scale_dtype, 0},
+      {"zero_points", job.zero_points, blocks, p.zero_point != GATUN_ZERO_NONE ? job.groups : 0, job.groups, 1,
+       zero_point_dtype(p), 0},
   };
   for (Buffer& b : buffers) {
     const int64_t element = dtype_bytes(b.dtype, 1);
@@ -85,33 +185,69 @@ int32_t check_buffers(const Job& job, const gatun_quantize_params& p) {
       GATUN_TRY(check_disjoint(b.address, b.bytes, b.name, other->address, other->bytes, other->name));
     }
   }
-  if (!p.asymmetric && job.zero_points != nullptr) {
-    return fail(GATUN_INVALID_ARGUMENT, "zero_points is not null; allowed: null, since params.asymmetric = 0");
-  }
+  GATUN_TRY(check_absent(book, code_book, "code_book", "params.book is not 1 (given)"));
+  return check_absent(p.zero_point != GATUN_ZERO_NONE, job.zero_points, "zero_points", "params.zero_point = 0");
+}
+
+// round_up comes with given rounding, and only then.
+int32_t check_round_up(const gatun_quantize_params& p, const void* round_up) {
+  GATUN_TRY(check_absent(p.rounding == GATUN_ROUND_GIVEN, round_up, "round_up", "params.rounding is not 2 (given)"));
+  if (p.rounding == GATUN_ROUND_GIVEN && p.rows > 0 && p.depth > 0) return check_not_null(round_up, "round_up");
   return GATUN_OK;
 }
 
-int32_t check_params(const gatun_quantize_params* params, bool dequantize) {
-  GATUN_TRY(check_not_null(params, "params"));
-  GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
-  GATUN_TRY(check_types(*params));
-  return check_shape(*params, dequantize);
+// Whether the output had better bypass the caches. Of a checked job: its sizes in bytes do not overflow.
+bool worth_streaming(const Job& job, const gatun_quantize_params& p, bool dequantize) {
+  if (job.unit_rows != 1) return false;  // rows are written by turns
+  if (dequantize) {
+    // Blocks and rows have to consist of whole cache lines, but for a few.
+    constexpr int64_t kLongRow = 1024;
+    if (p.depth < kLongRow || (p.group % 16 != 0 && p.group != p.depth)) return false;
+  }
+  return p.rows * dtype_bytes(dequantize ? p.x_dtype : p.code_dtype, p.depth) >= kStreamBytes;
 }
 
-Job job_of(const gatun_quantize_params& p, void* x, void* codes, void* scales, void* zero_points) {
-  return {x,
-          codes,
-          scales,
-          static_cast<uint8_t*>(zero_points),
-          p.rows,
-          p.depth,
-          p.group,
-          p.depth == 0 ? 0 : (p.depth - 1) / p.group + 1,
-          p.x_row_stride,
-          p.x_column_stride,
-          p.x_column_stride == 1 ? 1 : kBatch,
-          p.scale_dtype == GATUN_F16};
+Job job_of(const gatun_quantize_params& p, const void* x, const void* round_up, const void* codes, const void* scales,
+           const void* zero_points) {
+  Job job{};
+  job.x = const_cast<void*>(x);
+  job.codes = const_cast<void*>(codes);
+  job.scales = const_cast<void*>(scales);
+  job.zero_points = const_cast<void*>(zero_points);
+  job.round_up = static_cast<const uint8_t*>(round_up);
+  job.rows = p.rows;
+  job.depth = p.depth;
+  job.group = p.group;
+  job.groups = blocks_of(p.depth, p.group);
+  job.x_row_stride = p.x_row_stride;
+  job.x_column_stride = p.x_column_stride;
+  job.group_rows = p.group_rows;
+  job.unit_rows = p.group_rows > 1 ? p.group_rows : p.x_column_stride == 1 ? 1 : kBatch;
+  job.seed = static_cast<uint64_t>(p.seed);
+  job.tensor_scale = p.tensor_scale;
+  job.zero_point = p.zero_point;
+  job.scale_dtype = p.scale_dtype;
+  job.scale_rule =
+      p.scale_rule == GATUN_SCALE_DEFAULT && p.scale_dtype == GATUN_E8M0 ? int{GATUN_SCALE_FLOOR} : p.scale_rule;
+  job.rounding = p.rounding;
+  return job;
 }
+
+const KernelRow<Kernel>& kernel_of(const gatun_quantize_params& p, Tier limit) {
+  return table().select(p.code_dtype, p.book == GATUN_BOOK_NONE ? kNumber : kBook, limit);
+}
+
+// The formats that have kernels.
+int32_t check_supported(const gatun_quantize_params& p) {
+  const int32_t coding = p.book == GATUN_BOOK_NONE ? kNumber : kBook;
+  for (const KernelRow<Kernel>& row : table()) {
+    if (row.converts(p.code_dtype, coding)) return GATUN_OK;
+  }
+  return fail(GATUN_UNSUPPORTED, "params.code_dtype = %s with params.book = %d has no kernel yet",
+              dtype_name(p.code_dtype), p.book);
+}
+
+int x_type(int32_t dtype) { return dtype == GATUN_F32 ? kXF32 : dtype == GATUN_F16 ? kXF16 : kXBF16; }
 
 // The work in parts that threads may take apart from each other: units, or all units of a row where neighbouring groups
 // share a byte.
@@ -123,8 +259,11 @@ struct Split {
 
 Split split_of(const Job& job, const gatun_quantize_params& p) {
   if (job.rows == 0 || job.depth == 0) return {0, 1, 1};  // the other size may be any
-  const int64_t row_blocks = (job.rows + job.unit_rows - 1) / job.unit_rows;
-  const bool shared_bytes = p.code_dtype == GATUN_U4 && job.group % 2 != 0 && job.groups > 1;
+  const int64_t row_blocks = blocks_of(job.rows, job.unit_rows);
+  const int64_t shared_by = is_one_of(p.code_dtype, GATUN_U4, GATUN_F4E2M1)                 ? 2
+                            : is_one_of(p.code_dtype, GATUN_U2, GATUN_F6E3M2, GATUN_F6E2M3) ? 4
+                                                                                            : 1;
+  const bool shared_bytes = job.group % shared_by != 0 && job.groups > 1;
   Split split{row_blocks * (shared_bytes ? 1 : job.groups), shared_bytes ? job.groups : 1, 1};
   split.threads = useful_threads(p.threads, split.parts, job.rows * dtype_bytes(p.x_dtype, job.depth), kGrainBytes);
   return split;
@@ -137,58 +276,37 @@ void for_units(const Split& split, Body body) {
                [&](int64_t begin, int64_t end) { body(begin * split.units, end * split.units); });
 }
 
-// A magnitude up to which no scale overflows, whatever the group; beyond it the definition decides.
-float safe_magnitude(const gatun_quantize_params& p) {
-  const float largest_scale = p.scale_dtype == GATUN_F16 ? 65504.0f : 0x1p120f;
-  return largest_scale * (p.code_dtype == GATUN_I8 ? 127.0f : p.code_dtype == GATUN_U8 ? 127.5f : 7.5f);
-}
-
-// INVALID_ARGUMENT if a value is NaN or infinite or a scale overflows. Lines of x are scanned along their memory,
-// which for a transposed matrix means columns.
-int32_t check_values(const QuantizeKernel& kernel, const Job& job, const gatun_quantize_params& p, int32_t threads) {
-  constexpr int64_t kBlock = 16384;
-  const bool down = p.x_column_stride != 1 && p.x_row_stride == 1;
-  const int64_t lines = down ? p.depth : p.rows, length = down ? p.rows : p.depth;
-  const int64_t line_stride = down ? p.x_column_stride : p.x_row_stride, stride = down ? 1 : p.x_column_stride;
-  const int64_t blocks = (length + kBlock - 1) / kBlock, element = dtype_bytes(p.x_dtype, 1);
-  const float safe = safe_magnitude(p);
-  std::atomic<bool> suspicious{false};
-  parallel_for(lines * blocks, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t index = begin; index < end; ++index) {
-      const int64_t first = index % blocks * kBlock, count = std::min(kBlock, length - first);
-      const int64_t at = index / blocks * line_stride + first * stride;
-      const float largest = kernel.largest_magnitude(static_cast<const char*>(job.x) + at * element, count, stride);
-      if (largest > safe) suspicious = true;
-    }
-  });
-  if (!suspicious) return GATUN_OK;
-  const DefaultFloatMode mode;  // as in a loop's body
-  return reference_check(p, job.x);
-}
-
 }  // namespace
 
-int32_t run_quantize(Tier limit, const gatun_quantize_params* params, const void* x, void* codes, void* scales,
-                     void* zero_points) {
+int32_t run_quantize(Tier limit, const gatun_quantize_params* params, const void* x, const float* code_book,
+                     const void* round_up, void* codes, void* scales, void* zero_points) {
   GATUN_TRY(check_params(params, false));
-  const Job job = job_of(*params, const_cast<void*>(x), codes, scales, zero_points);
-  GATUN_TRY(check_buffers(job, *params));
+  GATUN_TRY(check_supported(*params));
+  GATUN_TRY(check_round_up(*params, round_up));
+  Job job = job_of(*params, x, round_up, codes, scales, zero_points);
+  GATUN_TRY(check_buffers(job, *params, code_book));
   if (job.rows == 0 || job.depth == 0) return GATUN_OK;
-  const QuantizeKernel& kernel = *quantize_table().select(params->x_dtype, params->code_dtype, limit).kernel;
-  const Split split = split_of(job, *params);
-  GATUN_TRY(check_values(kernel, job, *params, split.threads));
-  for_units(split, [&](int64_t begin, int64_t end) { kernel.run(job, begin, end); });
-  return GATUN_OK;
+  job.stream = worth_streaming(job, *params, false);
+  const auto quantize = kernel_of(*params, limit).kernel->quantize[x_type(params->x_dtype)];
+  std::atomic<bool> failed{false};
+  for_units(split_of(job, *params), [&](int64_t begin, int64_t end) {
+    if (!quantize(job, begin, end)) failed = true;
+  });
+  if (!failed) return GATUN_OK;
+  const DefaultFloatMode mode;  // as in a loop's body
+  GATUN_TRY(reference_check(*params, x, scales, zero_points));
+  return fail(GATUN_INTERNAL, "a kernel found a value that is not finite, its reference found none");
 }
 
-int32_t run_dequantize(Tier limit, const gatun_quantize_params* params, const void* codes, const void* scales,
-                       const void* zero_points, void* x) {
+int32_t run_dequantize(Tier limit, const gatun_quantize_params* params, const float* code_book, const void* codes,
+                       const void* scales, const void* zero_points, void* x) {
   GATUN_TRY(check_params(params, true));
-  const Job job =
-      job_of(*params, x, const_cast<void*>(codes), const_cast<void*>(scales), const_cast<void*>(zero_points));
-  GATUN_TRY(check_buffers(job, *params));
-  const DequantizeKernel& kernel = *dequantize_table().select(params->code_dtype, params->x_dtype, limit).kernel;
-  for_units(split_of(job, *params), [&](int64_t begin, int64_t end) { kernel.run(job, begin, end); });
+  GATUN_TRY(check_supported(*params));
+  Job job = job_of(*params, x, nullptr, codes, scales, zero_points);
+  GATUN_TRY(check_buffers(job, *params, code_book));
+  job.stream = worth_streaming(job, *params, true);
+  const auto dequantize = kernel_of(*params, limit).kernel->dequantize[x_type(params->x_dtype)];
+  for_units(split_of(job, *params), [&](int64_t begin, int64_t end) { dequantize(job, begin, end); });
   return GATUN_OK;
 }
 
@@ -197,31 +315,38 @@ int32_t run_dequantize(Tier limit, const gatun_quantize_params* params, const vo
 using namespace gatun;
 using namespace gatun::quantize;
 
-int32_t gatun_quantize(const gatun_quantize_params* params, const void* x, void* codes, void* scales,
-                       void* zero_points) {
-  return run_quantize(active_tier(), params, x, codes, scales, zero_points);
+int32_t gatun_quantize(const gatun_quantize_params* params, const void* x, const float* code_book, const void* round_up,
+                       void* codes, void* scales, void* zero_points) {
+  return run_quantize(active_tier(), params, x, code_book, round_up, codes, scales, zero_points);
 }
 
-int32_t gatun_dequantize(const gatun_quantize_params* params, const void* codes, const void* scales,
-                         const void* zero_points, void* x) {
-  return run_dequantize(active_tier(), params, codes, scales, zero_points, x);
+int32_t gatun_dequantize(const gatun_quantize_params* params, const float* code_book, const void* codes,
+                         const void* scales, const void* zero_points, void* x) {
+  return run_dequantize(active_tier(), params, code_book, codes, scales, zero_points, x);
 }
 
 int32_t gatun_quantize_explain(const gatun_quantize_params* params, char* text, int64_t capacity) {
   GATUN_TRY(check_params(params, false));
-  const Job job = job_of(*params, nullptr, nullptr, nullptr, nullptr);
+  GATUN_TRY(check_supported(*params));
+  Job job = job_of(*params, nullptr, nullptr, nullptr, nullptr, nullptr);
   int64_t bytes;
   GATUN_TRY(check_extent(job.rows, job.depth, std::max(job.depth, job.x_row_stride), job.x_column_stride,
                          dtype_bytes(params->x_dtype, 1) * 8, "x", &bytes));
+  job.stream = worth_streaming(job, *params, false);
   const Split split = split_of(job, *params);
+  const KernelRow<Kernel>& chosen = kernel_of(*params, active_tier());
   Text out;
-  quantize_table().explain("values", params->x_dtype, "codes", params->code_dtype, out);
-  out.add("  x is read twice: every value is checked before codes are written\n");
+  out.add("%s: the best kernel for %s codes%s on tier %s, both ways, x in %s\n", chosen.name,
+          dtype_name(params->code_dtype), params->book == GATUN_BOOK_NONE ? "" : " of a code book",
+          tier_name(active_tier()), dtype_name(params->x_dtype));
+  for (const KernelRow<Kernel>* row = table().begin(); row != &chosen; ++row) {
+    if (row->converts(chosen.from, chosen.to)) table().explain_passed_over(*row, out);
+  }
   if (job.x_column_stride != 1) {
     out.add("  columns are %lld elements apart: blocks of %lld rows are copied together first, which is slower\n",
-            LongLong{job.x_column_stride}, LongLong{job.unit_rows});
+            LongLong{job.x_column_stride}, LongLong{std::min(job.unit_rows, kBatch)});
   }
-  dequantize_table().explain("codes", params->code_dtype, "values", params->x_dtype, out);
+  if (job.stream) out.add("  codes bypass the caches, which they exceed\n");
   out.add("%lld rows of %lld groups in %lld parts on %d thread%s\n", LongLong{job.rows}, LongLong{job.groups},
           LongLong{split.parts}, split.threads, split.threads == 1 ? "" : "s");
   return out.copy_to(text, capacity);

@@ -8,14 +8,18 @@
 
 namespace gatun::quantize {
 
-// INVALID_ARGUMENT, with a message, if a value is NaN or infinite or a scale overflows.
-int32_t reference_check(const gatun_quantize_params& params, const void* x);
+// INVALID_ARGUMENT, with a message, if a value or something given is NaN or infinite, or a scale overflows.
+int32_t reference_check(const gatun_quantize_params& params, const void* x, const void* scales,
+                        const void* zero_points);
 
-// Of a matrix that passes the check.
-void reference_quantize(const gatun_quantize_params& params, const void* x, void* codes, void* scales,
-                        void* zero_points);
+// Of what passes the check.
+void reference_quantize(const gatun_quantize_params& params, const void* x, const float* code_book,
+                        const void* round_up, void* codes, void* scales, void* zero_points);
 
-void reference_dequantize(const gatun_quantize_params& params, const void* codes, const void* scales,
-                          const void* zero_points, void* x);
+void reference_dequantize(const gatun_quantize_params& params, const float* code_book, const void* codes,
+                          const void* scales, const void* zero_points, void* x);
+
+// The threshold of stochastic rounding, in units of 2^-24.
+int32_t reference_threshold(int64_t seed, int64_t index);
 
 }  // namespace gatun::quantize

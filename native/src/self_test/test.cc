@@ -24,8 +24,7 @@ TEST(SelfTest, EveryTier) {
     EXPECT_EQ(status, GATUN_OK) << gatun_last_error() << "\n" << text;
     // Every kernel that the tier selects has a line.
     const auto names_row = [&](const auto& row) { EXPECT_NE(std::strstr(text, row.name), nullptr) << row.name; };
-    for_each_selected(quantize::quantize_table(), static_cast<Tier>(tier), names_row);
-    for_each_selected(quantize::dequantize_table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(quantize::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(norm::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(qmatmul::table(), static_cast<Tier>(tier), names_row);
     EXPECT_EQ(std::strstr(text, "WRONG"), nullptr) << text;

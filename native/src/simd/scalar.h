@@ -70,6 +70,9 @@ GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) {
 GATUN_INLINE void store_f16(uint16_t* p, F32 x) { store_f16_n(p, x, kLanes); }
 GATUN_INLINE float f16_to_float(uint16_t x) { return f16_to_f32(x); }
 GATUN_INLINE uint16_t float_to_f16(float x) { return f32_to_f16(x); }
+GATUN_INLINE I32 load_i32(const int32_t* p) {
+  return lanes<I32>([=](int i) { return get(p, i); });
+}
 GATUN_INLINE void store_i32(int32_t* p, I32 x) {
   for (int i = 0; i < kLanes; ++i) put(p, i, x.lane[i]);
 }
@@ -96,7 +99,32 @@ GATUN_INLINE void store_u4(uint8_t* p, I32 x) { store_u4_n(p, x, kLanes); }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) {
   return bytes([=](int i) { return p[i]; });
 }
+GATUN_INLINE I32 load_u2_i32_n(const uint8_t* p, int n) {
+  return lanes<I32>([=](int i) { return i < n ? p[i / 4] >> 2 * (i % 4) & 3 : 0; });
+}
+GATUN_INLINE I32 load_u2_i32(const uint8_t* p) { return load_u2_i32_n(p, kLanes); }
+GATUN_INLINE void store_bytes_n(uint8_t* p, Bytes x, int n) {
+  for (int i = 0; i < n; ++i) p[i] = x.byte[i];
+}
+GATUN_INLINE void store_bytes(uint8_t* p, Bytes x) { store_bytes_n(p, x, 4 * kLanes); }
+// kBits of each of the first n bytes.
+template <int kBits>
+GATUN_INLINE void store_bits_n(uint8_t* p, Bytes x, int n) {
+  constexpr int kPerByte = 8 / kBits;
+  for (int i = 0; i < n; i += kPerByte) {
+    int packed = 0;
+    for (int j = 0; j < kPerByte && i + j < n; ++j) packed |= x.byte[i + j] << kBits * j;
+    p[i / kPerByte] = static_cast<uint8_t>(packed);
+  }
+}
+GATUN_INLINE void store_nibbles_n(uint8_t* p, Bytes x, int n) { store_bits_n<4>(p, x, n); }
+GATUN_INLINE void store_nibbles(uint8_t* p, Bytes x) { store_nibbles_n(p, x, 4 * kLanes); }
+GATUN_INLINE void store_crumbs_n(uint8_t* p, Bytes x, int n) { store_bits_n<2>(p, x, n); }
+GATUN_INLINE void store_crumbs(uint8_t* p, Bytes x) { store_crumbs_n(p, x, 4 * kLanes); }
 GATUN_INLINE void stream_f32(float* p, F32 x) { store_f32(p, x); }
+GATUN_INLINE void stream_f16(uint16_t* p, F32 x) { store_f16(p, x); }
+GATUN_INLINE void stream_bf16(uint16_t* p, F32 x) { store_bf16(p, x); }
+GATUN_INLINE void stream_bytes(uint8_t* p, Bytes x) { store_bytes(p, x); }
 GATUN_INLINE void fence_streams() {}
 
 GATUN_INLINE F32 set1(float x) {
@@ -134,6 +162,9 @@ GATUN_INLINE F32 abs(F32 a) {
 GATUN_INLINE F32 round_even(F32 a) {
   return lanes<F32>([=](int i) { return __builtin_nearbyintf(a.lane[i]); });
 }
+GATUN_INLINE F32 floor(F32 a) {
+  return lanes<F32>([=](int i) { return __builtin_floorf(a.lane[i]); });
+}
 GATUN_INLINE F32 select_less(F32 a, F32 b, F32 x, F32 y) {
   return lanes<F32>([=](int i) { return a.lane[i] < b.lane[i] ? x.lane[i] : y.lane[i]; });
 }
@@ -161,13 +192,15 @@ GATUN_INLINE I32 set1_i32(int32_t x) {
 }
 GATUN_INLINE I32 zero_i32() { return set1_i32(0); }
 GATUN_INLINE I32 add_i32(I32 a, I32 b) {
-  return lanes<I32>([=](int i) { return a.lane[i] + b.lane[i]; });
+  return lanes<I32>(
+      [=](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) + static_cast<uint32_t>(b.lane[i])); });
 }
 GATUN_INLINE I32 sub_i32(I32 a, I32 b) {
   return lanes<I32>([=](int i) { return a.lane[i] - b.lane[i]; });
 }
 GATUN_INLINE I32 mul_i32(I32 a, I32 b) {
-  return lanes<I32>([=](int i) { return a.lane[i] * b.lane[i]; });
+  return lanes<I32>(
+      [=](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) * static_cast<uint32_t>(b.lane[i])); });
 }
 template <int N>
 GATUN_INLINE I32 shift_right(I32 a) {
@@ -189,12 +222,43 @@ GATUN_INLINE F32 as_f32(I32 a) {
 GATUN_INLINE I32 as_i32(F32 a) {
   return lanes<I32>([=](int i) { return static_cast<int32_t>(float_bits(a.lane[i])); });
 }
+template <int N>
+GATUN_INLINE I32 shift_right_logical(I32 a) {
+  return lanes<I32>([=](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) >> N); });
+}
+GATUN_INLINE I32 xor_i32(I32 a, I32 b) {
+  return lanes<I32>([=](int i) { return a.lane[i] ^ b.lane[i]; });
+}
+GATUN_INLINE I32 select_n(I32 a, I32 b, int n) {
+  return lanes<I32>([=](int i) { return i < n ? a.lane[i] : b.lane[i]; });
+}
+GATUN_INLINE int32_t reduce_max_i32(I32 a) {
+  int32_t result = a.lane[0];
+  for (int i = 1; i < kLanes; ++i) result = a.lane[i] > result ? a.lane[i] : result;
+  return result;
+}
+GATUN_INLINE int32_t reduce_min_i32(I32 a) {
+  int32_t result = a.lane[0];
+  for (int i = 1; i < kLanes; ++i) result = a.lane[i] < result ? a.lane[i] : result;
+  return result;
+}
 GATUN_INLINE I32 min_i32(I32 a, I32 b) {
   return lanes<I32>([=](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
 GATUN_INLINE I32 max_i32(I32 a, I32 b) {
   return lanes<I32>([=](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
+
+template <int kLow, int kHigh>
+GATUN_INLINE Bytes pack_i32(I32 a, I32 b, I32 c, I32 d) {
+  const I32 quarters[] = {a, b, c, d};
+  return bytes([&](int i) {
+    const int32_t lane = quarters[i / kLanes].lane[i % kLanes];
+    return lane < kLow ? kLow : lane > kHigh ? kHigh : lane;
+  });
+}
+GATUN_INLINE Bytes pack_i8(I32 a, I32 b, I32 c, I32 d) { return pack_i32<-128, 127>(a, b, c, d); }
+GATUN_INLINE Bytes pack_u8(I32 a, I32 b, I32 c, I32 d) { return pack_i32<0, 255>(a, b, c, d); }
 
 GATUN_INLINE Bytes low_nibbles(Bytes x) {
   return bytes([=](int i) { return x.byte[i] & 15; });

@@ -12,21 +12,26 @@
 //
 //   F32 load_f32(const float*), load_bf16(const uint16_t*), load_f16(const uint16_t*)    and _n
 //   void store_f32(float*, F32), store_bf16(uint16_t*, F32), store_f16(uint16_t*, F32)   and _n
-//   void store_i32(int32_t*, I32)
+//   I32 load_i32(const int32_t*), void store_i32(int32_t*, I32)
 //   I32 load_u8_i32(const uint8_t*), load_i8_i32(const int8_t*)                          and _n
 //   void store_i8(int8_t*, I32): the low byte of each lane                               and _n
 //   I32 load_u4_i32(const uint8_t*): two lanes a byte, the even one in the low nibble    and _n
 //   void store_u4(uint8_t*, I32): the same, lanes in 0..15; nibbles from lane n on are 0 and _n
-//   Bytes load_bytes(const uint8_t*)
-//   void stream_f32(float*, F32): past the caches, to a multiple of the vector's size; other threads see what was
-//                                 streamed before the streaming thread's fence_streams()
+//   I32 load_u2_i32(const uint8_t*): four lanes a byte, the first in the lowest bits      and _n
+//   Bytes load_bytes(const uint8_t*); void store_bytes(uint8_t*, Bytes)                  and store_bytes_n
+//   void store_nibbles(uint8_t*, Bytes), store_crumbs(uint8_t*, Bytes): bytes in 0..15 two by two, in 0..3 four by
+//                                 four, the first in the lowest bits; bits from byte n on are 0; and _n, n counting
+//                                 bytes of the vector: 0 <= n <= 4 * kLanes
+//   void stream_f32(float*, F32), stream_f16(uint16_t*, F32), stream_bf16(uint16_t*, F32), stream_bytes(uint8_t*, Bytes)
+//                                 past the caches, to a multiple of what is stored; other threads see what was streamed
+//                                 before the streaming thread's fence_streams()
 // store_bf16 and store_f16 round to nearest, ties to even; NaN stays NaN; bf16 and f16 subnormals are kept.
 //   float f16_to_float(uint16_t); uint16_t float_to_f16(float): of one value, to nearest, ties to even
 //
 // f32, lane by lane, IEEE, each operation rounded once:
 //   F32 set1(float), zero_f32(), add(F32, F32), sub, mul, div, sqrt, fma(a, b, c) = a * b + c
 //   F32 min(a, b) = a < b ? a : b, max(a, b) = a > b ? a : b    (so b if either is NaN)
-//   F32 abs(F32), round_even(F32)
+//   F32 abs(F32), round_even(F32), floor(F32)
 //   F32 select_less(a, b, x, y) = a < b ? x : y
 //   F32 keep_n(F32, int n): lanes from n on become 0
 //   F32 scale_by_power(F32 x, I32 n) = x * 2^n for n in -126..127
@@ -34,12 +39,17 @@
 //   F32 to_f32(I32); I32 round_to_i32(F32) to nearest, ties to even (|x| < 2^31)
 //
 // i32: set1_i32(int32_t), zero_i32(), add_i32, sub_i32, mul_i32 (low 32 bits), min_i32, max_i32
-//   I32 shift_right<N>(I32): arithmetic; shift_left<N>(I32), and_i32, or_i32
+//   I32 shift_right<N>(I32): arithmetic; shift_right_logical<N>(I32), shift_left<N>(I32), and_i32, or_i32, xor_i32
+//   I32 select_n(I32 a, I32 b, int n): lanes below n of a, the others of b
+//   int32_t reduce_min_i32(I32), reduce_max_i32(I32)
 //   F32 as_f32(I32), I32 as_i32(F32): the same bits
 //   I32 truncate_to_i32(F32) toward 0 (|x| < 2^31)
 //   uint32_t equal_mask(I32, I32), greater_mask(I32, I32): bit l says whether it is so in lane l
 //   I32 reduce_max_each(const I32 (&x)[kLanes]): lane l is the largest of x[l]
 //   Table16 load_table16(const float*); F32 lookup_f32(Table16, I32 index): table[index], index in 0..15
+//
+// bytes: Bytes pack_i8(I32 a, I32 b, I32 c, I32 d), pack_u8: the lanes of a, then of b, c and d, saturated to i8 or u8;
+//   lanes are within i16
 //
 // 8-bit dot products: byte 4 l + j of a Bytes vector belongs to lane l. dot adds to lane l of `sum` the exact
 // sum_j w[4 l + j] * a[4 l + j], w unsigned, a signed, and not -128 where kU8Bias is not 0:
@@ -66,6 +76,8 @@
 #include <cstring>
 
 #define GATUN_INLINE inline __attribute__((always_inline))
+// Between the parameters and the body of a lambda that a loop calls for every vector.
+#define GATUN_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace gatun::GATUN_ISA {
 

@@ -61,6 +61,7 @@ GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) { store_part(p, narrow_
 
 GATUN_INLINE float f16_to_float(uint16_t x) { return _cvtsh_ss(x); }
 GATUN_INLINE uint16_t float_to_f16(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
+GATUN_INLINE I32 load_i32(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 GATUN_INLINE void store_i32(int32_t* p, I32 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
 GATUN_INLINE I32 load_u8_i32(const uint8_t* p) { return _mm256_cvtepu8_epi32(load_64(p)); }
 GATUN_INLINE I32 load_u8_i32_n(const uint8_t* p, int n) { return _mm256_cvtepu8_epi32(load_part(p, n)); }
@@ -99,7 +100,56 @@ GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
   store_part(p, narrow_u4(_mm256_and_si256(first(n), x)), (n + 1) / 2);
 }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+// Each byte of the low 16 bits of x becomes four lanes.
+GATUN_INLINE I32 widen_u2(__m128i x) {
+  const __m256i bytes = _mm256_broadcastw_epi16(x);
+  const __m256i shifts = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);
+  return _mm256_and_si256(_mm256_srlv_epi32(bytes, shifts), _mm256_set1_epi32(3));
+}
+GATUN_INLINE I32 load_u2_i32(const uint8_t* p) {
+  int16_t eight;
+  std::memcpy(&eight, p, sizeof(eight));
+  return widen_u2(_mm_cvtsi32_si128(eight));
+}
+GATUN_INLINE I32 load_u2_i32_n(const uint8_t* p, int n) {
+  return _mm256_and_si256(first(n), widen_u2(load_part(p, (n + 3) / 4)));
+}
+
+GATUN_INLINE void store_bytes(uint8_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+// Through the stack, as there are no masked stores of bytes.
+GATUN_INLINE void store_bytes_n(uint8_t* p, Bytes x, int n) {
+  alignas(32) uint8_t part[32];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(part), x);
+  for (int i = 0; i < n; ++i) p[i] = part[i];
+}
+GATUN_INLINE Bytes keep_bytes(Bytes x, int n) {
+  const __m256i index = _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+                                         22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+  return _mm256_and_si256(x, _mm256_cmpgt_epi8(_mm256_set1_epi8(static_cast<char>(n)), index));
+}
+// Results of two bytes in 16 bits, of four bytes in 32 bits, side by side in the low part.
+GATUN_INLINE __m128i pair_nibbles(Bytes x) {
+  const __m256i words = _mm256_maddubs_epi16(x, _mm256_set1_epi16(0x1001));
+  return _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+}
+GATUN_INLINE __m128i join_crumbs(Bytes x) {
+  const __m256i pairs = _mm256_maddubs_epi16(x, _mm256_set1_epi16(0x0401));
+  return low_bytes(_mm256_madd_epi16(pairs, _mm256_set1_epi32(0x00100001)));
+}
+GATUN_INLINE void store_nibbles(uint8_t* p, Bytes x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), pair_nibbles(x));
+}
+GATUN_INLINE void store_nibbles_n(uint8_t* p, Bytes x, int n) {
+  store_part(p, pair_nibbles(keep_bytes(x, n)), (n + 1) / 2);
+}
+GATUN_INLINE void store_crumbs(uint8_t* p, Bytes x) { _mm_storel_epi64(reinterpret_cast<__m128i*>(p), join_crumbs(x)); }
+GATUN_INLINE void store_crumbs_n(uint8_t* p, Bytes x, int n) {
+  store_part(p, join_crumbs(keep_bytes(x, n)), (n + 3) / 4);
+}
 GATUN_INLINE void stream_f32(float* p, F32 x) { _mm256_stream_ps(p, x); }
+GATUN_INLINE void stream_f16(uint16_t* p, F32 x) { _mm_stream_si128(reinterpret_cast<__m128i*>(p), narrow_f16(x)); }
+GATUN_INLINE void stream_bf16(uint16_t* p, F32 x) { _mm_stream_si128(reinterpret_cast<__m128i*>(p), narrow_bf16(x)); }
+GATUN_INLINE void stream_bytes(uint8_t* p, Bytes x) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), x); }
 GATUN_INLINE void fence_streams() { _mm_sfence(); }
 
 GATUN_INLINE F32 set1(float x) { return _mm256_set1_ps(x); }
@@ -114,6 +164,7 @@ GATUN_INLINE F32 min(F32 a, F32 b) { return _mm256_min_ps(a, b); }
 GATUN_INLINE F32 max(F32 a, F32 b) { return _mm256_max_ps(a, b); }
 GATUN_INLINE F32 abs(F32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 GATUN_INLINE F32 round_even(F32 a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+GATUN_INLINE F32 floor(F32 a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 GATUN_INLINE F32 select_less(F32 a, F32 b, F32 x, F32 y) {
   return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
@@ -152,8 +203,31 @@ GATUN_INLINE I32 and_i32(I32 a, I32 b) { return _mm256_and_si256(a, b); }
 GATUN_INLINE I32 or_i32(I32 a, I32 b) { return _mm256_or_si256(a, b); }
 GATUN_INLINE F32 as_f32(I32 a) { return _mm256_castsi256_ps(a); }
 GATUN_INLINE I32 as_i32(F32 a) { return _mm256_castps_si256(a); }
+template <int N>
+GATUN_INLINE I32 shift_right_logical(I32 a) {
+  return _mm256_srli_epi32(a, N);
+}
+GATUN_INLINE I32 xor_i32(I32 a, I32 b) { return _mm256_xor_si256(a, b); }
+GATUN_INLINE I32 select_n(I32 a, I32 b, int n) { return _mm256_blendv_epi8(b, a, first(n)); }
+GATUN_INLINE int32_t reduce_max_i32(I32 a) {
+  const __m128i b = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  const __m128i c = _mm_max_epi32(b, _mm_unpackhi_epi64(b, b));
+  return _mm_cvtsi128_si32(_mm_max_epi32(c, _mm_shuffle_epi32(c, 1)));
+}
+GATUN_INLINE int32_t reduce_min_i32(I32 a) { return ~reduce_max_i32(xor_i32(a, _mm256_set1_epi32(-1))); }
 GATUN_INLINE I32 min_i32(I32 a, I32 b) { return _mm256_min_epi32(a, b); }
 GATUN_INLINE I32 max_i32(I32 a, I32 b) { return _mm256_max_epi32(a, b); }
+
+// Packing leaves the four lanes that came from the same 128 bits of a, b, c and d together.
+GATUN_INLINE Bytes quarters_in_order(__m256i x) {
+  return _mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+GATUN_INLINE Bytes pack_i8(I32 a, I32 b, I32 c, I32 d) {
+  return quarters_in_order(_mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)));
+}
+GATUN_INLINE Bytes pack_u8(I32 a, I32 b, I32 c, I32 d) {
+  return quarters_in_order(_mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)));
+}
 
 GATUN_INLINE Bytes low_nibbles(Bytes x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
 GATUN_INLINE Bytes high_nibbles(Bytes x) { return _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(15)); }

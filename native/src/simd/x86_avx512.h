@@ -44,6 +44,7 @@ GATUN_INLINE void store_f16_n(uint16_t* p, F32 x, int n) { _mm256_mask_storeu_ep
 
 GATUN_INLINE float f16_to_float(uint16_t x) { return _cvtsh_ss(x); }
 GATUN_INLINE uint16_t float_to_f16(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
+GATUN_INLINE I32 load_i32(const int32_t* p) { return _mm512_loadu_si512(p); }
 GATUN_INLINE void store_i32(int32_t* p, I32 x) { _mm512_storeu_si512(p, x); }
 GATUN_INLINE I32 load_u8_i32(const uint8_t* p) {
   return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -81,7 +82,50 @@ GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
   _mm512_mask_cvtepi64_storeu_epi8(p, static_cast<__mmask8>(first((n + 1) / 2)), pairs);
 }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+// Each byte of the low 32 bits of x becomes four lanes.
+GATUN_INLINE I32 widen_u2(__m128i x) {
+  const __m512i bytes = _mm512_broadcastd_epi32(x);
+  const __m512i shifts = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  return _mm512_and_si512(_mm512_srlv_epi32(bytes, shifts), _mm512_set1_epi32(3));
+}
+GATUN_INLINE I32 load_u2_i32(const uint8_t* p) {
+  int32_t sixteen;
+  std::memcpy(&sixteen, p, sizeof(sixteen));
+  return widen_u2(_mm_cvtsi32_si128(sixteen));
+}
+GATUN_INLINE I32 load_u2_i32_n(const uint8_t* p, int n) {
+  return _mm512_maskz_mov_epi32(first(n), widen_u2(_mm_maskz_loadu_epi8(first((n + 3) / 4), p)));
+}
+
+GATUN_INLINE __mmask64 first_bytes(int n) { return _bzhi_u64(~uint64_t{0}, static_cast<uint32_t>(n)); }
+GATUN_INLINE void store_bytes(uint8_t* p, Bytes x) { _mm512_storeu_si512(p, x); }
+GATUN_INLINE void store_bytes_n(uint8_t* p, Bytes x, int n) { _mm512_mask_storeu_epi8(p, first_bytes(n), x); }
+GATUN_INLINE __m256i pair_nibbles(Bytes x) {
+  return _mm512_cvtepi16_epi8(_mm512_maddubs_epi16(x, _mm512_set1_epi16(0x1001)));
+}
+GATUN_INLINE void store_nibbles(uint8_t* p, Bytes x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), pair_nibbles(x));
+}
+GATUN_INLINE void store_nibbles_n(uint8_t* p, Bytes x, int n) {
+  const __m512i kept = _mm512_maskz_mov_epi8(first_bytes(n), x);
+  _mm256_mask_storeu_epi8(p, static_cast<__mmask32>(first_bytes((n + 1) / 2)), pair_nibbles(kept));
+}
+GATUN_INLINE __m512i join_crumbs(Bytes x) {
+  return _mm512_madd_epi16(_mm512_maddubs_epi16(x, _mm512_set1_epi16(0x0401)), _mm512_set1_epi32(0x00100001));
+}
+GATUN_INLINE void store_crumbs(uint8_t* p, Bytes x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(join_crumbs(x)));
+}
+GATUN_INLINE void store_crumbs_n(uint8_t* p, Bytes x, int n) {
+  const __m512i kept = _mm512_maskz_mov_epi8(first_bytes(n), x);
+  _mm512_mask_cvtepi32_storeu_epi8(p, static_cast<__mmask16>(first_bytes((n + 3) / 4)), join_crumbs(kept));
+}
 GATUN_INLINE void stream_f32(float* p, F32 x) { _mm512_stream_ps(p, x); }
+GATUN_INLINE void stream_f16(uint16_t* p, F32 x) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), narrow_f16(x)); }
+GATUN_INLINE void stream_bf16(uint16_t* p, F32 x) {
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), narrow_bf16(x));
+}
+GATUN_INLINE void stream_bytes(uint8_t* p, Bytes x) { _mm512_stream_si512(reinterpret_cast<__m512i*>(p), x); }
 GATUN_INLINE void fence_streams() { _mm_sfence(); }
 
 GATUN_INLINE F32 set1(float x) { return _mm512_set1_ps(x); }
@@ -96,6 +140,7 @@ GATUN_INLINE F32 min(F32 a, F32 b) { return _mm512_min_ps(a, b); }
 GATUN_INLINE F32 max(F32 a, F32 b) { return _mm512_max_ps(a, b); }
 GATUN_INLINE F32 abs(F32 a) { return _mm512_abs_ps(a); }
 GATUN_INLINE F32 round_even(F32 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+GATUN_INLINE F32 floor(F32 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 GATUN_INLINE F32 select_less(F32 a, F32 b, F32 x, F32 y) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
@@ -136,8 +181,32 @@ GATUN_INLINE I32 and_i32(I32 a, I32 b) { return _mm512_and_si512(a, b); }
 GATUN_INLINE I32 or_i32(I32 a, I32 b) { return _mm512_or_si512(a, b); }
 GATUN_INLINE F32 as_f32(I32 a) { return _mm512_castsi512_ps(a); }
 GATUN_INLINE I32 as_i32(F32 a) { return _mm512_castps_si512(a); }
+template <int N>
+GATUN_INLINE I32 shift_right_logical(I32 a) {
+  return _mm512_srli_epi32(a, N);
+}
+GATUN_INLINE I32 xor_i32(I32 a, I32 b) { return _mm512_xor_si512(a, b); }
+GATUN_INLINE I32 select_n(I32 a, I32 b, int n) { return _mm512_mask_mov_epi32(b, first(n), a); }
+GATUN_INLINE int32_t reduce_max_i32(I32 a) {
+  const __m256i b = _mm256_max_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+  const __m128i c = _mm_max_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1));
+  const __m128i d = _mm_max_epi32(c, _mm_unpackhi_epi64(c, c));
+  return _mm_cvtsi128_si32(_mm_max_epi32(d, _mm_shuffle_epi32(d, 1)));
+}
+GATUN_INLINE int32_t reduce_min_i32(I32 a) { return ~reduce_max_i32(xor_i32(a, _mm512_set1_epi32(-1))); }
 GATUN_INLINE I32 min_i32(I32 a, I32 b) { return _mm512_min_epi32(a, b); }
 GATUN_INLINE I32 max_i32(I32 a, I32 b) { return _mm512_max_epi32(a, b); }
+
+// Packing leaves the four lanes that came from the same 128 bits of a, b, c and d together.
+GATUN_INLINE Bytes quarters_in_order(__m512i x) {
+  return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), x);
+}
+GATUN_INLINE Bytes pack_i8(I32 a, I32 b, I32 c, I32 d) {
+  return quarters_in_order(_mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)));
+}
+GATUN_INLINE Bytes pack_u8(I32 a, I32 b, I32 c, I32 d) {
+  return quarters_in_order(_mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)));
+}
 
 GATUN_INLINE Bytes low_nibbles(Bytes x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
 GATUN_INLINE Bytes high_nibbles(Bytes x) { return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15)); }
