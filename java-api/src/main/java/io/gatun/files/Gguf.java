@@ -17,7 +17,7 @@ import java.util.Map;
  *     Gguf model = Gguf.open(path, arena);
  *     long layers = model.value("llama.block_count").asLong();
  *     Tensor norm = model.tensor("output_norm.weight").tensor(); // f32: a view of the file
- *     Tensor blocks = model.tensor("output.weight").blocks();    // Q6_K: u8 [rows, bytes of a row]
+ *     PackedWeights output = QMatmul.pack(model.tensor("output.weight").quantized()); // Q6_K, packed from the file
  * }
  * }</pre>
  *

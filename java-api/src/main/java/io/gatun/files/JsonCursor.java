@@ -73,7 +73,7 @@ final class JsonCursor extends Place {
         long start = position;
         long value = 0;
         boolean tooLarge = false;
-        while (position < end && isDigit(c = bytes.get(ValueLayout.JAVA_BYTE, position))) {
+        while (position < end && isDigit(c = bytes.get(ValueLayout.JAVA_BYTE, position) & 0xff)) {
             tooLarge |= value > (Long.MAX_VALUE - (c - '0')) / 10;
             value = 10 * value + (c - '0');
             position++;

@@ -263,6 +263,12 @@ class SafetensorsMalformedTest {
                         "'-'",
                         "a whole number from 0 on"),
                 refused(
+                        "letter",
+                        tensor("\"shape\":[\u00e9]"),
+                        "tensor 't', shape at byte 23",
+                        "byte 195",
+                        "a whole number from 0 on"),
+                refused(
                         "fraction",
                         tensor("\"shape\":[1.0]"),
                         "tensor 't', shape at byte 23",
