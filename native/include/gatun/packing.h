@@ -2,23 +2,23 @@
  * Quantized weights as other systems pack them, to and from the planes of gatun/quantize.h: codes [columns, depth],
  * low bits first along the depth, scales and zero points [columns, G], G = ceil(depth / group).
  *
- *   packing        codes                                       scales        zero points
- *   GPTQ           i32 [depth * bits / 32, columns], the       [G, columns]  codes of `bits` in i32 [G, columns * bits
- * / first of consecutive k in the lowest bits                 32], lowest bits first, each less 1 (modulo 2^bits)
- *   GPTQ_V2        the same                                    the same      the same, not less 1
- *   AWQ            i32 [depth, columns / 8], of 8 columns      [G, columns]  i32 [G, columns / 8], likewise
+ *   packing        codes                                      scales       zero points
+ *   GPTQ           i32 [depth * bits / 32, columns], of       [G, columns] i32 [G, columns * bits / 32], of consecutive
+ *                  consecutive k the first in the lowest bits              columns the first in the lowest bits, less 1
+ *   GPTQ_V2        the same                                   the same     the same, not less 1
+ *   AWQ            i32 [depth, columns / 8], of 8 columns     [G, columns] i32 [G, columns / 8], likewise
  *                  0 2 4 6 1 3 5 7 from the lowest bits on
- *   MATMUL_NBITS   u8 [columns, G, group * bits / 8], lowest   [columns, G]  u8 [columns, ceil(G * bits / 8)], lowest
- *                  bits first, rows padded to whole blocks                   bits first; floats f [columns, G]; or none
- *   BITSANDBYTES   u8 [ceil(depth / 2)], the first of two      f32 [G]       none
+ *   MATMUL_NBITS   u8 [columns, G, group * bits / 8], lowest  [columns, G] u8 [columns, ceil(G * bits / 8)], lowest
+ *                  bits first, rows padded to whole groups                 bits first; or floats f [columns, G]
+ *   BITSANDBYTES   u8 [ceil(depth / 2)], the first of two     f32 [G]      none
  *                  in the high bits
- *   TORCHAO        u8 [columns, depth / 2], the first of two   [G, columns]  floats [G, columns]
+ *   TORCHAO        u8 [columns, depth / 2], the first of two  [G, columns] floats f [G, columns]
  *                  in the low bits, two's complement
- *   JLAMA          4 bits: u8 [columns, depth / 2], of each    f32           none
- *                  32 the first half in low bits, the second   [columns, G]
+ *   JLAMA          4 bits: u8 [columns, depth / 2], of each   f32          none
+ *                  32 the first half in low bits, the second  [columns, G]
  *                  in high bits; 8 bits: i8 [columns, depth]
  *
- * What a code q stands for, with scale s and zero point z or f:
+ * What a code q stands for, with scale s and zero point z or f, of which GPTQ stores z - 1 modulo 2^bits:
  *
  *   GPTQ, GPTQ_V2, AWQ, MATMUL_NBITS   (q - z) * s; without zero points z = 2^(bits - 1)
  *   MATMUL_NBITS with floats           (q - f) * s

@@ -1433,6 +1433,772 @@ public class gatun_h {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+    private static final int GATUN_ZERO_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_zero_point.GATUN_ZERO_NONE = 0
+     * }
+     */
+    public static int GATUN_ZERO_NONE() {
+        return GATUN_ZERO_NONE;
+    }
+    private static final int GATUN_ZERO_INTEGER = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_zero_point.GATUN_ZERO_INTEGER = 1
+     * }
+     */
+    public static int GATUN_ZERO_INTEGER() {
+        return GATUN_ZERO_INTEGER;
+    }
+    private static final int GATUN_ZERO_FLOAT = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_zero_point.GATUN_ZERO_FLOAT = 2
+     * }
+     */
+    public static int GATUN_ZERO_FLOAT() {
+        return GATUN_ZERO_FLOAT;
+    }
+    private static final int GATUN_SCALE_DEFAULT = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_DEFAULT = 0
+     * }
+     */
+    public static int GATUN_SCALE_DEFAULT() {
+        return GATUN_SCALE_DEFAULT;
+    }
+    private static final int GATUN_SCALE_GIVEN = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_GIVEN = 1
+     * }
+     */
+    public static int GATUN_SCALE_GIVEN() {
+        return GATUN_SCALE_GIVEN;
+    }
+    private static final int GATUN_SCALE_FULL_RANGE = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_FULL_RANGE = 2
+     * }
+     */
+    public static int GATUN_SCALE_FULL_RANGE() {
+        return GATUN_SCALE_FULL_RANGE;
+    }
+    private static final int GATUN_SCALE_NO_CLIPPING = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_NO_CLIPPING = 3
+     * }
+     */
+    public static int GATUN_SCALE_NO_CLIPPING() {
+        return GATUN_SCALE_NO_CLIPPING;
+    }
+    private static final int GATUN_SCALE_FLOOR = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_FLOOR = 4
+     * }
+     */
+    public static int GATUN_SCALE_FLOOR() {
+        return GATUN_SCALE_FLOOR;
+    }
+    private static final int GATUN_SCALE_CEIL = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_CEIL = 5
+     * }
+     */
+    public static int GATUN_SCALE_CEIL() {
+        return GATUN_SCALE_CEIL;
+    }
+    private static final int GATUN_SCALE_RCEIL = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_RCEIL = 6
+     * }
+     */
+    public static int GATUN_SCALE_RCEIL() {
+        return GATUN_SCALE_RCEIL;
+    }
+    private static final int GATUN_SCALE_EVEN = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_EVEN = 7
+     * }
+     */
+    public static int GATUN_SCALE_EVEN() {
+        return GATUN_SCALE_EVEN;
+    }
+    private static final int GATUN_ROUND_NEAREST = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_rounding.GATUN_ROUND_NEAREST = 0
+     * }
+     */
+    public static int GATUN_ROUND_NEAREST() {
+        return GATUN_ROUND_NEAREST;
+    }
+    private static final int GATUN_ROUND_STOCHASTIC = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_rounding.GATUN_ROUND_STOCHASTIC = 1
+     * }
+     */
+    public static int GATUN_ROUND_STOCHASTIC() {
+        return GATUN_ROUND_STOCHASTIC;
+    }
+    private static final int GATUN_ROUND_GIVEN = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_rounding.GATUN_ROUND_GIVEN = 2
+     * }
+     */
+    public static int GATUN_ROUND_GIVEN() {
+        return GATUN_ROUND_GIVEN;
+    }
+    private static final int GATUN_BOOK_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_NONE = 0
+     * }
+     */
+    public static int GATUN_BOOK_NONE() {
+        return GATUN_BOOK_NONE;
+    }
+    private static final int GATUN_BOOK_GIVEN = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_GIVEN = 1
+     * }
+     */
+    public static int GATUN_BOOK_GIVEN() {
+        return GATUN_BOOK_GIVEN;
+    }
+    private static final int GATUN_BOOK_NF4 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_NF4 = 2
+     * }
+     */
+    public static int GATUN_BOOK_NF4() {
+        return GATUN_BOOK_NF4;
+    }
+    private static final int GATUN_BOOK_FP4 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_FP4 = 3
+     * }
+     */
+    public static int GATUN_BOOK_FP4() {
+        return GATUN_BOOK_FP4;
+    }
+    private static final int GATUN_BOOK_DYNAMIC = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_DYNAMIC = 4
+     * }
+     */
+    public static int GATUN_BOOK_DYNAMIC() {
+        return GATUN_BOOK_DYNAMIC;
+    }
+    private static final int GATUN_BOOK_DYNAMIC_UNSIGNED = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_DYNAMIC_UNSIGNED = 5
+     * }
+     */
+    public static int GATUN_BOOK_DYNAMIC_UNSIGNED() {
+        return GATUN_BOOK_DYNAMIC_UNSIGNED;
+    }
+    private static final int GATUN_BOOK_LINEAR = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_LINEAR = 6
+     * }
+     */
+    public static int GATUN_BOOK_LINEAR() {
+        return GATUN_BOOK_LINEAR;
+    }
+    private static final int GATUN_BOOK_LINEAR_UNSIGNED = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_LINEAR_UNSIGNED = 7
+     * }
+     */
+    public static int GATUN_BOOK_LINEAR_UNSIGNED() {
+        return GATUN_BOOK_LINEAR_UNSIGNED;
+    }
+
+    private static class gatun_quantize {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_quantize");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
+     * }
+     */
+    public static FunctionDescriptor gatun_quantize$descriptor() {
+        return gatun_quantize.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
+     * }
+     */
+    public static MethodHandle gatun_quantize$handle() {
+        return gatun_quantize.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
+     * }
+     */
+    public static MemorySegment gatun_quantize$address() {
+        return gatun_quantize.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
+     * }
+     */
+    public static int gatun_quantize(MemorySegment params, MemorySegment x, MemorySegment code_book, MemorySegment round_up, MemorySegment codes, MemorySegment scales, MemorySegment zero_points) {
+        var mh$ = gatun_quantize.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_quantize", params, x, code_book, round_up, codes, scales, zero_points);
+            }
+            return (int)mh$.invokeExact(params, x, code_book, round_up, codes, scales, zero_points);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_dequantize {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_dequantize");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
+     * }
+     */
+    public static FunctionDescriptor gatun_dequantize$descriptor() {
+        return gatun_dequantize.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
+     * }
+     */
+    public static MethodHandle gatun_dequantize$handle() {
+        return gatun_dequantize.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
+     * }
+     */
+    public static MemorySegment gatun_dequantize$address() {
+        return gatun_dequantize.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
+     * }
+     */
+    public static int gatun_dequantize(MemorySegment params, MemorySegment code_book, MemorySegment codes, MemorySegment scales, MemorySegment zero_points, MemorySegment x) {
+        var mh$ = gatun_dequantize.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_dequantize", params, code_book, codes, scales, zero_points, x);
+            }
+            return (int)mh$.invokeExact(params, code_book, codes, scales, zero_points, x);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_code_book {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_code_book");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_code_book(int32_t book, float *values)
+     * }
+     */
+    public static FunctionDescriptor gatun_code_book$descriptor() {
+        return gatun_code_book.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_code_book(int32_t book, float *values)
+     * }
+     */
+    public static MethodHandle gatun_code_book$handle() {
+        return gatun_code_book.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_code_book(int32_t book, float *values)
+     * }
+     */
+    public static MemorySegment gatun_code_book$address() {
+        return gatun_code_book.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_code_book(int32_t book, float *values)
+     * }
+     */
+    public static int gatun_code_book(int book, MemorySegment values) {
+        var mh$ = gatun_code_book.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_code_book", book, values);
+            }
+            return (int)mh$.invokeExact(book, values);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_quantize_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_quantize_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_quantize_explain$descriptor() {
+        return gatun_quantize_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_quantize_explain$handle() {
+        return gatun_quantize_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_quantize_explain$address() {
+        return gatun_quantize_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_quantize_explain(MemorySegment params, MemorySegment text, long capacity) {
+        var mh$ = gatun_quantize_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_quantize_explain", params, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+    private static final int GATUN_PACKING_GPTQ = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_packing.GATUN_PACKING_GPTQ = 1
+     * }
+     */
+    public static int GATUN_PACKING_GPTQ() {
+        return GATUN_PACKING_GPTQ;
+    }
+    private static final int GATUN_PACKING_GPTQ_V2 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_packing.GATUN_PACKING_GPTQ_V2 = 2
+     * }
+     */
+    public static int GATUN_PACKING_GPTQ_V2() {
+        return GATUN_PACKING_GPTQ_V2;
+    }
+    private static final int GATUN_PACKING_AWQ = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_packing.GATUN_PACKING_AWQ = 3
+     * }
+     */
+    public static int GATUN_PACKING_AWQ() {
+        return GATUN_PACKING_AWQ;
+    }
+    private static final int GATUN_PACKING_MATMUL_NBITS = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_packing.GATUN_PACKING_MATMUL_NBITS = 4
+     * }
+     */
+    public static int GATUN_PACKING_MATMUL_NBITS() {
+        return GATUN_PACKING_MATMUL_NBITS;
+    }
+    private static final int GATUN_PACKING_BITSANDBYTES = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_packing.GATUN_PACKING_BITSANDBYTES = 5
+     * }
+     */
+    public static int GATUN_PACKING_BITSANDBYTES() {
+        return GATUN_PACKING_BITSANDBYTES;
+    }
+    private static final int GATUN_PACKING_TORCHAO = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_packing.GATUN_PACKING_TORCHAO = 6
+     * }
+     */
+    public static int GATUN_PACKING_TORCHAO() {
+        return GATUN_PACKING_TORCHAO;
+    }
+    private static final int GATUN_PACKING_JLAMA = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_packing.GATUN_PACKING_JLAMA = 7
+     * }
+     */
+    public static int GATUN_PACKING_JLAMA() {
+        return GATUN_PACKING_JLAMA;
+    }
+
+    private static class gatun_packing_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_packing_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_packing_bytes(const gatun_packing_params *params, int64_t *codes, int64_t *scales, int64_t *zero_points)
+     * }
+     */
+    public static FunctionDescriptor gatun_packing_bytes$descriptor() {
+        return gatun_packing_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_packing_bytes(const gatun_packing_params *params, int64_t *codes, int64_t *scales, int64_t *zero_points)
+     * }
+     */
+    public static MethodHandle gatun_packing_bytes$handle() {
+        return gatun_packing_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_packing_bytes(const gatun_packing_params *params, int64_t *codes, int64_t *scales, int64_t *zero_points)
+     * }
+     */
+    public static MemorySegment gatun_packing_bytes$address() {
+        return gatun_packing_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_packing_bytes(const gatun_packing_params *params, int64_t *codes, int64_t *scales, int64_t *zero_points)
+     * }
+     */
+    public static int gatun_packing_bytes(MemorySegment params, MemorySegment codes, MemorySegment scales, MemorySegment zero_points) {
+        var mh$ = gatun_packing_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_packing_bytes", params, codes, scales, zero_points);
+            }
+            return (int)mh$.invokeExact(params, codes, scales, zero_points);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_packing_read {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_packing_read");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_packing_read(const gatun_packing_params *params, const void *packed_codes, const void *packed_scales, const void *packed_zero_points, const int32_t *group_index, void *codes, void *scales, void *zero_points, int32_t *permutation)
+     * }
+     */
+    public static FunctionDescriptor gatun_packing_read$descriptor() {
+        return gatun_packing_read.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_packing_read(const gatun_packing_params *params, const void *packed_codes, const void *packed_scales, const void *packed_zero_points, const int32_t *group_index, void *codes, void *scales, void *zero_points, int32_t *permutation)
+     * }
+     */
+    public static MethodHandle gatun_packing_read$handle() {
+        return gatun_packing_read.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_packing_read(const gatun_packing_params *params, const void *packed_codes, const void *packed_scales, const void *packed_zero_points, const int32_t *group_index, void *codes, void *scales, void *zero_points, int32_t *permutation)
+     * }
+     */
+    public static MemorySegment gatun_packing_read$address() {
+        return gatun_packing_read.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_packing_read(const gatun_packing_params *params, const void *packed_codes, const void *packed_scales, const void *packed_zero_points, const int32_t *group_index, void *codes, void *scales, void *zero_points, int32_t *permutation)
+     * }
+     */
+    public static int gatun_packing_read(MemorySegment params, MemorySegment packed_codes, MemorySegment packed_scales, MemorySegment packed_zero_points, MemorySegment group_index, MemorySegment codes, MemorySegment scales, MemorySegment zero_points, MemorySegment permutation) {
+        var mh$ = gatun_packing_read.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_packing_read", params, packed_codes, packed_scales, packed_zero_points, group_index, codes, scales, zero_points, permutation);
+            }
+            return (int)mh$.invokeExact(params, packed_codes, packed_scales, packed_zero_points, group_index, codes, scales, zero_points, permutation);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_packing_write {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_packing_write");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_packing_write(const gatun_packing_params *params, const void *codes, const void *scales, const void *zero_points, const int32_t *permutation, void *packed_codes, void *packed_scales, void *packed_zero_points, int32_t *group_index)
+     * }
+     */
+    public static FunctionDescriptor gatun_packing_write$descriptor() {
+        return gatun_packing_write.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_packing_write(const gatun_packing_params *params, const void *codes, const void *scales, const void *zero_points, const int32_t *permutation, void *packed_codes, void *packed_scales, void *packed_zero_points, int32_t *group_index)
+     * }
+     */
+    public static MethodHandle gatun_packing_write$handle() {
+        return gatun_packing_write.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_packing_write(const gatun_packing_params *params, const void *codes, const void *scales, const void *zero_points, const int32_t *permutation, void *packed_codes, void *packed_scales, void *packed_zero_points, int32_t *group_index)
+     * }
+     */
+    public static MemorySegment gatun_packing_write$address() {
+        return gatun_packing_write.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_packing_write(const gatun_packing_params *params, const void *codes, const void *scales, const void *zero_points, const int32_t *permutation, void *packed_codes, void *packed_scales, void *packed_zero_points, int32_t *group_index)
+     * }
+     */
+    public static int gatun_packing_write(MemorySegment params, MemorySegment codes, MemorySegment scales, MemorySegment zero_points, MemorySegment permutation, MemorySegment packed_codes, MemorySegment packed_scales, MemorySegment packed_zero_points, MemorySegment group_index) {
+        var mh$ = gatun_packing_write.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_packing_write", params, codes, scales, zero_points, permutation, packed_codes, packed_scales, packed_zero_points, group_index);
+            }
+            return (int)mh$.invokeExact(params, codes, scales, zero_points, permutation, packed_codes, packed_scales, packed_zero_points, group_index);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_packing_permute {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_packing_permute");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_packing_permute(int32_t dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int64_t y_row_stride, int32_t threads, const int32_t *permutation, const void *x, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_packing_permute$descriptor() {
+        return gatun_packing_permute.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_packing_permute(int32_t dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int64_t y_row_stride, int32_t threads, const int32_t *permutation, const void *x, void *y)
+     * }
+     */
+    public static MethodHandle gatun_packing_permute$handle() {
+        return gatun_packing_permute.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_packing_permute(int32_t dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int64_t y_row_stride, int32_t threads, const int32_t *permutation, const void *x, void *y)
+     * }
+     */
+    public static MemorySegment gatun_packing_permute$address() {
+        return gatun_packing_permute.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_packing_permute(int32_t dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int64_t y_row_stride, int32_t threads, const int32_t *permutation, const void *x, void *y)
+     * }
+     */
+    public static int gatun_packing_permute(int dtype, long rows, long depth, long x_row_stride, long y_row_stride, int threads, MemorySegment permutation, MemorySegment x, MemorySegment y) {
+        var mh$ = gatun_packing_permute.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_packing_permute", dtype, rows, depth, x_row_stride, y_row_stride, threads, permutation, x, y);
+            }
+            return (int)mh$.invokeExact(dtype, rows, depth, x_row_stride, y_row_stride, threads, permutation, x, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_ACTIVATION_NONE = (int)0L;
     /**
      * {@snippet lang=c :
@@ -2330,450 +3096,6 @@ public class gatun_h {
                 traceDowncall("gatun_qmatmul_grouped_explain", params, group_rows, count, packed, packed_bytes, text, capacity);
             }
             return (int)mh$.invokeExact(params, group_rows, count, packed, packed_bytes, text, capacity);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-    private static final int GATUN_ZERO_NONE = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_zero_point.GATUN_ZERO_NONE = 0
-     * }
-     */
-    public static int GATUN_ZERO_NONE() {
-        return GATUN_ZERO_NONE;
-    }
-    private static final int GATUN_ZERO_INTEGER = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_zero_point.GATUN_ZERO_INTEGER = 1
-     * }
-     */
-    public static int GATUN_ZERO_INTEGER() {
-        return GATUN_ZERO_INTEGER;
-    }
-    private static final int GATUN_ZERO_FLOAT = (int)2L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_zero_point.GATUN_ZERO_FLOAT = 2
-     * }
-     */
-    public static int GATUN_ZERO_FLOAT() {
-        return GATUN_ZERO_FLOAT;
-    }
-    private static final int GATUN_SCALE_DEFAULT = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_DEFAULT = 0
-     * }
-     */
-    public static int GATUN_SCALE_DEFAULT() {
-        return GATUN_SCALE_DEFAULT;
-    }
-    private static final int GATUN_SCALE_GIVEN = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_GIVEN = 1
-     * }
-     */
-    public static int GATUN_SCALE_GIVEN() {
-        return GATUN_SCALE_GIVEN;
-    }
-    private static final int GATUN_SCALE_FULL_RANGE = (int)2L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_FULL_RANGE = 2
-     * }
-     */
-    public static int GATUN_SCALE_FULL_RANGE() {
-        return GATUN_SCALE_FULL_RANGE;
-    }
-    private static final int GATUN_SCALE_NO_CLIPPING = (int)3L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_NO_CLIPPING = 3
-     * }
-     */
-    public static int GATUN_SCALE_NO_CLIPPING() {
-        return GATUN_SCALE_NO_CLIPPING;
-    }
-    private static final int GATUN_SCALE_FLOOR = (int)4L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_FLOOR = 4
-     * }
-     */
-    public static int GATUN_SCALE_FLOOR() {
-        return GATUN_SCALE_FLOOR;
-    }
-    private static final int GATUN_SCALE_CEIL = (int)5L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_CEIL = 5
-     * }
-     */
-    public static int GATUN_SCALE_CEIL() {
-        return GATUN_SCALE_CEIL;
-    }
-    private static final int GATUN_SCALE_RCEIL = (int)6L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_RCEIL = 6
-     * }
-     */
-    public static int GATUN_SCALE_RCEIL() {
-        return GATUN_SCALE_RCEIL;
-    }
-    private static final int GATUN_SCALE_EVEN = (int)7L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_EVEN = 7
-     * }
-     */
-    public static int GATUN_SCALE_EVEN() {
-        return GATUN_SCALE_EVEN;
-    }
-    private static final int GATUN_ROUND_NEAREST = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_rounding.GATUN_ROUND_NEAREST = 0
-     * }
-     */
-    public static int GATUN_ROUND_NEAREST() {
-        return GATUN_ROUND_NEAREST;
-    }
-    private static final int GATUN_ROUND_STOCHASTIC = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_rounding.GATUN_ROUND_STOCHASTIC = 1
-     * }
-     */
-    public static int GATUN_ROUND_STOCHASTIC() {
-        return GATUN_ROUND_STOCHASTIC;
-    }
-    private static final int GATUN_ROUND_GIVEN = (int)2L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_rounding.GATUN_ROUND_GIVEN = 2
-     * }
-     */
-    public static int GATUN_ROUND_GIVEN() {
-        return GATUN_ROUND_GIVEN;
-    }
-    private static final int GATUN_BOOK_NONE = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_NONE = 0
-     * }
-     */
-    public static int GATUN_BOOK_NONE() {
-        return GATUN_BOOK_NONE;
-    }
-    private static final int GATUN_BOOK_GIVEN = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_GIVEN = 1
-     * }
-     */
-    public static int GATUN_BOOK_GIVEN() {
-        return GATUN_BOOK_GIVEN;
-    }
-    private static final int GATUN_BOOK_NF4 = (int)2L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_NF4 = 2
-     * }
-     */
-    public static int GATUN_BOOK_NF4() {
-        return GATUN_BOOK_NF4;
-    }
-    private static final int GATUN_BOOK_FP4 = (int)3L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_FP4 = 3
-     * }
-     */
-    public static int GATUN_BOOK_FP4() {
-        return GATUN_BOOK_FP4;
-    }
-    private static final int GATUN_BOOK_DYNAMIC = (int)4L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_DYNAMIC = 4
-     * }
-     */
-    public static int GATUN_BOOK_DYNAMIC() {
-        return GATUN_BOOK_DYNAMIC;
-    }
-    private static final int GATUN_BOOK_DYNAMIC_UNSIGNED = (int)5L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_DYNAMIC_UNSIGNED = 5
-     * }
-     */
-    public static int GATUN_BOOK_DYNAMIC_UNSIGNED() {
-        return GATUN_BOOK_DYNAMIC_UNSIGNED;
-    }
-    private static final int GATUN_BOOK_LINEAR = (int)6L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_LINEAR = 6
-     * }
-     */
-    public static int GATUN_BOOK_LINEAR() {
-        return GATUN_BOOK_LINEAR;
-    }
-    private static final int GATUN_BOOK_LINEAR_UNSIGNED = (int)7L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_LINEAR_UNSIGNED = 7
-     * }
-     */
-    public static int GATUN_BOOK_LINEAR_UNSIGNED() {
-        return GATUN_BOOK_LINEAR_UNSIGNED;
-    }
-
-    private static class gatun_quantize {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_quantize");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
-     * }
-     */
-    public static FunctionDescriptor gatun_quantize$descriptor() {
-        return gatun_quantize.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
-     * }
-     */
-    public static MethodHandle gatun_quantize$handle() {
-        return gatun_quantize.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
-     * }
-     */
-    public static MemorySegment gatun_quantize$address() {
-        return gatun_quantize.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
-     * }
-     */
-    public static int gatun_quantize(MemorySegment params, MemorySegment x, MemorySegment code_book, MemorySegment round_up, MemorySegment codes, MemorySegment scales, MemorySegment zero_points) {
-        var mh$ = gatun_quantize.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_quantize", params, x, code_book, round_up, codes, scales, zero_points);
-            }
-            return (int)mh$.invokeExact(params, x, code_book, round_up, codes, scales, zero_points);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_dequantize {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_dequantize");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
-     * }
-     */
-    public static FunctionDescriptor gatun_dequantize$descriptor() {
-        return gatun_dequantize.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
-     * }
-     */
-    public static MethodHandle gatun_dequantize$handle() {
-        return gatun_dequantize.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
-     * }
-     */
-    public static MemorySegment gatun_dequantize$address() {
-        return gatun_dequantize.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
-     * }
-     */
-    public static int gatun_dequantize(MemorySegment params, MemorySegment code_book, MemorySegment codes, MemorySegment scales, MemorySegment zero_points, MemorySegment x) {
-        var mh$ = gatun_dequantize.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_dequantize", params, code_book, codes, scales, zero_points, x);
-            }
-            return (int)mh$.invokeExact(params, code_book, codes, scales, zero_points, x);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_code_book {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_INT,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_code_book");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_code_book(int32_t book, float *values)
-     * }
-     */
-    public static FunctionDescriptor gatun_code_book$descriptor() {
-        return gatun_code_book.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_code_book(int32_t book, float *values)
-     * }
-     */
-    public static MethodHandle gatun_code_book$handle() {
-        return gatun_code_book.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_code_book(int32_t book, float *values)
-     * }
-     */
-    public static MemorySegment gatun_code_book$address() {
-        return gatun_code_book.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_code_book(int32_t book, float *values)
-     * }
-     */
-    public static int gatun_code_book(int book, MemorySegment values) {
-        var mh$ = gatun_code_book.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_code_book", book, values);
-            }
-            return (int)mh$.invokeExact(book, values);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_quantize_explain {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_quantize_explain");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
-     * }
-     */
-    public static FunctionDescriptor gatun_quantize_explain$descriptor() {
-        return gatun_quantize_explain.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
-     * }
-     */
-    public static MethodHandle gatun_quantize_explain$handle() {
-        return gatun_quantize_explain.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
-     * }
-     */
-    public static MemorySegment gatun_quantize_explain$address() {
-        return gatun_quantize_explain.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
-     * }
-     */
-    public static int gatun_quantize_explain(MemorySegment params, MemorySegment text, long capacity) {
-        var mh$ = gatun_quantize_explain.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_quantize_explain", params, text, capacity);
-            }
-            return (int)mh$.invokeExact(params, text, capacity);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
