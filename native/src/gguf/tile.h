@@ -20,11 +20,11 @@ struct Exact {
     dequantize_small<X, ReadBy>(job, begin, end);
   }
 };
-using q4_0 = Exact<Signed<8, 18>, ReadSigned<8, false>>;
-using q4_1 = Exact<Offset<15, 20>, ReadOffset<false>>;
-using q5_0 = Exact<Signed<16, 22>, ReadSigned<16, true>>;
-using q5_1 = Exact<Offset<31, 24>, ReadOffset<true>>;
-using q8_0 = Exact<Bytes8, ReadBytes>;
+using q4_0 = Exact<Signed<4>, ReadSigned<8, false>>;
+using q4_1 = Exact<Offset<4>, ReadOffset<false>>;
+using q5_0 = Exact<Signed<5>, ReadSigned<16, true>>;
+using q5_1 = Exact<Offset<5>, ReadOffset<true>>;
+using q8_0 = Exact<SignedBytes, ReadBytes>;
 using mxfp4 = Exact<Powers, ReadPowers>;
 
 // Blocks with a search.

@@ -11,11 +11,12 @@
 // Codes come from id and the d that is not yet rounded to binary16. A product is rounded before a sum: no fma.
 //
 //   x  [ block 0: 32 ][ block 1 ] .. [ block 15 ]   pass 1: 16 extremes, then scales side by side in vectors
-//                                                   pass 2: codes, while x is in the L1 cache
+//                                                   pass 2: codes, while x is in the L1 cache, four vectors of them to
+//                                                           a vector of bytes, of one block or of several
 //
 // Overflow: |x * id| <= 128 (1 + 2^-20), as d > 2^-128 has 21 bits or more. NaN, infinities and d beyond binary16 end a
 // batch before anything is converted to an integer.
-// Tails: a batch of fewer blocks takes the missing ones' extremes from its last block, and encodes what there is.
+// Tails: a batch of fewer blocks takes the last one for the missing ones, and stores what there is.
 // Bound: none, all tiers agree with the reference bit for bit.
 #pragma once
 
@@ -36,19 +37,25 @@ struct Batch {
   alignas(64) uint16_t d[kBatch], m[kBatch];
 };
 
-// x of block b of a batch of `count`, or of the last one.
-template <class X>
-GATUN_INLINE const typename X::Type* small_block(const typename X::Type* x, int64_t b, int64_t count) {
-  return x + smaller(b, count - 1) * kSmall;
-}
+// x of a batch. kFull: 16 blocks, otherwise the last one stands for the missing ones.
+template <class X, bool kFull>
+struct Input {
+  const typename X::Type* x;
+  int64_t count;
+
+  GATUN_INLINE const typename X::Type* block(int64_t b) const {
+    return x + (kFull ? b : smaller(b, count - 1)) * kSmall;
+  }
+  GATUN_INLINE bool holds(int64_t b) const { return kFull || b < count; }
+};
 
 // False if a value is NaN or infinite.
-template <class X>
-GATUN_INLINE bool find_magnitudes(const typename X::Type* x, int64_t count, Batch& batch) {
+template <class X, bool kFull>
+GATUN_INLINE bool find_magnitudes(const Input<X, kFull>& input, Batch& batch) {
   for (int64_t first = 0; first < kBatch; first += kLanes) {
     I32 largest[kLanes];
     for (int l = 0; l < kLanes; ++l) {
-      const typename X::Type* block = small_block<X>(x, first + l, count);
+      const typename X::Type* block = input.block(first + l);
       largest[l] = magnitude_bits(X::load(block));
       for (int v = 1; v < kVectors; ++v) {
         largest[l] = max_i32(largest[l], magnitude_bits(X::load(block + v * kLanes)));
@@ -80,39 +87,17 @@ GATUN_INLINE bool set_scales(F32 d, int64_t first, Batch& batch) {
 
 GATUN_INLINE void store_u16(uint8_t* to, uint16_t value) { std::memcpy(to, &value, sizeof(value)); }
 
-// Codes of 4 bits: element j in the low nibble of byte j, element j + 16 in the high one.
-GATUN_INLINE void store_nibbles(uint8_t* to, const I32 (&codes)[kVectors]) {
-  for (int v = 0; v < kVectors / 2; ++v) {
-    store_i8(reinterpret_cast<int8_t*>(to) + v * kLanes, or_i32(codes[v], shift_left<4>(codes[v + kVectors / 2])));
-  }
-}
-
-// Codes of 5 bits: the fifth ones in 32 bits before the nibbles.
-GATUN_INLINE void store_fives(uint8_t* to, I32 (&codes)[kVectors]) {
-  uint32_t fifth = 0;
-  for (int v = 0; v < kVectors; ++v) {
-    fifth |= greater_mask(codes[v], set1_i32(15)) << v * kLanes;
-    codes[v] = and_i32(codes[v], set1_i32(15));
-  }
-  std::memcpy(to, &fifth, sizeof(fifth));
-  store_nibbles(to + 4, codes);
-}
-
-template <int kHighest>
-GATUN_INLINE void store_codes(uint8_t* to, I32 (&codes)[kVectors]) {
-  kHighest == 15 ? store_nibbles(to, codes) : store_fives(to, codes);
-}
+// The types: bytes of a block and of what comes before fifth bits and codes, bits of a code, scales, one vector of
+// codes.
 
 // Q4_0 and Q5_0.
-template <int kZero, int kSize>
+template <int kCodeBits>
 struct Signed {
-  static constexpr int kBytes = kSize;
+  static constexpr int kBits = kCodeBits, kHeader = 2, kBytes = kBits == 4 ? 18 : 22, kZero = 1 << (kBits - 1);
 
-  template <class X>
-  static GATUN_INLINE bool prepare(const typename X::Type* x, int64_t count, Batch& batch) {
-    for (int64_t b = 0; b < kBatch; ++b) {
-      batch.extreme[b] = first_of_magnitude<X>(small_block<X>(x, b, count), batch.magnitude[b]);
-    }
+  template <class Input, class X>
+  static GATUN_INLINE bool prepare(const Input& input, Batch& batch, X) {
+    for (int64_t b = 0; b < kBatch; ++b) batch.extreme[b] = first_of_magnitude<X>(input.block(b), batch.magnitude[b]);
     bool good = true;
     for (int64_t first = 0; first < kBatch; first += kLanes) {
       const F32 extreme = add(load_f32(batch.extreme + first), zero_f32());  // -0 + 0 = 0
@@ -120,29 +105,22 @@ struct Signed {
     }
     return good;
   }
-
-  template <class X>
-  static GATUN_INLINE void encode(const typename X::Type* x, const Batch& batch, int64_t b, uint8_t* block) {
-    const F32 inverse = set1(batch.inverse[b]), half = set1(kZero + 0.5f);
-    I32 codes[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      const I32 code = truncate_to_i32(add(mul(X::load(x + v * kLanes), inverse), half));
-      codes[v] = min_i32(code, set1_i32(2 * kZero - 1));
-    }
-    store_u16(block, batch.d[b]);
-    store_codes<2 * kZero - 1>(block + 2, codes);
+  static GATUN_INLINE void store_header(const Batch& batch, int64_t b, uint8_t* to) { store_u16(to, batch.d[b]); }
+  static GATUN_INLINE I32 code(F32 x, const Batch& batch, int64_t b) {
+    const F32 steps = mul(x, set1(batch.inverse[b]));
+    return min_i32(truncate_to_i32(add(steps, set1(kZero + 0.5f))), set1_i32(2 * kZero - 1));
   }
 };
 
 // Q4_1 and Q5_1.
-template <int kHighest, int kSize>
+template <int kCodeBits>
 struct Offset {
-  static constexpr int kBytes = kSize;
+  static constexpr int kBits = kCodeBits, kHeader = 4, kBytes = kBits == 4 ? 20 : 24, kHighest = (1 << kBits) - 1;
 
-  template <class X>
-  static GATUN_INLINE bool prepare(const typename X::Type* x, int64_t count, Batch& batch) {
+  template <class Input, class X>
+  static GATUN_INLINE bool prepare(const Input& input, Batch& batch, X) {
     for (int64_t b = 0; b < kBatch; ++b) {
-      const typename X::Type* block = small_block<X>(x, b, count);
+      const typename X::Type* block = input.block(b);
       F32 low = X::load(block), high = low;
       for (int v = 1; v < kVectors; ++v) {
         const F32 value = X::load(block + v * kLanes);
@@ -164,26 +142,22 @@ struct Offset {
     }
     return good;
   }
-
-  template <class X>
-  static GATUN_INLINE void encode(const typename X::Type* x, const Batch& batch, int64_t b, uint8_t* block) {
-    const F32 inverse = set1(batch.inverse[b]), low = set1(batch.extreme[b]), half = set1(0.5f);
-    I32 codes[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      const F32 steps = mul(sub(X::load(x + v * kLanes), low), inverse);
-      codes[v] = min_i32(truncate_to_i32(add(steps, half)), set1_i32(kHighest));
-    }
-    store_u16(block, batch.d[b]);
-    store_u16(block + 2, batch.m[b]);
-    store_codes<kHighest>(block + 4, codes);
+  static GATUN_INLINE void store_header(const Batch& batch, int64_t b, uint8_t* to) {
+    store_u16(to, batch.d[b]);
+    store_u16(to + 2, batch.m[b]);
+  }
+  static GATUN_INLINE I32 code(F32 x, const Batch& batch, int64_t b) {
+    const F32 steps = mul(sub(x, set1(batch.extreme[b])), set1(batch.inverse[b]));
+    return min_i32(truncate_to_i32(add(steps, set1(0.5f))), set1_i32(kHighest));
   }
 };
 
-struct Bytes8 {
-  static constexpr int kBytes = 34;
+// Q8_0.
+struct SignedBytes {
+  static constexpr int kBits = 8, kHeader = 2, kBytes = 34;
 
-  template <class X>
-  static GATUN_INLINE bool prepare(const typename X::Type*, int64_t, Batch& batch) {
+  template <class Input, class X>
+  static GATUN_INLINE bool prepare(const Input&, Batch& batch, X) {
     bool good = true;
     for (int64_t first = 0; first < kBatch; first += kLanes) {
       F32 magnitude;
@@ -192,59 +166,115 @@ struct Bytes8 {
     }
     return good;
   }
-
-  template <class X>
-  static GATUN_INLINE void encode(const typename X::Type* x, const Batch& batch, int64_t b, uint8_t* block) {
-    const F32 inverse = set1(batch.inverse[b]);
+  static GATUN_INLINE void store_header(const Batch& batch, int64_t b, uint8_t* to) { store_u16(to, batch.d[b]); }
+  static GATUN_INLINE I32 code(F32 x, const Batch& batch, int64_t b) {
+    const F32 steps = mul(x, set1(batch.inverse[b]));
     // The f32 below 1/2: added to a number just below a half, 1/2 itself would round up to 1.
-    const I32 almost_half = as_i32(set1(0x1.fffffep-2f)), sign = set1_i32(INT32_MIN);
-    store_u16(block, batch.d[b]);
-    for (int v = 0; v < kVectors; ++v) {
-      const F32 value = mul(X::load(x + v * kLanes), inverse);
-      const F32 away = as_f32(or_i32(and_i32(as_i32(value), sign), almost_half));
-      store_i8(reinterpret_cast<int8_t*>(block) + 2 + v * kLanes, truncate_to_i32(add(value, away)));
-    }
+    return truncate_to_i32(add(steps, copy_sign(set1(0x1.fffffep-2f), steps)));
   }
 };
 
-// A value in units of 2^(e - 127) is exact but far below the least threshold; thresholds are midpoints of 0 1/2 1 3/2 2
-// 3 4 6, and on one the smaller magnitude wins, as it has the lower index. Negative values that become 0 get code 0.
+// MXFP4. A value in units of 2^(e - 127) is exact but far below the least threshold; thresholds are midpoints of 0 1/2
+// 1 3/2 2 3 4 6, and on one the smaller magnitude wins, as it has the lower index. Negative values that become 0 get
+// code 0.
 struct Powers {
-  static constexpr int kBytes = 17;
+  static constexpr int kBits = 4, kHeader = 1, kBytes = 17;
 
-  template <class X>
-  static GATUN_INLINE bool prepare(const typename X::Type*, int64_t, Batch&) {
+  template <class Input, class X>
+  static GATUN_INLINE bool prepare(const Input&, Batch& batch, X) {
+    for (int64_t b = 0; b < kBatch; ++b) {
+      // The exponent's bits are floor(log2) + 127, and 0 for subnormals, whose e is 0 as well. e is at most 252.
+      const int32_t exponent = batch.magnitude[b] >> 23, e = exponent > 2 ? exponent - 2 : 0;
+      const int32_t inverse = (254 - e) << 23;
+      batch.d[b] = static_cast<uint16_t>(e);
+      std::memcpy(&batch.inverse[b], &inverse, sizeof(inverse));
+    }
     return true;
   }
-
-  template <class X>
-  static GATUN_INLINE void encode(const typename X::Type* x, const Batch& batch, int64_t b, uint8_t* block) {
-    // The exponent's bits are floor(log2) + 127, and 0 for subnormals, whose e is 0 as well. At most 252.
-    const int32_t exponent = batch.magnitude[b] >> 23, e = exponent > 2 ? exponent - 2 : 0;
-    const F32 inverse = as_f32(set1_i32((254 - e) << 23));
+  static GATUN_INLINE void store_header(const Batch& batch, int64_t b, uint8_t* to) {
+    *to = static_cast<uint8_t>(batch.d[b]);
+  }
+  static GATUN_INLINE I32 code(F32 x, const Batch& batch, int64_t b) {
     constexpr float kMidpoints[] = {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5};
-    block[0] = static_cast<uint8_t>(e);
-    I32 codes[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      const F32 value = X::load(x + v * kLanes), steps = mul(abs(value), inverse);
-      F32 code = zero_f32();
-      for (int i = 0; i < 7; ++i) code = select_less(set1(kMidpoints[i]), steps, set1(static_cast<float>(i + 1)), code);
-      const F32 negative = select_less(zero_f32(), code, add(code, set1(8)), code);
-      codes[v] = round_to_i32(select_less(value, zero_f32(), negative, code));
-    }
-    store_nibbles(block + 1, codes);
+    const F32 steps = mul(abs(x), set1(batch.inverse[b]));
+    F32 code = zero_f32();
+    for (int i = 0; i < 7; ++i) code = select_less(set1(kMidpoints[i]), steps, set1(static_cast<float>(i + 1)), code);
+    const F32 negative = select_less(zero_f32(), code, add(code, set1(8)), code);
+    return round_to_i32(select_less(x, zero_f32(), negative, code));
   }
 };
+
+// The fifth bits of a block's codes in `fifth`, and what is left of them.
+template <int kBits>
+GATUN_INLINE I32 without_fifth(I32 codes, int element, uint32_t& fifth) {
+  if (kBits != 5) return codes;
+  fifth |= greater_mask(codes, set1_i32(15)) << element;
+  return and_i32(codes, set1_i32(15));
+}
+
+// Vector v of a block's bytes: codes of 8 bits, or element j in the low nibble of byte j and j + 16 in the high one.
+template <class X, class T>
+GATUN_INLINE I32 code_bytes(const typename X::Type* x, const Batch& batch, int64_t b, int v, uint32_t& fifth) {
+  const I32 low = without_fifth<T::kBits>(T::code(X::load(x + v * kLanes), batch, b), v * kLanes, fifth);
+  if (T::kBits == 8) return low;
+  const int second = kSmall / 2 + v * kLanes;
+  const I32 high = without_fifth<T::kBits>(T::code(X::load(x + second), batch, b), second, fifth);
+  return or_i32(low, shift_left<4>(high));
+}
+
+// Bytes of codes of a block, and vectors of them.
+template <class T>
+constexpr int kCodeBytes = T::kBits == 8 ? kSmall : kSmall / 2;
+template <class T>
+constexpr int kCodeVectors = kCodeBytes<T> / kLanes;
+// Four vectors are parts of so many blocks; or a block takes so many times four.
+template <class T>
+constexpr int kQuadBlocks = kCodeVectors<T> < 4 ? 4 / kCodeVectors<T> : 1;
+template <class T>
+constexpr int kBlockQuads = kCodeVectors<T> < 4 ? 1 : kCodeVectors<T> / 4;
+
+// Stores part I and following of four vectors' bytes: a block's each, the first one block b.
+template <class T, int I, class Input>
+GATUN_INLINE void store_parts(Bytes bytes, const Input& input, int64_t b, uint8_t* to) {
+  if constexpr (I < kQuadBlocks<T>) {
+    if (input.holds(b + I)) store_part<kQuadBlocks<T>, I>(to, bytes);
+    store_parts<T, I + 1>(bytes, input, b, to + T::kBytes);
+  }
+}
+
+template <class X, class T, bool kFull>
+GATUN_INLINE bool quantize_batch(const Input<X, kFull>& input, Output& output) {
+  Batch batch;
+  if (!find_magnitudes(input, batch) || !T::prepare(input, batch, X())) return false;
+  uint8_t* to = output.take(input.count * T::kBytes);
+  for (int64_t b = 0; b < kBatch && input.holds(b); b += kQuadBlocks<T>, to += kQuadBlocks<T> * T::kBytes) {
+    uint32_t fifth[kQuadBlocks<T>] = {};
+    constexpr int kCodesAt = T::kHeader + (T::kBits == 5 ? 4 : 0);
+    for (int quad = 0; quad < kBlockQuads<T>; ++quad) {
+      I32 codes[4];
+      for (int i = 0; i < 4; ++i) {
+        const int vector = 4 * quad + i, block = vector / kCodeVectors<T>;
+        codes[i] = code_bytes<X, T>(input.block(b + block), batch, b + block, vector % kCodeVectors<T>, fifth[block]);
+      }
+      const Bytes bytes = T::kBits == 8 ? narrow_i8(codes[0], codes[1], codes[2], codes[3])
+                                        : narrow_u8(codes[0], codes[1], codes[2], codes[3]);
+      store_parts<T, 0>(bytes, input, b, to + kCodesAt + quad * 4 * kLanes);
+    }
+    for (int block = 0; block < kQuadBlocks<T> && input.holds(b + block); ++block) {
+      T::store_header(batch, b + block, to + block * T::kBytes);
+      if (T::kBits == 5) std::memcpy(to + block * T::kBytes + T::kHeader, &fifth[block], sizeof(fifth[block]));
+    }
+  }
+  return true;
+}
 
 template <class X, class T>
 bool quantize_exact(const Job& job, int64_t begin, int64_t end) {
   Output output(job.blocks + begin * T::kBytes, job.stream);
   const bool good =
       for_each_batch<X, kSmall, kBatch>(job, begin, end, [&](const typename X::Type* x, int64_t, int64_t count) {
-        Batch batch;
-        if (!find_magnitudes<X>(x, count, batch) || !T::template prepare<X>(x, count, batch)) return false;
-        for (int64_t b = 0; b < count; ++b, x += kSmall) T::template encode<X>(x, batch, b, output.take(T::kBytes));
-        return true;
+        return count == kBatch ? quantize_batch<X, T>(Input<X, true>{x, kBatch}, output)
+                               : quantize_batch<X, T>(Input<X, false>{x, count}, output);
       });
   output.finish();
   return good;

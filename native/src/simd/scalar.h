@@ -272,6 +272,18 @@ GATUN_INLINE Bytes broadcast4(const int8_t* p) {
 GATUN_INLINE I32 truncate_to_i32(F32 a) {
   return lanes<I32>([=](int i) { return static_cast<int32_t>(a.lane[i]); });
 }
+GATUN_INLINE F32 copy_sign(F32 magnitude, F32 sign) {
+  return lanes<F32>([=](int i) { return __builtin_copysignf(magnitude.lane[i], sign.lane[i]); });
+}
+GATUN_INLINE Bytes narrow_i8(I32 a, I32 b, I32 c, I32 d) {
+  const I32 parts[] = {a, b, c, d};
+  return bytes([&](int i) { return parts[i / kLanes].lane[i % kLanes]; });
+}
+GATUN_INLINE Bytes narrow_u8(I32 a, I32 b, I32 c, I32 d) { return narrow_i8(a, b, c, d); }
+template <int N, int I>
+GATUN_INLINE void store_part(uint8_t* p, Bytes x) {
+  std::memcpy(p, x.byte + I * (4 * kLanes / N), 4 * kLanes / N);
+}
 GATUN_INLINE uint32_t equal_mask(I32 a, I32 b) {
   uint32_t mask = 0;
   for (int i = 0; i < kLanes; ++i) mask |= uint32_t{a.lane[i] == b.lane[i]} << i;

@@ -22,7 +22,8 @@
 //   void store_nibbles(uint8_t*, Bytes), store_crumbs(uint8_t*, Bytes): bytes in 0..15 two by two, in 0..3 four by
 //                                 four, the first in the lowest bits; bits from byte n on are 0; and _n, n counting
 //                                 bytes of the vector: 0 <= n <= 4 * kLanes
-//   void stream_f32(float*, F32), stream_f16(uint16_t*, F32), stream_bf16(uint16_t*, F32), stream_bytes(uint8_t*, Bytes)
+//   void stream_f32(float*, F32), stream_f16(uint16_t*, F32), stream_bf16(uint16_t*, F32), stream_bytes(uint8_t*,
+//   Bytes)
 //                                 past the caches, to a multiple of what is stored; other threads see what was streamed
 //                                 before the streaming thread's fence_streams()
 // store_bf16 and store_f16 round to nearest, ties to even; NaN stays NaN; bf16 and f16 subnormals are kept.
@@ -44,6 +45,9 @@
 //   int32_t reduce_min_i32(I32), reduce_max_i32(I32)
 //   F32 as_f32(I32), I32 as_i32(F32): the same bits
 //   I32 truncate_to_i32(F32) toward 0 (|x| < 2^31)
+//   F32 copy_sign(F32 magnitude, F32 sign)
+//   Bytes narrow_i8(I32, I32, I32, I32), narrow_u8: the lanes one after the other, in -128..127 or 0..255
+//   void store_part<N, I>(uint8_t*, Bytes): the I-th of N equal parts
 //   uint32_t equal_mask(I32, I32), greater_mask(I32, I32): bit l says whether it is so in lane l
 //   I32 reduce_max_each(const I32 (&x)[kLanes]): lane l is the largest of x[l]
 //   Table16 load_table16(const float*); F32 lookup_f32(Table16, I32 index): table[index], index in 0..15

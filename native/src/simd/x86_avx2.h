@@ -237,6 +237,29 @@ GATUN_INLINE Bytes broadcast4(const int8_t* p) {
   return _mm256_set1_epi32(four);
 }
 GATUN_INLINE I32 truncate_to_i32(F32 a) { return _mm256_cvttps_epi32(a); }
+GATUN_INLINE F32 copy_sign(F32 magnitude, F32 sign) {
+  const __m256 mask = _mm256_set1_ps(-0.0f);
+  return _mm256_or_ps(_mm256_andnot_ps(mask, magnitude), _mm256_and_ps(mask, sign));
+}
+// Packing takes the halves of both operands in turn.
+GATUN_INLINE Bytes order_packed(__m256i x) {
+  return _mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+GATUN_INLINE Bytes narrow_i8(I32 a, I32 b, I32 c, I32 d) {
+  return order_packed(_mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)));
+}
+GATUN_INLINE Bytes narrow_u8(I32 a, I32 b, I32 c, I32 d) {
+  return order_packed(_mm256_packus_epi16(_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d)));
+}
+template <int N, int I>
+GATUN_INLINE void store_part(uint8_t* p, Bytes x) {
+  static_assert(N == 1 || N == 2);
+  if (N == 1) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x);
+  } else {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_extracti128_si256(x, I));
+  }
+}
 GATUN_INLINE uint32_t lanes_mask(__m256i x) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(x)));
 }

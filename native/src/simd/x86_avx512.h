@@ -216,6 +216,33 @@ GATUN_INLINE Bytes broadcast4(const int8_t* p) {
   return _mm512_set1_epi32(four);
 }
 GATUN_INLINE I32 truncate_to_i32(F32 a) { return _mm512_cvttps_epi32(a); }
+GATUN_INLINE F32 copy_sign(F32 magnitude, F32 sign) {
+  constexpr int kFirstSelectsSecondOrThird = 0xca;
+  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_set1_epi32(INT32_MIN), _mm512_castps_si512(sign),
+                                                       _mm512_castps_si512(magnitude), kFirstSelectsSecondOrThird));
+}
+// Packing takes the quarters of both operands in turn.
+GATUN_INLINE Bytes order_packed(__m512i x) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, x);
+}
+GATUN_INLINE Bytes narrow_i8(I32 a, I32 b, I32 c, I32 d) {
+  return order_packed(_mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)));
+}
+GATUN_INLINE Bytes narrow_u8(I32 a, I32 b, I32 c, I32 d) {
+  return order_packed(_mm512_packus_epi16(_mm512_packus_epi32(a, b), _mm512_packus_epi32(c, d)));
+}
+template <int N, int I>
+GATUN_INLINE void store_part(uint8_t* p, Bytes x) {
+  static_assert(N == 1 || N == 2 || N == 4);
+  if (N == 1) {
+    _mm512_storeu_si512(p, x);
+  } else if (N == 2) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_extracti64x4_epi64(x, N == 2 ? I : 0));
+  } else {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_extracti32x4_epi32(x, I));
+  }
+}
 GATUN_INLINE uint32_t equal_mask(I32 a, I32 b) { return _mm512_cmpeq_epi32_mask(a, b); }
 GATUN_INLINE uint32_t greater_mask(I32 a, I32 b) { return _mm512_cmpgt_epi32_mask(a, b); }
 // Neighbours are folded together: what is left of x[l] moves to lane l.
