@@ -1,7 +1,7 @@
 // Every row of qmatmul's table on layers of a model, as the entry runs it on one thread: activations are packed, and
 // quantized where the row multiplies integers, inside the time.
 //
-//   <row>/<columns>x<depth>/<g32, g128 or row>/m:<rows of x>
+//   <row>/<columns>x<depth>/<format: groups of 4-bit codes, rows of 8-bit ones, or GGUF blocks>/m:<rows of x>
 //
 // With few rows, weights come from memory: calls take turns on copies that the caches cannot hold. Bytes count codes
 // and scales as they were before packing.
@@ -18,6 +18,8 @@
 #include "base/huge_pages.h"
 #include "base/status.h"
 #include "bench.h"
+#include "gatun/gguf.h"
+#include "gguf/block.h"
 #include "qmatmul/table.h"
 
 namespace gatun::bench {
@@ -25,6 +27,7 @@ namespace {
 
 using Buffer = std::unique_ptr<uint8_t, decltype(&std::free)>;
 using qmatmul::Layout;
+using qmatmul::Stored;
 using qmatmul::TableRow;
 
 constexpr int64_t kRotatedBytes = int64_t{512} << 20;
@@ -38,20 +41,40 @@ constexpr int64_t kRows[] = {1, 8, 128, 512};
 
 struct Format {
   const char* name;
-  int32_t codes;  // as the table tells rows apart: U4, or U8 for I8 codes, too
+  Stored stored;  // as the table tells rows apart
+  int32_t codes;
   int64_t group;  // 0: the whole row
+  int32_t gguf_type = 0;
 };
-constexpr Format kFormats[] = {{"g32", GATUN_U4, 32}, {"g128", GATUN_U4, 128}, {"row", GATUN_U8, 0}};
+constexpr Format kFormats[] = {{"g32", Stored::u4, GATUN_U4, 32},
+                               {"g128", Stored::u4, GATUN_U4, 128},
+                               {"q4_k", Stored::u4, 0, 32, GATUN_GGUF_Q4_K},
+                               {"row", Stored::u8, GATUN_I8, 0},
+                               {"q6_k", Stored::u8, 0, 16, GATUN_GGUF_Q6_K},
+                               {"mxfp4", Stored::t4, 0, 32, GATUN_GGUF_MXFP4},
+                               {"iq4_xs", Stored::t4, 0, 32, GATUN_GGUF_IQ4_XS}};
 
 gatun_qmatmul_weights describe(const Shape& shape, const Format& format) {
-  const bool u4 = format.codes == GATUN_U4;
+  const bool by_row = format.group == 0;
   return {sizeof(gatun_qmatmul_weights),
-          u4 ? GATUN_U4 : GATUN_I8,
-          0,
-          format.group == 0 ? GATUN_F32 : GATUN_F16,
+          format.codes,
+          GATUN_BOOK_NONE,
+          GATUN_ZERO_NONE,
+          format.gguf_type != 0 ? 0
+          : by_row              ? GATUN_F32
+                                : GATUN_F16,
+          format.gguf_type,
+          1,
+          1.0f,
           shape.columns,
           shape.depth,
-          format.group == 0 ? shape.depth : format.group};
+          by_row ? shape.depth : format.group};
+}
+
+// Bytes of codes, or of GGUF blocks.
+int64_t code_bytes(const gatun_qmatmul_weights& w) {
+  const gguf::Type* type = gguf::find_type(w.gguf_type);
+  return w.columns * (type == nullptr ? dtype_bytes(w.code_dtype, w.depth) : w.depth / type->elements * type->bytes);
 }
 
 int64_t groups(const gatun_qmatmul_weights& w) { return (w.depth + w.group - 1) / w.group; }
@@ -61,10 +84,8 @@ class Weights {
  public:
   explicit Weights(const gatun_qmatmul_weights& description) : description_(description), layout_(description) {
     std::mt19937 random(1);
-    std::vector<uint8_t> codes(
-        static_cast<size_t>(description.columns * dtype_bytes(description.code_dtype, description.depth)));
-    // Any byte is two codes of 4 bits, or one of 8 other than -128.
-    for (uint8_t& code : codes) code = static_cast<uint8_t>(std::max<int>(static_cast<int8_t>(random()), -127));
+    std::vector<uint8_t> codes(static_cast<size_t>(code_bytes(description)));
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(random());
     const int64_t scale_bytes = dtype_bytes(description.scale_dtype, 1);
     std::vector<uint8_t> scales(static_cast<size_t>(description.columns * groups(description) * scale_bytes));
     const float scale = 0x1p-8f;
@@ -77,8 +98,14 @@ class Weights {
       }
     }
     add_copy();
-    good_ = gatun_qmatmul_pack(&description, codes.data(), scales.data(), nullptr, copies_[0].get(), layout_.bytes()) ==
-            GATUN_OK;
+    uint8_t* packed = copies_[0].get();
+    if (const gguf::Type* type = gguf::find_type(description.gguf_type)) {
+      for (size_t at = 0; at < codes.size(); at += static_cast<size_t>(type->bytes)) set_scale(*type, &codes[at]);
+      good_ = gatun_qmatmul_pack_gguf(&description, codes.data(), packed, layout_.bytes()) == GATUN_OK;
+    } else {
+      good_ = gatun_qmatmul_pack(&description, codes.data(), nullptr, scales.data(), nullptr, packed,
+                                 layout_.bytes()) == GATUN_OK;
+    }
   }
 
   bool good() const { return good_; }
@@ -94,6 +121,16 @@ class Weights {
   }
 
  private:
+  // Any bytes are a block, but for its binary16 scales and the power of two.
+  static void set_scale(const gguf::Type& type, uint8_t* block) {
+    gguf::Fields fields;
+    gguf::read_block(type, block, fields);
+    if (!type.power_scale) fields.d = f32_to_f16(0x1p-8f);
+    if (type.power_scale) fields.e = 119;
+    if (type.offset != gguf::Offset::none) fields.dmin = f32_to_f16(0x1p-6f);
+    gguf::write_block(type, fields, block);
+  }
+
   void add_copy() {
     const size_t bytes = static_cast<size_t>((layout_.bytes() + 63) / 64 * 64);
     copies_.emplace_back(static_cast<uint8_t*>(std::aligned_alloc(64, bytes)), &std::free);
@@ -118,8 +155,8 @@ Weights& weights(const gatun_qmatmul_weights& wanted) {
 }
 
 Work work_of(const gatun_qmatmul_weights& w, int64_t rows) {
-  const double bytes = static_cast<double>(w.columns * dtype_bytes(w.code_dtype, w.depth)) +
-                       static_cast<double>(w.columns * groups(w) * dtype_bytes(w.scale_dtype, 1));
+  const double bytes =
+      static_cast<double>(code_bytes(w)) + static_cast<double>(w.columns * groups(w) * dtype_bytes(w.scale_dtype, 1));
   return {bytes, 2.0 * static_cast<double>(rows) * static_cast<double>(w.columns) * static_cast<double>(w.depth)};
 }
 
@@ -165,7 +202,7 @@ void register_qmatmul() {
   for (const Shape& shape : kShapes) {
     for (const Format& format : kFormats) {
       for (const TableRow& row : qmatmul::table()) {
-        if (row.to != format.codes || !tier_supported(row.tier)) continue;
+        if (row.to != static_cast<int32_t>(format.stored) || !tier_supported(row.tier)) continue;
         for (const int64_t rows : kRows) {
           const std::string name = std::string(row.name) + "/" + std::to_string(shape.columns) + "x" +
                                    std::to_string(shape.depth) + "/" + format.name + "/m:" + std::to_string(rows);

@@ -36,16 +36,46 @@ GATUN_INLINE F32 f8e4m3_to_f32(I32 code) {
 }
 
 // Of rows [row, row + kLanes).
-GATUN_INLINE F32 load_scales(qmatmul::ScaleKind kind, const ScalesAt& at, int64_t row) {
+template <qmatmul::ScaleKind kKind>
+GATUN_INLINE F32 load_scales(const ScalesAt& at, int64_t row) {
   using qmatmul::ScaleKind;
-  if (kind == ScaleKind::f16) return load_f16_at(at.scales, row);
-  if (kind == ScaleKind::f32) return load_f32(reinterpret_cast<const float*>(at.scales) + row);
-  if (kind == ScaleKind::super) {
+  if constexpr (kKind == ScaleKind::f32) return load_f32(reinterpret_cast<const float*>(at.scales) + row);
+  if constexpr (kKind == ScaleKind::f16) return load_f16_at(at.scales, row);
+  if constexpr (kKind == ScaleKind::e8m0) return e8m0_to_f32(load_u8_i32(at.scales + row));
+  if constexpr (kKind == ScaleKind::f8e4m3) return f8e4m3_to_f32(load_u8_i32(at.scales + row));
+  if constexpr (kKind == ScaleKind::super) {
     const I32 sub = load_i8_i32(reinterpret_cast<const int8_t*>(at.scales) + row);
     return mul(load_f16_at(at.supers, row), to_f32(sub));
   }
-  const I32 code = load_u8_i32(at.scales + row);
-  return kind == ScaleKind::e8m0 ? e8m0_to_f32(code) : f8e4m3_to_f32(code);
+}
+
+template <qmatmul::ScaleKind kKind>
+struct KindOfScale {
+  static constexpr qmatmul::ScaleKind value = kKind;
+};
+
+// of(KindOfScale<kind>()), the usual kinds first.
+template <class Of>
+GATUN_INLINE void with_scales(qmatmul::ScaleKind kind, Of of) {
+  using qmatmul::ScaleKind;
+  if (kind == ScaleKind::f16) {
+    of(KindOfScale<ScaleKind::f16>());
+  } else if (kind == ScaleKind::f32) {
+    of(KindOfScale<ScaleKind::f32>());
+  } else if (kind == ScaleKind::super) {
+    of(KindOfScale<ScaleKind::super>());
+  } else if (kind == ScaleKind::e8m0) {
+    of(KindOfScale<ScaleKind::e8m0>());
+  } else {
+    of(KindOfScale<ScaleKind::f8e4m3>());
+  }
+}
+
+// The same of a kind that is known at run time.
+GATUN_INLINE F32 load_scales(qmatmul::ScaleKind kind, const ScalesAt& at, int64_t row) {
+  F32 scales;
+  with_scales(kind, [&](auto of) { scales = load_scales<decltype(of)::value>(at, row); });
+  return scales;
 }
 
 // Of a kind with is_float(kind).

@@ -120,18 +120,31 @@ struct PieceWeights {
 
 // Successive pieces of a panel, together up to kPieceDepth deep. But for the last, a piece has 16 depths or more.
 struct Block {
+  static constexpr int kMost = qmatmul::kPieceDepth / 16;
   int64_t begin, end;  // pieces
   int64_t bytes;       // of codes, about; from here on lies the next block
-  PieceWeights weights[qmatmul::kPieceDepth / 16];
+  PieceWeights weights[kMost];
+  // As f32, whatever their kind: tiles of many rows read them again and again.
+  alignas(64) float scales[kMost][qmatmul::kPanelRows];
+  alignas(64) float offsets[kMost][qmatmul::kPanelRows];
 };
 
+// The scales of a piece, of V vectors of rows of the panel from `row` on.
+template <int V>
+GATUN_INLINE void decode_scales(const qmatmul::Job& job, const ScalesAt& at, int64_t row, F32 (&scales)[V]) {
+  with_scales(job.scale_kind, [&](auto kind) {
+    for (int v = 0; v < V; ++v) scales[v] = load_scales<decltype(kind)::value>(at, row + v * kLanes);
+  });
+}
+
 // The block that begins at a piece.
-GATUN_INLINE void fill_block(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t begin, Block& block) {
+inline void fill_block(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t begin, Block& block) {
   block.begin = block.end = begin;
   int64_t depth = 0;
   do {
     const qmatmul::Piece& piece = job.pieces[block.end];
-    block.weights[block.end++ - begin] = {panel.base + piece.codes * panel.rows, scales_at(panel, piece), piece.depth};
+    const int64_t i = block.end++ - begin;
+    block.weights[i] = {panel.base + piece.codes * panel.rows, scales_at(panel, piece), piece.depth};
     depth += piece.depth;
   } while (block.end < job.piece_count && depth + job.pieces[block.end].depth <= qmatmul::kPieceDepth);
   const qmatmul::Piece& first = job.pieces[begin];
@@ -139,21 +152,14 @@ GATUN_INLINE void fill_block(const qmatmul::Job& job, const qmatmul::Panel& pane
   block.bytes = (end - first.codes) * panel.rows;
 }
 
-// The sum of a row's activations in a piece, as they are multiplied.
-template <int kDigits>
-GATUN_INLINE F32 sum_of_row(const int32_t* digits) {
-  F32 sum = to_f32(set1_i32(digits[0]));
-  for (int d = 1; d < kDigits; ++d) sum = fma(sum, set1(256.0f), to_f32(set1_i32(digits[d])));
-  return sum;
-}
-
 // A block of a tile: kRows rows from `row` on, T = kRows * kDigits int8 rows, by V vectors from `column` on.
 // sums [kRows][kPanelRows]; with one piece they are only used once and stay in memory, so that the long loop of dots
-// has the registers. Fetches what lies `ahead` bytes after the codes into the cache. A function of its own, as GCC
+// has the registers. The `first` tile of a block decodes its
+// scales, as the codes come by; the others fetch the next block into the cache. A function of its own, as GCC
 // would share registers with what it is inlined into and spill accumulators of the dots.
 template <class Weights, int kDigits, int kRows, int V, bool kOnePiece>
-__attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Block& block, int64_t panel_rows,
-                                             int64_t row, int64_t column, int64_t ahead, float* sums) {
+__attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, Block& block, int64_t panel_rows, int64_t row,
+                                             int64_t column, bool first, float* sums) {
   constexpr int T = kRows * kDigits;
   // A single row's dots would wait for each other: the two quads get sums of their own (integers: any order is exact).
   constexpr int kChains = T == 1 && !Weights::kPaired ? 2 : 1;
@@ -162,6 +168,8 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
   const int32_t* x_sums = job.sums + piece_begin * kDigits;
   const bool one_scale = kDigits == 1 && !job.piece_scales;  // for the whole depth of a row
   const float* x_scales = job.scales + piece_begin;
+  float* scales = block.scales[0] + column;
+  const int64_t ahead = first ? 0 : block.bytes;
   sums += column;
   const auto in_memory = [sums](int r, int v) { return sums + r * qmatmul::kPanelRows + v * kLanes; };
   const Weights weights(job);
@@ -178,7 +186,6 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
       }
       if constexpr (kChains == 2) sum[1][0][v] = zero_i32();
     }
-    const int32_t* piece_sums = x_sums;
     x_sums += T;
 
     const uint8_t* codes = piece->codes + 4 * column;
@@ -194,46 +201,70 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, const Bloc
       x += 8 * T;
     }
 
+    F32 scale[V];
+    if (T == 1 || first) decode_scales(job, piece->at, column, scale);
+    if constexpr (T > 1) {
+      for (int v = 0; v < V; ++v) {
+        if (first)
+          store_f32(scales + v * kLanes, scale[v]);
+        else
+          scale[v] = load_f32(scales + v * kLanes);
+      }
+    }
     if (!kOnePiece && piece == block.weights) {
       for (int r = 0; r < kRows; ++r) {
         for (int v = 0; v < V; ++v) y[r][v] = load_f32(in_memory(r, v));
       }
     }
     for (int v = 0; v < V; ++v) {
-      const F32 scale = load_scales(job.scale_kind, piece->at, column + v * kLanes);
       for (int r = 0; r < kRows; ++r) {
-        I32 first = sum[0][r * kDigits][v];
-        if constexpr (kChains == 2) first = add_i32(first, sum[1][0][v]);
-        F32 total = to_f32(first);
+        I32 highest = sum[0][r * kDigits][v];
+        if constexpr (kChains == 2) highest = add_i32(highest, sum[1][0][v]);
+        F32 total = to_f32(highest);
         for (int d = 1; d < kDigits; ++d) total = fma(total, set1(256.0f), to_f32(sum[0][r * kDigits + d][v]));
         const F32 before = kOnePiece ? load_f32(in_memory(r, v)) : y[r][v];
-        const F32 after = one_scale ? fma(total, scale, before) : fma(mul(total, scale), set1(x_scales[r]), before);
+        const F32 after =
+            one_scale ? fma(total, scale[v], before) : fma(mul(total, scale[v]), set1(x_scales[r]), before);
         if constexpr (kOnePiece)
           store_f32(in_memory(r, v), after);
         else
           y[r][v] = after;
       }
     }
-    if (job.float_offsets) {
-      for (int v = 0; v < V; ++v) {
-        const F32 offset = load_offsets(job.offset_kind, piece->at, column + v * kLanes, panel_rows);
-        for (int r = 0; r < kRows; ++r) {
-          const F32 x_sum = sum_of_row<kDigits>(piece_sums + r * kDigits);
-          const F32 before = kOnePiece ? load_f32(in_memory(r, v)) : y[r][v];
-          const F32 after = one_scale ? fma(x_sum, offset, before) : fma(mul(x_sum, offset), set1(x_scales[r]), before);
-          if constexpr (kOnePiece)
-            store_f32(in_memory(r, v), after);
-          else
-            y[r][v] = after;
-        }
-      }
-    }
     x_scales += kRows;
+    scales += qmatmul::kPanelRows;
   }
   if constexpr (!kOnePiece) {
     for (int r = 0; r < kRows; ++r) {
       for (int v = 0; v < V; ++v) store_f32(in_memory(r, v), y[r][v]);
     }
+  }
+}
+
+// Adds to kRows rows what a block's float offsets contribute, piece by piece: the offset times the sum of x. The
+// `first` tile of a block decodes them.
+template <int kDigits, int kRows>
+__attribute__((noinline)) void add_offsets(const qmatmul::Job& job, Block& block, int64_t panel_rows, int64_t row,
+                                           bool first, float* sums) {
+  const int64_t pieces = block.end - block.begin, piece_begin = row * job.piece_count + block.begin * kRows;
+  const int32_t* x_sums = job.sums + piece_begin * kDigits;
+  const float* x_scales = job.scales + piece_begin;
+  float x[Block::kMost * kRows];
+  for (int64_t i = 0; i < pieces * kRows; ++i) {
+    float sum = 0;
+    for (int d = 0; d < kDigits; ++d) sum = sum * 256.0f + static_cast<float>(x_sums[i * kDigits + d]);
+    x[i] = job.piece_scales ? sum * x_scales[i] : sum;
+  }
+  for (int64_t column = 0; column < panel_rows; column += kLanes) {
+    F32 y[kRows];
+    for (int r = 0; r < kRows; ++r) y[r] = load_f32(sums + r * qmatmul::kPanelRows + column);
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      float* offsets = block.offsets[piece] + column;
+      if (first) store_f32(offsets, load_offsets(job.offset_kind, block.weights[piece].at, column, panel_rows));
+      const F32 offset = load_f32(offsets);
+      for (int r = 0; r < kRows; ++r) y[r] = fma(set1(x[piece * kRows + r]), offset, y[r]);
+    }
+    for (int r = 0; r < kRows; ++r) store_f32(sums + r * qmatmul::kPanelRows + column, y[r]);
   }
 }
 
@@ -248,19 +279,20 @@ inline void multiply_i8(const qmatmul::Job& job, const qmatmul::Panel& panel, in
     for_each_tile<tile_rows<kDigits>()>(row_begin, row_end, [&](auto rows, int64_t row) {
       constexpr int kRows = decltype(rows)::value;
       // The first tile reads its block from memory, as fast as that goes; the others have time for the next block.
-      const int64_t ahead = row == row_begin ? 0 : block.bytes;
+      const bool first = row == row_begin;
       float* row_sums = sums + (row - row_begin) * qmatmul::kPanelRows;
       const auto multiply_wide = block.end - block.begin == 1
                                      ? multiply_tile<Weights, kDigits, kRows, kWideVectors, true>
                                      : multiply_tile<Weights, kDigits, kRows, kWideVectors, false>;
       int64_t column = 0;
       for (; column + kWideVectors * kLanes <= panel.rows; column += kWideVectors * kLanes) {
-        multiply_wide(job, block, panel.rows, row, column, ahead, row_sums);
+        multiply_wide(job, block, panel.rows, row, column, first, row_sums);
       }
       for (; column < panel.rows; column += kNarrowVectors * kLanes) {
-        multiply_tile<Weights, kDigits, kRows, kNarrowVectors, false>(job, block, panel.rows, row, column, ahead,
+        multiply_tile<Weights, kDigits, kRows, kNarrowVectors, false>(job, block, panel.rows, row, column, first,
                                                                       row_sums);
       }
+      if (job.float_offsets) add_offsets<kDigits, kRows>(job, block, panel.rows, row, first, row_sums);
     });
   }
   finish(job, panel, row_begin, row_end, sums, !job.piece_scales);
