@@ -25,6 +25,7 @@ struct Place {
 inline constexpr int kMaxUnit = 32;
 
 struct Unit {
+  int bits = 0;   // of an element
   int log2 = 0;   // of its elements
   int bytes = 0;  // of its memory
   std::array<Place, kMaxUnit> places{};
@@ -38,6 +39,7 @@ constexpr Place slot(int i, int bits) {
 constexpr Unit unit_of(Order order, int bits) {
   constexpr int kWord = 4, kHalfBlock = 16;
   Unit unit;
+  unit.bits = bits;
   const bool word = order == Order::awq_0246_1357 || order == Order::gptq_k8;
   unit.bytes = word ? kWord : order == Order::split_half_block ? kHalfBlock : 1;
   const int elements = unit.bytes * 8 / bits;

@@ -114,7 +114,7 @@ int32_t check_middle(const gatun_packing_params& p, const Layout& l, const void*
   const int mask = (1 << l.bits) - 1, middle = 1 << (l.bits - 1);
   for (int64_t n = 0; n < p.columns; ++n) {
     for (int64_t g = 0; g < l.groups; ++g) {
-      const int z = (code_at(l.packed_zero_codes, packed_zero_points, l.bits, n, g) + l.zero_bias) & mask;
+      const int z = (code_at(l.packed_zero_codes, packed_zero_points, n, g) + l.zero_bias) & mask;
       if (z == middle) continue;
       return fail(GATUN_INVALID_ARGUMENT,
                   "packed_zero_points of column %lld, group %lld = %d; allowed: %d with params.zero_point = "
@@ -138,7 +138,7 @@ int32_t check_zero_points(const Layout& l, const uint8_t* zero_points) {
 // Integer zero points in packed form; the middle where Gatun keeps none.
 void write_zero_points(const gatun_packing_params& p, const Layout& l, const void* zero_points, void* packed) {
   const Copy copy = {l.zero_codes, l.packed_zero_codes, p.columns, l.groups, nullptr, l.bits, -l.zero_bias};
-  if (zero_points != nullptr) return copy_codes(copy, zero_points, packed, l.packed_zeros_bytes, p.threads);
+  if (zero_points != nullptr) return copy_codes(copy, zero_points, packed, p.threads);
   std::memset(packed, 0, static_cast<size_t>(l.packed_zeros_bytes));
   const int middle = ((1 << (l.bits - 1)) - l.zero_bias) & ((1 << l.bits) - 1);
   for (int64_t n = 0; n < p.columns; ++n) {
@@ -146,10 +146,13 @@ void write_zero_points(const gatun_packing_params& p, const Layout& l, const voi
   }
 }
 
-// The codes beyond the depth stand for 0, as far as codes can.
+// The codes beyond the depth: those of 0, or with float zero points just 0.
 void pad(const gatun_packing_params& p, const Layout& l, const void* zero_points, void* packed_codes) {
-  if (p.depth == l.padded_depth || p.zero_point == GATUN_ZERO_FLOAT) return;
+  if (p.depth == l.padded_depth) return;
+  const int64_t row = l.packed_codes.other_stride, used = dtype_bytes(p.code_dtype, p.depth);
   for (int64_t n = 0; n < p.columns; ++n) {
+    std::memset(static_cast<uint8_t*>(packed_codes) + n * row + used, 0, static_cast<size_t>(row - used));
+    if (p.zero_point == GATUN_ZERO_FLOAT) continue;
     const int code = zero_points == nullptr ? 1 << (l.bits - 1)
                                             : static_cast<const uint8_t*>(zero_points)[n * l.groups + l.groups - 1];
     for (int64_t k = p.depth; k < l.padded_depth; ++k) set_code(l.packed_codes, packed_codes, n, k, code);
@@ -199,12 +202,12 @@ int32_t gatun_packing_read(const gatun_packing_params* params, const void* packe
   if (group_index != nullptr) GATUN_TRY(sort_by_group(group_index, p.depth, p.group, permutation));
 
   copy_codes({l.packed_codes, l.codes, p.columns, p.depth, permutation, l.bits, l.code_bias}, packed_codes, codes,
-             l.codes_bytes, p.threads);
+             p.threads);
   copy_floats(floats.scales, p.columns, l.groups, scales);
   if (l.packed_zeros == ZeroPoints::floats) copy_floats(floats.zero_points, p.columns, l.groups, zero_points);
   if (p.zero_point == GATUN_ZERO_INTEGER) {
     copy_codes({l.packed_zero_codes, l.zero_codes, p.columns, l.groups, nullptr, l.bits, l.zero_bias},
-               packed_zero_points, zero_points, l.zeros_bytes, p.threads);
+               packed_zero_points, zero_points, p.threads);
   }
   return GATUN_OK;
 }
@@ -233,7 +236,7 @@ int32_t gatun_packing_write(const gatun_packing_params* params, const void* code
   }
 
   copy_codes({l.codes, l.packed_codes, p.columns, p.depth, inverse, l.bits, -l.code_bias}, codes, packed_codes,
-             l.packed_codes_bytes, p.threads);
+             p.threads);
   pad(p, l, p.zero_point == GATUN_ZERO_INTEGER ? zero_points : nullptr, packed_codes);
   copy_floats(floats.scales, p.columns, l.groups, packed_scales);
   if (l.packed_zeros == ZeroPoints::floats) copy_floats(floats.zero_points, p.columns, l.groups, packed_zero_points);

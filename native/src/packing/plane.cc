@@ -1,3 +1,9 @@
+// A tile of codes is unpacked to one a byte, [columns][depth], and packed again:
+//
+//   unit of `from`  ->  bytes (column, k) of the tile  ->  unit of `to`
+//
+// Units are taken byte by byte, and of a byte all codes at once, so that shifts are constants; where in the tile each
+// of them belongs is a table of up to 32 entries made from the unit's places.
 #include "packing/plane.h"
 
 #include <algorithm>
@@ -8,121 +14,151 @@
 namespace gatun::packing {
 namespace {
 
-// A tile of codes, one a byte, is on its way at a time. Its sizes are multiples of every unit, so no two tiles share a
-// byte of `to`. Tiles of neighbouring columns follow each other: they read the same cache lines of what is packed
-// across.
+// Multiples of every unit, so no two tiles share a byte of `to`. Tiles of neighbouring columns follow each other: they
+// read the same cache lines of what is packed across.
 constexpr int64_t kTileColumns = 32, kTileDepth = 512;
 static_assert(kTileColumns % kMaxUnit == 0 && kTileDepth % kMaxUnit == 0);
 
 // Codes for which waking another thread pays.
 constexpr int64_t kGrainCodes = 64 * 1024;
-constexpr int64_t kClearBytes = 1 << 20;
 
-// Where the codes of a tile lie in a plane: at the sum of both offsets, from the sum of both shifts on.
-class Places {
- public:
-  Places(const Plane& plane, int64_t first_column, int64_t columns, int64_t first_depth, int64_t depth,
-         const int32_t* depth_map)
-      : columns_(columns), depth_(depth), along_depth_(plane.depth.stride <= plane.columns.stride) {
-    for (int64_t n = 0; n < columns; ++n) {
-      column_offsets_[n] = plane.columns.offset(first_column + n);
-      column_shifts_[n] = static_cast<uint8_t>(plane.columns.shift(first_column + n));
-    }
-    for (int64_t k = 0; k < depth; ++k) {
-      const int64_t position = depth_map != nullptr ? depth_map[first_depth + k] : first_depth + k;
-      depth_offsets_[k] = plane.depth.offset(position);
-      depth_shifts_[k] = static_cast<uint8_t>(plane.depth.shift(position));
+// The units of a tile in a plane.
+struct Units {
+  Units(const Plane& plane, int64_t columns, int64_t depth) : bytes(plane.unit.bytes) {
+    const int64_t elements = int64_t{1} << plane.unit.log2;
+    const int64_t step = plane.across ? kTileDepth : 1;  // in the tile, along the packed axis
+    const Loop units = {((plane.across ? columns : depth) + elements - 1) / elements, plane.unit_stride,
+                        elements * step};
+    const Loop others = {plane.across ? depth : columns, plane.other_stride, plane.across ? 1 : kTileDepth};
+    const bool units_are_close = units.memory <= others.memory;
+    outer = units_are_close ? others : units;
+    inner = units_are_close ? units : others;
+    for (int64_t i = 0; i < elements; ++i) {
+      const Place& place = plane.unit.places[static_cast<size_t>(i)];
+      in_tile[(place.byte * 8 + place.shift) / plane.unit.bits] = static_cast<int32_t>(i * step);
     }
   }
 
-  // body(column, depth, offset, shift) for each code, in the order of memory.
+  // body(offset in memory, offset in the tile) for each unit, in the order of memory.
   template <class Body>
   void each(Body body) const {
-    if (along_depth_) {
-      for (int64_t n = 0; n < columns_; ++n) {
-        for (int64_t k = 0; k < depth_; ++k) visit(n, k, body);
-      }
-    } else {
-      for (int64_t k = 0; k < depth_; ++k) {
-        for (int64_t n = 0; n < columns_; ++n) visit(n, k, body);
+    for (int64_t a = 0; a < outer.count; ++a) {
+      for (int64_t b = 0; b < inner.count; ++b) {
+        body(a * outer.memory + b * inner.memory, a * outer.tile + b * inner.tile);
       }
     }
   }
 
- private:
-  template <class Body>
-  void visit(int64_t n, int64_t k, Body& body) const {
-    body(n, k, column_offsets_[n] + depth_offsets_[k], column_shifts_[n] + depth_shifts_[k]);
-  }
-
-  int64_t columns_, depth_;
-  bool along_depth_;
-  int64_t column_offsets_[kTileColumns], depth_offsets_[kTileDepth];
-  uint8_t column_shifts_[kTileColumns], depth_shifts_[kTileDepth];
+  struct Loop {
+    int64_t count, memory, tile;  // steps in bytes
+  };
+  Loop outer, inner;
+  int bytes;
+  int32_t in_tile[kMaxUnit];  // of the codes of a unit from its lowest bit on
 };
+
+template <int kBits>
+void unpack(const Units& units, const uint8_t* from, int bias, int mask, uint8_t* tile) {
+  constexpr int kPerByte = 8 / kBits, kOwn = (1 << kBits) - 1;
+  units.each([&](int64_t memory, int64_t at) {
+    for (int byte = 0; byte < units.bytes; ++byte) {
+      const int codes = from[memory + byte];
+      for (int i = 0; i < kPerByte; ++i) {
+        tile[at + units.in_tile[byte * kPerByte + i]] =
+            static_cast<uint8_t>(((codes >> i * kBits & kOwn) + bias) & mask);
+      }
+    }
+  });
+}
+
+template <int kBits>
+void pack(const Units& units, const uint8_t* tile, uint8_t* to) {
+  constexpr int kPerByte = 8 / kBits;
+  units.each([&](int64_t memory, int64_t at) {
+    for (int byte = 0; byte < units.bytes; ++byte) {
+      int codes = 0;
+      for (int i = 0; i < kPerByte; ++i) codes |= tile[at + units.in_tile[byte * kPerByte + i]] << i * kBits;
+      to[memory + byte] = static_cast<uint8_t>(codes);
+    }
+  });
+}
+
+// Positions of the depth that lie anywhere: code by code.
+void unpack_mapped(const Copy& copy, int64_t first_column, int64_t columns, int64_t first_depth, int64_t depth,
+                   const uint8_t* from, uint8_t* tile) {
+  const int mask = (1 << copy.bits) - 1;
+  for (int64_t k = 0; k < depth; ++k) {
+    const int64_t position = copy.depth_map[first_depth + k];
+    const int shift = copy.from.shift(0, position);
+    const uint8_t* const codes = from + copy.from.offset(first_column, position);
+    for (int64_t n = 0; n < columns; ++n) {
+      const int code = codes[n * copy.from.other_stride] >> shift;
+      tile[n * kTileDepth + k] = static_cast<uint8_t>((code + copy.bias) & mask);
+    }
+  }
+}
+
+using Unpack = void (*)(const Units& units, const uint8_t* from, int bias, int mask, uint8_t* tile);
+using Pack = void (*)(const Units& units, const uint8_t* tile, uint8_t* to);
+
+Unpack unpack_of(int bits) { return bits == 2 ? unpack<2> : bits == 4 ? unpack<4> : unpack<8>; }
+Pack pack_of(int bits) { return bits == 2 ? pack<2> : bits == 4 ? pack<4> : pack<8>; }
 
 void copy_tile(const Copy& copy, int64_t first_column, int64_t first_depth, const uint8_t* from, uint8_t* to) {
   const int64_t columns = std::min(kTileColumns, copy.columns - first_column),
                 depth = std::min(kTileDepth, copy.depth - first_depth);
-  uint8_t codes[kTileColumns][kTileDepth];
-  const int mask = (1 << copy.bits) - 1, bias = copy.bias;
-  Places(copy.from, first_column, columns, first_depth, depth, copy.depth_map)
-      .each([&](int64_t n, int64_t k, int64_t offset, int shift) {
-        codes[n][k] = static_cast<uint8_t>(((from[offset] >> shift) + bias) & mask);
-      });
-  Places(copy.to, first_column, columns, first_depth, depth, nullptr)
-      .each([&](int64_t n, int64_t k, int64_t offset, int shift) {
-        to[offset] = static_cast<uint8_t>(to[offset] | codes[n][k] << shift);
-      });
-}
-
-Axis unpacked(int64_t stride) { return {unit_of(Order::low_first, 8), stride}; }
-
-Axis packed(Order order, int bits, int64_t units) {
-  const Unit unit = unit_of(order, bits);
-  return {unit, unit.bytes * units};
+  uint8_t tile[kTileColumns * kTileDepth];
+  if (copy.depth_map != nullptr) {
+    unpack_mapped(copy, first_column, columns, first_depth, depth, from, tile);
+  } else {
+    unpack_of(copy.from.unit.bits)(Units(copy.from, columns, depth), from + copy.from.offset(first_column, first_depth),
+                                   copy.bias, (1 << copy.bits) - 1, tile);
+  }
+  // What is left of the last unit.
+  const int64_t unit = int64_t{1} << copy.to.unit.log2, whole = (depth + unit - 1) / unit * unit;
+  for (int64_t n = 0; n < columns && whole > depth && !copy.to.across; ++n) {
+    std::memset(tile + n * kTileDepth + depth, 0, static_cast<size_t>(whole - depth));
+  }
+  pack_of(copy.to.unit.bits)(Units(copy.to, columns, depth), tile, to + copy.to.offset(first_column, first_depth));
 }
 
 }  // namespace
 
-Plane packed_in_rows(Order order, int bits, int64_t row_bytes) { return {unpacked(row_bytes), packed(order, bits, 1)}; }
+Plane packed_in_rows(Order order, int bits, int64_t row_bytes) {
+  const Unit unit = unit_of(order, bits);
+  return {unit, false, unit.bytes, row_bytes};
+}
 
 Plane packed_in_columns(Order order, int bits, int64_t columns) {
-  const Axis depth = packed(order, bits, columns);
-  return {unpacked(depth.unit.bytes), depth};
+  const Unit unit = unit_of(order, bits);
+  return {unit, false, unit.bytes * columns, unit.bytes};
 }
 
 Plane packed_across(Order order, int bits, int64_t columns) {
-  const Axis across = packed(order, bits, 1);
-  return {across, unpacked((columns >> across.unit.log2) * across.unit.bytes)};
+  const Unit unit = unit_of(order, bits);
+  return {unit, true, unit.bytes, (columns >> unit.log2) * unit.bytes};
 }
 
-void copy_codes(const Copy& copy, const void* from, void* to, int64_t to_bytes, int32_t threads) {
-  uint8_t* const target = static_cast<uint8_t*>(to);
-  const uint8_t* const source = static_cast<const uint8_t*>(from);
-  const int64_t pieces = (to_bytes + kClearBytes - 1) / kClearBytes;
-  parallel_for(pieces, useful_threads(threads, pieces, to_bytes, kClearBytes), [&](int64_t begin, int64_t end) {
-    const int64_t first = begin * kClearBytes;
-    std::memset(target + first, 0, static_cast<size_t>(std::min(end * kClearBytes, to_bytes) - first));
-  });
+void copy_codes(const Copy& copy, const void* from, void* to, int32_t threads) {
   const int64_t strips = (copy.columns + kTileColumns - 1) / kTileColumns;
   const int64_t tiles = strips * ((copy.depth + kTileDepth - 1) / kTileDepth);
   const int32_t useful = useful_threads(threads, tiles, copy.columns * copy.depth, kGrainCodes);
   parallel_for(tiles, useful, [&](int64_t begin, int64_t end) {
     for (int64_t tile = begin; tile < end; ++tile) {
-      copy_tile(copy, tile % strips * kTileColumns, tile / strips * kTileDepth, source, target);
+      copy_tile(copy, tile % strips * kTileColumns, tile / strips * kTileDepth, static_cast<const uint8_t*>(from),
+                static_cast<uint8_t*>(to));
     }
   });
 }
 
-int code_at(const Plane& plane, const void* codes, int bits, int64_t column, int64_t depth) {
-  const int byte = static_cast<const uint8_t*>(codes)[plane.columns.offset(column) + plane.depth.offset(depth)];
-  return byte >> (plane.columns.shift(column) + plane.depth.shift(depth)) & ((1 << bits) - 1);
+int code_at(const Plane& plane, const void* codes, int64_t column, int64_t depth) {
+  const int byte = static_cast<const uint8_t*>(codes)[plane.offset(column, depth)];
+  return byte >> plane.shift(column, depth) & ((1 << plane.unit.bits) - 1);
 }
 
 void set_code(const Plane& plane, void* codes, int64_t column, int64_t depth, int code) {
-  uint8_t& byte = static_cast<uint8_t*>(codes)[plane.columns.offset(column) + plane.depth.offset(depth)];
-  byte = static_cast<uint8_t>(byte | code << (plane.columns.shift(column) + plane.depth.shift(depth)));
+  uint8_t& byte = static_cast<uint8_t*>(codes)[plane.offset(column, depth)];
+  byte = static_cast<uint8_t>(byte | code << plane.shift(column, depth));
 }
 
 }  // namespace gatun::packing
