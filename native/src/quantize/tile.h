@@ -128,7 +128,7 @@ GATUN_INLINE bool make_scales(const Job& job, const Batch& batch, bool magnitude
     }
     if (integer) get_lanes<uint8_t>(job, batch, job.zero_points, set(lanes.zero_point));
     if (offsets) get_lanes<float>(job, batch, job.zero_points, set(lanes.offset));
-  } else if (Codes::kBits < 8 && !magnitude_only && job.zero_point == GATUN_ZERO_NONE) {
+  } else if (Codes::kBits < 8 && job.scale_rule == GATUN_SCALE_DEFAULT && job.zero_point == GATUN_ZERO_NONE) {
     for (int64_t lane = 0; lane < batch.lanes; ++lane) {
       const int32_t high = lanes.high[lane];
       if (high <= 0 || high > kLargestFinite || high != ~lanes.low[lane]) continue;
