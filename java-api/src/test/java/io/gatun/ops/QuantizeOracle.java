@@ -1,6 +1,8 @@
 package io.gatun.ops;
 
 import io.gatun.DType;
+import io.gatun.ops.QuantSpec.ZeroPoint;
+import java.util.Arrays;
 
 /**
  * Quantization element by element, as the definition says it: scale in f32, rounded to its storage type, codes from the
@@ -9,92 +11,117 @@ import io.gatun.DType;
 final class QuantizeOracle {
     final int[] codes;
     final float[] scales;
-    final int[] zeroPoints;
+    final float[] zeroPoints;
     /** Why the input cannot be quantized, or null. */
     String refusal;
 
     private final float[] x;
     private final int depth;
     private final QuantSpec spec;
+    private final CodeTable table;
+    final float tensorScale;
 
     QuantizeOracle(float[] x, int rows, int depth, QuantSpec spec) {
+        boolean flat = spec.blocks().flat();
         this.x = x;
-        this.depth = depth;
+        this.depth = flat ? x.length : depth;
         this.spec = spec;
-        int group = (int) spec.groupOf(depth);
-        int groups = (int) spec.groups(depth);
-        codes = new int[rows * depth];
-        scales = new float[rows * groups];
-        zeroPoints = new int[rows * groups];
-        for (int r = 0; r < rows; r++) {
-            for (int g = 0; g < groups; g++) {
-                group(r, g * group, Math.min(depth, (g + 1) * group), r * groups + g);
+        table = CodeTable.of(spec);
+        tensorScale = spec.hasTensorScale() ? tensorScale(x) : 1;
+        int height = flat ? 1 : rows;
+        int group = (int) spec.groupOf(this.depth);
+        int groups = (int) spec.groups(this.depth);
+        int own = (int) spec.rowsOf(height);
+        codes = new int[x.length];
+        scales = new float[Math.ceilDiv(height, own) * groups];
+        zeroPoints = new float[scales.length];
+        for (int r = 0, index = 0; r < height; r += own) {
+            for (int g = 0; g < groups; g++, index++) {
+                block(r, Math.min(height, r + own), g * group, Math.min(this.depth, (g + 1) * group), index);
             }
         }
     }
 
-    private void group(int row, int begin, int end, int index) {
-        float min = 0;
-        float max = 0;
-        float extreme = 0;
-        for (int k = begin; k < end; k++) {
-            float value = x[row * depth + k];
-            if (Float.isNaN(value) || Float.isInfinite(value)) {
-                refusal = "[" + row + ", " + k + "]";
-                return;
-            }
-            min = Math.min(min, value);
-            max = Math.max(max, value);
-            if (Math.abs(value) > Math.abs(extreme)) {
-                extreme = value;
+    static float tensorScale(float[] x) {
+        float amax = 0;
+        for (float value : x) {
+            amax = Math.max(amax, Math.abs(value));
+        }
+        float scale = amax / 2688;
+        return amax == 0 || Float.isNaN(amax) || Float.isInfinite(amax) ? 1 : Math.max(scale, 0x1p-120f);
+    }
+
+    private void block(int top, int bottom, int begin, int end, int index) {
+        float[] values = new float[(bottom - top) * (end - begin)];
+        for (int r = top, i = 0; r < bottom; r++) {
+            for (int k = begin; k < end; k++, i++) {
+                values[i] = x[r * depth + k];
+                if (refusal == null && (Float.isNaN(values[i]) || Float.isInfinite(values[i]))) {
+                    refusal = "[" + r + ", " + k + "]";
+                }
             }
         }
-        int levels = spec.codes() == DType.U4 ? 15 : 255;
-        float scale = spec.codes() == DType.I8
-                ? Math.abs(extreme) / 127f
-                : spec.hasZeroPoints() ? (max - min) / levels : extreme / -8f;
-        if (spec.scales() == DType.F16) {
-            scale = Float.float16ToFloat(Float.floatToFloat16(scale));
-        }
-        if (Float.isInfinite(scale)) {
-            refusal = "[" + row + ", " + begin / Math.max(1, spec.groupOf(depth)) + "]";
+        if (refusal != null) {
             return;
         }
-        boolean zero = Math.abs(scale) < 0x1p-120f;
-        scales[index] = zero ? 0 : scale;
-        int low = spec.codes() == DType.I8 ? -127 : 0;
-        int high = spec.codes() == DType.I8 ? 127 : levels;
-        int zeroCode = spec.codes() == DType.I8 ? 0 : 8;
-        if (spec.hasZeroPoints()) {
-            zeroCode = zero ? 0 : (int) clamp(Math.rint(-min / scale), low, high);
+        ScaleOracle made = new ScaleOracle(spec, values, tensorScale);
+        scales[index] = made.scale;
+        zeroPoints[index] = made.zeroPoint;
+        if (Float.isInfinite(made.scale)) {
+            refusal = "scale " + index;
+            return;
         }
-        zeroPoints[index] = zeroCode;
-        for (int k = begin; k < end; k++) {
-            float inverse = zero ? 0 : 1 / scale;
-            float product = x[row * depth + k] * inverse;
-            codes[row * depth + k] = (int) clamp(Math.rint((double) product) + zeroCode, low, high);
+        for (int r = top, i = 0; r < bottom; r++) {
+            for (int k = begin; k < end; k++, i++) {
+                codes[r * depth + k] = made.scale == 0 ? zeroCode() : code(values[i], made.scale, made.zeroPoint);
+            }
         }
     }
 
-    private static double clamp(double value, double low, double high) {
-        return Math.min(high, Math.max(low, value));
+    private int zeroCode() {
+        return table != null ? table.nearest(0) : spec.hasZeroPoints() ? 0 : zeroOf(spec);
     }
 
-    /** (q - z) s for element [r, k] of any quantized matrix, in f32. */
-    static float value(QuantizedTensor quantized, int r, int k) {
-        return integer(quantized, r, k) * scale(quantized, r, k);
-    }
-
-    /** q - z. */
-    static int integer(QuantizedTensor quantized, int r, int k) {
-        int code = quantized.codes().getInt(r, k);
-        if (quantized.spec().hasZeroPoints()) {
-            return code - quantized.zeroPoints().getInt(r, k / quantized.spec().groupOf(quantized.depth()));
+    private int code(float value, float scale, float zeroPoint) {
+        float inverse = 1 / scale;
+        if (spec.hasTensorScale()) {
+            return table.nearest(value * (1 / tensorScale / scale));
         }
-        return quantized.spec().codes() == DType.U4 ? code - 8 : code;
+        if (table != null) {
+            return table.nearest(value * inverse);
+        }
+        int high = spec.codes() == DType.I8 ? 127 : (1 << spec.codes().bits()) - 1;
+        if (spec.zeroPoint() == ZeroPoint.FLOAT) {
+            return (int) Math.clamp(Math.rint((double) ((value - zeroPoint) * inverse)), 0, high);
+        }
+        double offset = spec.hasZeroPoints() ? zeroPoint : zeroOf(spec);
+        int low = spec.codes() != DType.I8 ? 0 : spec.rule() == QuantSpec.ScaleRule.DEFAULT ? -127 : -128;
+        return (int) Math.clamp(Math.rint((double) (value * inverse)) + offset, low, high);
     }
 
-    static float scale(QuantizedTensor quantized, int r, int k) {
-        return quantized.scales().getFloat(r, k / quantized.spec().groupOf(quantized.depth()));
+    /** The code of 0 of integers without zero points. */
+    static int zeroOf(QuantSpec spec) {
+        return spec.codes() == DType.I8 ? 0 : 1 << spec.codes().bits() - 1;
+    }
+
+    /** Codes as a {@link Decoder} reads them, in a quantized tensor. */
+    QuantizedTensor stored(int rows, int columns) {
+        QuantizedTensor out = QuantizedTensor.allocate(spec, rows, columns);
+        Decoder.setCodes(out, codes);
+        if (out.scales() != null) {
+            out.scales().copyFrom(scales);
+        }
+        if (out.zeroPoints() != null) {
+            out.zeroPoints().copyFrom(zeroPoints);
+        }
+        if (out.tensorScale() != null) {
+            out.tensorScale().setFloat(tensorScale, 0);
+        }
+        return out;
+    }
+
+    @Override
+    public String toString() {
+        return spec + " scales " + Arrays.toString(scales);
     }
 }
