@@ -33,7 +33,8 @@ class Problem {
     int64_t bytes = 0;
     EXPECT_EQ(gatun_qmatmul_packed_bytes(&weights_, &bytes), GATUN_OK);
     packed_.resize(static_cast<size_t>(bytes));
-    EXPECT_EQ(gatun_qmatmul_pack(&weights_, codes.data(), scales.data(), nullptr, packed_.data(), bytes), GATUN_OK);
+    EXPECT_EQ(gatun_qmatmul_pack(&weights_, codes.data(), nullptr, scales.data(), nullptr, packed_.data(), bytes),
+              GATUN_OK);
     for (int i = 0; i < kStacked; ++i) {
       stack_.resize((stack_.size() + 63) / 64 * 64);
       stack_.insert(stack_.end(), packed_.begin(), packed_.end());
@@ -76,11 +77,29 @@ class Problem {
     return gatun_norm(&params, x_.data(), nullptr, nullptr, y.data()) == GATUN_OK ? y : Bytes();
   }
 
+  // Of one block a row of F32 values.
+  static gatun_quantize_params quantize_params(int32_t code_dtype, int32_t zero_point, int32_t scale_dtype,
+                                               int32_t threads, int64_t rows, int64_t group) {
+    gatun_quantize_params params{};
+    params.struct_size = sizeof(params);
+    params.x_dtype = GATUN_F32;
+    params.code_dtype = code_dtype;
+    params.zero_point = zero_point;
+    params.scale_dtype = scale_dtype;
+    params.threads = threads;
+    params.tensor_scale = 1.0f;
+    params.rows = rows;
+    params.depth = params.x_row_stride = kDepth;
+    params.group = group;
+    params.group_rows = params.x_column_stride = 1;
+    return params;
+  }
+
   Bytes quantize(int32_t threads) const {
     Bytes out(kRows * kDepth + kRows * kGroups * 4);
-    const gatun_quantize_params params = {sizeof(params), GATUN_F32, GATUN_I8, 0,      GATUN_F32, threads,
-                                          kRows,          kDepth,    kGroup,   kDepth, 1};
-    const int32_t status = gatun_quantize(&params, x_.data(), out.data(), out.data() + kRows * kDepth, nullptr);
+    const auto params = quantize_params(GATUN_I8, GATUN_ZERO_NONE, GATUN_F32, threads, kRows, kGroup);
+    const int32_t status =
+        gatun_quantize(&params, x_.data(), nullptr, nullptr, out.data(), out.data() + kRows * kDepth, nullptr);
     return status == GATUN_OK ? out : Bytes();
   }
 
@@ -90,9 +109,9 @@ class Problem {
     x[0] = 16707599.0f;
     x[1] = -0.25f;
     Bytes out(kDepth + 3);
-    const gatun_quantize_params params = {sizeof(params), GATUN_F32, GATUN_U8, 1, GATUN_F16, threads, 1,
-                                          kDepth,         kDepth,    kDepth,   1};
-    const int32_t status = gatun_quantize(&params, x.data(), out.data() + 2, out.data(), out.data() + kDepth + 2);
+    const auto params = quantize_params(GATUN_U8, GATUN_ZERO_INTEGER, GATUN_F16, threads, 1, kDepth);
+    const int32_t status =
+        gatun_quantize(&params, x.data(), nullptr, nullptr, out.data() + 2, out.data(), out.data() + kDepth + 2);
     return status == GATUN_OK ? out : Bytes();
   }
 
@@ -140,7 +159,8 @@ class Problem {
   static constexpr int32_t kStacked = 3;
   static constexpr int64_t kRows = 37, kColumns = 83, kDepth = 224, kGroup = 32, kGroups = kDepth / kGroup;
   Rng rng_;
-  gatun_qmatmul_weights weights_ = {sizeof(gatun_qmatmul_weights), GATUN_U4, 0, GATUN_F32, kColumns, kDepth, kGroup};
+  gatun_qmatmul_weights weights_ = {
+      sizeof(gatun_qmatmul_weights), GATUN_U4, 0, GATUN_ZERO_NONE, GATUN_F32, 0, 1, 1.0f, kColumns, kDepth, kGroup};
   Bytes packed_, stack_;
   std::vector<float> x_;
 };

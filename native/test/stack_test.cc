@@ -10,6 +10,8 @@
 namespace gatun::qmatmul {
 namespace {
 
+const std::vector<int32_t> kScaleTypes = {GATUN_F32, GATUN_F16, GATUN_E8M0, GATUN_F8E4M3};
+
 // Weights of one depth and group, alone and as a stack that ends where its last form does.
 struct Stack {
   std::vector<std::unique_ptr<Weights>> weights;
@@ -21,8 +23,7 @@ struct Stack {
     std::vector<uint8_t> bytes;
     for (const int64_t count : columns) {
       const Scheme scheme = schemes[weights.size() % schemes.size()];
-      weights.push_back(std::make_unique<Weights>(rng, scheme, rng.integer(0, 1) ? GATUN_F16 : GATUN_F32, count, depth,
-                                                  group, Edge::back));
+      weights.push_back(std::make_unique<Weights>(rng, scheme, rng.pick(kScaleTypes), count, depth, group, Edge::back));
       bytes.resize((bytes.size() + 63) / 64 * 64);
       const std::vector<uint8_t> form = weights.back()->packed->copy();
       bytes.insert(bytes.end(), form.begin(), form.end());
@@ -114,7 +115,7 @@ Stack random_stack(Rng& rng, bool equal_columns) {
   std::vector<int64_t> columns(static_cast<size_t>(rng.integer(1, 7)), rng.pick(kColumns));
   if (!equal_columns) std::generate(columns.begin(), columns.end(), [&] { return rng.pick(kColumns); });
   std::vector<Scheme> schemes(static_cast<size_t>(rng.integer(1, 4)));
-  for (Scheme& scheme : schemes) scheme = kSchemes[rng.integer(0, 3)];
+  for (Scheme& scheme : schemes) scheme = kSchemes[rng.integer(0, kIntegerSchemes - 1)];
   return {rng, columns, schemes, depth, group};
 }
 

@@ -18,29 +18,42 @@ using Bytes = std::vector<unsigned char>;
 constexpr int64_t kRows = 5, kColumns = 70, kDepth = 101, kGroup = 33, kGroups = 4;
 
 struct Scheme {
-  int32_t code_dtype, asymmetric, scale_dtype;
+  int32_t code_dtype, zero_point, scale_dtype;
 };
-constexpr Scheme kSchemes[] = {
-    {GATUN_I8, 0, GATUN_F32}, {GATUN_U8, 1, GATUN_F16}, {GATUN_U4, 0, GATUN_F16}, {GATUN_U4, 1, GATUN_F32}};
+constexpr Scheme kSchemes[] = {{GATUN_I8, GATUN_ZERO_NONE, GATUN_F32},    {GATUN_U8, GATUN_ZERO_INTEGER, GATUN_F16},
+                               {GATUN_U8, GATUN_ZERO_FLOAT, GATUN_F32},   {GATUN_U4, GATUN_ZERO_NONE, GATUN_F16},
+                               {GATUN_U4, GATUN_ZERO_INTEGER, GATUN_F32}, {GATUN_U4, GATUN_ZERO_FLOAT, GATUN_F16},
+                               {GATUN_U2, GATUN_ZERO_NONE, GATUN_F32},    {GATUN_U2, GATUN_ZERO_INTEGER, GATUN_F16}};
 
 // Quantizes the same matrix on this process's tier and packs it; appends codes, scales, zero points, packed form.
 bool quantize_and_pack(const Scheme& scheme, Bytes& output) {
   Rng rng(1);
   const std::vector<float> w = rng.normals(kColumns * kDepth);
-  const gatun_quantize_params params = {
-      sizeof(params), GATUN_F32, scheme.code_dtype, scheme.asymmetric, scheme.scale_dtype, 1, kColumns, kDepth, kGroup,
-      kDepth,         1};
-  Bytes codes(kColumns * kDepth), zero_points(scheme.asymmetric ? kColumns * kGroups : 0);
+  gatun_quantize_params params{};
+  params.struct_size = sizeof(params);
+  params.x_dtype = GATUN_F32;
+  params.code_dtype = scheme.code_dtype;
+  params.zero_point = scheme.zero_point;
+  params.scale_dtype = scheme.scale_dtype;
+  params.threads = 1;
+  params.tensor_scale = 1.0f;
+  params.rows = kColumns;
+  params.depth = params.x_row_stride = kDepth;
+  params.group = kGroup;
+  params.group_rows = params.x_column_stride = 1;
+  Bytes codes(kColumns * kDepth), zero_points(scheme.zero_point == GATUN_ZERO_NONE ? 0 : kColumns * kGroups * 4);
   std::vector<float> scales(kColumns * kGroups);
-  void* zeros = scheme.asymmetric ? zero_points.data() : nullptr;
-  if (gatun_quantize(&params, w.data(), codes.data(), scales.data(), zeros) != GATUN_OK) return false;
+  void* zeros = zero_points.empty() ? nullptr : zero_points.data();
+  if (gatun_quantize(&params, w.data(), nullptr, nullptr, codes.data(), scales.data(), zeros) != GATUN_OK) return false;
 
   const gatun_qmatmul_weights weights = {
-      sizeof(weights), scheme.code_dtype, scheme.asymmetric, scheme.scale_dtype, kColumns, kDepth, kGroup};
+      sizeof(weights), scheme.code_dtype, 0, scheme.zero_point, scheme.scale_dtype, 0, 1, 1.0f, kColumns, kDepth,
+      kGroup};
   int64_t bytes = 0;
   if (gatun_qmatmul_packed_bytes(&weights, &bytes) != GATUN_OK) return false;
   Bytes packed(static_cast<size_t>(bytes));
-  if (gatun_qmatmul_pack(&weights, codes.data(), scales.data(), zeros, packed.data(), bytes) != GATUN_OK) return false;
+  if (gatun_qmatmul_pack(&weights, codes.data(), nullptr, scales.data(), zeros, packed.data(), bytes) != GATUN_OK)
+    return false;
   output = packed;
   output.insert(output.end(), codes.begin(), codes.end());
   const auto* scale_bytes = reinterpret_cast<const unsigned char*>(scales.data());

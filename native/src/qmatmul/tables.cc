@@ -46,6 +46,8 @@ void write_floats(const gatun_qmatmul_weights& weights, int count, const float* 
   float values[256];
   if (weights.book == GATUN_BOOK_GIVEN) {
     std::memcpy(values, code_book, static_cast<size_t>(count) * sizeof(float));
+  } else if (weights.book != GATUN_BOOK_NONE) {
+    gatun_code_book(weights.book, values);  // there is one: descriptions are checked
   } else {
     for (int code = 0; code < count; ++code) values[code] = small_float(weights.code_dtype, code);
   }

@@ -56,9 +56,23 @@ inline constexpr Scheme kQ4_0 = gguf_scheme("Q4_0", GATUN_GGUF_Q4_0), kQ4_1 = gg
                         kIQ4_XS = gguf_scheme("IQ4_XS", GATUN_GGUF_IQ4_XS),
                         kMXFP4 = gguf_scheme("MXFP4", GATUN_GGUF_MXFP4);
 
-inline constexpr Scheme kSchemes[] = {kI8,      kU8,   kU4,       kU4Zero, kU8Float, kU4Float, kU2,     kU2Zero,
-                                      kU2Float, kF4,   kIntegers, kQ4_0,   kQ4_1,    kQ5_0,    kQ5_1,   kQ8_0,
-                                      kQ2_K,    kQ3_K, kQ4_K,     kQ5_K,   kQ6_K,    kIQ4_NL,  kIQ4_XS, kMXFP4};
+inline constexpr Scheme kE4M3{"F8E4M3", GATUN_F8E4M3, 0, GATUN_ZERO_NONE, 0};
+inline constexpr Scheme kE5M2{"F8E5M2", GATUN_F8E5M2, 0, GATUN_ZERO_NONE, 0};
+inline constexpr Scheme kE3M2{"F6E3M2", GATUN_F6E3M2, 0, GATUN_ZERO_NONE, 0};
+inline constexpr Scheme kE2M3{"F6E2M3", GATUN_F6E2M3, 0, GATUN_ZERO_NONE, 0};
+inline constexpr Scheme kNF4{"NF4", GATUN_U4, GATUN_BOOK_NF4, GATUN_ZERO_NONE, 0};
+inline constexpr Scheme kFP4{"FP4", GATUN_U4, GATUN_BOOK_FP4, GATUN_ZERO_NONE, 0};
+inline constexpr Scheme kFloats{"a book of 16", GATUN_U4, GATUN_BOOK_GIVEN, GATUN_ZERO_NONE, 0};
+inline constexpr Scheme kDynamic{"dynamic", GATUN_U8, GATUN_BOOK_DYNAMIC, GATUN_ZERO_NONE, 0};
+inline constexpr Scheme kLinear{"linear, unsigned", GATUN_U8, GATUN_BOOK_LINEAR_UNSIGNED, GATUN_ZERO_NONE, 0};
+inline constexpr Scheme kManyFloats{"a book of 256", GATUN_U8, GATUN_BOOK_GIVEN, GATUN_ZERO_NONE, 0};
+
+inline constexpr Scheme kSchemes[] = {
+    kI8,   kU8,   kU4,   kU4Zero, kU8Float, kU4Float, kU2,     kU2Zero,  kU2Float, kF4,        kIntegers, kQ4_0,
+    kQ4_1, kQ5_0, kQ5_1, kQ8_0,   kQ2_K,    kQ3_K,    kQ4_K,   kQ5_K,    kQ6_K,    kIQ4_NL,    kIQ4_XS,   kMXFP4,
+    kE4M3, kE5M2, kE3M2, kE2M3,   kNF4,     kFP4,     kFloats, kDynamic, kLinear,  kManyFloats};
+// Those whose codes stand for integers, and that have any group.
+inline constexpr int kIntegerSchemes = 11;
 
 // Quantized weights of random codes, as a caller has them and packed. Buffers touch inaccessible memory.
 class Weights {
@@ -108,7 +122,8 @@ class Weights {
     packed->make_read_only();
   }
 
-  // The lowest or the highest codes, with the other extreme of integer zero points; of GGUF types' own scales, too.
+  // The lowest or the highest integer codes, with the other extreme of integer zero points; of GGUF types' own scales,
+  // too.
   void make_extreme(bool high) {
     if (const gguf::Type* type = gguf::find_type(description.gguf_type)) {
       for (int64_t at = 0; at < codes.size(); at += type->bytes) {

@@ -19,7 +19,9 @@ class PackBoundary : public ::testing::Test {
     packed_at = packed.data();
   }
 
-  int32_t pack() { return gatun_qmatmul_pack(given, codes_at, scales_at, zero_points_at, packed_at, packed_bytes); }
+  int32_t pack() {
+    return gatun_qmatmul_pack(given, codes_at, nullptr, scales_at, zero_points_at, packed_at, packed_bytes);
+  }
   int32_t unpack() {
     return gatun_qmatmul_unpack(&weights, packed_at, packed_bytes, codes_at, scales_at, zero_points_at);
   }
@@ -37,7 +39,8 @@ class PackBoundary : public ::testing::Test {
     refused(words);
   }
 
-  const gatun_qmatmul_weights good = {sizeof(gatun_qmatmul_weights), GATUN_U4, 1, GATUN_F32, kColumns, kDepth, kGroup};
+  const gatun_qmatmul_weights good = {
+      sizeof(gatun_qmatmul_weights), GATUN_U4, 0, GATUN_ZERO_INTEGER, GATUN_F32, 0, 1, 1.0f, kColumns, kDepth, kGroup};
   gatun_qmatmul_weights weights = good;
   const gatun_qmatmul_weights* given = &weights;
   std::vector<uint8_t> codes = std::vector<uint8_t>(kColumns * kDepth, 0x35);

@@ -13,13 +13,15 @@ constexpr int64_t kRows = 3, kColumns = 5, kDepth = 20;
 class QmatmulBoundary : public ::testing::Test {
  protected:
   QmatmulBoundary() {
-    const gatun_qmatmul_weights weights = {sizeof(weights), GATUN_I8, 0, GATUN_F32, kColumns, kDepth, kDepth};
+    const gatun_qmatmul_weights weights = {sizeof(weights), GATUN_I8, 0,     GATUN_ZERO_NONE, GATUN_F32, 0, 1, 1.0f,
+                                           kColumns,        kDepth,   kDepth};
     EXPECT_EQ(gatun_qmatmul_packed_bytes(&weights, &packed_bytes), GATUN_OK);
     packed.resize(static_cast<size_t>(packed_bytes));
     packed_at = packed.data();
     const std::vector<int8_t> codes(kColumns * kDepth, 3);
     const std::vector<float> scales(kColumns, 0.25f);
-    EXPECT_EQ(gatun_qmatmul_pack(&weights, codes.data(), scales.data(), nullptr, packed_at, packed_bytes), GATUN_OK)
+    EXPECT_EQ(gatun_qmatmul_pack(&weights, codes.data(), nullptr, scales.data(), nullptr, packed_at, packed_bytes),
+              GATUN_OK)
         << gatun_last_error();
   }
 

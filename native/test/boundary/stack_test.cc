@@ -12,13 +12,14 @@ namespace {
 constexpr int64_t kRows = 4, kEach = 5, kDepth = 40, kGroup = 20;
 
 std::vector<uint8_t> packed_form(int64_t columns, int64_t depth = kDepth, int64_t group = kGroup) {
-  const gatun_qmatmul_weights weights = {sizeof(weights), GATUN_I8, 0, GATUN_F32, columns, depth, group};
+  const gatun_qmatmul_weights weights = {sizeof(weights), GATUN_I8, 0,    GATUN_ZERO_NONE, GATUN_F32, 0, 1, 1.0f,
+                                         columns,         depth,    group};
   int64_t bytes = 0;
   EXPECT_EQ(gatun_qmatmul_packed_bytes(&weights, &bytes), GATUN_OK);
   std::vector<uint8_t> form(static_cast<size_t>(bytes));
   const std::vector<int8_t> codes(static_cast<size_t>(columns * depth), 3);
   const std::vector<float> scales(static_cast<size_t>(columns * ((depth + group - 1) / group)), 0.25f);
-  EXPECT_EQ(gatun_qmatmul_pack(&weights, codes.data(), scales.data(), nullptr, form.data(), bytes), GATUN_OK);
+  EXPECT_EQ(gatun_qmatmul_pack(&weights, codes.data(), nullptr, scales.data(), nullptr, form.data(), bytes), GATUN_OK);
   return form;
 }
 
@@ -215,9 +216,11 @@ TEST_F(StackBoundary, ColumnsMustAddUp) {
 // Weights without depth take no memory, so there may be too many columns of them.
 TEST_F(StackBoundary, ColumnsThatOverflow) {
   const int64_t most = int64_t{1} << 52;
-  const gatun_qmatmul_weights weights = {sizeof(weights), GATUN_I8, 0, GATUN_F32, most, 0, 0};
+  const gatun_qmatmul_weights weights = {
+      sizeof(weights), GATUN_I8, 0, GATUN_ZERO_NONE, GATUN_F32, 0, 1, 1.0f, most, 0, 0};
   std::vector<uint8_t> form(64);
-  ASSERT_EQ(gatun_qmatmul_pack(&weights, nullptr, nullptr, nullptr, form.data(), 64), GATUN_OK) << gatun_last_error();
+  ASSERT_EQ(gatun_qmatmul_pack(&weights, nullptr, nullptr, nullptr, nullptr, form.data(), 64), GATUN_OK)
+      << gatun_last_error();
   count = 4096;
   packed = stack_of(std::vector<std::vector<uint8_t>>(4096, form));
   concat_refused({"packed[1]", "2^52"});
