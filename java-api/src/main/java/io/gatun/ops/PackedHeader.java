@@ -104,6 +104,10 @@ final class PackedHeader {
                 false,
                 NibbleOrder.LOW_FIRST,
                 null);
+        float tensorScale = gatun_qmatmul_weights.tensor_scale(header);
+        if (tensorScale != 1 && !spec.hasTensorScale()) {
+            throw Check.invalid("packed", "a scale of the tensor, " + tensorScale + ", with " + spec, "1");
+        }
         return normal(spec, gatun_qmatmul_weights.columns(header), gatun_qmatmul_weights.depth(header));
     }
 

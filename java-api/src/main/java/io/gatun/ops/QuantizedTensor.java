@@ -325,7 +325,7 @@ public record QuantizedTensor(
         checkReachable(argument, ".zeroPoints", zeroPoints);
         checkReachable(argument, ".tensorScale", tensorScale);
         if (nested != null) {
-            nested.values.checkReachable(argument);
+            nested.values.checkReachable(argument + ".nested.values");
             checkReachable(argument, ".nested.offset", nested.offset);
         }
     }

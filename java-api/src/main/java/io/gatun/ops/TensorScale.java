@@ -19,9 +19,9 @@ final class TensorScale {
 
     /** Writes it; 1 for a tensor of zeros. What is not finite has no scale: the call after this names the index. */
     static void set(Tensor x, QuantizedTensor out) {
-        float scale = amax(x) / (448f * 6f);
-        boolean usable = scale > 0 && scale < Float.POSITIVE_INFINITY;
-        out.tensorScale().setFloat(usable ? Math.max(scale, SMALLEST) : 1, 0);
+        float amax = amax(x);
+        boolean usable = amax > 0 && amax < Float.POSITIVE_INFINITY;
+        out.tensorScale().setFloat(usable ? Math.max(amax / (448f * 6f), SMALLEST) : 1, 0);
     }
 
     private static float amax(Tensor x) {

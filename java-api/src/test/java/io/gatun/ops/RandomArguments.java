@@ -5,6 +5,8 @@ import io.gatun.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
+import java.util.stream.Stream;
 
 /** Arguments for random calls: good ones in unusual places, and ones with a flaw. */
 final class RandomArguments {
@@ -12,12 +14,28 @@ final class RandomArguments {
 
     static QuantSpec spec(Random random, int depth) {
         long group = depth < 16 || random.chance(0.3) ? 0 : random.between(16, depth);
-        QuantSpec spec = random.of(
-                QuantSpec.int8(group),
-                QuantSpec.int8Asymmetric(group),
-                QuantSpec.int4(group),
-                QuantSpec.int4Asymmetric(group));
-        return spec.withScales(random.of(DType.F32, DType.F16));
+        List<QuantSpec> specs = Stream.of(
+                        Formats.integers(group),
+                        Formats.floats8().map(spec -> spec.withGroup(group)),
+                        Formats.microscaling().map(spec -> spec.withGroup(group)),
+                        Formats.books().filter(spec -> !spec.nested()).map(spec -> spec.withGroup(group)))
+                .flatMap(all -> all)
+                .toList();
+        return specs.get(random.between(0, specs.size() - 1));
+    }
+
+    /** The same, or blocks of several rows, flat or nested. */
+    static QuantSpec anySpec(Random random, int depth) {
+        QuantSpec spec = spec(random, depth);
+        return switch (random.between(0, 5)) {
+            case 0 -> spec.withFlatBlocks(random.of(0, random.between(16, 200)));
+            case 1 -> spec.scales() == DType.F32 ? spec.withNestedScales() : spec;
+            case 2 -> {
+                boolean several = spec.codes() == DType.F8E4M3 || spec.codes() == DType.F8E5M2;
+                yield several ? spec.withBlocks(random.between(0, 4), spec.group()) : spec;
+            }
+            default -> spec;
+        };
     }
 
     /** A matrix of its own with gaps between the rows. */

@@ -1,5 +1,6 @@
 package io.gatun.ops;
 
+import static io.gatun.ops.RandomArguments.anySpec;
 import static io.gatun.ops.RandomArguments.guarded;
 import static io.gatun.ops.RandomArguments.spec;
 import static io.gatun.ops.RandomArguments.spoiled;
@@ -52,7 +53,7 @@ class RandomArgumentsTest {
     private static final class Quantization extends RandomCall {
         private final int rows = random.between(0, 9);
         private final int depth = random.between(0, 100);
-        private QuantSpec spec = spec(random, depth);
+        private QuantSpec spec = anySpec(random, depth);
         private Tensor x;
         private QuantizedTensor out = QuantizedTensor.allocate(spec, rows, depth);
         private int threads = random.between(0, 3);
@@ -66,14 +67,23 @@ class RandomArgumentsTest {
             if (rows > 0 && depth > 0 && random.chance(0.1)) {
                 x.setFloat(random.of(Float.NaN, Float.POSITIVE_INFINITY), random.between(0, rows - 1), depth - 1);
             }
-            if (random.chance(0.3)) {
+            if (random.chance(0.3) && !spec.blocks().flat()) {
                 x = x.transpose().contiguous().transpose();
             }
             x = withFreeStrides(random, x);
         }
 
+        private QuantizedTensor with(Tensor codes, Tensor scales) {
+            return new QuantizedTensor(
+                    spec, out.shape(), codes, scales, out.zeroPoints(), out.tensorScale(), out.nested());
+        }
+
+        /** Of a closed arena there are none. */
         private byte[] bytes() {
-            return out.codes().segment().toArray(ValueLayout.JAVA_BYTE);
+            return !out.codes().segment().isAccessibleBy(Thread.currentThread())
+                            || !out.codes().segment().scope().isAlive()
+                    ? before
+                    : out.codes().segment().toArray(ValueLayout.JAVA_BYTE);
         }
 
         @Override
@@ -88,17 +98,16 @@ class RandomArgumentsTest {
 
         @Override
         void spoil(int flaw) {
-            long groups = out.scales().shape().size(1);
             switch (flaw) {
                 case 0 -> x = spoiled(random, x, DType.I8, DType.U8, DType.I32);
                 case 1 -> threads = random.of(-1, 1025, Integer.MIN_VALUE);
-                case 2 ->
-                    out = new QuantizedTensor(spec, Unreachable.readOnly(out.codes()), out.scales(), out.zeroPoints());
+                case 2 -> out = with(Unreachable.readOnly(out.codes()), out.scales());
                 case 3 -> {
-                    Tensor scales = random.of(
-                            Unreachable.closed(spec.scales(), rows, groups),
-                            Unreachable.foreign(spec.scales(), rows, groups));
-                    out = new QuantizedTensor(spec, out.codes(), scales, out.zeroPoints());
+                    Tensor good = out.scales() == null ? out.codes() : out.scales();
+                    Tensor bad = random.of(
+                            Unreachable.closed(good.dtype(), good.shape().toArray()),
+                            Unreachable.foreign(good.dtype(), good.shape().toArray()));
+                    out = out.scales() == null ? with(bad, null) : with(out.codes(), bad);
                 }
                 default -> {
                     x = Tensor.of(DType.F32, random.normal(20, 1), 2, 10);
@@ -165,10 +174,11 @@ class RandomArgumentsTest {
                 case 1 -> threads = random.of(-1, 1025, Integer.MAX_VALUE);
                 case 2 -> x = Unreachable.readOnly(x);
                 case 3 -> {
-                    Tensor codes = random.of(
-                            Unreachable.closed(spec.codes(), rows, depth),
-                            Unreachable.foreign(spec.codes(), rows, depth));
-                    in = new QuantizedTensor(spec, codes, in.scales(), in.zeroPoints());
+                    DType dtype = in.codes().dtype();
+                    long[] shape = in.codes().shape().toArray();
+                    Tensor codes = random.of(Unreachable.closed(dtype, shape), Unreachable.foreign(dtype, shape));
+                    in = new QuantizedTensor(
+                            spec, in.shape(), codes, in.scales(), in.zeroPoints(), in.tensorScale(), null);
                 }
                 default -> {
                     MemorySegment memory = Arena.ofAuto().allocate(400, 64);

@@ -13,8 +13,9 @@ final class RandomCalls {
     private static final long SEED = Long.getLong("gatun.test.seed", 2026);
 
     /** "argument: given ...; allowed: ..." of Java, "argument = ...; allowed: ..." and the like of C. */
-    private static final Pattern REFUSAL = Pattern.compile("[a-z][\\w.]*(\\[\\d+\\])*:? .*"
-            + "(; allowed: .+|; the packed weights have \\d+|; its weights need \\d+|starts with 0x[0-9a-f]+\\))");
+    private static final Pattern REFUSAL = Pattern.compile(
+            "[a-z][\\w.]*(\\[\\d+\\])*:? .*"
+                    + "(; allowed( with [\\w ]+)?: .+|; the packed weights have \\d+|; its weights need \\d+|starts with 0x[0-9a-f]+\\))");
 
     private RandomCalls() {}
 

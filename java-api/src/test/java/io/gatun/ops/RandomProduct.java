@@ -30,6 +30,7 @@ final class RandomProduct extends RandomCall {
     private final boolean grouped;
     private final boolean alone;
     private final int depth;
+    private final QuantSpec spec;
     private final List<QuantizedTensor> weights;
     private final int columns;
     private final Guarded out;
@@ -49,7 +50,8 @@ final class RandomProduct extends RandomCall {
         depth = random.between(0, alone ? 100 : 70);
         int count = alone ? 1 : random.between(1, 4);
         int each = alone ? random.between(0, 24) : grouped ? random.between(0, 12) : -1;
-        weights = weights(random, count, depth, each);
+        spec = spec(random, depth);
+        weights = weights(random, spec, count, depth, each);
         one = QMatmul.pack(weights.getFirst());
         stack = PackedStack.pack(weights);
         columns = grouped ? each : (int) stack.columns();
@@ -67,7 +69,7 @@ final class RandomProduct extends RandomCall {
         begin = random.chance(0.5) ? 0 : random.between(0, columns);
         end = random.chance(0.5) ? columns : random.between(begin, columns);
         options = Options.DEFAULT
-                .withMode(random.of(Mode.AUTO, Mode.INT8_ROW, Mode.INT8_GROUP, Mode.PRECISE))
+                .withMode(mode(random, one))
                 .withActivation(random.of(Activation.values()))
                 .withThreads(random.between(0, 3))
                 .withColumns(begin, end);
@@ -82,9 +84,14 @@ final class RandomProduct extends RandomCall {
         }
     }
 
+    /** One of the modes that weights take. */
+    static Mode mode(Random random, PackedWeights weights) {
+        List<Mode> modes = weights.modes();
+        return random.chance(0.2) ? Mode.AUTO : modes.get(random.between(0, modes.size() - 1));
+    }
+
     /** {@code each}: their columns, or -1 for any. */
-    static List<QuantizedTensor> weights(Random random, int count, int depth, int each) {
-        QuantSpec spec = spec(random, depth);
+    static List<QuantizedTensor> weights(Random random, QuantSpec spec, int count, int depth, int each) {
         List<QuantizedTensor> weights = new ArrayList<>();
         for (int i = 0; i < count; i++) {
             int columns = each >= 0 ? each : random.between(0, 12);
@@ -152,7 +159,7 @@ final class RandomProduct extends RandomCall {
             return;
         }
         PackedStack good = alone ? PackedStack.of(List.of(one)) : stack;
-        PackedStack deeper = PackedStack.pack(weights(random, good.size(), depth + 100, columns));
+        PackedStack deeper = PackedStack.pack(weights(random, spec, good.size(), depth + 100, columns));
         if (random.chance(0.5)) {
             stack = deeper;
         } else {
@@ -168,7 +175,7 @@ final class RandomProduct extends RandomCall {
     /** Good arguments, but for an output that begins where x has not ended. */
     private void overlap() {
         int each = 16;
-        List<QuantizedTensor> square = weights(random, stack.size(), each, each);
+        List<QuantizedTensor> square = weights(random, spec.withGroup(0), stack.size(), each, each);
         stack = PackedStack.pack(square);
         one = stack.get(0);
         int wide = grouped ? each : each * stack.size();

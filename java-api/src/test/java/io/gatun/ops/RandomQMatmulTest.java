@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
 import io.gatun.Tensor;
-import io.gatun.ops.QMatmul.Mode;
 import io.gatun.ops.QMatmul.Options;
 import io.gatun.ops.RandomCalls.Call;
 import io.gatun.ops.RandomCalls.Outcome;
@@ -71,12 +70,15 @@ class RandomQMatmulTest {
         int columns = (int) packed.rows();
         Tensor x = Tensor.of(random.normal(2 * depth, 1), 2, depth);
         Guarded y = Guarded.matrix(DType.F32, 2, columns);
-        Options options = Options.DEFAULT.withMode(random.of(Mode.AUTO, Mode.INT8_ROW, Mode.INT8_GROUP, Mode.PRECISE));
+        Options options = Options.DEFAULT.withMode(RandomProduct.mode(random, packed));
         QMatmul.run(x, packed, y.tensor, options);
         assertTrue(y.unchangedOutside(0, columns), context);
         boolean moderate = true;
-        for (float scale : weights.scales().toFloatArray()) {
+        for (float scale : new Decoder(weights).scales) {
             moderate &= scale == 0 || Math.abs(scale) > 1e-20f && Math.abs(scale) < 1e20f;
+        }
+        for (float offset : new Decoder(weights).offsets) {
+            moderate &= Math.abs(offset) < 1e20f;
         }
         if (moderate && isPackable(weights)) {
             QMatmulOracle.of(x, weights, options).assertMatches(y.tensor, context + " " + options.mode());
