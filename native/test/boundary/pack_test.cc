@@ -1,9 +1,11 @@
 // Packing of weights: every documented refusal.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "boundary.h"
 #include "gatun/qmatmul.h"
+#include "gatun/quantize.h"
 
 namespace gatun::test {
 namespace {
@@ -20,10 +22,10 @@ class PackBoundary : public ::testing::Test {
   }
 
   int32_t pack() {
-    return gatun_qmatmul_pack(given, codes_at, nullptr, scales_at, zero_points_at, packed_at, packed_bytes);
+    return gatun_qmatmul_pack(given, codes_at, code_book_at, scales_at, zero_points_at, packed_at, packed_bytes);
   }
   int32_t unpack() {
-    return gatun_qmatmul_unpack(&weights, packed_at, packed_bytes, codes_at, scales_at, zero_points_at);
+    return gatun_qmatmul_unpack(&weights, packed_at, packed_bytes, codes_at, code_book_at, scales_at, zero_points_at);
   }
   void refused(std::initializer_list<const char*> words) {
     EXPECT_TRUE(invalid(pack(), words));
@@ -50,6 +52,7 @@ class PackBoundary : public ::testing::Test {
   void* codes_at = codes.data();
   void* scales_at = scales.data();
   void* zero_points_at = zero_points.data();
+  float* code_book_at = nullptr;
   void* packed_at;
   int64_t packed_bytes;
 };
@@ -73,23 +76,118 @@ TEST_F(PackBoundary, Struct) {
 }
 
 TEST_F(PackBoundary, Enums) {
-  for (const int32_t dtype : {0, -1, 8, int{GATUN_F32}, int{GATUN_BF16}, int{GATUN_I32}}) {
+  for (const int32_t dtype : {0, -1, 15, int{GATUN_F32}, int{GATUN_BF16}, int{GATUN_I32}, int{GATUN_E8M0}}) {
     weights.code_dtype = dtype;
-    description_refused({"code_dtype", std::to_string(dtype).c_str(), "I8", "U8", "U4"});
+    description_refused({"code_dtype", std::to_string(dtype).c_str(), "I8", "U8", "U4", "U2", "F4E2M1"});
   }
-  for (const int32_t dtype : {0, -1, 8, int{GATUN_BF16}, int{GATUN_U4}}) {
+  for (const int32_t dtype : {0, -1, 15, int{GATUN_BF16}, int{GATUN_U4}, int{GATUN_F8E5M2}}) {
     weights.scale_dtype = dtype;
-    description_refused({"scale_dtype", std::to_string(dtype).c_str(), "F32", "F16"});
+    description_refused({"scale_dtype", std::to_string(dtype).c_str(), "F32", "F16", "E8M0", "F8E4M3"});
   }
-  for (const int32_t asymmetric : {-1, 2}) {
-    weights.asymmetric = asymmetric;
-    description_refused({"asymmetric", std::to_string(asymmetric).c_str()});
+  for (const int32_t zero_point : {-1, 3}) {
+    weights.zero_point = zero_point;
+    description_refused({"zero_point", std::to_string(zero_point).c_str()});
   }
-  weights.code_dtype = GATUN_I8;
-  description_refused({"asymmetric", "I8"});
+  for (const int32_t book : {-1, 8}) {
+    weights.book = book;
+    description_refused({"book", std::to_string(book).c_str()});
+  }
+  for (const int32_t type : {-1, 1, 4, 5, 9, 15, 40, 1 << 20}) {
+    weights.gguf_type = type;
+    description_refused({"gguf_type", std::to_string(type).c_str()});
+  }
+}
+
+// Which zero points and code books go with which codes.
+TEST_F(PackBoundary, ZeroPointsAndCodeBooks) {
+  for (const int32_t codes_of : {GATUN_I8, GATUN_F8E4M3, GATUN_F8E5M2, GATUN_F6E3M2, GATUN_F6E2M3, GATUN_F4E2M1}) {
+    for (const int32_t zero_point : {GATUN_ZERO_INTEGER, GATUN_ZERO_FLOAT}) {
+      weights.code_dtype = codes_of;
+      weights.zero_point = zero_point;
+      description_refused({"zero_point", std::to_string(zero_point).c_str()});
+    }
+    for (int32_t book = GATUN_BOOK_GIVEN; book <= GATUN_BOOK_LINEAR_UNSIGNED; ++book) {
+      weights.code_dtype = codes_of;
+      weights.zero_point = GATUN_ZERO_NONE;
+      weights.book = book;
+      description_refused({"book", std::to_string(book).c_str()});
+    }
+  }
   weights.code_dtype = GATUN_U8;
-  weights.asymmetric = 0;
-  description_refused({"asymmetric", "U8"});
+  weights.zero_point = GATUN_ZERO_NONE;
+  description_refused({"zero_point", "U8"});
+  for (int32_t book = GATUN_BOOK_GIVEN; book <= GATUN_BOOK_LINEAR_UNSIGNED; ++book) {
+    const bool of_16 = book == GATUN_BOOK_NF4 || book == GATUN_BOOK_FP4, given_book = book == GATUN_BOOK_GIVEN;
+    int64_t bytes;
+    for (const int32_t codes_of : {GATUN_U4, GATUN_U8, GATUN_U2}) {
+      weights.code_dtype = codes_of;
+      weights.book = book;
+      weights.zero_point = GATUN_ZERO_NONE;
+      const bool good_pair = codes_of == GATUN_U4 ? of_16 || given_book : codes_of == GATUN_U8 && !of_16;
+      if (good_pair) {
+        EXPECT_EQ(gatun_qmatmul_packed_bytes(&weights, &bytes), GATUN_OK) << gatun_last_error();
+        weights.zero_point = GATUN_ZERO_INTEGER;
+        description_refused({"zero_point"});
+      } else {
+        description_refused({"book", std::to_string(book).c_str()});
+      }
+    }
+  }
+}
+
+TEST_F(PackBoundary, SharedScales) {
+  for (const int32_t rows : {0, -1, std::numeric_limits<int32_t>::min()}) {
+    weights.group_rows = rows;
+    description_refused({"group_rows", std::to_string(rows).c_str()});
+  }
+  for (const float scale :
+       {0.0f, -0.0f, -1.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    weights.tensor_scale = scale;
+    description_refused({"tensor_scale", "> 0"});
+  }
+  // Three rows of one block: only its scales are read.
+  weights.group_rows = std::numeric_limits<int32_t>::max();
+  std::vector<float> shared(kGroups, 0.5f);
+  std::vector<uint8_t> shared_zeros(kGroups, 7);
+  scales_at = shared.data();
+  zero_points_at = shared_zeros.data();
+  EXPECT_EQ(pack(), GATUN_OK) << gatun_last_error();
+  EXPECT_EQ(unpack(), GATUN_OK) << gatun_last_error();
+}
+
+TEST_F(PackBoundary, GivenCodeBooks) {
+  std::vector<float> book(17, 0.25f);
+  code_book_at = book.data();
+  refused({"code_book", "null"});
+  weights = good;
+  weights.book = GATUN_BOOK_GIVEN;
+  weights.zero_point = GATUN_ZERO_NONE;
+  const gatun_qmatmul_weights with_book = weights;
+  zero_points_at = nullptr;
+  ASSERT_EQ(gatun_qmatmul_packed_bytes(&weights, &packed_bytes), GATUN_OK);
+  packed.assign(static_cast<size_t>(packed_bytes), kUntouched);
+  packed_at = packed.data();
+  code_book_at = nullptr;
+  refused({"code_book is null"});
+  weights = with_book;
+  code_book_at = reinterpret_cast<float*>(reinterpret_cast<char*>(book.data()) + 2);
+  refused({"code_book", "4"});
+  code_book_at = book.data();
+  for (const float value :
+       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity(), 0x1p65f}) {
+    weights = with_book;
+    book[15] = value;
+    refused({"code_book[15]"});
+  }
+  book[15] = 0.25f;
+  weights = with_book;
+  code_book_at = reinterpret_cast<float*>(packed.data() + 64);
+  EXPECT_TRUE(invalid(pack(), {"packed", "code_book"}));
+  code_book_at = book.data();
+  ASSERT_EQ(pack(), GATUN_OK) << gatun_last_error();
+  EXPECT_EQ(unpack(), GATUN_OK) << gatun_last_error();
+  code_book_at = reinterpret_cast<float*>(codes.data());
+  EXPECT_TRUE(invalid(unpack(), {"codes", "code_book", "overlap"}));
 }
 
 TEST_F(PackBoundary, Sizes) {
@@ -129,8 +227,17 @@ TEST_F(PackBoundary, Buffers) {
   zero_points_at = nullptr;
   refused({"zero_points is null"});
   zero_points_at = zero_points.data();
-  weights.asymmetric = 0;
+  weights.zero_point = GATUN_ZERO_NONE;
   refused({"zero_points", "null"});
+  weights.zero_point = GATUN_ZERO_FLOAT;
+  zero_points_at = reinterpret_cast<char*>(scales.data()) + 1;
+  const int64_t of_good = packed_bytes;
+  ASSERT_EQ(gatun_qmatmul_packed_bytes(given, &packed_bytes), GATUN_OK);
+  packed.assign(static_cast<size_t>(packed_bytes), kUntouched);
+  packed_at = packed.data();
+  refused({"zero_points", "4"});
+  packed_bytes = of_good;
+  zero_points_at = zero_points.data();
   packed_at = nullptr;
   refused({"packed is null"});
   packed_at = packed.data();
@@ -173,12 +280,70 @@ TEST_F(PackBoundary, Values) {
   packed_at = packed.data();
   EXPECT_EQ(pack(), GATUN_OK) << gatun_last_error();
 
-  packed.assign(static_cast<size_t>(packed_bytes), kUntouched);
-  weights.code_dtype = GATUN_I8;
-  weights.asymmetric = 0;
+  // Float zero points.
+  std::vector<float> zeros(kColumns * kGroups, -3.5f);
+  zero_points_at = zeros.data();
+  const auto expect_refused = [&](std::initializer_list<const char*> words) {
+    ASSERT_EQ(gatun_qmatmul_packed_bytes(given, &packed_bytes), GATUN_OK) << gatun_last_error();
+    packed.assign(static_cast<size_t>(packed_bytes), kUntouched);
+    packed_at = packed.data();
+    EXPECT_TRUE(invalid(pack(), words));
+    EXPECT_TRUE(untouched(packed)) << "packed was written";
+  };
+  weights.zero_point = GATUN_ZERO_FLOAT;
+  for (const float value :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -0x1p65f}) {
+    zeros[8] = value;
+    expect_refused({"zero_points[2][2]"});
+  }
+  zero_points_at = zero_points.data();
+  std::fill(zero_points.begin(), zero_points.end(), uint8_t{3});
+  zero_points[8] = 4;
+  weights.zero_point = GATUN_ZERO_INTEGER;
+  weights.code_dtype = GATUN_U2;
+  expect_refused({"zero_points[2][2]", "U2", "3"});
+
+  // Codes that are no numbers; every code of 8 bits is an integer.
+  weights.zero_point = GATUN_ZERO_NONE;
   zero_points_at = nullptr;
+  const struct {
+    int32_t dtype;
+    uint8_t code;
+    const char* word;
+  } bad[] = {{GATUN_F8E4M3, 0x7f, "NaN"},      {GATUN_F8E4M3, 0xff, "NaN"}, {GATUN_F8E5M2, 0x7c, "infinity"},
+             {GATUN_F8E5M2, 0xfc, "infinity"}, {GATUN_F8E5M2, 0x7d, "NaN"}, {GATUN_F8E5M2, 0xff, "NaN"}};
+  for (const auto& b : bad) {
+    weights.code_dtype = b.dtype;
+    codes[1 * kDepth + 39] = b.code;
+    expect_refused({"codes[1][39]", b.word});
+  }
+  weights.code_dtype = GATUN_I8;
   codes[1 * kDepth + 39] = 0x80;
-  refused({"codes[1][39]", "-128"});
+  EXPECT_EQ(gatun_qmatmul_packed_bytes(given, &packed_bytes), GATUN_OK);
+  EXPECT_EQ(pack(), GATUN_OK) << gatun_last_error();
+}
+
+TEST_F(PackBoundary, ScalesOfAByte) {
+  std::vector<uint8_t> bytes(kColumns * kGroups, 0x38);
+  scales_at = bytes.data();
+  const struct {
+    int32_t dtype;
+    uint8_t scale;
+    bool good;
+  } cases[] = {{GATUN_E8M0, 0xff, false}, {GATUN_E8M0, 0xc0, false},   {GATUN_E8M0, 0xbf, true},
+               {GATUN_E8M0, 0, true},     {GATUN_F8E4M3, 0x7f, false}, {GATUN_F8E4M3, 0xff, false},
+               {GATUN_F8E4M3, 0xfe, true}};
+  for (const auto& c : cases) {
+    weights = good;
+    weights.scale_dtype = c.dtype;
+    bytes[5] = c.scale;
+    if (c.good) {
+      EXPECT_EQ(pack(), GATUN_OK) << gatun_last_error();
+      packed.assign(packed.size(), kUntouched);
+    } else {
+      refused({"scales[1][2]", "finite"});
+    }
+  }
 }
 
 TEST_F(PackBoundary, F16Scales) {
@@ -233,7 +398,8 @@ TEST_F(PackBoundary, BuffersThatAreNotPackedWeights) {
     describe_refused({"packed", std::to_string(bytes).c_str()});
   }
   packed_bytes = needed;
-  // No single bit of the header may change unnoticed, unless it describes other weights of the same size.
+  // No single bit of the header may change unnoticed, unless it describes other weights of the same size: 30 bits of
+  // the tensor's scale, 30 of the rows that share scales.
   int accepted = 0;
   for (size_t bit = 0; bit < 64 * 8; ++bit) {
     packed[bit / 8] = static_cast<uint8_t>(packed[bit / 8] ^ 1 << bit % 8);
@@ -248,7 +414,7 @@ TEST_F(PackBoundary, BuffersThatAreNotPackedWeights) {
     packed = whole;
     packed_at = packed.data();
   }
-  EXPECT_LT(accepted, 8);
+  EXPECT_LT(accepted, 30 + 30 + 8);
   packed.assign(packed.size(), 0);
   describe_refused({"packed"});
 }

@@ -2,6 +2,7 @@
 #include "gatun/qmatmul.h"
 
 #include "boundary.h"
+#include "gatun/quantize.h"
 #include "tolerance.h"
 
 namespace gatun::test {
@@ -124,13 +125,13 @@ TEST_F(QmatmulBoundary, Struct) {
 }
 
 TEST_F(QmatmulBoundary, Enums) {
-  for (const int32_t dtype : {0, -1, 8, int{GATUN_F16}, int{GATUN_I8}, int{GATUN_U4}}) {
+  for (const int32_t dtype : {0, -1, 15, int{GATUN_F16}, int{GATUN_I8}, int{GATUN_U4}, int{GATUN_F8E4M3}}) {
     params.x_dtype = dtype;
     params_refused({"x_dtype", std::to_string(dtype).c_str(), "F32", "BF16"});
     params.y_dtype = dtype;
     params_refused({"y_dtype", std::to_string(dtype).c_str(), "F32", "BF16"});
   }
-  for (const int32_t value : {-1, 3, 1 << 30}) {
+  for (const int32_t value : {-1, 4, 1 << 30}) {
     params.mode = value;
     params_refused({"mode", std::to_string(value).c_str()});
   }

@@ -4,6 +4,7 @@
 
 #include "boundary.h"
 #include "gatun/qmatmul.h"
+#include "gatun/quantize.h"
 #include "tolerance.h"
 
 namespace gatun::test {
@@ -178,7 +179,7 @@ TEST_F(StackBoundary, NegativeBytes) {
 TEST_F(StackBoundary, EachHeaderIsChecked) {
   for (const size_t at : {size_t{0}, second_at}) {
     const char* const name = at == 0 ? "packed[0]" : "packed[1]";
-    for (const size_t byte : {0, 8, 12, 16, 20, 24, 28, 56}) {
+    for (const size_t byte : {0, 8, 10, 12, 14, 16, 18, 20, 22, 23, 56}) {
       packed[at + byte] = static_cast<uint8_t>(packed[at + byte] ^ 0x41);
       both_refused({name});
       packed[at + byte] = static_cast<uint8_t>(packed[at + byte] ^ 0x41);
@@ -287,7 +288,7 @@ TEST_F(StackBoundary, Params) {
       {"params.struct_size", [](gatun_qmatmul_params& p) { p.struct_size = 8; }},
       {"params.x_dtype", [](gatun_qmatmul_params& p) { p.x_dtype = GATUN_F16; }},
       {"params.y_dtype", [](gatun_qmatmul_params& p) { p.y_dtype = 0; }},
-      {"params.mode", [](gatun_qmatmul_params& p) { p.mode = 3; }},
+      {"params.mode", [](gatun_qmatmul_params& p) { p.mode = 4; }},
       {"params.activation", [](gatun_qmatmul_params& p) { p.activation = -1; }},
       {"params.threads", [](gatun_qmatmul_params& p) { p.threads = 1025; }},
       {"params.rows", [](gatun_qmatmul_params& p) { p.rows = -1; }},
