@@ -7,8 +7,8 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 
 /**
- * Reads JSON (RFC 8259) of a known structure: the caller asks for what must come next. Numbers are whole, not negative
- * and written as digits only.
+ * Reads JSON (RFC 8259) of a known structure: the caller asks for what must come next. Most numbers are whole, not
+ * negative and written as digits only.
  */
 final class JsonCursor extends Place {
     private final MemorySegment bytes;
@@ -87,6 +87,21 @@ final class JsonCursor extends Place {
             throw malformed(start, field, text(start, position + (goesOn ? 1 : 0)), "digits of 0.." + Long.MAX_VALUE);
         }
         return value;
+    }
+
+    /** Any number, as the nearest double; infinite if there is none. */
+    double decimal(String field) throws MalformedFileException {
+        int c = next();
+        long start = position;
+        while (position < end && "+-.0123456789eE".indexOf(bytes.get(ValueLayout.JAVA_BYTE, position)) >= 0) {
+            position++;
+        }
+        byte[] some = bytes.asSlice(start, position - start).toArray(ValueLayout.JAVA_BYTE);
+        String number = new String(some, StandardCharsets.ISO_8859_1);
+        if (!number.matches("-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?")) {
+            throw malformed(start, field, number.isEmpty() ? describe(c) : text(start, position), "a number");
+        }
+        return Double.parseDouble(number);
     }
 
     private static boolean isDigit(int c) {

@@ -64,6 +64,11 @@ public final class Safetensors {
         SafetensorsWriter.write(file, metadata, tensors);
     }
 
+    /** Where it lies. */
+    Path file() {
+        return file;
+    }
+
     /** The texts, in the order of the file; cannot be changed. */
     public Map<String, String> metadata() {
         return metadata;
