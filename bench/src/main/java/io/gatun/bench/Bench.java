@@ -10,8 +10,8 @@ import java.util.List;
 /** {@code ./gatun bench}: limits of the machine, then each op beside its peers; records and a report. */
 public final class Bench {
     /** In the order in which they run. */
-    private static final List<Op> OPS =
-            List.of(new QMatmulBench(BuildTree.root().resolve("bench/shapes/qmatmul.csv"), Peers::all));
+    private static final List<Op> OPS = List.of(
+            new QMatmulBench(BuildTree.root().resolve("bench/shapes/qmatmul.csv"), Peers::all), new QuantizeBench());
 
     private static final int WRONG_USAGE = 2;
     private static final int FAILED = 1;

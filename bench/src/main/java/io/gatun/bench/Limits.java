@@ -39,6 +39,37 @@ interface Limits {
         return perSecond(kind, tier, threads);
     }
 
+    /**
+     * Bytes a second of a loop that reads and writes so many of them: the best of plain and non-temporal stores, in whole
+     * streams of about the same proportion.
+     */
+    default double movedPerSecondNow(Proportion proportion, int threads) {
+        return perSecondNow(Kind.MOVE, null, threads);
+    }
+
+    /** Streams that are read and written. */
+    record Proportion(int reads, int writes) {
+        private static final int MAX = 8;
+
+        /** The one of at most 8 streams each that is nearest to the bytes. */
+        static Proportion of(double read, double written) {
+            Proportion best = new Proportion(1, 1);
+            for (int reads = 1; reads <= MAX; reads++) {
+                for (int writes = 1; writes <= MAX; writes++) {
+                    Proportion next = new Proportion(reads, writes);
+                    if (next.distance(read / written) < best.distance(read / written)) {
+                        best = next;
+                    }
+                }
+            }
+            return best;
+        }
+
+        private double distance(double ratio) {
+            return Math.abs(Math.log((double) reads / writes / ratio));
+        }
+    }
+
     /** The roofline at work: the shortest time now for reading so many bytes and so many operations. */
     default double secondsNow(long bytes, double operations, Kind kind, String tier, int threads) {
         double reading = bytes / perSecond(Kind.READ, null, threads);

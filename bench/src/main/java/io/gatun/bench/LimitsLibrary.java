@@ -54,11 +54,17 @@ final class LimitsLibrary {
      * @throws UnsupportedOperationException if processor or tier has no such instruction
      */
     double best(Limits.Kind kind, String tier, int threads, double seconds) {
+        return best(kind, tier, threads, new Limits.Proportion(1, 1), seconds);
+    }
+
+    /** The same; streams matter to {@link Limits.Kind#MOVE} alone. */
+    double best(Limits.Kind kind, String tier, int threads, Limits.Proportion streams, double seconds) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment name = tier == null ? MemorySegment.NULL : arena.allocateFrom(tier);
             MemorySegment best = arena.allocate(ValueLayout.JAVA_DOUBLE);
             MemorySegment median = arena.allocate(ValueLayout.JAVA_DOUBLE);
-            int status = (int) measure.invokeExact(kind.ordinal(), name, threads, 1, 1, seconds, best, median);
+            int status = (int) measure.invokeExact(
+                    kind.ordinal(), name, threads, streams.reads(), streams.writes(), seconds, best, median);
             if (status != 0) {
                 String message = text((MemorySegment) lastError.invokeExact());
                 throw status == UNSUPPORTED

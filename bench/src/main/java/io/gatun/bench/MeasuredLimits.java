@@ -14,9 +14,16 @@ final class MeasuredLimits implements Limits {
     private static final int SAMPLES = 3;
     private static final double SAMPLE_SECONDS = 0.2;
 
-    private record Key(Kind kind, String tier, int threads) {
+    private static final Proportion COPY = new Proportion(1, 1);
+
+    private record Key(Kind kind, Proportion streams, String tier, int threads) {
+        Key(Kind kind, String tier, int threads) {
+            this(kind, COPY, tier, threads);
+        }
+
         String caseName() {
-            return kind.title + " t=" + threads + (tier == null ? "" : " tier=" + tier);
+            String proportion = streams.equals(COPY) ? "" : " " + streams.reads() + ":" + streams.writes();
+            return kind.title + proportion + " t=" + threads + (tier == null ? "" : " tier=" + tier);
         }
     }
 
@@ -54,12 +61,17 @@ final class MeasuredLimits implements Limits {
         return sample(new Key(kind, tier, threads));
     }
 
+    @Override
+    public double movedPerSecondNow(Proportion proportion, int threads) {
+        return sample(new Key(Kind.MOVE, proportion, null, threads));
+    }
+
     private List<Double> samples(Key key) {
         return samples.getOrDefault(key, List.of());
     }
 
     private double sample(Key key) {
-        double rate = library.best(key.kind, key.tier, key.threads, SAMPLE_SECONDS);
+        double rate = library.best(key.kind, key.tier, key.threads, key.streams, SAMPLE_SECONDS);
         samples.computeIfAbsent(key, k -> new ArrayList<>()).add(rate);
         return rate;
     }

@@ -30,7 +30,7 @@ final class OutputCheck {
     static final class WrongOutput extends Exception {
         private static final long serialVersionUID = 1;
 
-        private WrongOutput(String message) {
+        WrongOutput(String message) {
             super(message);
         }
     }
@@ -94,6 +94,19 @@ final class OutputCheck {
             squares += deviation * deviation;
         }
         return rootMeanSquare == 0 ? 0 : Math.sqrt(squares / indices.length) / rootMeanSquare;
+    }
+
+    /**
+     * The same where the error is known beforehand.
+     *
+     * @throws WrongOutput if it is larger
+     */
+    double relErrorUpTo(double most, String impl, float[] y) throws WrongOutput {
+        double error = relError(impl, y);
+        if (!(error <= most)) {
+            throw new WrongOutput(String.format("%s is wrong: its error is %.5f, at most %.5f", impl, error, most));
+        }
+        return error;
     }
 
     /**

@@ -111,6 +111,26 @@ public record Result(
                 what);
     }
 
+    /** A record of this time as bytes a second. */
+    Result rateOf(double bytes, String what) {
+        Summary giga = new Summary(1e-6 * bytes / median, 1e-6 * bytes / max, 1e-6 * bytes / min);
+        return new Result(
+                op,
+                caseName,
+                impl,
+                threads,
+                what,
+                "GB/s",
+                giga.median(),
+                giga.min(),
+                giga.max(),
+                null,
+                null,
+                null,
+                kernel,
+                timed);
+    }
+
     /** A record of how much faster this is: another time over this one. */
     Result speedupOver(Result other, String speedupCase, String what) {
         return new Result(
