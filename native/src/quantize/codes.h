@@ -33,6 +33,7 @@ struct u8 {
 
 struct u4 : u8 {
   static constexpr int kBits = 4, kMost = 15, kZero = 8, kHighest = 15;
+  static GATUN_INLINE Bytes pack(I32 a, I32 b, I32 c, I32 d) { return min_u8(pack_u8(a, b, c, d), set1_u8(15)); }
   static GATUN_INLINE void store(uint8_t* p, Bytes codes) { store_nibbles(p, codes); }
   static GATUN_INLINE void store_n(uint8_t* p, Bytes codes, int n) { store_nibbles_n(p, codes, n); }
   static GATUN_INLINE I32 load(const uint8_t* p) { return load_u4_i32(p); }
@@ -41,6 +42,7 @@ struct u4 : u8 {
 
 struct u2 : u8 {
   static constexpr int kBits = 2, kMost = 3, kZero = 2, kHighest = 3;
+  static GATUN_INLINE Bytes pack(I32 a, I32 b, I32 c, I32 d) { return min_u8(pack_u8(a, b, c, d), set1_u8(3)); }
   static GATUN_INLINE void store(uint8_t* p, Bytes codes) { store_crumbs(p, codes); }
   static GATUN_INLINE void store_n(uint8_t* p, Bytes codes, int n) { store_crumbs_n(p, codes, n); }
   static GATUN_INLINE I32 load(const uint8_t* p) { return load_u2_i32(p); }

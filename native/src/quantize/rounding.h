@@ -18,45 +18,49 @@
 namespace gatun::GATUN_ISA {
 namespace {
 
-// Thresholds of elements that lie side by side in a row, and not on both sides of a multiple of 2^32.
+// Thresholds of elements that lie side by side in a row.
 class Thresholds {
  public:
   // The elements from (row, k) on.
   GATUN_INLINE Thresholds(const Job& job, int64_t row, int64_t k)
-      : up_(job.rounding == GATUN_ROUND_GIVEN ? job.round_up + row * job.depth + k : nullptr) {
-    const uint64_t index = static_cast<uint64_t>(row * job.depth + k);
-    uint64_t key = job.seed + (index >> 32) * 0x9e3779b97f4a7c15u;
-    key = (key ^ key >> 30) * 0xbf58476d1ce4e5b9u;
-    key = (key ^ key >> 27) * 0x94d049bb133111ebu;
-    key ^= key >> 31;
-    index_ = static_cast<uint32_t>(index);
-    first_key_ = static_cast<int32_t>(key);
-    second_key_ = static_cast<int32_t>(key >> 32);
-  }
-
-  // How many elements from (row, k) on one object serves.
-  static GATUN_INLINE int64_t reach(const Job& job, int64_t row, int64_t k) {
-    return (int64_t{1} << 32) - ((row * job.depth + k) & 0xffffffff);
-  }
+      : up_(job.rounding == GATUN_ROUND_GIVEN ? job.round_up + row * job.depth + k : nullptr),
+        seed_(job.seed),
+        first_(static_cast<uint64_t>(row * job.depth + k)),
+        key_(key_of(first_ >> 32)) {}
 
   // Of elements i.. of the stretch, of which the first n exist: in a lane each.
   GATUN_INLINE F32 at(int64_t i, int n) const {
     if (up_ != nullptr) return select_less(zero_f32(), to_f32(load_u8_i32_n(up_ + i, n)), zero_f32(), set1(1));
-    int32_t lanes[kLanes];
-    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = lane;
-    const I32 index = add_i32(load_i32(lanes), set1_i32(static_cast<int32_t>(index_ + static_cast<uint32_t>(i))));
-    I32 h = xor_i32(index, set1_i32(first_key_));
-    h = mul_i32(xor_i32(h, shift_right_logical<16>(h)), set1_i32(0x7feb352d));
-    h = xor_i32(xor_i32(h, shift_right_logical<15>(h)), set1_i32(second_key_));
-    h = mul_i32(h, set1_i32(static_cast<int32_t>(0x846ca68bu)));
-    h = shift_right_logical<8>(xor_i32(h, shift_right_logical<16>(h)));
-    return mul(to_f32(h), set1(0x1p-24f));
+    const uint64_t index = first_ + static_cast<uint64_t>(i), high = index >> 32;
+    I32 bits = hash(static_cast<uint32_t>(index), high == first_ >> 32 ? key_ : key_of(high));
+    const uint64_t left = (uint64_t{1} << 32) - (index & 0xffffffff);  // lanes with these upper bits of their index
+    if (left < kLanes) {
+      bits = select_n(bits, hash(static_cast<uint32_t>(index), key_of(high + 1)), static_cast<int>(left));
+    }
+    return mul(to_f32(bits), set1(0x1p-24f));
   }
 
  private:
-  const uint8_t* up_;
-  uint32_t index_;
-  int32_t first_key_, second_key_;
+  GATUN_INLINE uint64_t key_of(uint64_t high) const {
+    uint64_t key = seed_ + high * 0x9e3779b97f4a7c15u;
+    key = (key ^ key >> 30) * 0xbf58476d1ce4e5b9u;
+    key = (key ^ key >> 27) * 0x94d049bb133111ebu;
+    return key ^ key >> 31;
+  }
+
+  static GATUN_INLINE I32 hash(uint32_t low, uint64_t key) {
+    int32_t lanes[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = lane;
+    const I32 index = add_i32(load_i32(lanes), set1_i32(static_cast<int32_t>(low)));
+    I32 h = xor_i32(index, set1_i32(static_cast<int32_t>(key)));
+    h = mul_i32(xor_i32(h, shift_right_logical<16>(h)), set1_i32(0x7feb352d));
+    h = xor_i32(xor_i32(h, shift_right_logical<15>(h)), set1_i32(static_cast<int32_t>(key >> 32)));
+    h = mul_i32(h, set1_i32(static_cast<int32_t>(0x846ca68bu)));
+    return shift_right_logical<8>(xor_i32(h, shift_right_logical<16>(h)));
+  }
+
+  const uint8_t* const up_;
+  const uint64_t seed_, first_, key_;
 };
 
 }  // namespace

@@ -8,7 +8,7 @@
 // the middle of a byte does elements one by one up to the next byte.
 #pragma once
 
-#include "quantize/blocks.h"
+#include "quantize/rounding.h"
 
 namespace gatun::GATUN_ISA {
 namespace {
@@ -41,71 +41,81 @@ GATUN_INLINE void append_code(uint8_t* row, int64_t k, int32_t code) {
 
 GATUN_INLINE int lanes_left(int64_t left) { return static_cast<int>(left < 0 ? 0 : smaller(left, kLanes)); }
 
-// x[0 .. count) to the codes from code `k` of `row` on; code(F32 values, i, n) makes those of x[i ..], of which n
-// exist. What lies `ahead` elements further is asked for.
-template <class X, class Codes, class Code>
+// x[0 .. count) to the codes from code `k` of `row` on; code(const F32 (&values)[4], i, n) makes bytes of the n values
+// from x[i] on. What lies `ahead` elements further is asked for. kFast: whole rounds have a loop of their own; without,
+// the code is half as long.
+template <class X, class Codes, bool kFast, class Code>
 GATUN_INLINE void encode_stretch(const typename X::Type* x, int64_t count, int64_t ahead, uint8_t* row, int64_t k,
                                  Code code) {
+  using P = Period<Codes::kBits>;
   constexpr int kStep = 4 * kLanes, kStepBytes = kStep * Codes::kBits / 8;
   constexpr int kLine = 64 / static_cast<int>(sizeof(*x));
-  int64_t i = 0;
-  for (; k % Period<Codes::kBits>::kCodes != 0 && i < count; ++i, ++k) {
-    int32_t lanes[kLanes];
-    store_i32(lanes, code(X::load_n(x + i, 1), i, 1));
-    append_code<Codes::kBits>(row, k, lanes[0]);
-  }
-  uint8_t* out = row + Period<Codes::kBits>::byte_of(k);
-  for (; i + kStep <= count; i += kStep, out += kStepBytes) {
-    I32 codes[4];
-    for (int j = 0; j < 4; ++j) codes[j] = code(X::load(x + i + j * kLanes), i + j * kLanes, kLanes);
-    Codes::store(out, Codes::pack(codes[0], codes[1], codes[2], codes[3]));
-    for (int line = 0; line < kStep; line += kLine) prefetch_line(x + i + ahead + line);
-  }
-  if (i < count) {
-    I32 codes[4];
-    for (int j = 0; j < 4; ++j) {
-      const int n = lanes_left(count - i - j * kLanes);
-      codes[j] = code(X::load_n(x + i + j * kLanes, n), i + j * kLanes, n);
+  for (int64_t i = 0; i < count;) {
+    const int64_t lead = k % P::kCodes == 0 ? 0 : P::kCodes - k % P::kCodes;  // to the next byte
+    uint8_t* out = row + P::byte_of(k);
+    if (kFast && lead == 0) {
+      for (; i + kStep <= count; i += kStep, k += kStep, out += kStepBytes) {
+        F32 values[4];
+        for (int j = 0; j < 4; ++j) values[j] = X::load(x + i + j * kLanes);
+        Codes::store(out, code(values, i, kStep));
+        for (int line = 0; line < kStep; line += kLine) prefetch_line(x + i + ahead + line);
+      }
+      if (i == count) return;
     }
-    Codes::store_n(out, Codes::pack(codes[0], codes[1], codes[2], codes[3]), static_cast<int>(count - i));
-  }
-}
-
-// The codes from code `k` of `row` on to x[0 .. count), where value(I32 codes) is what they stand for. `stream`: past
-// the caches, where whole vectors are possible.
-template <class Codes, class X, class Value>
-GATUN_INLINE void decode_stretch(const uint8_t* row, int64_t k, int64_t count, typename X::Type* x, bool stream,
-                                 Value value) {
-  using P = Period<Codes::kBits>;
-  int64_t i = 0;
-  for (; k % P::kCodes != 0 && i < count; ++i, ++k) {
-    X::store_n(x + i, value(set1_i32(get_code<Codes::kBits>(row, k))), 1);
-  }
-  const auto some = [&](int n) {
-    X::store_n(x + i, value(Codes::load_n(row + P::byte_of(k), n)), n);
+    const int64_t n = smaller(count - i, lead == 0 ? kStep : lead);
+    F32 values[4];
+    for (int j = 0; j < 4; ++j) values[j] = X::load_n(x + i + j * kLanes, lanes_left(n - j * kLanes));
+    const Bytes codes = code(values, i, n);
+    if (lead == 0) {
+      Codes::store_n(out, codes, static_cast<int>(n));
+    } else {
+      uint8_t bytes[kStep];
+      store_bytes(bytes, codes);
+      for (int64_t j = 0; j < n; ++j) append_code<Codes::kBits>(row, k + j, bytes[j]);
+    }
     i += n;
     k += n;
-  };
-  if (stream) {
-    constexpr int kBytes = kLanes * static_cast<int>(sizeof(*x));
-    const int lead = static_cast<int>(-(reinterpret_cast<uintptr_t>(x + i) / sizeof(*x)) % kLanes);
-    if (reinterpret_cast<uintptr_t>(x + i) % sizeof(*x) == 0 && lead % P::kCodes == 0 && lead + kLanes <= count - i) {
-      static_assert(kBytes % sizeof(*x) == 0);
-      some(lead);
-      for (; i + kLanes <= count; i += kLanes, k += kLanes) {
-        X::stream(x + i, value(Codes::load(row + P::byte_of(k))));
-      }
-    }
   }
-  for (; i + kLanes <= count; i += kLanes, k += kLanes) X::store(x + i, value(Codes::load(row + P::byte_of(k))));
-  if (i < count) some(static_cast<int>(count - i));
 }
 
-// Codes on their way past the caches: they are collected here, and whole cache lines leave by streaming stores. Without
-// streaming, codes go where they belong at once.
+// The codes from code `k` of `row` on to x[0 .. count), where values(bytes of codes, F32 (&out)[4]) says what the next
+// 4
+// * kLanes codes stand for.
+template <class Codes, class X, class Values>
+GATUN_INLINE void decode_stretch(const uint8_t* row, int64_t k, int64_t count, typename X::Type* x, Values& values) {
+  using P = Period<Codes::kBits>;
+  constexpr int kStep = 4 * kLanes, kStepBytes = kStep * Codes::kBits / 8;
+  for (int64_t i = 0; i < count;) {
+    const int64_t within = k % P::kCodes, lead = within == 0 ? kStep : P::kCodes - within;  // to the next byte
+    if (within == 0) {
+      for (; i + kStep <= count; i += kStep, k += kStep) {
+        F32 out[4];
+        values(row + P::byte_of(k), out);
+        for (int j = 0; j < 4; ++j) X::store(x + i + j * kLanes, out[j]);
+      }
+      if (i == count) return;
+    }
+    const int64_t n = smaller(count - i, lead);
+    uint8_t codes[kStepBytes] = {};
+    for (int64_t j = 0; within != 0 && j < n; ++j) {
+      append_code<Codes::kBits>(codes, j, get_code<Codes::kBits>(row, k + j));
+    }
+    for (int64_t byte = 0; within == 0 && byte < code_bytes<Codes::kBits>(n); ++byte) {
+      codes[byte] = row[P::byte_of(k) + byte];
+    }
+    F32 out[4];
+    values(codes, out);
+    for (int j = 0; j < 4; ++j) X::store_n(x + i + j * kLanes, out[j], lanes_left(n - j * kLanes));
+    i += n;
+    k += n;
+  }
+}
+
+// Output on its way past the caches: it is collected here, and whole cache lines leave by streaming stores. Without
+// streaming it goes where it belongs at once.
 class Lines {
  public:
-  static constexpr int64_t kRoom = 4096;  // bytes that one encode_stretch may make
+  static constexpr int64_t kRoom = 4096;  // bytes that may be put at once
 
   explicit Lines(bool stream) : stream_(stream) {}
   ~Lines() {
@@ -167,6 +177,79 @@ class Lines {
   uint8_t* base_ = nullptr;      // a multiple of a line, that buffer_ is to be copied to
   int64_t begin_ = 0, end_ = 0;  // the bytes in the buffer
   alignas(64) uint8_t buffer_[2 * kRoom + 2 * kLine];
+};
+
+constexpr int64_t kMostAhead = 16384;  // elements; further away than the next batch nothing is asked for
+
+// A stretch of lane `lane`, count values from element k of its row on, to codes, by what make_encoder() returns: its
+// nearest(const F32 (&x)[4]) and above(x, thresholds) make bytes of codes. Without `rounds` always the nearest. A
+// function of its own, so that all stretches of a kernel share its loops.
+template <class X, class Codes, class MakeEncoder>
+__attribute__((noinline)) void encode_row(const Job& job, const Batch& batch, int64_t lane, const typename X::Type* x,
+                                          int64_t k, int64_t count, bool rounds, Lines& lines,
+                                          const MakeEncoder& make_encoder) {
+  auto encoder = make_encoder();
+  const int64_t ahead = smaller(batch.rows ? 0 : batch.lanes * job.group, kMostAhead), row = batch.lane_row(lane);
+  for (int64_t last = k + count; k < last;) {
+    const int64_t n = smaller(last - k, Lines::kRoom);
+    uint8_t* const out = codes_row<Codes>(job, row) + Period<Codes::kBits>::byte_of(k);
+    uint8_t* const to = lines.at(out);
+    const int64_t phase = k % Period<Codes::kBits>::kCodes;
+    if (job.rounding == GATUN_ROUND_NEAREST || !rounds) {
+      encode_stretch<X, Codes, true>(x, n, ahead, to, phase,
+                                     [&](const F32(&values)[4], int64_t, int64_t)
+                                         GATUN_INLINE_LAMBDA { return encoder.nearest(values); });
+    } else {
+      const Thresholds thresholds(job, row, k);
+      encode_stretch<X, Codes, false>(x, n, ahead, to, phase,
+                                      [&](const F32(&values)[4], int64_t i, int64_t some) GATUN_INLINE_LAMBDA {
+                                        F32 least[4];
+                                        for (int j = 0; j < 4; ++j)
+                                          least[j] = thresholds.at(i + j * kLanes, lanes_left(some - j * kLanes));
+                                        return encoder.above(values, least);
+                                      });
+    }
+    lines.put(out + code_bytes<Codes::kBits>(phase + n));
+    x += n;
+    k += n;
+  }
+}
+
+// Codes of a row from `k` on to `count` values, the first of them at x, by what make_decoder() returns: called with
+// (bytes of codes, F32 (&out)[4]) it says what the next 4 * kLanes codes stand for.
+template <class Codes, class X, class MakeDecoder>
+__attribute__((noinline)) void decode_row(const uint8_t* row, int64_t k, int64_t count, typename X::Type* x,
+                                          Lines& lines, const MakeDecoder& make_decoder) {
+  constexpr int64_t kRoom = Lines::kRoom / static_cast<int64_t>(sizeof(*x));
+  auto decoder = make_decoder();
+  for (const int64_t last = k + count; k < last;) {
+    const int64_t n = smaller(last - k, kRoom - k % Period<Codes::kBits>::kCodes);
+    uint8_t* const to = lines.at(reinterpret_cast<uint8_t*>(x));
+    decode_stretch<Codes, X>(row, k, n, reinterpret_cast<typename X::Type*>(to), decoder);
+    x += n;
+    k += n;
+    lines.put(reinterpret_cast<uint8_t*>(x));
+  }
+}
+
+// The lanes of one vector after the other, where the batch's blocks consist of whole vectors and lie side by side.
+class VectorLanes {
+ public:
+  GATUN_INLINE VectorLanes(int64_t group, int64_t lanes) : group_(group), left_(group), last_(lanes - 1) {}
+  // Whether a batch of this job is such.
+  static GATUN_INLINE bool fit(const Job& job) { return job.unit_rows == 1 && job.group % kLanes == 0; }
+  GATUN_INLINE int64_t next() {
+    const int64_t lane = lane_;
+    left_ -= kLanes;
+    if (left_ == 0) {
+      left_ = group_;
+      lane_ = smaller(lane_ + 1, last_);
+    }
+    return lane;
+  }
+
+ private:
+  int64_t group_, left_, last_, lane_ = 0;
 };
 
 }  // namespace

@@ -25,42 +25,70 @@ namespace {
 
 // What the blocks of a batch need: extremes as ordered integers, then what they make.
 struct Lanes {
-  int32_t low[kBatch], high[kBatch];  // kMagnitude: high is the bits of the largest magnitude
+  int32_t low[kBatch], high[kBatch];  // kMagnitude: high is the bits of the largest magnitude, low 0
   float inverse[kBatch];              // of the scale; 0 for a scale of 0
   float offset[kBatch];
-  float zero_point[kBatch];
+  int32_t zero_point[kBatch];
 };
 
 // f32 bits to integers in the floats' order, and back.
 GATUN_INLINE I32 ordered(I32 bits) { return xor_i32(bits, and_i32(shift_right<31>(bits), set1_i32(0x7fffffff))); }
 constexpr int32_t kLargestFinite = 0x7f7fffff;
 
+// Raises, in each lane, `high` to the largest and `low` to the inverted smallest value met (kMagnitude: only `high`, to
+// the bits of the largest magnitude).
 template <class X, bool kMagnitude>
-inline void scan(const typename X::Type* x, int64_t count, int32_t* low, int32_t* high) {
-  I32 least = set1_i32(*low), most = set1_i32(*high);
-  const auto take = [&](F32 value, int n) {
+GATUN_INLINE void scan_values(const typename X::Type* x, int64_t count, I32& low, I32& high) {
+  const I32 inverted = set1_i32(-1);
+  const auto take = [&](F32 value, int n) GATUN_INLINE_LAMBDA {
     I32 key = as_i32(value);
     key = kMagnitude ? and_i32(key, set1_i32(0x7fffffff)) : ordered(key);
-    if (n < kLanes) key = select_n(key, most, n);
-    most = max_i32(most, key);
-    if (!kMagnitude) least = min_i32(least, n < kLanes ? select_n(key, least, n) : key);
+    I32 inverse = xor_i32(key, inverted);
+    if (!kMagnitude && n < kLanes) {
+      inverse = select_n(inverse, low, n);
+      key = select_n(key, high, n);
+    }
+    high = max_i32(high, key);
+    if (!kMagnitude) low = max_i32(low, inverse);
   };
   int64_t k = 0;
   for (; k + kLanes <= count; k += kLanes) take(X::load(x + k), kLanes);
   if (k < count) take(X::load_n(x + k, static_cast<int>(count - k)), static_cast<int>(count - k));
-  *high = reduce_max_i32(most);
-  if (!kMagnitude) *low = reduce_min_i32(least);
+}
+
+// The same for the bits of the largest magnitude alone, in one number.
+template <class X>
+GATUN_INLINE void scan_magnitude(const typename X::Type* x, int64_t count, int32_t* largest) {
+  I32 low = zero_i32(), high = set1_i32(*largest);
+  scan_values<X, true>(x, count, low, high);
+  *largest = reduce_max_i32(high);
 }
 
 template <class X, bool kMagnitude>
 GATUN_INLINE void scan_batch(const Job& job, const Batch& batch, Lanes& lanes) {
-  for (int64_t lane = 0; lane < kBatch; ++lane) {
-    lanes.low[lane] = lane < batch.lanes ? 0x7fffffff : 0;
-    lanes.high[lane] = lane < batch.lanes ? kMagnitude ? 0 : -0x7fffffff - 1 : 0;
+  constexpr int64_t kParts = kBatch / kLanes;
+  const int64_t parts = (batch.lanes + kLanes - 1) / kLanes;
+  I32 low[kParts][kLanes], high[kParts][kLanes];
+  for (int64_t part = 0; part < parts; ++part) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      low[part][lane] = high[part][lane] = kMagnitude ? zero_i32() : set1_i32(-0x7fffffff - 1);
+    }
   }
   for_each_stretch<X>(job, batch, [&](int64_t lane, const typename X::Type* x, int64_t, int64_t count) {
-    scan<X, kMagnitude>(x, count, &lanes.low[lane], &lanes.high[lane]);
+    I32 least = low[lane / kLanes][lane % kLanes], most = high[lane / kLanes][lane % kLanes];
+    scan_values<X, kMagnitude>(x, count, least, most);
+    low[lane / kLanes][lane % kLanes] = least;
+    high[lane / kLanes][lane % kLanes] = most;
   });
+  for (int64_t part = 0; part < kParts; ++part) {
+    const bool any = part < parts;
+    store_i32(lanes.high + part * kLanes, any ? reduce_max_each(high[part]) : zero_i32());
+    if (kMagnitude || !any) {
+      store_i32(lanes.low + part * kLanes, zero_i32());
+    } else {
+      store_i32(lanes.low + part * kLanes, xor_i32(reduce_max_each(low[part]), set1_i32(-1)));
+    }
+  }
 }
 
 // Whether, of the elements of the greatest magnitude, the first one is negative; for a block that has both signs.
@@ -87,8 +115,11 @@ GATUN_INLINE bool needs_magnitude_only(const Job& job) {
 template <class T>
 GATUN_INLINE void put_lanes(const Job& job, const Batch& batch, const T* lanes, void* plane) {
   T* to = static_cast<T*>(plane) + batch.row * job.groups + batch.group;
-  const int64_t step = batch.rows ? job.groups : 1;
-  for (int64_t lane = 0; lane < batch.lanes; ++lane, to += step) *to = lanes[lane];
+  if (!batch.rows) {
+    for (int64_t lane = 0; lane < batch.lanes; ++lane) to[lane] = lanes[lane];
+    return;
+  }
+  for (int64_t lane = 0; lane < batch.lanes; ++lane, to += job.groups) *to = lanes[lane];
 }
 template <class T, class Take>
 GATUN_INLINE void get_lanes(const Job& job, const Batch& batch, const void* plane, Take take) {
@@ -109,26 +140,39 @@ GATUN_INLINE F32 scale_of(const Job& job, F32 low, F32 high) {
   return div(select_less(high, sub(zero_f32(), low), low, high), set1(-kSteps - 1));
 }
 
+// Scales and zero points as they are stored.
+template <class Codes>
+GATUN_INLINE void read_lanes(const Job& job, const Batch& batch, float* scales, Lanes& lanes) {
+  if (job.scale_dtype == GATUN_F16) {
+    get_lanes<uint16_t>(job, batch, job.scales,
+                        [=](int64_t lane, uint16_t value) { scales[lane] = f16_to_float(value); });
+  } else {
+    get_lanes<float>(job, batch, job.scales, [=](int64_t lane, float value) { scales[lane] = value; });
+  }
+  for (int32_t& zero : lanes.zero_point) zero = job.zero_point == GATUN_ZERO_NONE ? Codes::kZero : 0;
+  if (job.zero_point == GATUN_ZERO_INTEGER) {
+    get_lanes<uint8_t>(job, batch, job.zero_points,
+                       [&](int64_t lane, uint8_t value) { lanes.zero_point[lane] = value; });
+  } else if (job.zero_point == GATUN_ZERO_FLOAT) {
+    get_lanes<float>(job, batch, job.zero_points, [&](int64_t lane, float value) { lanes.offset[lane] = value; });
+  }
+}
+
 // Makes scales and zero points of the extremes, stores them, and leaves in `lanes` what codes are made with. False if
 // something is not finite.
 template <class X, class Codes>
-GATUN_INLINE bool make_scales(const Job& job, const Batch& batch, bool magnitude_only, Lanes& lanes) {
+GATUN_INLINE bool make_scales(const Job& job, const Batch& batch, Lanes& lanes) {
   const bool given = job.scale_rule == GATUN_SCALE_GIVEN, integer = job.zero_point == GATUN_ZERO_INTEGER;
   const bool offsets = job.zero_point == GATUN_ZERO_FLOAT, halves = job.scale_dtype == GATUN_F16;
   float scales[kBatch] = {};
-  for (float& offset : lanes.offset) offset = 0;
-  for (float& zero : lanes.zero_point) zero = Codes::kZero;
   if (given) {
-    const auto set = [](float* values) { return [values](int64_t lane, auto value) { values[lane] = value; }; };
-    if (halves) {
-      get_lanes<uint16_t>(job, batch, job.scales,
-                          [&](int64_t lane, uint16_t value) { scales[lane] = f16_to_float(value); });
-    } else {
-      get_lanes<float>(job, batch, job.scales, set(scales));
-    }
-    if (integer) get_lanes<uint8_t>(job, batch, job.zero_points, set(lanes.zero_point));
-    if (offsets) get_lanes<float>(job, batch, job.zero_points, set(lanes.offset));
-  } else if (Codes::kBits < 8 && job.scale_rule == GATUN_SCALE_DEFAULT && job.zero_point == GATUN_ZERO_NONE) {
+    for (float& offset : lanes.offset) offset = 0;
+    read_lanes<Codes>(job, batch, scales, lanes);
+  } else {
+    for (float& offset : lanes.offset) offset = 0;
+    for (int32_t& zero : lanes.zero_point) zero = offsets ? 0 : Codes::kZero;
+  }
+  if (job.scale_rule == GATUN_SCALE_DEFAULT && job.zero_point == GATUN_ZERO_NONE && Codes::kBits < 8) {
     for (int64_t lane = 0; lane < batch.lanes; ++lane) {
       const int32_t high = lanes.high[lane];
       if (high <= 0 || high > kLargestFinite || high != ~lanes.low[lane]) continue;
@@ -142,7 +186,10 @@ GATUN_INLINE bool make_scales(const Job& job, const Batch& batch, bool magnitude
   I32 largest = zero_i32();  // of the magnitudes of all that must be finite
   for (int64_t lane = 0; lane < kBatch; lane += kLanes) {
     I32 low_key = load_i32(lanes.low + lane), high_key = load_i32(lanes.high + lane);
-    if (magnitude_only) low_key = zero_i32();
+    // Lanes without a block
+    const int used = lanes_left(batch.lanes - lane);
+    low_key = select_n(low_key, zero_i32(), used);
+    high_key = select_n(high_key, zero_i32(), used);
     largest = max_i32(largest, max_i32(high_key, xor_i32(low_key, set1_i32(-1))));
     if (!offsets) {
       low_key = min_i32(low_key, zero_i32());
@@ -171,11 +218,10 @@ GATUN_INLINE bool make_scales(const Job& job, const Batch& batch, bool magnitude
       largest = max_i32(largest, as_i32(abs(load_f32(lanes.offset + lane))));
     } else if (integer) {
       const F32 zero = min(round_even(div(sub(zero_f32(), low), scale)), set1(Codes::kMost));
-      store_f32(lanes.zero_point + lane, select_less(zero_f32(), abs(scale), zero, zero_f32()));
+      store_i32(lanes.zero_point + lane, round_to_i32(select_less(zero_f32(), abs(scale), zero, zero_f32())));
     } else if (offsets) {
       store_f32(lanes.offset + lane, add(low, zero_f32()));  // no -0
     }
-    if (offsets) store_f32(lanes.zero_point + lane, zero_f32());
   }
   if (reduce_max_i32(largest) > kLargestFinite) return false;
   if (given) return true;
@@ -194,63 +240,62 @@ GATUN_INLINE bool make_scales(const Job& job, const Batch& batch, bool magnitude
   return true;
 }
 
-// How values become codes, and codes values.
-template <class Codes>
-struct Encoder {
-  F32 inverse, offset, low, high;
-  I32 zero_point;
+// How values become codes: those of one block, or with kRun vectors of one block each, one after the other.
+template <class Codes, bool kRun>
+class Encoder {
+ public:
+  GATUN_INLINE Encoder(const Job& job, const Batch& batch, const Lanes& lanes, int64_t lane)
+      : low_(set1(Codes::kZeroPoints ? -512 : lowest(job))),
+        high_(set1(Codes::kZeroPoints ? 512 : Codes::kHighest)),
+        lanes_(lanes),
+        block_(lane),
+        next_(job.group, batch.lanes) {}
 
-  GATUN_INLINE Encoder(const Job& job, float scale_inverse, float value_offset, float zero)
-      : inverse(set1(scale_inverse)),
-        offset(set1(value_offset)),
-        low(set1(static_cast<float>(lowest(job)) - zero)),
-        high(set1(Codes::kHighest - zero)),
-        zero_point(set1_i32(static_cast<int32_t>(zero))) {}
+  GATUN_INLINE Bytes nearest(const F32 (&x)[4]) {
+    return make(x, [](F32 steps, int) GATUN_INLINE_LAMBDA { return round_to_i32(steps); });
+  }
+  GATUN_INLINE Bytes above(const F32 (&x)[4], const F32 (&thresholds)[4]) {
+    return make(x, [&](F32 steps, int j) GATUN_INLINE_LAMBDA {
+      const F32 down = floor(steps);
+      return round_to_i32(add(down, select_less(thresholds[j], sub(steps, down), set1(1), zero_f32())));
+    });
+  }
 
-  static GATUN_INLINE int lowest(const Job& job) {
+ private:
+  static GATUN_INLINE float lowest(const Job& job) {
     const bool all = job.scale_rule == GATUN_SCALE_FULL_RANGE || job.scale_rule == GATUN_SCALE_NO_CLIPPING;
-    return !Codes::kZeroPoints && all ? -Codes::kMost / 2 - 1 : Codes::kLowest;
+    return all ? -128 : Codes::kLowest;
   }
 
-  // In steps from the zero point, within the range.
-  GATUN_INLINE F32 steps(F32 x) const {
-    return min(max(mul(Codes::kZeroPoints ? sub(x, offset) : x, inverse), low), high);
+  template <class Round>
+  GATUN_INLINE Bytes make(const F32 (&x)[4], Round round) {
+    I32 code[4];
+    for (int j = 0; j < 4; ++j) {
+      const int64_t lane = kRun ? next_.next() : block_;
+      const F32 value = Codes::kZeroPoints ? sub(x[j], set1(lanes_.offset[lane])) : x[j];
+      code[j] = round(min(max(mul(value, set1(lanes_.inverse[lane])), low_), high_), j);
+      if (Codes::kZeroPoints) code[j] = add_i32(code[j], set1_i32(lanes_.zero_point[lane]));
+    }
+    return Codes::pack(code[0], code[1], code[2], code[3]);
   }
-  GATUN_INLINE I32 nearest(F32 x) const { return add_i32(round_to_i32(steps(x)), zero_point); }
-  GATUN_INLINE I32 above(F32 x, F32 threshold) const {
-    const F32 v = steps(x), down = floor(v);
-    const F32 up = select_less(threshold, sub(v, down), set1(1), zero_f32());
-    return add_i32(round_to_i32(add(down, up)), zero_point);
-  }
+
+  const F32 low_, high_;  // of steps: of i8 the range, of others far beyond it, as pack has the rest to do
+  const Lanes& lanes_;
+  const int64_t block_;
+  VectorLanes next_;
 };
-
-constexpr int64_t kMostAhead = 16384;  // elements; further away than the next batch nothing is asked for
 
 template <class X, class Codes>
 GATUN_INLINE void encode_batch(const Job& job, const Batch& batch, const Lanes& lanes, Lines& lines) {
-  const int64_t ahead = smaller(batch.rows ? 0 : batch.lanes * job.group, kMostAhead);
+  if (VectorLanes::fit(job) && batch.lanes > 1) {
+    const int64_t count = smaller(batch.lanes * job.group, job.depth - batch.begin);
+    encode_row<X, Codes>(job, batch, 0, x_row<X>(job, batch.row) + batch.begin, batch.begin, count, true, lines,
+                         [&] { return Encoder<Codes, true>(job, batch, lanes, 0); });
+    return;
+  }
   for_each_stretch<X>(job, batch, [&](int64_t lane, const typename X::Type* x, int64_t k, int64_t count) {
-    const Encoder<Codes> encoder(job, lanes.inverse[lane], lanes.offset[lane], lanes.zero_point[lane]);
-    const int64_t row = batch.lane_row(lane);
-    for (int64_t last = k + count; k < last;) {
-      int64_t n = smaller(last - k, Lines::kRoom);
-      uint8_t* const out = codes_row<Codes>(job, row) + Period<Codes::kBits>::byte_of(k);
-      uint8_t* const to = lines.at(out);
-      const int64_t phase = k % Period<Codes::kBits>::kCodes;
-      if (job.rounding == GATUN_ROUND_NEAREST) {
-        encode_stretch<X, Codes>(x, n, ahead, to, phase,
-                                 [&](F32 value, int64_t, int) GATUN_INLINE_LAMBDA { return encoder.nearest(value); });
-      } else {
-        n = smaller(n, Thresholds::reach(job, row, k));
-        const Thresholds thresholds(job, row, k);
-        encode_stretch<X, Codes>(x, n, ahead, to, phase, [&](F32 value, int64_t i, int lanes_used) GATUN_INLINE_LAMBDA {
-          return encoder.above(value, thresholds.at(i, lanes_used));
-        });
-      }
-      lines.put(out + code_bytes<Codes::kBits>(phase + n));
-      x += n;
-      k += n;
-    }
+    encode_row<X, Codes>(job, batch, lane, x, k, count, true, lines,
+                         [&] { return Encoder<Codes, false>(job, batch, lanes, lane); });
   });
 }
 
@@ -266,35 +311,66 @@ bool quantize_units(const Job& job, int64_t begin, int64_t end) {
     } else {
       scan_batch<X, false>(job, batch, lanes);
     }
-    if (!make_scales<X, Codes>(job, batch, magnitude_only, lanes)) return false;
+    if (!make_scales<X, Codes>(job, batch, lanes)) return false;
     encode_batch<X, Codes>(job, batch, lanes, lines);
     index += batch.units();
   }
   return true;
 }
 
-template <class Codes, class X>
-void dequantize_units(const Job& job, int64_t begin, int64_t end) {
-  for (int64_t index = begin; index < end; ++index) {
-    const int64_t row = index / job.groups, k = index % job.groups * job.group;
-    const int64_t count = smaller(job.group, job.depth - k);
-    const uint8_t* codes = codes_row<Codes>(job, row);
-    typename X::Type* x = x_row<X>(job, row) + k;
-    const F32 scale = set1(job.scale_dtype == GATUN_F16 ? f16_to_float(static_cast<const uint16_t*>(job.scales)[index])
-                                                        : static_cast<const float*>(job.scales)[index]);
-    if (job.zero_point == GATUN_ZERO_FLOAT) {
-      const F32 offset = set1(static_cast<const float*>(job.zero_points)[index]);
-      decode_stretch<Codes, X>(codes, k, count, x, job.stream,
-                               [=](I32 code) GATUN_INLINE_LAMBDA { return add(mul(to_f32(code), scale), offset); });
-    } else {
-      const I32 zero_point = set1_i32(
-          job.zero_point == GATUN_ZERO_INTEGER ? static_cast<const uint8_t*>(job.zero_points)[index] : Codes::kZero);
-      decode_stretch<Codes, X>(codes, k, count, x, job.stream, [=](I32 code) GATUN_INLINE_LAMBDA {
-        return mul(to_f32(sub_i32(code, zero_point)), scale);
-      });
+// What codes stand for: (code - zero point) * scale + offset, without an offset unless kOffset. Of one block, or with
+// kRun of one block a vector.
+template <class Codes, bool kOffset, bool kRun>
+struct Decoder {
+  const Lanes& lanes;
+  VectorLanes at;
+  const int64_t block;
+
+  GATUN_INLINE void operator()(const uint8_t* p, F32 (&out)[4]) {
+    for (int j = 0; j < 4; ++j) {
+      const int64_t lane = kRun ? at.next() : block;
+      const I32 code = Codes::load(p + j * kLanes * Codes::kBits / 8);
+      const F32 scale = set1(lanes.inverse[lane]);
+      if (kOffset) {
+        out[j] = add(mul(to_f32(code), scale), set1(lanes.offset[lane]));
+      } else {
+        out[j] = mul(to_f32(sub_i32(code, set1_i32(lanes.zero_point[lane]))), scale);
+      }
     }
   }
-  if (job.stream) fence_streams();
+};
+
+template <class Codes, class X, bool kOffset>
+GATUN_INLINE void decode_batch(const Job& job, const Batch& batch, const Lanes& lanes, Lines& lines) {
+  const uint8_t* codes = codes_row<Codes>(job, batch.row);
+  typename X::Type* x = x_row<X>(job, batch.row) + batch.begin;
+  const int64_t count = smaller(batch.lanes * job.group, job.depth - batch.begin);
+  if (VectorLanes::fit(job) && batch.lanes > 1) {
+    decode_row<Codes, X>(codes, batch.begin, count, x, lines,
+                         [&] { return Decoder<Codes, kOffset, true>{lanes, VectorLanes(job.group, batch.lanes), 0}; });
+    return;
+  }
+  for (int64_t lane = 0, done = 0; done < count; ++lane, done += job.group) {
+    decode_row<Codes, X>(codes, batch.begin + done, smaller(job.group, count - done), x + done, lines, [&] {
+      return Decoder<Codes, kOffset, false>{lanes, VectorLanes(job.group, batch.lanes), lane};
+    });
+  }
+}
+
+template <class Codes, class X>
+void dequantize_units(const Job& job, int64_t begin, int64_t end) {
+  Lanes lanes;
+  Lines lines(job.stream);
+  for (int64_t index = begin; index < end;) {
+    const Batch batch = batch_at(job, index, end);
+    read_lanes<Codes>(job, batch, lanes.inverse, lanes);
+    if (job.zero_point == GATUN_ZERO_FLOAT) {
+      decode_batch<Codes, X, true>(job, batch, lanes, lines);
+    } else {
+      decode_batch<Codes, X, false>(job, batch, lanes, lines);
+    }
+    index += batch.units();
+  }
 }
 
 template <class Codes>

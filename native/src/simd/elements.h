@@ -12,7 +12,6 @@ struct f32 {
   static GATUN_INLINE F32 load_n(const Type* p, int n) { return load_f32_n(p, n); }
   static GATUN_INLINE void store(Type* p, F32 x) { store_f32(p, x); }
   static GATUN_INLINE void store_n(Type* p, F32 x, int n) { store_f32_n(p, x, n); }
-  static GATUN_INLINE void stream(Type* p, F32 x) { stream_f32(p, x); }
 };
 
 struct f16 {
@@ -21,7 +20,6 @@ struct f16 {
   static GATUN_INLINE F32 load_n(const Type* p, int n) { return load_f16_n(p, n); }
   static GATUN_INLINE void store(Type* p, F32 x) { store_f16(p, x); }
   static GATUN_INLINE void store_n(Type* p, F32 x, int n) { store_f16_n(p, x, n); }
-  static GATUN_INLINE void stream(Type* p, F32 x) { stream_f16(p, x); }
 };
 
 struct bf16 {
@@ -30,7 +28,6 @@ struct bf16 {
   static GATUN_INLINE F32 load_n(const Type* p, int n) { return load_bf16_n(p, n); }
   static GATUN_INLINE void store(Type* p, F32 x) { store_bf16(p, x); }
   static GATUN_INLINE void store_n(Type* p, F32 x, int n) { store_bf16_n(p, x, n); }
-  static GATUN_INLINE void stream(Type* p, F32 x) { stream_bf16(p, x); }
 };
 
 }  // namespace gatun::GATUN_ISA

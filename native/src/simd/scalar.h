@@ -122,8 +122,6 @@ GATUN_INLINE void store_nibbles(uint8_t* p, Bytes x) { store_nibbles_n(p, x, 4 *
 GATUN_INLINE void store_crumbs_n(uint8_t* p, Bytes x, int n) { store_bits_n<2>(p, x, n); }
 GATUN_INLINE void store_crumbs(uint8_t* p, Bytes x) { store_crumbs_n(p, x, 4 * kLanes); }
 GATUN_INLINE void stream_f32(float* p, F32 x) { store_f32(p, x); }
-GATUN_INLINE void stream_f16(uint16_t* p, F32 x) { store_f16(p, x); }
-GATUN_INLINE void stream_bf16(uint16_t* p, F32 x) { store_bf16(p, x); }
 GATUN_INLINE void stream_bytes(uint8_t* p, Bytes x) { store_bytes(p, x); }
 GATUN_INLINE void fence_streams() {}
 
@@ -259,6 +257,13 @@ GATUN_INLINE Bytes pack_i32(I32 a, I32 b, I32 c, I32 d) {
 }
 GATUN_INLINE Bytes pack_i8(I32 a, I32 b, I32 c, I32 d) { return pack_i32<-128, 127>(a, b, c, d); }
 GATUN_INLINE Bytes pack_u8(I32 a, I32 b, I32 c, I32 d) { return pack_i32<0, 255>(a, b, c, d); }
+
+GATUN_INLINE Bytes set1_u8(uint8_t x) {
+  return bytes([=](int) { return x; });
+}
+GATUN_INLINE Bytes min_u8(Bytes a, Bytes b) {
+  return bytes([&](int i) { return a.byte[i] < b.byte[i] ? a.byte[i] : b.byte[i]; });
+}
 
 GATUN_INLINE Bytes low_nibbles(Bytes x) {
   return bytes([=](int i) { return x.byte[i] & 15; });

@@ -22,8 +22,7 @@
 //   void store_nibbles(uint8_t*, Bytes), store_crumbs(uint8_t*, Bytes): bytes in 0..15 two by two, in 0..3 four by
 //                                 four, the first in the lowest bits; bits from byte n on are 0; and _n, n counting
 //                                 bytes of the vector: 0 <= n <= 4 * kLanes
-//   void stream_f32(float*, F32), stream_f16(uint16_t*, F32), stream_bf16(uint16_t*, F32), stream_bytes(uint8_t*,
-//   Bytes)
+//   void stream_f32(float*, F32), stream_bytes(uint8_t*, Bytes):
 //                                 past the caches, to a multiple of what is stored; other threads see what was streamed
 //                                 before the streaming thread's fence_streams()
 // store_bf16 and store_f16 round to nearest, ties to even; NaN stays NaN; bf16 and f16 subnormals are kept.
@@ -53,7 +52,7 @@
 //   Table16 load_table16(const float*); F32 lookup_f32(Table16, I32 index): table[index], index in 0..15
 //
 // bytes: Bytes pack_i8(I32 a, I32 b, I32 c, I32 d), pack_u8: the lanes of a, then of b, c and d, saturated to i8 or u8;
-//   lanes are within i16
+//   lanes are within i16; Bytes set1_u8(uint8_t), min_u8(Bytes, Bytes)
 //
 // 8-bit dot products: byte 4 l + j of a Bytes vector belongs to lane l. dot adds to lane l of `sum` the exact
 // sum_j w[4 l + j] * a[4 l + j], w unsigned, a signed, and not -128 where kU8Bias is not 0:

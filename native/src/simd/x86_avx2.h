@@ -147,8 +147,6 @@ GATUN_INLINE void store_crumbs_n(uint8_t* p, Bytes x, int n) {
   store_part(p, join_crumbs(keep_bytes(x, n)), (n + 3) / 4);
 }
 GATUN_INLINE void stream_f32(float* p, F32 x) { _mm256_stream_ps(p, x); }
-GATUN_INLINE void stream_f16(uint16_t* p, F32 x) { _mm_stream_si128(reinterpret_cast<__m128i*>(p), narrow_f16(x)); }
-GATUN_INLINE void stream_bf16(uint16_t* p, F32 x) { _mm_stream_si128(reinterpret_cast<__m128i*>(p), narrow_bf16(x)); }
 GATUN_INLINE void stream_bytes(uint8_t* p, Bytes x) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), x); }
 GATUN_INLINE void fence_streams() { _mm_sfence(); }
 
@@ -228,6 +226,9 @@ GATUN_INLINE Bytes pack_i8(I32 a, I32 b, I32 c, I32 d) {
 GATUN_INLINE Bytes pack_u8(I32 a, I32 b, I32 c, I32 d) {
   return quarters_in_order(_mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)));
 }
+
+GATUN_INLINE Bytes set1_u8(uint8_t x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+GATUN_INLINE Bytes min_u8(Bytes a, Bytes b) { return _mm256_min_epu8(a, b); }
 
 GATUN_INLINE Bytes low_nibbles(Bytes x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
 GATUN_INLINE Bytes high_nibbles(Bytes x) { return _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(15)); }

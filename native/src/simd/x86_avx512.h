@@ -121,10 +121,6 @@ GATUN_INLINE void store_crumbs_n(uint8_t* p, Bytes x, int n) {
   _mm512_mask_cvtepi32_storeu_epi8(p, static_cast<__mmask16>(first_bytes((n + 3) / 4)), join_crumbs(kept));
 }
 GATUN_INLINE void stream_f32(float* p, F32 x) { _mm512_stream_ps(p, x); }
-GATUN_INLINE void stream_f16(uint16_t* p, F32 x) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), narrow_f16(x)); }
-GATUN_INLINE void stream_bf16(uint16_t* p, F32 x) {
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), narrow_bf16(x));
-}
 GATUN_INLINE void stream_bytes(uint8_t* p, Bytes x) { _mm512_stream_si512(reinterpret_cast<__m512i*>(p), x); }
 GATUN_INLINE void fence_streams() { _mm_sfence(); }
 
@@ -207,6 +203,9 @@ GATUN_INLINE Bytes pack_i8(I32 a, I32 b, I32 c, I32 d) {
 GATUN_INLINE Bytes pack_u8(I32 a, I32 b, I32 c, I32 d) {
   return quarters_in_order(_mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)));
 }
+
+GATUN_INLINE Bytes set1_u8(uint8_t x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+GATUN_INLINE Bytes min_u8(Bytes a, Bytes b) { return _mm512_min_epu8(a, b); }
 
 GATUN_INLINE Bytes low_nibbles(Bytes x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
 GATUN_INLINE Bytes high_nibbles(Bytes x) { return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15)); }

@@ -18,8 +18,10 @@ class QuantizeBoundary : public ::testing::Test {
     for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 13) - 6.0f;
   }
 
-  int32_t quantize() { return gatun_quantize(given, x_at, codes_at, scales_at, zero_points_at); }
-  int32_t dequantize() { return gatun_dequantize(given, codes_at, scales_at, zero_points_at, x_at); }
+  int32_t quantize() {
+    return gatun_quantize(given, x_at, code_book_at, round_up_at, codes_at, scales_at, zero_points_at);
+  }
+  int32_t dequantize() { return gatun_dequantize(given, code_book_at, codes_at, scales_at, zero_points_at, x_at); }
 
   void quantize_refuses(std::initializer_list<const char*> words) {
     EXPECT_TRUE(invalid(quantize(), words));
@@ -37,15 +39,34 @@ class QuantizeBoundary : public ::testing::Test {
     params = good;
   }
 
-  const gatun_quantize_params good = {
-      sizeof(gatun_quantize_params), GATUN_F32, GATUN_U4, 1, GATUN_F16, 1, kRows, kDepth, kGroup, kDepth, 1};
+  static gatun_quantize_params good_params() {
+    gatun_quantize_params p{};
+    p.struct_size = sizeof(p);
+    p.x_dtype = GATUN_F32;
+    p.code_dtype = GATUN_U4;
+    p.zero_point = GATUN_ZERO_INTEGER;
+    p.scale_dtype = GATUN_F16;
+    p.threads = 1;
+    p.tensor_scale = 1;
+    p.rows = kRows;
+    p.depth = p.x_row_stride = kDepth;
+    p.group = kGroup;
+    p.group_rows = p.x_column_stride = 1;
+    return p;
+  }
+
+  const gatun_quantize_params good = good_params();
   gatun_quantize_params params = good;
   const gatun_quantize_params* given = &params;
   std::vector<float> x = std::vector<float>(kRows * kDepth);
   std::vector<uint8_t> codes = std::vector<uint8_t>(kRows * kDepth, kUntouched);
   std::vector<uint8_t> scales = std::vector<uint8_t>(kRows * kGroups * 4, kUntouched);
   std::vector<uint8_t> zero_points = std::vector<uint8_t>(kRows * kGroups, kUntouched);
+  std::vector<uint8_t> round_up = std::vector<uint8_t>(kRows * kDepth, 1);
+  std::vector<float> code_book = std::vector<float>(16);
   void* x_at = x.data();
+  const float* code_book_at = nullptr;
+  const void* round_up_at = nullptr;
   void* codes_at = codes.data();
   void* scales_at = scales.data();
   void* zero_points_at = zero_points.data();
@@ -69,30 +90,145 @@ TEST_F(QuantizeBoundary, Struct) {
 }
 
 TEST_F(QuantizeBoundary, Dtypes) {
-  for (const int32_t dtype : {0, -1, 8, 1 << 30, int{GATUN_I8}, int{GATUN_U8}, int{GATUN_I32}, int{GATUN_U4}}) {
+  for (const int32_t dtype : {0, -1, 15, 1 << 30, int{GATUN_I8}, int{GATUN_U8}, int{GATUN_I32}, int{GATUN_U4}}) {
     params.x_dtype = dtype;
     refused({"x_dtype", std::to_string(dtype).c_str(), "F32", "F16", "BF16"});
   }
-  for (const int32_t dtype : {0, -1, 8, 1 << 30, int{GATUN_F32}, int{GATUN_F16}, int{GATUN_BF16}, int{GATUN_I32}}) {
+  for (const int32_t dtype :
+       {0, -1, 15, 1 << 30, int{GATUN_F32}, int{GATUN_F16}, int{GATUN_BF16}, int{GATUN_I32}, int{GATUN_E8M0}}) {
     params.code_dtype = dtype;
-    refused({"code_dtype", std::to_string(dtype).c_str(), "I8", "U8", "U4"});
+    refused({"code_dtype", std::to_string(dtype).c_str(), "I8", "U8", "U4", "U2", "F8E4M3", "F4E2M1"});
   }
-  for (const int32_t dtype : {0, -1, 8, int{GATUN_BF16}, int{GATUN_I8}, int{GATUN_U4}}) {
+  for (const int32_t dtype :
+       {0, -1, 15, int{GATUN_BF16}, int{GATUN_I8}, int{GATUN_U4}, int{GATUN_E8M0}, int{GATUN_F8E4M3}}) {
     params.scale_dtype = dtype;
     refused({"scale_dtype", std::to_string(dtype).c_str(), "F32", "F16"});
   }
+  // Scales of 8 bits are for floats, F8E4M3 ones for F4E2M1 alone, and code books have F32 ones.
+  params.zero_point = GATUN_ZERO_NONE;
+  params.code_dtype = GATUN_F8E5M2;
+  params.scale_dtype = GATUN_F8E4M3;
+  const gatun_quantize_params other = params;
+  refused({"scale_dtype", "F8E5M2", "F32, F16, E8M0"});
+  params = other;
+  params.code_dtype = GATUN_F4E2M1;
+  params.scale_dtype = GATUN_BF16;
+  refused({"scale_dtype", "F4E2M1", "F32, F16, E8M0, F8E4M3"});
+  params = other;
+  params.code_dtype = GATUN_U4;
+  params.book = GATUN_BOOK_NF4;
+  params.scale_dtype = GATUN_F16;
+  refused({"scale_dtype", "code book", "F32"});
 }
 
-TEST_F(QuantizeBoundary, Asymmetric) {
-  for (const int32_t asymmetric : {-1, 2, 1 << 30}) {
-    params.asymmetric = asymmetric;
-    refused({"asymmetric", std::to_string(asymmetric).c_str()});
+TEST_F(QuantizeBoundary, ZeroPoints) {
+  for (const int32_t zero_point : {-1, 3, 1 << 30}) {
+    params.zero_point = zero_point;
+    refused({"zero_point", std::to_string(zero_point).c_str()});
   }
-  params.code_dtype = GATUN_I8;
-  refused({"asymmetric", "I8"});
+  for (const int32_t codes : {GATUN_I8, GATUN_F8E4M3, GATUN_F6E2M3, GATUN_F4E2M1}) {
+    for (const int32_t zero_point : {GATUN_ZERO_INTEGER, GATUN_ZERO_FLOAT}) {
+      params.code_dtype = codes;
+      params.zero_point = zero_point;
+      refused({"zero_point", std::to_string(zero_point).c_str(), "0"});
+    }
+  }
   params.code_dtype = GATUN_U8;
-  params.asymmetric = 0;
-  refused({"asymmetric", "U8"});
+  params.zero_point = GATUN_ZERO_NONE;
+  refused({"zero_point", "U8"});
+  params.book = GATUN_BOOK_NF4;
+  params.scale_dtype = GATUN_F32;
+  refused({"zero_point", "code book"});
+}
+
+TEST_F(QuantizeBoundary, Books) {
+  for (const int32_t book : {-1, 8, 1 << 30}) {
+    params.book = book;
+    refused({"book", std::to_string(book).c_str()});
+  }
+  struct Wrong {
+    int32_t book, codes;
+    const char* allowed;
+  };
+  for (const Wrong& wrong : {Wrong{GATUN_BOOK_NF4, GATUN_U8, "U4"},
+                             {GATUN_BOOK_FP4, GATUN_U8, "U4"},
+                             {GATUN_BOOK_DYNAMIC, GATUN_U4, "U8"},
+                             {GATUN_BOOK_LINEAR_UNSIGNED, GATUN_U4, "U8"},
+                             {GATUN_BOOK_GIVEN, GATUN_U2, "U4, U8"},
+                             {GATUN_BOOK_GIVEN, GATUN_I8, "U4, U8"}}) {
+    params.book = wrong.book;
+    params.code_dtype = wrong.codes;
+    params.zero_point = GATUN_ZERO_NONE;
+    refused({"code_dtype", "book", wrong.allowed});
+  }
+  code_book_at = code_book.data();
+  refused({"code_book", "null"});
+}
+
+TEST_F(QuantizeBoundary, Rules) {
+  for (const int32_t rule : {-1, 8, 1 << 30}) {
+    params.scale_rule = rule;
+    quantize_refuses({"scale_rule", std::to_string(rule).c_str()});
+    EXPECT_EQ(dequantize(), GATUN_OK) << "the rule is no matter of dequantize: " << gatun_last_error();
+  }
+  struct Wrong {
+    int32_t rule, codes, zero_point, scales;
+    const char* allowed;
+  };
+  for (const Wrong& wrong : {Wrong{GATUN_SCALE_FULL_RANGE, GATUN_U4, GATUN_ZERO_INTEGER, GATUN_F32, "1 (given)"},
+                             {GATUN_SCALE_NO_CLIPPING, GATUN_U8, GATUN_ZERO_FLOAT, GATUN_F32, "1 (given)"},
+                             {GATUN_SCALE_NO_CLIPPING, GATUN_F8E4M3, GATUN_ZERO_NONE, GATUN_F32, "1 (given)"},
+                             {GATUN_SCALE_FLOOR, GATUN_I8, GATUN_ZERO_NONE, GATUN_F32, "3 (no clipping)"},
+                             {GATUN_SCALE_EVEN, GATUN_F4E2M1, GATUN_ZERO_NONE, GATUN_F32, "1 (given)"},
+                             {GATUN_SCALE_FULL_RANGE, GATUN_F4E2M1, GATUN_ZERO_NONE, GATUN_E8M0, "7 (even)"}}) {
+    params = good;
+    params.scale_rule = wrong.rule;
+    params.code_dtype = wrong.codes;
+    params.zero_point = wrong.zero_point;
+    params.scale_dtype = wrong.scales;
+    quantize_refuses({"scale_rule", std::to_string(wrong.rule).c_str(), wrong.allowed});
+  }
+  params = good;
+  for (const int32_t rounding : {-1, 3, 1 << 30}) {
+    params.rounding = rounding;
+    quantize_refuses({"rounding", std::to_string(rounding).c_str()});
+  }
+  params.rounding = GATUN_ROUND_GIVEN;
+  quantize_refuses({"round_up is null"});
+  round_up_at = round_up.data();
+  EXPECT_EQ(quantize(), GATUN_OK) << gatun_last_error();
+  round_up_at = codes.data() + 1;
+  EXPECT_TRUE(invalid(quantize(), {"round_up", "codes", "overlap"}));
+  params.rounding = GATUN_ROUND_STOCHASTIC;
+  EXPECT_TRUE(invalid(quantize(), {"round_up", "null"}));
+}
+
+TEST_F(QuantizeBoundary, TensorScale) {
+  for (const float scale : {0.0f, 2.0f, std::numeric_limits<float>::quiet_NaN()}) {
+    params.tensor_scale = scale;
+    refused({"tensor_scale", "1"});
+  }
+  for (const float scale :
+       {0.0f, -1.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    params.code_dtype = GATUN_F4E2M1;
+    params.zero_point = GATUN_ZERO_NONE;
+    params.scale_dtype = GATUN_F8E4M3;
+    params.tensor_scale = scale;
+    refused({"tensor_scale", "finite"});
+  }
+}
+
+TEST_F(QuantizeBoundary, GroupRows) {
+  for (const int64_t rows : {kMin, int64_t{-1}, int64_t{0}, int64_t{2}, kMax}) {
+    params.group_rows = rows;
+    refused({"group_rows", std::to_string(rows).c_str(), "1"});
+  }
+  for (const int64_t rows : {int64_t{0}, kRows + 1, kMax}) {
+    params.code_dtype = GATUN_F8E4M3;
+    params.zero_point = GATUN_ZERO_NONE;
+    params.group_rows = rows;
+    refused({"group_rows", std::to_string(rows).c_str(), "rows"});
+  }
 }
 
 TEST_F(QuantizeBoundary, Sizes) {
@@ -169,10 +305,14 @@ TEST_F(QuantizeBoundary, Nulls) {
   scales_at = scales.data();
   zero_points_at = nullptr;
   refused({"zero_points is null"});
+  params.zero_point = GATUN_ZERO_NONE;
+  params.scale_dtype = GATUN_F32;
+  params.book = GATUN_BOOK_GIVEN;
+  refused({"code_book is null"});
 }
 
 TEST_F(QuantizeBoundary, ZeroPointsOfSymmetricCodes) {
-  params.asymmetric = 0;
+  params.zero_point = GATUN_ZERO_NONE;
   refused({"zero_points", "null"});
 }
 
@@ -187,6 +327,12 @@ TEST_F(QuantizeBoundary, Alignment) {
   scales_at = scales.data() + 2;
   params.rows = kRows - 1;
   refused({"scales", "4"});
+  scales_at = scales.data();
+  params.zero_point = GATUN_ZERO_FLOAT;
+  zero_points_at = zero_points.data() + 2;
+  params.rows = 1;
+  params.group = kDepth;
+  refused({"zero_points", "4"});
 }
 
 TEST_F(QuantizeBoundary, Overlaps) {
@@ -218,18 +364,21 @@ TEST_F(QuantizeBoundary, Overlaps) {
   zero_points_at = zero_points.data();
   codes_at = scales.data();
   scales_at = codes.data();
-  EXPECT_EQ(gatun_quantize(given, x_at, codes.data(), codes.data() + kRows * kDepth / 2, zero_points_at), GATUN_OK)
+  EXPECT_EQ(
+      gatun_quantize(given, x_at, nullptr, nullptr, codes.data(), codes.data() + kRows * kDepth / 2, zero_points_at),
+      GATUN_OK)
       << gatun_last_error();
 }
 
+// Here x is read once, so outputs may have been written.
 TEST_F(QuantizeBoundary, Values) {
   for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                             -std::numeric_limits<float>::infinity()}) {
     x[2 * kDepth + 39] = value;
-    quantize_refuses({"x[2][39]"});
+    EXPECT_TRUE(invalid(quantize(), {"x[2][39]"}));
   }
   x[2 * kDepth + 39] = 1e9f;  // 1e9 / 15 is more than 65504
-  quantize_refuses({"scale", "F16"});
+  EXPECT_TRUE(invalid(quantize(), {"scale", "F16"}));
 }
 
 TEST_F(QuantizeBoundary, EmptyWorkNeedsNoMemory) {
