@@ -28,6 +28,8 @@ public final class PackedStack {
     private final List<PackedWeights> weights;
     private final long columns;
     private final long columnsOfEach;
+    private final QMatmulCall.Weights sideBySide;
+    private final QMatmulCall.Weights byRows;
 
     private PackedStack(MemorySegment segment, List<PackedWeights> weights) {
         long sum = 0;
@@ -44,6 +46,10 @@ public final class PackedStack {
         this.weights = weights;
         columns = sum;
         columnsOfEach = each;
+        PackedWeights first = weights.get(0);
+        QMatmul.Mode mode = first.modes().get(0);
+        sideBySide = new QMatmulCall.Weights("stack", segment, first.depth(), sum, -1, mode);
+        byRows = new QMatmulCall.Weights("stack", segment, first.depth(), each, weights.size(), mode);
     }
 
     /** A copy of packed weights in memory that is freed when nothing refers to it any more. */
@@ -206,6 +212,14 @@ public final class PackedStack {
     /** The rows of all weight matrices together: columns of the products side by side. */
     public long columns() {
         return columns;
+    }
+
+    QMatmulCall.Weights sideBySide() {
+        return sideBySide;
+    }
+
+    QMatmulCall.Weights byRows() {
+        return byRows;
     }
 
     /** The rows of each weight matrix, or -1 if they differ. */

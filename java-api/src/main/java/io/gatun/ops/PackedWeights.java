@@ -26,12 +26,15 @@ public final class PackedWeights {
     /** Whether codes stand for integers. */
     private final boolean integers;
 
+    private final QMatmulCall.Weights argument;
+
     private PackedWeights(MemorySegment segment, QuantSpec spec, long rows, long depth, boolean integers) {
         this.segment = segment;
         this.spec = spec;
         this.rows = rows;
         this.depth = depth;
         this.integers = integers;
+        argument = new QMatmulCall.Weights("w", segment, depth, rows, -1, modes().get(0));
     }
 
     /**
@@ -121,8 +124,8 @@ public final class PackedWeights {
                 : List.of(QMatmul.Mode.BF16, QMatmul.Mode.PRECISE);
     }
 
-    QMatmul.Mode defaultMode() {
-        return integers ? QMatmul.Mode.INT8_ROW : QMatmul.Mode.BF16;
+    QMatmulCall.Weights argument() {
+        return argument;
     }
 
     /** Rows of the weight matrix: columns of the product. */

@@ -45,8 +45,6 @@ public final class QMatmul {
      * {@link PackedWeights#modes}.
      */
     public enum Mode {
-        /** The first of {@link PackedWeights#modes}: INT8_ROW or BF16; of several weights, that of the first one. */
-        AUTO,
         /** x is quantized to int8 on the fly, one scale (amax / 127) a row; integer dot products. */
         INT8_ROW,
         /** The same with one scale for each of the weights' groups in each row. */
@@ -62,12 +60,9 @@ public final class QMatmul {
          * x and the values of the codes are rounded to bf16, products are exact, sums f32: the error against the rounded
          * numbers is at most 2^-23 (depth / 2 + 2 pieces + 8) sum |x w|. Subnormals of bf16 and f32 count as zeros.
          */
-        BF16;
-
-        /** The {@code gatun_qmatmul_mode}. */
-        int number() {
-            return ordinal() - 1;
-        }
+        BF16,
+        /** The first of {@link PackedWeights#modes}: INT8_ROW or BF16; of several weights, that of the first one. */
+        AUTO
     }
 
     /**

@@ -26,7 +26,7 @@ final class QMatmulCall {
     static MemorySegment alone(Tensor x, PackedWeights w, Tensor y, Options options) {
         Check.present("w", w);
         Check.present("x", x);
-        return params(x, FLOATS, new Weights("w", w.segment(), w.depth(), w.rows(), -1, w), y, options);
+        return params(x, FLOATS, w.argument(), y, options);
     }
 
     /** Rows of 8-bit floats. */
@@ -42,12 +42,11 @@ final class QMatmulCall {
         if (!fits) {
             throw Check.invalid("x", spec, "QuantSpec.fp8, f32 scales per tensor, per row or of groups of a row");
         }
-        Weights weights = new Weights("w", w.segment(), w.depth(), w.rows(), -1, w);
-        MemorySegment params = params(x.codes(), FLOATS8, weights, y, options);
+        MemorySegment params = params(x.codes(), FLOATS8, w.argument(), y, options);
         Check.reachable("x.scales", x.scales().segment());
         Check.disjoint("y", y, "x.scales", x.scales());
         if (options.mode() == QMatmul.Mode.AUTO) {
-            gatun_qmatmul_params.mode(params, QMatmul.Mode.BF16.number());
+            gatun_qmatmul_params.mode(params, QMatmul.Mode.BF16.ordinal());
         }
         return params;
     }
@@ -60,8 +59,7 @@ final class QMatmulCall {
     static MemorySegment concat(Tensor x, PackedStack stack, Tensor y, Options options) {
         Check.present("stack", stack);
         Check.present("x", x);
-        Weights weights = new Weights("stack", stack.segment(), stack.depth(), stack.columns(), -1, stack.get(0));
-        return params(x, FLOATS, weights, y, options);
+        return params(x, FLOATS, stack.sideBySide(), y, options);
     }
 
     /** {@code groups} is what {@link #groups} gave: the caller may change the array meanwhile. */
@@ -70,9 +68,7 @@ final class QMatmulCall {
         if (stack.columnsOfEach() < 0) {
             throw Check.invalid("stack", stack, "weights of equal columns");
         }
-        Weights weights =
-                new Weights("stack", stack.segment(), stack.depth(), stack.columnsOfEach(), stack.size(), stack.get(0));
-        MemorySegment params = params(x, FLOATS, weights, y, options);
+        MemorySegment params = params(x, FLOATS, stack.byRows(), y, options);
         long left = x.shape().size(0);
         for (int i = 0; i < stack.size(); i++) {
             long rows = groups.getAtIndex(ValueLayout.JAVA_LONG, i);
@@ -104,17 +100,16 @@ final class QMatmulCall {
     }
 
     /**
-     * Packed weights, one or several.
+     * Packed weights, one or several, as an argument; made with them, so that a call allocates nothing.
      *
      * @param name of the argument
      * @param packed all of them
      * @param depth columns of x
      * @param columns of y
      * @param biases rows of a bias matrix, or -1 for a vector
-     * @param first says the default mode
+     * @param mode the default one
      */
-    private record Weights(
-            String name, MemorySegment packed, long depth, long columns, long biases, PackedWeights first) {}
+    record Weights(String name, MemorySegment packed, long depth, long columns, long biases, QMatmul.Mode mode) {}
 
     private static MemorySegment params(Tensor x, Set<DType> xTypes, Weights weights, Tensor y, Options options) {
         Check.present("y", y);
@@ -148,7 +143,7 @@ final class QMatmulCall {
         MemorySegment params = PARAMS.get();
         gatun_qmatmul_params.x_dtype(params, x.dtype().code());
         gatun_qmatmul_params.y_dtype(params, y.dtype().code());
-        gatun_qmatmul_params.mode(params, mode(options, weights.first).number());
+        gatun_qmatmul_params.mode(params, mode(options, weights.mode).ordinal());
         gatun_qmatmul_params.activation(params, options.activation().ordinal());
         gatun_qmatmul_params.threads(params, options.threads());
         gatun_qmatmul_params.rows(params, rows);
@@ -164,8 +159,8 @@ final class QMatmulCall {
         return params;
     }
 
-    private static QMatmul.Mode mode(Options options, PackedWeights first) {
-        return options.mode() == QMatmul.Mode.AUTO ? first.defaultMode() : options.mode();
+    private static QMatmul.Mode mode(Options options, QMatmul.Mode byDefault) {
+        return options.mode() == QMatmul.Mode.AUTO ? byDefault : options.mode();
     }
 
     private static void checkBias(Tensor bias, long biases, long columns, Tensor y) {
