@@ -54,7 +54,8 @@ enum gatun_qmatmul_mode {
    * x and the values that codes stand for are rounded to bf16 (f8 and f6 exactly), to nearest, ties to even; products
    * are exact, sums f32 in an order fixed by the shape, subnormals of bf16 and f32 count as zeros. Scales apply in f32
    * to the sum of each piece, as in the INT8 modes, with bf16's rounding instead of quantization. The error against the
-   * rounded numbers is at most 2^-23 (depth / 2 + 2 pieces + 8) sum |x w|.
+   * rounded numbers is at most 2^-23 (depth / 2 + 2 pieces + 8) sum |x w|. A sum that overflows f32 before its scales
+   * is infinite or NaN; a value of x that rounds to infinity makes its row NaN.
    */
   GATUN_QMATMUL_BF16 = 3
 };
@@ -137,7 +138,7 @@ typedef struct gatun_qmatmul_params {
  * depth = 0 gives act(bias) + residual. A NaN or infinity in a row of x makes that row of y NaN; other rows are
  * untouched. In the int8 modes a row (or group) whose scale is below 2^-120 counts as zeros. Re-entrant; scratch memory
  * is kept and no call allocates once it has grown: on the calling thread about min(rows, 256) * (depth + 8 * groups)
- * bytes, in precise mode min(rows, 256) * 4 * depth, and 96 KiB on each thread that computes.
+ * bytes, in precise mode min(rows, 256) * 4 * depth, and 128 KiB on each thread that computes.
  * O(rows * (column_end - column_begin) * depth).
  */
 GATUN_API int32_t gatun_qmatmul(const gatun_qmatmul_params* params, const void* x, const void* packed,

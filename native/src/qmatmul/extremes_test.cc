@@ -157,6 +157,8 @@ TEST(QmatmulRows, TinyAndHugeActivations) {
     for (const float magnitude : {1e-44f, 1e-40f, 0x1p-126f, 0x1p-114f, 0x1p-113f, 0x1p-112f, 1e30f, 1e36f}) {
       const Weights weights(rng, scheme, GATUN_F32, 33, 40, 16, Edge::back);
       for (const int32_t mode : modes_of(*row)) {
+        // Codes stand for up to 57,344 there, and a piece's sum meets its scale last: it may overflow before.
+        if (mode == GATUN_QMATMUL_BF16 && magnitude > 1e30f) continue;
         const gatun_qmatmul_params params = params_for(weights, 3, mode);
         const auto x = guarded(rng.normals(3 * 40, magnitude), GATUN_F32, Edge::back);
         GuardBuffer<uint8_t> y(3 * 33 * 4);

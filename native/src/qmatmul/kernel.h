@@ -13,11 +13,12 @@ inline constexpr int64_t kBlockRows = 256;
 // what is left; so whatever takes n numbers a row starts at n * first row for any tile.
 inline constexpr int kTileRows = 4;
 
-// Memory of one thread while it multiplies: f32 sums [kBlockRows][kPanelRows], then, in precise mode, kBlockDepth
-// depths of dequantized weights.
+// Memory of one thread while it multiplies: f32 sums [kBlockRows][kPanelRows], then weights that are dequantized for
+// all rows: kBlockDepth depths in f32, or a block of kPieceDepth depths in bf16.
 inline constexpr int kBlockDepth = 128;
 inline constexpr int64_t kSumBytes = kBlockRows * kPanelRows * 4;
-inline constexpr int64_t kThreadScratchBytes = kSumBytes + kBlockDepth * kPanelRows * 4;
+inline constexpr int64_t kThreadScratchBytes = kSumBytes + kPieceDepth * kPanelRows * 2;
+static_assert(kBlockDepth * 4 <= kPieceDepth * 2);
 
 // Multiplication of up to kBlockRows rows of x with all panels. Several jobs may share packed memory: a job on rows r..
 // of it has `values`, `sums` and `scales` r rows further.

@@ -63,7 +63,6 @@ int32_t check_modes(int32_t mode, const Parts& parts) {
       return fail(GATUN_UNSUPPORTED, "packed[%d] is stored as %s and packed[0] as %s; allowed in a call: either",
                   static_cast<int>(part - parts.at), stored_name(stored), stored_name(first));
     }
-    if (!is_integer(stored)) return fail(GATUN_UNSUPPORTED, "weights stored as %s have no kernel", stored_name(stored));
   }
   return GATUN_OK;
 }

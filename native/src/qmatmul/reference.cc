@@ -77,6 +77,7 @@ Row read_row(const gatun_qmatmul_params& params, const void* x, const gatun_qmat
     for (double& value : row.values) {
       value = double{bf16_to_f32(f32_to_bf16(static_cast<float>(value)))};
       if (std::fabs(value) < 0x1p-126) value = 0;
+      row.finite = row.finite && std::isfinite(value);
     }
     return row;
   }
@@ -114,6 +115,11 @@ Reference reference(const gatun_qmatmul_params& params, const void* x, const Ref
         const double of_weight = std::fabs(w[k].product) + std::fabs(w[k].offset);
         sum += value * (w[k].product + w[k].offset);
         magnitude += std::fabs(value) * of_weight;
+        if (params.mode == GATUN_QMATMUL_BF16) {
+          const double of_scales =
+              (std::fabs(w[k].product) + std::fabs(w[k].scale)) * std::fabs(row.scales[k / d.group]);
+          fixed_point += 0x1p-126 * of_scales;
+        }
         if (params.mode != GATUN_QMATMUL_PRECISE) continue;
         largest = std::fmax(largest, std::fabs(value));
         weight_magnitude += of_weight;

@@ -33,13 +33,16 @@ struct Reference {
   std::vector<double> magnitude;
   // In precise mode, what a kernel that reads x in fixed point may be off by: 1.01 * 2^-23 times the largest |x| of a
   // piece, taken as 2^-104 at least, times the piece's sum of |w|; summed over the pieces.
+  // In mode BF16, what it costs that subnormals, of factors and of a piece's sums, may count as zeros: 2^-126 times
+  // |weight| + |its scale|, summed.
   std::vector<double> fixed_point;
 };
 
 // A weight is product + offset; the offset is 0 but with float zero points and GGUF types with minimums. In mode BF16
-// the product has the code's value rounded to bf16.
+// the product has the code's value rounded to bf16, and its scale is told.
 struct ReferenceTerm {
   double product, offset;
+  double scale = 0;
 };
 ReferenceTerm reference_weight(const ReferenceWeights& weights, int32_t mode, int64_t n, int64_t k);
 

@@ -115,7 +115,7 @@ ReferenceTerm reference_weight(const ReferenceWeights& w, int32_t mode, int64_t 
   }
   const double value = code_value(w, code);
   if (mode != GATUN_QMATMUL_BF16) return {value * scale, 0};
-  return {double{bf16_to_f32(f32_to_bf16(static_cast<float>(value)))} * scale, 0};
+  return {double{bf16_to_f32(f32_to_bf16(static_cast<float>(value)))} * scale, 0, scale};
 }
 
 ReferenceTerm reference_gguf(int32_t type, const uint8_t* b, int i) {

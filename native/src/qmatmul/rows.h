@@ -7,6 +7,7 @@
 //         round(x / scale), d in -128..127, scale the power of two from amax / 8,355,710 on, for each piece
 //         [row][padded_depth / 4][3][4]; the digits of each piece are summed for the zero points
 //   f32   [tile][padded_depth][T]; a row with NaN or infinity becomes NaN
+//   bf16  rows_bf16.h
 //
 // Padding is 0. A scale below 2^-120 counts as 0, so that its reciprocal stays finite.
 // |x * (1 / scale)| <= 127 (1 + 2^-22), so codes are -127..127 and the sum of a piece's codes at most 512 * 127. A code
@@ -30,7 +31,8 @@ GATUN_INLINE F32 load_x(const void* row, int64_t k, int n) {
 GATUN_INLINE int lanes_left(int64_t left) { return left < kLanes ? static_cast<int>(left) : kLanes; }
 
 GATUN_INLINE const void* row_address(const qmatmul::Job& job, int64_t row) {
-  return static_cast<const char*>(job.x) + row * job.x_row_stride * (job.x_dtype == GATUN_BF16 ? 2 : 4);
+  const int64_t bytes = job.x_dtype == GATUN_F32 ? 4 : job.x_dtype == GATUN_BF16 ? 2 : 1;
+  return static_cast<const char*>(job.x) + row * job.x_row_stride * bytes;
 }
 
 // The tile that a row lies in, when tiles have kRows rows.

@@ -13,17 +13,29 @@ namespace {
 constexpr int64_t kColumns = 70, kDepth = 100, kGroup = 32;  // a full panel and a narrow one; a short last group
 constexpr int64_t kGroups = (kDepth + kGroup - 1) / kGroup;
 
+struct Codes {
+  int32_t dtype, book, zero_point;
+};
+// Some of each stored form, in its order; any byte is codes of theirs.
+constexpr Codes kCodes[kStoredForms][2] = {
+    {{GATUN_U4, GATUN_BOOK_NONE, GATUN_ZERO_NONE}, {GATUN_U4, GATUN_BOOK_NONE, GATUN_ZERO_INTEGER}},
+    {{GATUN_I8, GATUN_BOOK_NONE, GATUN_ZERO_NONE}, {GATUN_U8, GATUN_BOOK_NONE, GATUN_ZERO_INTEGER}},
+    {{GATUN_F4E2M1, GATUN_BOOK_NONE, GATUN_ZERO_NONE}, {GATUN_F4E2M1, GATUN_BOOK_NONE, GATUN_ZERO_NONE}},
+    {{GATUN_U4, GATUN_BOOK_NF4, GATUN_ZERO_NONE}, {GATUN_U4, GATUN_BOOK_FP4, GATUN_ZERO_NONE}},
+    {{GATUN_U8, GATUN_BOOK_DYNAMIC, GATUN_ZERO_NONE}, {GATUN_U8, GATUN_BOOK_LINEAR, GATUN_ZERO_NONE}},
+};
+
 // Random codes and scales, packed.
 struct SmallWeights {
   gatun_qmatmul_weights description;
   std::vector<uint8_t> codes, zero_points, packed;
   std::vector<float> scales;
 
-  SmallWeights(SmallValues& values, int32_t code_dtype, bool asymmetric)
+  SmallWeights(SmallValues& values, const Codes& format)
       : description{sizeof(description),
-                    code_dtype,
-                    GATUN_BOOK_NONE,
-                    asymmetric ? GATUN_ZERO_INTEGER : GATUN_ZERO_NONE,
+                    format.dtype,
+                    format.book,
+                    format.zero_point,
                     GATUN_F32,
                     0,
                     1,
@@ -31,7 +43,7 @@ struct SmallWeights {
                     kColumns,
                     kDepth,
                     kGroup},
-        codes(static_cast<size_t>(kColumns * dtype_bytes(code_dtype, kDepth))),
+        codes(static_cast<size_t>(kColumns * dtype_bytes(format.dtype, kDepth))),
         zero_points(static_cast<size_t>(kColumns * kGroups)),
         packed(static_cast<size_t>(Layout(description).bytes())),
         scales(static_cast<size_t>(kColumns * kGroups)) {
@@ -49,10 +61,10 @@ struct SmallWeights {
   }
 };
 
-// The bound of tile_i8.h and tile_f32.h.
-bool agrees(const TableRow& row, int32_t mode, int64_t rows, int32_t code_dtype, bool asymmetric) {
+// The bound of tile_i8.h, tile_f32.h and tile_bf16.h.
+bool agrees(const TableRow& row, int32_t mode, int64_t rows, const Codes& codes) {
   SmallValues values;
-  SmallWeights weights(values, code_dtype, asymmetric);
+  SmallWeights weights(values, codes);
   if (!weights.pack()) return false;
   std::vector<float> x(static_cast<size_t>(rows * kDepth)), bias(kColumns), y(static_cast<size_t>(rows * kColumns));
   std::generate(x.begin(), x.end(), [&] { return values.next(); });
@@ -67,7 +79,10 @@ bool agrees(const TableRow& row, int32_t mode, int64_t rows, int32_t code_dtype,
   const Reference expected = reference(
       params, x.data(), {weights.description, weights.codes.data(), weights.scales.data(), weights.zero_point_data()},
       bias.data(), nullptr);
-  const double steps = static_cast<double>(mode == GATUN_QMATMUL_PRECISE ? kDepth : layout.pieces());
+  const double pieces = static_cast<double>(layout.pieces()), depth = static_cast<double>(kDepth);
+  const double steps = mode == GATUN_QMATMUL_PRECISE ? depth
+                       : mode == GATUN_QMATMUL_BF16  ? depth / 2 + 2 * pieces
+                                                     : pieces;
   for (size_t i = 0; i < y.size(); ++i) {
     const double allowed = 0x1p-23 * (steps + 9) * expected.magnitude[i] + expected.fixed_point[i];
     if (!(std::fabs(y[i] - expected.y[i]) <= allowed)) return false;
@@ -79,16 +94,15 @@ bool agrees(const TableRow& row, int32_t mode, int64_t rows, int32_t code_dtype,
 
 void self_test(Tier tier, Report& report) {
   for_each_selected(table(), tier, [&](const TableRow& row) {
-    if (row.to == static_cast<int32_t>(Stored::t4)) return;
     int cases = 0, wrong = 0;
-    const bool four_bits = row.to == static_cast<int32_t>(Stored::u4), precise = row.from == GATUN_F32;
-    for (const int64_t rows : {1, 6}) {
-      for (const bool asymmetric : {false, true}) {
-        const int32_t codes = four_bits ? GATUN_U4 : asymmetric ? GATUN_U8 : GATUN_I8;
-        for (const int32_t mode : {GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, GATUN_QMATMUL_PRECISE}) {
-          if ((mode == GATUN_QMATMUL_PRECISE) != precise) continue;
+    const Stored stored = static_cast<Stored>(row.to);
+    for (const int64_t rows : {1, 6, 9}) {
+      for (const Codes& codes : kCodes[row.to]) {
+        for (const int32_t mode :
+             {GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, GATUN_QMATMUL_PRECISE, GATUN_QMATMUL_BF16}) {
+          if (multiplied_dtype(mode) != row.from || !takes_mode(stored, mode)) continue;
           ++cases;
-          wrong += !agrees(row, mode, rows, codes, asymmetric);
+          wrong += !agrees(row, mode, rows, codes);
         }
       }
     }

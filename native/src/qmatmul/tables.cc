@@ -6,6 +6,7 @@
 #include "base/dtype.h"
 #include "base/huge_pages.h"
 #include "base/status.h"
+#include "gatun/quantize.h"
 #include "gguf/block.h"
 #include "qmatmul/pack.h"
 

@@ -115,6 +115,7 @@ TEST(QmatmulRows, SmallIntegersAreExact) {
   Rng rng(3);
   for (const TableRow* row : rows_of_tier()) {
     SCOPED_TRACE(row->name);
+    if (!is_integer(static_cast<Stored>(row->to))) continue;
     for (const Scheme& scheme : kSchemes) {
       if (!takes(*row, scheme)) continue;
       for (const int64_t least : {8, 100, 520}) {
@@ -142,7 +143,7 @@ TEST(QmatmulRows, SmallIntegersAreExact) {
 // The products that calls ask for: x as it is multiplied, and a stored form.
 std::vector<std::pair<int32_t, Stored>> products() {
   std::vector<std::pair<int32_t, Stored>> result;
-  for (const Stored stored : {Stored::u4, Stored::u8, Stored::t4}) {
+  for (const Stored stored : {Stored::u4, Stored::u8, Stored::t4, Stored::b4, Stored::b8}) {
     for (const int32_t mode : {GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_PRECISE, GATUN_QMATMUL_BF16}) {
       if (takes_mode(stored, mode)) result.emplace_back(multiplied_dtype(mode), stored);
     }

@@ -42,8 +42,8 @@ inline std::vector<double> allowed_error(const TableRow& row, const gatun_qmatmu
   std::vector<double> allowed(ref.y.size());
   for (size_t i = 0; i < allowed.size(); ++i) {
     // Below 2^-126 a rounding costs up to 2^-150, however small the terms are.
-    const double sum =
-        0x1p-23 * (steps + 8) * ref.magnitude[i] + steps * 0x1p-149 + (integers ? ref.fixed_point[i] : 0.0);
+    const double other = integers || params.mode == GATUN_QMATMUL_BF16 ? ref.fixed_point[i] : 0.0;
+    const double sum = 0x1p-23 * (steps + 8) * ref.magnitude[i] + steps * 0x1p-149 + other;
     allowed[i] = (activated ? 1.13 * sum + 0x1p-19 * std::fabs(ref.activated[i]) + 0x1p-40 : sum) +
                  test::unit_in_last_place(params.y_dtype, ref.y[i]);
   }

@@ -64,13 +64,17 @@ inline constexpr Scheme kNF4{"NF4", GATUN_U4, GATUN_BOOK_NF4, GATUN_ZERO_NONE, 0
 inline constexpr Scheme kFP4{"FP4", GATUN_U4, GATUN_BOOK_FP4, GATUN_ZERO_NONE, 0};
 inline constexpr Scheme kFloats{"a book of 16", GATUN_U4, GATUN_BOOK_GIVEN, GATUN_ZERO_NONE, 0};
 inline constexpr Scheme kDynamic{"dynamic", GATUN_U8, GATUN_BOOK_DYNAMIC, GATUN_ZERO_NONE, 0};
-inline constexpr Scheme kLinear{"linear, unsigned", GATUN_U8, GATUN_BOOK_LINEAR_UNSIGNED, GATUN_ZERO_NONE, 0};
+inline constexpr Scheme kLinearUnsigned{"linear, unsigned", GATUN_U8, GATUN_BOOK_LINEAR_UNSIGNED, GATUN_ZERO_NONE, 0};
+inline constexpr Scheme kLinear{"linear", GATUN_U8, GATUN_BOOK_LINEAR, GATUN_ZERO_NONE, 0};
+inline constexpr Scheme kDynamicUnsigned{"dynamic, unsigned", GATUN_U8, GATUN_BOOK_DYNAMIC_UNSIGNED, GATUN_ZERO_NONE,
+                                         0};
 inline constexpr Scheme kManyFloats{"a book of 256", GATUN_U8, GATUN_BOOK_GIVEN, GATUN_ZERO_NONE, 0};
 
 inline constexpr Scheme kSchemes[] = {
-    kI8,   kU8,   kU4,   kU4Zero, kU8Float, kU4Float, kU2,     kU2Zero,  kU2Float, kF4,        kIntegers, kQ4_0,
-    kQ4_1, kQ5_0, kQ5_1, kQ8_0,   kQ2_K,    kQ3_K,    kQ4_K,   kQ5_K,    kQ6_K,    kIQ4_NL,    kIQ4_XS,   kMXFP4,
-    kE4M3, kE5M2, kE3M2, kE2M3,   kNF4,     kFP4,     kFloats, kDynamic, kLinear,  kManyFloats};
+    kI8,   kU8,       kU4,   kU4Zero, kU8Float, kU4Float,        kU2,         kU2Zero, kU2Float,
+    kF4,   kIntegers, kQ4_0, kQ4_1,   kQ5_0,    kQ5_1,           kQ8_0,       kQ2_K,   kQ3_K,
+    kQ4_K, kQ5_K,     kQ6_K, kIQ4_NL, kIQ4_XS,  kMXFP4,          kE4M3,       kE5M2,   kE3M2,
+    kE2M3, kNF4,      kFP4,  kFloats, kDynamic, kLinearUnsigned, kManyFloats, kLinear, kDynamicUnsigned};
 // Those whose codes stand for integers, and that have any group.
 inline constexpr int kIntegerSchemes = 11;
 
@@ -138,7 +142,10 @@ class Weights {
         gguf::write_block(*type, fields, &codes[at]);
       }
     } else {
-      const int lowest = description.code_dtype == GATUN_I8 ? 0x80 : 0, highest = lowest == 0 ? 0xff : 0x7f;
+      int lowest = 0, highest = 0xff;  // bytes of codes
+      if (description.code_dtype == GATUN_I8) lowest = 0x80, highest = 0x7f;
+      if (description.code_dtype == GATUN_F8E4M3) lowest = 0xfe, highest = 0x7e;
+      if (description.code_dtype == GATUN_F8E5M2) lowest = 0xfb, highest = 0x7b;
       std::memset(codes.data(), high ? highest : lowest, static_cast<size_t>(codes.size()));
       if (description.zero_point == GATUN_ZERO_INTEGER) {
         std::memset(zero_points.data(), high ? 0 : highest_zero_point(), static_cast<size_t>(zero_points.size()));

@@ -30,4 +30,13 @@ GATUN_INLINE void for_each_tile(int64_t begin, int64_t end, Of of) {
   if constexpr (kRows > 1) for_each_tile<kRows - 1>(begin, end, of);
 }
 
+// of(Rows<V>, column) for each tile of a panel's rows: V vectors from `column` on.
+template <class Of>
+GATUN_INLINE void for_each_width(int64_t panel_rows, Of of) {
+  int64_t column = 0;
+  for (; column + kWideVectors * kLanes <= panel_rows; column += kWideVectors * kLanes)
+    of(Rows<kWideVectors>(), column);
+  for (; column < panel_rows; column += kNarrowVectors * kLanes) of(Rows<kNarrowVectors>(), column);
+}
+
 }  // namespace gatun::GATUN_ISA

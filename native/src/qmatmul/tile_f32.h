@@ -17,7 +17,7 @@
 
 #include "qmatmul/epilogue.h"
 #include "qmatmul/kernel.h"
-#include "qmatmul/rows.h"
+#include "qmatmul/rows_bf16.h"
 #include "qmatmul/scales.h"
 #include "qmatmul/tile.h"
 #include "simd/vec.h"
@@ -43,30 +43,55 @@ GATUN_INLINE Dequantizer dequantizer(const qmatmul::Job& job, const qmatmul::Pan
   };
 }
 
+// What floats the codes index.
+template <Stored kStored>
+struct Book {
+  explicit GATUN_INLINE Book(const qmatmul::Job&) {}
+};
+template <>
+struct Book<Stored::b4> {
+  explicit GATUN_INLINE Book(const qmatmul::Job& job)
+      : table(load_table16(reinterpret_cast<const float*>(job.table))) {}
+  GATUN_INLINE F32 operator[](I32 code) const { return lookup_f32(table, code); }
+  Table16 table;
+};
+template <>
+struct Book<Stored::b8> {
+  explicit GATUN_INLINE Book(const qmatmul::Job& job) : table(reinterpret_cast<const float*>(job.table)) {}
+  GATUN_INLINE F32 operator[](I32 code) const { return gather_f32(table, code); }
+  const float* table;
+};
+
 // The codes of kLanes rows and 8 depths: as they are stored in 4 bits, else in bytes.
 template <Stored kStored>
 struct CodeBlock {
-  static constexpr int kRowBytes = kStored == Stored::u8 || kStored == Stored::b8 ? 8 : 4;
+  static constexpr bool kNibbles = kStored == Stored::u4 || kStored == Stored::b4;
+  static constexpr int kRowBytes = qmatmul::is_four_bits(kStored) ? 4 : 8;
   Bytes first, second;
+  Book<kStored> book;
 
   static GATUN_INLINE CodeBlock load(const qmatmul::Job& job, const uint8_t* p, int64_t panel_rows) {
     const Bytes bytes = load_bytes(p);
-    if constexpr (kStored == Stored::u4) return {bytes, bytes};
-    if constexpr (kStored == Stored::u8) return {bytes, load_bytes(p + 4 * panel_rows)};
+    const Book<kStored> book(job);
+    if constexpr (kNibbles) return {bytes, bytes, book};
     if constexpr (kStored == Stored::t4) {
       const Bytes table = broadcast16(job.table);
-      return {lookup16(table, low_nibbles(bytes)), lookup16(table, high_nibbles(bytes))};
+      return {lookup16(table, low_nibbles(bytes)), lookup16(table, high_nibbles(bytes)), book};
     }
+    return {bytes, load_bytes(p + 4 * panel_rows), book};
   }
   // Weights of depth J.
   template <int J>
   GATUN_INLINE F32 weights(const Dequantizer& d) const {
     I32 code;
-    if constexpr (kStored == Stored::u4)
+    if constexpr (kNibbles)
       code = nibble_lane < J<4 ? 2 * J : 2 * J - 7>(first);
     else
       code = byte_lane<J % 4>(J < 4 ? first : second);
-    return fma(to_f32(sub_i32(code, d.zero)), d.scale, d.offset);
+    if constexpr (qmatmul::is_integer(kStored))
+      return fma(to_f32(sub_i32(code, d.zero)), d.scale, d.offset);
+    else
+      return mul(book[code], d.scale);
   }
   // of(J, weights) for J = 0..7.
   template <class Of>
@@ -185,7 +210,7 @@ inline void multiply_panel_f32(const qmatmul::Job& job, const qmatmul::Panel& pa
     multiply_tiles<kStored, V>(job, panel, row_begin, row_end, reinterpret_cast<float*>(scratch + qmatmul::kSumBytes),
                                sums);
   }
-  finish(job, panel, row_begin, row_end, sums, false);
+  finish(job, panel, row_begin, row_end, sums, job.scales != nullptr);
 }
 
 template <Stored kStored>
@@ -196,9 +221,27 @@ inline void multiply_f32(const qmatmul::Job& job, const qmatmul::Panel& panel, i
   multiply(job, panel, row_begin, row_end, scratch);
 }
 
+// The same in bf16 mode: `values` of x are rounded, and so is what codes stand for.
+template <Stored kStored>
+inline void multiply_rounded(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
+                             uint8_t* scratch) {
+  float table[kStored == Stored::b4 ? 16 : 256];
+  for (int i = 0; i < static_cast<int>(sizeof(table) / sizeof(float)); i += kLanes) {
+    store_f32(table + i, round_to_bf16(load_f32(reinterpret_cast<const float*>(job.table) + i)));
+  }
+  qmatmul::Job rounded = job;
+  rounded.table = reinterpret_cast<const uint8_t*>(table);
+  multiply_f32<kStored>(rounded, panel, row_begin, row_end, scratch);
+}
+
 template <Stored kStored>
 constexpr qmatmul::Kernel kernel_f32() {
   return {pack_rows_f32, multiply_f32<kStored>, 4, 0, false, qmatmul::kTileRows, 1 << 17};
+}
+
+template <Stored kStored>
+constexpr qmatmul::Kernel kernel_rounded() {
+  return {pack_rows_rounded, multiply_rounded<kStored>, 4, 0, true, qmatmul::kTileRows, 1 << 17};
 }
 
 }  // namespace gatun::GATUN_ISA

@@ -32,6 +32,7 @@
 // mode): groups of 32 80 %, groups of 128 88 %, 8 bits per row 91 %; precise 78 % in groups of 32 (bench/NOTES.md).
 #pragma once
 
+#include "qmatmul/block.h"
 #include "qmatmul/epilogue.h"
 #include "qmatmul/kernel.h"
 #include "qmatmul/rows.h"
@@ -111,47 +112,6 @@ GATUN_INLINE void dot_both(const NibbleWeights& weights, const uint8_t* codes, c
   }
 }
 
-// The weights of a piece of one panel.
-struct PieceWeights {
-  const uint8_t* codes;
-  ScalesAt at;
-  int64_t depth;
-};
-
-// Successive pieces of a panel, together up to kPieceDepth deep. But for the last, a piece has 16 depths or more.
-struct Block {
-  static constexpr int kMost = qmatmul::kPieceDepth / 16;
-  int64_t begin, end;  // pieces
-  int64_t bytes;       // of codes, about; from here on lies the next block
-  PieceWeights weights[kMost];
-  // As f32, whatever their kind: tiles of many rows read them again and again.
-  alignas(64) float scales[kMost][qmatmul::kPanelRows];
-  alignas(64) float offsets[kMost][qmatmul::kPanelRows];
-};
-
-// The scales of a piece, of V vectors of rows of the panel from `row` on.
-template <int V>
-GATUN_INLINE void decode_scales(const qmatmul::Job& job, const ScalesAt& at, int64_t row, F32 (&scales)[V]) {
-  with_scales(job.scale_kind, [&](auto kind) {
-    for (int v = 0; v < V; ++v) scales[v] = load_scales<decltype(kind)::value>(at, row + v * kLanes);
-  });
-}
-
-// The block that begins at a piece.
-inline void fill_block(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t begin, Block& block) {
-  block.begin = block.end = begin;
-  int64_t depth = 0;
-  do {
-    const qmatmul::Piece& piece = job.pieces[block.end];
-    const int64_t i = block.end++ - begin;
-    block.weights[i] = {panel.base + piece.codes * panel.rows, scales_at(panel, piece), piece.depth};
-    depth += piece.depth;
-  } while (block.end < job.piece_count && depth + job.pieces[block.end].depth <= qmatmul::kPieceDepth);
-  const qmatmul::Piece& first = job.pieces[begin];
-  const int64_t end = block.end < job.piece_count ? job.pieces[block.end].codes : job.pieces[block.end - 1].scales;
-  block.bytes = (end - first.codes) * panel.rows;
-}
-
 // A block of a tile: kRows rows from `row` on, T = kRows * kDigits int8 rows, by V vectors from `column` on.
 // sums [kRows][kPanelRows]; with one piece they are only used once and stay in memory, so that the long loop of dots
 // has the registers. The `first` tile of a block decodes its
@@ -202,15 +162,7 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, Block& blo
     }
 
     F32 scale[V];
-    if (T == 1 || first) decode_scales(job, piece->at, column, scale);
-    if constexpr (T > 1) {
-      for (int v = 0; v < V; ++v) {
-        if (first)
-          store_f32(scales + v * kLanes, scale[v]);
-        else
-          scale[v] = load_f32(scales + v * kLanes);
-      }
-    }
+    block_scales<T>(job, piece->at, column, first, scales, scale);
     if (!kOnePiece && piece == block.weights) {
       for (int r = 0; r < kRows; ++r) {
         for (int v = 0; v < V; ++v) y[r][v] = load_f32(in_memory(r, v));
@@ -281,17 +233,12 @@ inline void multiply_i8(const qmatmul::Job& job, const qmatmul::Panel& panel, in
       // The first tile reads its block from memory, as fast as that goes; the others have time for the next block.
       const bool first = row == row_begin;
       float* row_sums = sums + (row - row_begin) * qmatmul::kPanelRows;
-      const auto multiply_wide = block.end - block.begin == 1
-                                     ? multiply_tile<Weights, kDigits, kRows, kWideVectors, true>
-                                     : multiply_tile<Weights, kDigits, kRows, kWideVectors, false>;
-      int64_t column = 0;
-      for (; column + kWideVectors * kLanes <= panel.rows; column += kWideVectors * kLanes) {
-        multiply_wide(job, block, panel.rows, row, column, first, row_sums);
-      }
-      for (; column < panel.rows; column += kNarrowVectors * kLanes) {
-        multiply_tile<Weights, kDigits, kRows, kNarrowVectors, false>(job, block, panel.rows, row, column, first,
-                                                                      row_sums);
-      }
+      for_each_width(panel.rows, [&](auto vectors, int64_t column) {
+        constexpr int kV = decltype(vectors)::value;
+        const auto multiply = kV == kWideVectors && block.end - block.begin == 1 ? multiply_tile < Weights, kDigits,
+                   kRows, kV, kV == kWideVectors > : multiply_tile<Weights, kDigits, kRows, kV, false>;
+        multiply(job, block, panel.rows, row, column, first, row_sums);
+      });
       if (job.float_offsets) add_offsets<kDigits, kRows>(job, block, panel.rows, row, first, row_sums);
     });
   }

@@ -10,5 +10,9 @@ const qmatmul::Kernel qmatmul_i8_t4_f32_4x64x512_avx512 = kernel_i8<LookupWeight
 const qmatmul::Kernel qmatmul_f32_u4_f32_4x64x128_avx512 = kernel_f32<Stored::u4>();
 const qmatmul::Kernel qmatmul_f32_u8_f32_4x64x128_avx512 = kernel_f32<Stored::u8>();
 const qmatmul::Kernel qmatmul_f32_t4_f32_4x64x128_avx512 = kernel_f32<Stored::t4>();
+const qmatmul::Kernel qmatmul_f32_b4_f32_4x64x128_avx512 = kernel_f32<Stored::b4>();
+const qmatmul::Kernel qmatmul_f32_b8_f32_4x64x128_avx512 = kernel_f32<Stored::b8>();
+const qmatmul::Kernel qmatmul_bf16_b4_f32_4x64x128_avx512 = kernel_rounded<Stored::b4>();
+const qmatmul::Kernel qmatmul_bf16_b8_f32_4x64x128_avx512 = kernel_rounded<Stored::b8>();
 
 }  // namespace gatun::GATUN_ISA

@@ -1,4 +1,5 @@
-// Kernels of the avx512vnni tier: vpdpbusd on 512-bit registers, for precise mode on three digits a number.
+// Kernels of the avx512vnni tier: vpdpbusd on 512-bit registers, for precise mode on three digits a number; vdpbf16ps.
+#include "qmatmul/tile_bf16.h"
 #include "qmatmul/tile_i8.h"
 
 namespace gatun::GATUN_ISA {
@@ -9,5 +10,7 @@ const qmatmul::Kernel qmatmul_i8_t4_f32_4x64x512_avx512vnni = kernel_i8<LookupWe
 const qmatmul::Kernel qmatmul_f32_u4_f32_1x64x512_avx512vnni = kernel_i8<NibbleWeights, 3>();
 const qmatmul::Kernel qmatmul_f32_u8_f32_1x64x512_avx512vnni = kernel_i8<ByteWeights, 3>();
 const qmatmul::Kernel qmatmul_f32_t4_f32_1x64x512_avx512vnni = kernel_i8<LookupWeights, 3>();
+const qmatmul::Kernel qmatmul_bf16_b4_f32_4x64x512_avx512vnni = kernel_bf16<BookNibbles>();
+const qmatmul::Kernel qmatmul_bf16_b8_f32_4x64x512_avx512vnni = kernel_bf16<BookBytes>();
 
 }  // namespace gatun::GATUN_ISA

@@ -317,6 +317,9 @@ GATUN_INLINE Table16 load_table16(const float* p) {
 GATUN_INLINE F32 lookup_f32(const Table16& table, I32 index) {
   return lanes<F32>([&](int i) { return table.entry[index.lane[i]]; });
 }
+GATUN_INLINE F32 gather_f32(const float* table, I32 index) {
+  return lanes<F32>([=](int i) { return get(table, index.lane[i]); });
+}
 GATUN_INLINE Bytes broadcast16(const uint8_t* p) {
   return bytes([=](int i) { return p[i % 16]; });
 }

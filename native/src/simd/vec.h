@@ -50,6 +50,7 @@
 //   uint32_t equal_mask(I32, I32), greater_mask(I32, I32): bit l says whether it is so in lane l
 //   I32 reduce_max_each(const I32 (&x)[kLanes]): lane l is the largest of x[l]
 //   Table16 load_table16(const float*); F32 lookup_f32(Table16, I32 index): table[index], index in 0..15
+//   F32 gather_f32(const float* table, I32 index): table[index], index >= 0
 //
 // bytes: Bytes pack_i8(I32 a, I32 b, I32 c, I32 d), pack_u8: the lanes of a, then of b, c and d, saturated to i8 or u8;
 //   lanes are within i16; Bytes set1_u8(uint8_t), min_u8(Bytes, Bytes)
@@ -73,6 +74,11 @@
 // bf16 dot products, in units of tier avx512vnni alone: elements 2 l and 2 l + 1 of a Bytes vector belong to lane l
 //   F32 dot_bf16(F32 sum, Bytes a, Bytes b)           sum + a[2 l + 1] * b[2 l + 1], then + a[2 l] * b[2 l], one fma
 //                                                     each, to nearest even; subnormals in and out are 0
+// and what makes such elements from codes; words are of 16 bits:
+//   Bytes shift_words<N>(Bytes)                       each word to the right, zeros from the left
+//   Bytes lookup_words(Bytes table, Bytes index)      word index % 32 of the table
+//   struct Table256 { Bytes part[4]; }; Bytes lookup256(const Table256&, Bytes index): of 256 bytes
+//   Bytes even_words(Bytes low, Bytes high), odd_words: words of the low and the high bytes with an even (odd) index
 #pragma once
 
 #include <cstdint>

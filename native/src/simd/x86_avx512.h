@@ -263,6 +263,7 @@ GATUN_INLINE I32 reduce_max_each(const I32 (&x)[kLanes]) {
 using Table16 = __m512;
 GATUN_INLINE Table16 load_table16(const float* p) { return load_f32(p); }
 GATUN_INLINE F32 lookup_f32(Table16 table, I32 index) { return _mm512_permutexvar_ps(index, table); }
+GATUN_INLINE F32 gather_f32(const float* table, I32 index) { return _mm512_i32gather_ps(index, table, 4); }
 GATUN_INLINE Bytes broadcast16(const uint8_t* p) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
@@ -325,6 +326,28 @@ GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) {
 GATUN_INLINE F32 dot_bf16(F32 sum, Bytes a, Bytes b) {
   __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
   return sum;
+}
+
+template <int N>
+GATUN_INLINE Bytes shift_words(Bytes x) {
+  return _mm512_srli_epi16(x, N);
+}
+GATUN_INLINE Bytes lookup_words(Bytes table, Bytes index) { return _mm512_permutexvar_epi16(index, table); }
+struct Table256 {
+  Bytes part[4];
+};
+GATUN_INLINE Bytes lookup256(const Table256& table, Bytes index) {
+  return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index),
+                                _mm512_permutex2var_epi8(table.part[0], index, table.part[1]),
+                                _mm512_permutex2var_epi8(table.part[2], index, table.part[3]));
+}
+GATUN_INLINE Bytes even_words(Bytes low, Bytes high) {
+  const __m512i up = _mm512_set4_epi32(0x0e0e0c0c, 0x0a0a0808, 0x06060404, 0x02020000);
+  return _mm512_mask_shuffle_epi8(low, 0xaaaaaaaaaaaaaaaau, high, up);
+}
+GATUN_INLINE Bytes odd_words(Bytes low, Bytes high) {
+  const __m512i down = _mm512_set4_epi32(0x0f0f0d0d, 0x0b0b0909, 0x07070505, 0x03030101);
+  return _mm512_mask_shuffle_epi8(high, 0x5555555555555555u, low, down);
 }
 
 #endif
