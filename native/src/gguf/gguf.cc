@@ -17,8 +17,9 @@ namespace {
 // Bytes of x for which waking another thread pays.
 constexpr int64_t kGrainBytes = 128 * 1024;
 
-// Outputs from here on bypass the caches: less than that may still lie there when somebody reads it (the last-level
-// cache of a core complex is 16 to 96 MiB on today's servers), and more pushes out what others need.
+// From here on x is written past the caches: less than that may still lie there when somebody reads it (the last-level
+// cache of a core complex is 16 to 96 MiB on today's servers), and more pushes out what others need. Blocks are not:
+// made ones are a quarter of what was read, and staging them to whole lines took more time than it saved.
 constexpr int64_t kStreamBytes = int64_t{16} << 20;
 
 int32_t check_type(int32_t id, const Type** type) {
@@ -86,7 +87,6 @@ int32_t run_quantize(Tier limit, int32_t id, int32_t x_dtype, int64_t rows, int6
   Call call;
   GATUN_TRY(check_call(id, x_dtype, rows, depth, x_row_stride, threads, const_cast<void*>(x), blocks, call));
   if (call.blocks == 0) return GATUN_OK;
-  call.job.stream = call.block_bytes >= kStreamBytes;
   const auto kernel = table().select(id, 0, limit).kernel->quantize[x_index(x_dtype)];
   std::atomic<bool> good = true;
   parallel_for(call.blocks, threads_of(call, threads), [&](int64_t begin, int64_t end) {

@@ -14,7 +14,7 @@ struct Job {
   uint8_t* blocks;
   int64_t row_blocks;  // blocks of a row
   int64_t x_row_stride;
-  bool stream;  // whether the output is so large that it had better bypass the caches
+  bool stream;  // whether dequantize writes so much that it had better bypass the caches
 };
 
 // Types of x, as the arrays of Kernel count them.

@@ -189,26 +189,22 @@ TEST(Gguf, BlocksAreTakenApartAndPutTogether) {
   }
 }
 
-// Kernels as the entry calls them for outputs of many MiB, on blocks that begin anywhere in a line of the cache.
+// Kernels as the entry calls them for many MiB of x, at every alignment of it.
 TEST(Gguf, PastTheCaches) {
   Rng rng(5);
   for (const Type& type : kTypeTable) {
     const Kernel& kernel = *table().select(type.id, 0, static_cast<Tier>(gatun_tier())).kernel;
-    for (const int64_t blocks : {1, 2, 7, 100, 300}) {
-      for (const int64_t offset : {0, 1, 31, 63, 64}) {
-        const int64_t count = blocks * type.elements, bytes = blocks * type.bytes;
+    for (const int64_t blocks : {1, 2, 7, 100}) {
+      for (const int64_t offset : {0, 1, 8, 16}) {
+        const int64_t count = blocks * type.elements;
+        std::vector<uint8_t> bytes(static_cast<size_t>(blocks * type.bytes));
         const std::vector<float> x = rng.normals(count);
-        std::vector<uint8_t> expected(static_cast<size_t>(bytes));
-        reference_quantize(type, GATUN_F32, 1, count, count, x.data(), expected.data());
-        GuardBuffer<uint8_t> made(bytes, offset % 2 ? Edge::back : Edge::front, offset);
-        Job job = {const_cast<float*>(x.data()), made.data(), blocks, count, true};
-        const int64_t middle = blocks / 3;  // another thread's begin
-        ASSERT_TRUE(kernel.quantize[kXF32](job, middle, blocks) && kernel.quantize[kXF32](job, 0, middle));
-        ASSERT_TRUE(test::identical(made.copy(), expected)) << type.name << ", " << blocks << " blocks";
+        reference_quantize(type, GATUN_F32, 1, count, count, x.data(), bytes.data());
         std::vector<float> plain(x.size());
-        reference_dequantize(type, GATUN_F32, 1, count, count, expected.data(), plain.data());
-        GuardBuffer<float> back(count, Edge::front, offset % 17);
-        job.x = back.data();
+        reference_dequantize(type, GATUN_F32, 1, count, count, bytes.data(), plain.data());
+        GuardBuffer<float> back(count, offset % 3 ? Edge::front : Edge::back, offset);
+        const Job job = {back.data(), bytes.data(), blocks, count, true};
+        const int64_t middle = blocks / 3;  // where another thread begins
         kernel.dequantize[kXF32](job, middle, blocks);
         kernel.dequantize[kXF32](job, 0, middle);
         ASSERT_TRUE(test::identical(back.copy(), plain)) << type.name << ", " << blocks << " blocks";

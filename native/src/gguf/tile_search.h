@@ -259,9 +259,8 @@ bool quantize_searched(const Job& job, int64_t begin, int64_t end) {
   constexpr int kGroup = T::kGroup, kElements = T::kElements, kBlockGroups = kElements / kGroup;
   constexpr int kBlocks = kGroups / kBlockGroups;
   const gguf::Type& type = *gguf::find_type(T::kType);
-  Output output(job.blocks + begin * type.bytes, job.stream);
-  const bool good = for_each_batch<X, kElements, kBlocks>(
-      job, begin, end, [&](const typename X::Type* values, int64_t, int64_t count) {
+  return for_each_batch<X, kElements, kBlocks>(
+      job, begin, end, [&](const typename X::Type* values, int64_t index, int64_t count) {
         Transposed<kGroup> x;
         if (!transpose<X>(values, count * kElements, x)) return false;
         PerGroup scales, mins, d, dmin;
@@ -292,12 +291,10 @@ bool quantize_searched(const Job& job, int64_t begin, int64_t end) {
             block.scales[g] = static_cast<int8_t>(scales.of[b * kBlockGroups + g]);
             if (T::kMins) block.mins[g] = static_cast<uint8_t>(mins.of[b * kBlockGroups + g]);
           }
-          gguf::write_block(type, block, output.take(type.bytes));
+          gguf::write_block(type, block, job.blocks + (index + b) * type.bytes);
         }
         return true;
       });
-  output.finish();
-  return good;
 }
 
 }  // namespace

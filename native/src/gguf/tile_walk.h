@@ -1,4 +1,4 @@
-// What the loops over GGUF blocks share: where the values of blocks lie, and how made blocks leave.
+// What the loops over GGUF blocks share: where the values of blocks lie, and what they need of numbers.
 #pragma once
 
 #include "gguf/kernel.h"
@@ -45,66 +45,6 @@ GATUN_INLINE bool for_each_batch(const Job& job, int64_t begin, int64_t end, Vis
   }
   return true;
 }
-
-// Where made blocks go, one after the other: straight to memory, or, to bypass the caches, over a buffer in the L1
-// cache that leaves in whole lines.
-//
-//   buffer  [ . . first block | .. | .. last block ]    the buffer's begin stands for a line's begin in memory
-class Output {
- public:
-  Output(uint8_t* to, bool stream) : to_(to), stream_(stream) {
-    if (!stream) return;
-    used_ = empty_ = static_cast<int64_t>(reinterpret_cast<uintptr_t>(to) % kLine);
-    to_ -= used_;
-  }
-
-  // The place of the next `bytes` bytes, at most kMaxTake, valid until the next call.
-  GATUN_INLINE uint8_t* take(int64_t bytes) {
-    if (!stream_) {
-      uint8_t* const place = to_;
-      to_ += bytes;
-      return place;
-    }
-    if (used_ + bytes > kBuffer) flush();
-    used_ += bytes;
-    return buffer_ + (used_ - bytes);
-  }
-
-  void finish() {
-    if (!stream_) return;
-    flush();
-    std::memcpy(to_ + empty_, buffer_ + empty_, static_cast<size_t>(used_ - empty_));
-    fence_streams();
-  }
-
-  static constexpr int64_t kMaxTake = 1024;
-
- private:
-  static constexpr int64_t kLine = 64, kBuffer = 4096;
-
-  // Writes the whole lines; what is left moves to the begin.
-  void flush() {
-    const int64_t whole = used_ / kLine * kLine;
-    int64_t at = 0;
-    if (empty_ > 0 && whole > 0) {  // another thread may own the begin of this line
-      std::memcpy(to_ + empty_, buffer_ + empty_, static_cast<size_t>(kLine - empty_));
-      empty_ = 0;
-      at = kLine;
-    }
-    constexpr int64_t kVector = kLanes * static_cast<int64_t>(sizeof(float));
-    for (; at < whole; at += kVector) {
-      stream_f32(reinterpret_cast<float*>(to_ + at), load_f32(reinterpret_cast<const float*>(buffer_ + at)));
-    }
-    std::memcpy(buffer_, buffer_ + whole, static_cast<size_t>(used_ - whole));
-    to_ += whole;
-    used_ -= whole;
-  }
-
-  uint8_t* to_;
-  bool stream_;
-  int64_t used_ = 0, empty_ = 0;  // bytes of the buffer; bytes at its begin that are not ours
-  alignas(kLine) uint8_t buffer_[kBuffer + kLine];
-};
 
 }  // namespace
 }  // namespace gatun::GATUN_ISA
