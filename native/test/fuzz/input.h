@@ -89,5 +89,6 @@ void fuzz_pack(Input& input);
 void fuzz_qmatmul(Input& input);
 void fuzz_stack(Input& input);
 void fuzz_norm(Input& input);
+void fuzz_packing(Input& input);
 
 }  // namespace gatun::fuzz

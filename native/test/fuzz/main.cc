@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gatun::fuzz;
   Input input(data, size);
-  switch (input.range(0, 7)) {
+  switch (input.range(0, 8)) {
     case 0:
       fuzz_quantize(input);
       break;
@@ -20,7 +20,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       fuzz_norm(input);
       break;
     case 4:
+      fuzz_packing(input);
+      break;
     case 5:
+    case 6:
       fuzz_stack(input);
       break;
     default:
