@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "calibrate/table.h"
 #include "norm/table.h"
 #include "qmatmul/table.h"
 #include "quantize/table.h"
@@ -26,6 +27,8 @@ TEST(SelfTest, EveryTier) {
     const auto names_row = [&](const auto& row) { EXPECT_NE(std::strstr(text, row.name), nullptr) << row.name; };
     for_each_selected(quantize::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(norm::table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(calibrate::table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(calibrate::code_table(), static_cast<Tier>(tier), names_row);
     for_each_selected(qmatmul::table(), static_cast<Tier>(tier), names_row);
     EXPECT_EQ(std::strstr(text, "WRONG"), nullptr) << text;
   }

@@ -295,6 +295,844 @@ public class gatun_h {
     public static int GATUN_E8M0() {
         return GATUN_E8M0;
     }
+    private static final int GATUN_ZERO_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_zero_point.GATUN_ZERO_NONE = 0
+     * }
+     */
+    public static int GATUN_ZERO_NONE() {
+        return GATUN_ZERO_NONE;
+    }
+    private static final int GATUN_ZERO_INTEGER = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_zero_point.GATUN_ZERO_INTEGER = 1
+     * }
+     */
+    public static int GATUN_ZERO_INTEGER() {
+        return GATUN_ZERO_INTEGER;
+    }
+    private static final int GATUN_ZERO_FLOAT = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_zero_point.GATUN_ZERO_FLOAT = 2
+     * }
+     */
+    public static int GATUN_ZERO_FLOAT() {
+        return GATUN_ZERO_FLOAT;
+    }
+    private static final int GATUN_SCALE_DEFAULT = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_DEFAULT = 0
+     * }
+     */
+    public static int GATUN_SCALE_DEFAULT() {
+        return GATUN_SCALE_DEFAULT;
+    }
+    private static final int GATUN_SCALE_GIVEN = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_GIVEN = 1
+     * }
+     */
+    public static int GATUN_SCALE_GIVEN() {
+        return GATUN_SCALE_GIVEN;
+    }
+    private static final int GATUN_SCALE_FULL_RANGE = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_FULL_RANGE = 2
+     * }
+     */
+    public static int GATUN_SCALE_FULL_RANGE() {
+        return GATUN_SCALE_FULL_RANGE;
+    }
+    private static final int GATUN_SCALE_NO_CLIPPING = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_NO_CLIPPING = 3
+     * }
+     */
+    public static int GATUN_SCALE_NO_CLIPPING() {
+        return GATUN_SCALE_NO_CLIPPING;
+    }
+    private static final int GATUN_SCALE_FLOOR = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_FLOOR = 4
+     * }
+     */
+    public static int GATUN_SCALE_FLOOR() {
+        return GATUN_SCALE_FLOOR;
+    }
+    private static final int GATUN_SCALE_CEIL = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_CEIL = 5
+     * }
+     */
+    public static int GATUN_SCALE_CEIL() {
+        return GATUN_SCALE_CEIL;
+    }
+    private static final int GATUN_SCALE_RCEIL = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_RCEIL = 6
+     * }
+     */
+    public static int GATUN_SCALE_RCEIL() {
+        return GATUN_SCALE_RCEIL;
+    }
+    private static final int GATUN_SCALE_EVEN = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_scale_rule.GATUN_SCALE_EVEN = 7
+     * }
+     */
+    public static int GATUN_SCALE_EVEN() {
+        return GATUN_SCALE_EVEN;
+    }
+    private static final int GATUN_ROUND_NEAREST = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_rounding.GATUN_ROUND_NEAREST = 0
+     * }
+     */
+    public static int GATUN_ROUND_NEAREST() {
+        return GATUN_ROUND_NEAREST;
+    }
+    private static final int GATUN_ROUND_STOCHASTIC = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_rounding.GATUN_ROUND_STOCHASTIC = 1
+     * }
+     */
+    public static int GATUN_ROUND_STOCHASTIC() {
+        return GATUN_ROUND_STOCHASTIC;
+    }
+    private static final int GATUN_ROUND_GIVEN = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_rounding.GATUN_ROUND_GIVEN = 2
+     * }
+     */
+    public static int GATUN_ROUND_GIVEN() {
+        return GATUN_ROUND_GIVEN;
+    }
+    private static final int GATUN_BOOK_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_NONE = 0
+     * }
+     */
+    public static int GATUN_BOOK_NONE() {
+        return GATUN_BOOK_NONE;
+    }
+    private static final int GATUN_BOOK_GIVEN = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_GIVEN = 1
+     * }
+     */
+    public static int GATUN_BOOK_GIVEN() {
+        return GATUN_BOOK_GIVEN;
+    }
+    private static final int GATUN_BOOK_NF4 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_NF4 = 2
+     * }
+     */
+    public static int GATUN_BOOK_NF4() {
+        return GATUN_BOOK_NF4;
+    }
+    private static final int GATUN_BOOK_FP4 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_FP4 = 3
+     * }
+     */
+    public static int GATUN_BOOK_FP4() {
+        return GATUN_BOOK_FP4;
+    }
+    private static final int GATUN_BOOK_DYNAMIC = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_DYNAMIC = 4
+     * }
+     */
+    public static int GATUN_BOOK_DYNAMIC() {
+        return GATUN_BOOK_DYNAMIC;
+    }
+    private static final int GATUN_BOOK_DYNAMIC_UNSIGNED = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_DYNAMIC_UNSIGNED = 5
+     * }
+     */
+    public static int GATUN_BOOK_DYNAMIC_UNSIGNED() {
+        return GATUN_BOOK_DYNAMIC_UNSIGNED;
+    }
+    private static final int GATUN_BOOK_LINEAR = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_LINEAR = 6
+     * }
+     */
+    public static int GATUN_BOOK_LINEAR() {
+        return GATUN_BOOK_LINEAR;
+    }
+    private static final int GATUN_BOOK_LINEAR_UNSIGNED = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_book.GATUN_BOOK_LINEAR_UNSIGNED = 7
+     * }
+     */
+    public static int GATUN_BOOK_LINEAR_UNSIGNED() {
+        return GATUN_BOOK_LINEAR_UNSIGNED;
+    }
+
+    private static class gatun_quantize {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_quantize");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
+     * }
+     */
+    public static FunctionDescriptor gatun_quantize$descriptor() {
+        return gatun_quantize.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
+     * }
+     */
+    public static MethodHandle gatun_quantize$handle() {
+        return gatun_quantize.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
+     * }
+     */
+    public static MemorySegment gatun_quantize$address() {
+        return gatun_quantize.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
+     * }
+     */
+    public static int gatun_quantize(MemorySegment params, MemorySegment x, MemorySegment code_book, MemorySegment round_up, MemorySegment codes, MemorySegment scales, MemorySegment zero_points) {
+        var mh$ = gatun_quantize.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_quantize", params, x, code_book, round_up, codes, scales, zero_points);
+            }
+            return (int)mh$.invokeExact(params, x, code_book, round_up, codes, scales, zero_points);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_dequantize {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_dequantize");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
+     * }
+     */
+    public static FunctionDescriptor gatun_dequantize$descriptor() {
+        return gatun_dequantize.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
+     * }
+     */
+    public static MethodHandle gatun_dequantize$handle() {
+        return gatun_dequantize.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
+     * }
+     */
+    public static MemorySegment gatun_dequantize$address() {
+        return gatun_dequantize.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
+     * }
+     */
+    public static int gatun_dequantize(MemorySegment params, MemorySegment code_book, MemorySegment codes, MemorySegment scales, MemorySegment zero_points, MemorySegment x) {
+        var mh$ = gatun_dequantize.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_dequantize", params, code_book, codes, scales, zero_points, x);
+            }
+            return (int)mh$.invokeExact(params, code_book, codes, scales, zero_points, x);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_code_book {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_code_book");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_code_book(int32_t book, float *values)
+     * }
+     */
+    public static FunctionDescriptor gatun_code_book$descriptor() {
+        return gatun_code_book.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_code_book(int32_t book, float *values)
+     * }
+     */
+    public static MethodHandle gatun_code_book$handle() {
+        return gatun_code_book.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_code_book(int32_t book, float *values)
+     * }
+     */
+    public static MemorySegment gatun_code_book$address() {
+        return gatun_code_book.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_code_book(int32_t book, float *values)
+     * }
+     */
+    public static int gatun_code_book(int book, MemorySegment values) {
+        var mh$ = gatun_code_book.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_code_book", book, values);
+            }
+            return (int)mh$.invokeExact(book, values);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_quantize_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_quantize_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_quantize_explain$descriptor() {
+        return gatun_quantize_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_quantize_explain$handle() {
+        return gatun_quantize_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_quantize_explain$address() {
+        return gatun_quantize_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_quantize_explain(MemorySegment params, MemorySegment text, long capacity) {
+        var mh$ = gatun_quantize_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_quantize_explain", params, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_amax {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_amax");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_amax(const gatun_calibrate_params *params, const void *x, float *amax)
+     * }
+     */
+    public static FunctionDescriptor gatun_amax$descriptor() {
+        return gatun_amax.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_amax(const gatun_calibrate_params *params, const void *x, float *amax)
+     * }
+     */
+    public static MethodHandle gatun_amax$handle() {
+        return gatun_amax.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_amax(const gatun_calibrate_params *params, const void *x, float *amax)
+     * }
+     */
+    public static MemorySegment gatun_amax$address() {
+        return gatun_amax.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_amax(const gatun_calibrate_params *params, const void *x, float *amax)
+     * }
+     */
+    public static int gatun_amax(MemorySegment params, MemorySegment x, MemorySegment amax) {
+        var mh$ = gatun_amax.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_amax", params, x, amax);
+            }
+            return (int)mh$.invokeExact(params, x, amax);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_fake_quantize {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_fake_quantize");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_fake_quantize(const gatun_calibrate_params *params, const void *x, const float *scales, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_fake_quantize$descriptor() {
+        return gatun_fake_quantize.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_fake_quantize(const gatun_calibrate_params *params, const void *x, const float *scales, void *y)
+     * }
+     */
+    public static MethodHandle gatun_fake_quantize$handle() {
+        return gatun_fake_quantize.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_fake_quantize(const gatun_calibrate_params *params, const void *x, const float *scales, void *y)
+     * }
+     */
+    public static MemorySegment gatun_fake_quantize$address() {
+        return gatun_fake_quantize.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_fake_quantize(const gatun_calibrate_params *params, const void *x, const float *scales, void *y)
+     * }
+     */
+    public static int gatun_fake_quantize(MemorySegment params, MemorySegment x, MemorySegment scales, MemorySegment y) {
+        var mh$ = gatun_fake_quantize.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_fake_quantize", params, x, scales, y);
+            }
+            return (int)mh$.invokeExact(params, x, scales, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_fake_quantize_backward {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_fake_quantize_backward");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_fake_quantize_backward(const gatun_calibrate_params *params, const void *x, const float *scales, const void *dy, void *dx, float *ds)
+     * }
+     */
+    public static FunctionDescriptor gatun_fake_quantize_backward$descriptor() {
+        return gatun_fake_quantize_backward.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_fake_quantize_backward(const gatun_calibrate_params *params, const void *x, const float *scales, const void *dy, void *dx, float *ds)
+     * }
+     */
+    public static MethodHandle gatun_fake_quantize_backward$handle() {
+        return gatun_fake_quantize_backward.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_fake_quantize_backward(const gatun_calibrate_params *params, const void *x, const float *scales, const void *dy, void *dx, float *ds)
+     * }
+     */
+    public static MemorySegment gatun_fake_quantize_backward$address() {
+        return gatun_fake_quantize_backward.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_fake_quantize_backward(const gatun_calibrate_params *params, const void *x, const float *scales, const void *dy, void *dx, float *ds)
+     * }
+     */
+    public static int gatun_fake_quantize_backward(MemorySegment params, MemorySegment x, MemorySegment scales, MemorySegment dy, MemorySegment dx, MemorySegment ds) {
+        var mh$ = gatun_fake_quantize_backward.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_fake_quantize_backward", params, x, scales, dy, dx, ds);
+            }
+            return (int)mh$.invokeExact(params, x, scales, dy, dx, ds);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_requantize {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_requantize");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_requantize(const gatun_quantize_params *params, int32_t bits, const void *codes, const void *scales, const void *zero_points, void *out_codes, void *out_scales, void *out_zero_points)
+     * }
+     */
+    public static FunctionDescriptor gatun_requantize$descriptor() {
+        return gatun_requantize.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_requantize(const gatun_quantize_params *params, int32_t bits, const void *codes, const void *scales, const void *zero_points, void *out_codes, void *out_scales, void *out_zero_points)
+     * }
+     */
+    public static MethodHandle gatun_requantize$handle() {
+        return gatun_requantize.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_requantize(const gatun_quantize_params *params, int32_t bits, const void *codes, const void *scales, const void *zero_points, void *out_codes, void *out_scales, void *out_zero_points)
+     * }
+     */
+    public static MemorySegment gatun_requantize$address() {
+        return gatun_requantize.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_requantize(const gatun_quantize_params *params, int32_t bits, const void *codes, const void *scales, const void *zero_points, void *out_codes, void *out_scales, void *out_zero_points)
+     * }
+     */
+    public static int gatun_requantize(MemorySegment params, int bits, MemorySegment codes, MemorySegment scales, MemorySegment zero_points, MemorySegment out_codes, MemorySegment out_scales, MemorySegment out_zero_points) {
+        var mh$ = gatun_requantize.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_requantize", params, bits, codes, scales, zero_points, out_codes, out_scales, out_zero_points);
+            }
+            return (int)mh$.invokeExact(params, bits, codes, scales, zero_points, out_codes, out_scales, out_zero_points);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+    private static final int GATUN_ERROR_PER_BLOCK = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_error_per.GATUN_ERROR_PER_BLOCK = 0
+     * }
+     */
+    public static int GATUN_ERROR_PER_BLOCK() {
+        return GATUN_ERROR_PER_BLOCK;
+    }
+    private static final int GATUN_ERROR_PER_ROW = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_error_per.GATUN_ERROR_PER_ROW = 1
+     * }
+     */
+    public static int GATUN_ERROR_PER_ROW() {
+        return GATUN_ERROR_PER_ROW;
+    }
+
+    private static class gatun_quantization_error {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_quantization_error");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantization_error(const gatun_quantize_params *params, int32_t gguf_type, int32_t per, const void *x, const float *code_book, const void *codes, const void *scales, const void *zero_points, double *errors, double *squares)
+     * }
+     */
+    public static FunctionDescriptor gatun_quantization_error$descriptor() {
+        return gatun_quantization_error.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantization_error(const gatun_quantize_params *params, int32_t gguf_type, int32_t per, const void *x, const float *code_book, const void *codes, const void *scales, const void *zero_points, double *errors, double *squares)
+     * }
+     */
+    public static MethodHandle gatun_quantization_error$handle() {
+        return gatun_quantization_error.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_quantization_error(const gatun_quantize_params *params, int32_t gguf_type, int32_t per, const void *x, const float *code_book, const void *codes, const void *scales, const void *zero_points, double *errors, double *squares)
+     * }
+     */
+    public static MemorySegment gatun_quantization_error$address() {
+        return gatun_quantization_error.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_quantization_error(const gatun_quantize_params *params, int32_t gguf_type, int32_t per, const void *x, const float *code_book, const void *codes, const void *scales, const void *zero_points, double *errors, double *squares)
+     * }
+     */
+    public static int gatun_quantization_error(MemorySegment params, int gguf_type, int per, MemorySegment x, MemorySegment code_book, MemorySegment codes, MemorySegment scales, MemorySegment zero_points, MemorySegment errors, MemorySegment squares) {
+        var mh$ = gatun_quantization_error.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_quantization_error", params, gguf_type, per, x, code_book, codes, scales, zero_points, errors, squares);
+            }
+            return (int)mh$.invokeExact(params, gguf_type, per, x, code_book, codes, scales, zero_points, errors, squares);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_calibrate_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_calibrate_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_calibrate_explain(int32_t dtype, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_calibrate_explain$descriptor() {
+        return gatun_calibrate_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_calibrate_explain(int32_t dtype, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_calibrate_explain$handle() {
+        return gatun_calibrate_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_calibrate_explain(int32_t dtype, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_calibrate_explain$address() {
+        return gatun_calibrate_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_calibrate_explain(int32_t dtype, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_calibrate_explain(int dtype, MemorySegment text, long capacity) {
+        var mh$ = gatun_calibrate_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_calibrate_explain", dtype, text, capacity);
+            }
+            return (int)mh$.invokeExact(dtype, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_ABI_VERSION = (int)2L;
     /**
      * {@snippet lang=c :
@@ -1427,450 +2265,6 @@ public class gatun_h {
         try {
             if (TRACE_DOWNCALLS) {
                 traceDowncall("gatun_norm_explain", params, text, capacity);
-            }
-            return (int)mh$.invokeExact(params, text, capacity);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-    private static final int GATUN_ZERO_NONE = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_zero_point.GATUN_ZERO_NONE = 0
-     * }
-     */
-    public static int GATUN_ZERO_NONE() {
-        return GATUN_ZERO_NONE;
-    }
-    private static final int GATUN_ZERO_INTEGER = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_zero_point.GATUN_ZERO_INTEGER = 1
-     * }
-     */
-    public static int GATUN_ZERO_INTEGER() {
-        return GATUN_ZERO_INTEGER;
-    }
-    private static final int GATUN_ZERO_FLOAT = (int)2L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_zero_point.GATUN_ZERO_FLOAT = 2
-     * }
-     */
-    public static int GATUN_ZERO_FLOAT() {
-        return GATUN_ZERO_FLOAT;
-    }
-    private static final int GATUN_SCALE_DEFAULT = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_DEFAULT = 0
-     * }
-     */
-    public static int GATUN_SCALE_DEFAULT() {
-        return GATUN_SCALE_DEFAULT;
-    }
-    private static final int GATUN_SCALE_GIVEN = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_GIVEN = 1
-     * }
-     */
-    public static int GATUN_SCALE_GIVEN() {
-        return GATUN_SCALE_GIVEN;
-    }
-    private static final int GATUN_SCALE_FULL_RANGE = (int)2L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_FULL_RANGE = 2
-     * }
-     */
-    public static int GATUN_SCALE_FULL_RANGE() {
-        return GATUN_SCALE_FULL_RANGE;
-    }
-    private static final int GATUN_SCALE_NO_CLIPPING = (int)3L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_NO_CLIPPING = 3
-     * }
-     */
-    public static int GATUN_SCALE_NO_CLIPPING() {
-        return GATUN_SCALE_NO_CLIPPING;
-    }
-    private static final int GATUN_SCALE_FLOOR = (int)4L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_FLOOR = 4
-     * }
-     */
-    public static int GATUN_SCALE_FLOOR() {
-        return GATUN_SCALE_FLOOR;
-    }
-    private static final int GATUN_SCALE_CEIL = (int)5L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_CEIL = 5
-     * }
-     */
-    public static int GATUN_SCALE_CEIL() {
-        return GATUN_SCALE_CEIL;
-    }
-    private static final int GATUN_SCALE_RCEIL = (int)6L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_RCEIL = 6
-     * }
-     */
-    public static int GATUN_SCALE_RCEIL() {
-        return GATUN_SCALE_RCEIL;
-    }
-    private static final int GATUN_SCALE_EVEN = (int)7L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_scale_rule.GATUN_SCALE_EVEN = 7
-     * }
-     */
-    public static int GATUN_SCALE_EVEN() {
-        return GATUN_SCALE_EVEN;
-    }
-    private static final int GATUN_ROUND_NEAREST = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_rounding.GATUN_ROUND_NEAREST = 0
-     * }
-     */
-    public static int GATUN_ROUND_NEAREST() {
-        return GATUN_ROUND_NEAREST;
-    }
-    private static final int GATUN_ROUND_STOCHASTIC = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_rounding.GATUN_ROUND_STOCHASTIC = 1
-     * }
-     */
-    public static int GATUN_ROUND_STOCHASTIC() {
-        return GATUN_ROUND_STOCHASTIC;
-    }
-    private static final int GATUN_ROUND_GIVEN = (int)2L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_rounding.GATUN_ROUND_GIVEN = 2
-     * }
-     */
-    public static int GATUN_ROUND_GIVEN() {
-        return GATUN_ROUND_GIVEN;
-    }
-    private static final int GATUN_BOOK_NONE = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_NONE = 0
-     * }
-     */
-    public static int GATUN_BOOK_NONE() {
-        return GATUN_BOOK_NONE;
-    }
-    private static final int GATUN_BOOK_GIVEN = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_GIVEN = 1
-     * }
-     */
-    public static int GATUN_BOOK_GIVEN() {
-        return GATUN_BOOK_GIVEN;
-    }
-    private static final int GATUN_BOOK_NF4 = (int)2L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_NF4 = 2
-     * }
-     */
-    public static int GATUN_BOOK_NF4() {
-        return GATUN_BOOK_NF4;
-    }
-    private static final int GATUN_BOOK_FP4 = (int)3L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_FP4 = 3
-     * }
-     */
-    public static int GATUN_BOOK_FP4() {
-        return GATUN_BOOK_FP4;
-    }
-    private static final int GATUN_BOOK_DYNAMIC = (int)4L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_DYNAMIC = 4
-     * }
-     */
-    public static int GATUN_BOOK_DYNAMIC() {
-        return GATUN_BOOK_DYNAMIC;
-    }
-    private static final int GATUN_BOOK_DYNAMIC_UNSIGNED = (int)5L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_DYNAMIC_UNSIGNED = 5
-     * }
-     */
-    public static int GATUN_BOOK_DYNAMIC_UNSIGNED() {
-        return GATUN_BOOK_DYNAMIC_UNSIGNED;
-    }
-    private static final int GATUN_BOOK_LINEAR = (int)6L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_LINEAR = 6
-     * }
-     */
-    public static int GATUN_BOOK_LINEAR() {
-        return GATUN_BOOK_LINEAR;
-    }
-    private static final int GATUN_BOOK_LINEAR_UNSIGNED = (int)7L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_book.GATUN_BOOK_LINEAR_UNSIGNED = 7
-     * }
-     */
-    public static int GATUN_BOOK_LINEAR_UNSIGNED() {
-        return GATUN_BOOK_LINEAR_UNSIGNED;
-    }
-
-    private static class gatun_quantize {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_quantize");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
-     * }
-     */
-    public static FunctionDescriptor gatun_quantize$descriptor() {
-        return gatun_quantize.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
-     * }
-     */
-    public static MethodHandle gatun_quantize$handle() {
-        return gatun_quantize.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
-     * }
-     */
-    public static MemorySegment gatun_quantize$address() {
-        return gatun_quantize.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_quantize(const gatun_quantize_params *params, const void *x, const float *code_book, const void *round_up, void *codes, void *scales, void *zero_points)
-     * }
-     */
-    public static int gatun_quantize(MemorySegment params, MemorySegment x, MemorySegment code_book, MemorySegment round_up, MemorySegment codes, MemorySegment scales, MemorySegment zero_points) {
-        var mh$ = gatun_quantize.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_quantize", params, x, code_book, round_up, codes, scales, zero_points);
-            }
-            return (int)mh$.invokeExact(params, x, code_book, round_up, codes, scales, zero_points);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_dequantize {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_dequantize");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
-     * }
-     */
-    public static FunctionDescriptor gatun_dequantize$descriptor() {
-        return gatun_dequantize.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
-     * }
-     */
-    public static MethodHandle gatun_dequantize$handle() {
-        return gatun_dequantize.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
-     * }
-     */
-    public static MemorySegment gatun_dequantize$address() {
-        return gatun_dequantize.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_dequantize(const gatun_quantize_params *params, const float *code_book, const void *codes, const void *scales, const void *zero_points, void *x)
-     * }
-     */
-    public static int gatun_dequantize(MemorySegment params, MemorySegment code_book, MemorySegment codes, MemorySegment scales, MemorySegment zero_points, MemorySegment x) {
-        var mh$ = gatun_dequantize.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_dequantize", params, code_book, codes, scales, zero_points, x);
-            }
-            return (int)mh$.invokeExact(params, code_book, codes, scales, zero_points, x);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_code_book {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_INT,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_code_book");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_code_book(int32_t book, float *values)
-     * }
-     */
-    public static FunctionDescriptor gatun_code_book$descriptor() {
-        return gatun_code_book.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_code_book(int32_t book, float *values)
-     * }
-     */
-    public static MethodHandle gatun_code_book$handle() {
-        return gatun_code_book.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_code_book(int32_t book, float *values)
-     * }
-     */
-    public static MemorySegment gatun_code_book$address() {
-        return gatun_code_book.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_code_book(int32_t book, float *values)
-     * }
-     */
-    public static int gatun_code_book(int book, MemorySegment values) {
-        var mh$ = gatun_code_book.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_code_book", book, values);
-            }
-            return (int)mh$.invokeExact(book, values);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_quantize_explain {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_quantize_explain");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
-     * }
-     */
-    public static FunctionDescriptor gatun_quantize_explain$descriptor() {
-        return gatun_quantize_explain.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
-     * }
-     */
-    public static MethodHandle gatun_quantize_explain$handle() {
-        return gatun_quantize_explain.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
-     * }
-     */
-    public static MemorySegment gatun_quantize_explain$address() {
-        return gatun_quantize_explain.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_quantize_explain(const gatun_quantize_params *params, char *text, int64_t capacity)
-     * }
-     */
-    public static int gatun_quantize_explain(MemorySegment params, MemorySegment text, long capacity) {
-        var mh$ = gatun_quantize_explain.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_quantize_explain", params, text, capacity);
             }
             return (int)mh$.invokeExact(params, text, capacity);
         } catch (Throwable ex$) {
