@@ -24,7 +24,7 @@ constexpr int64_t kGrainCodes = 64 * 1024;
 
 // The units of a tile in a plane.
 struct Units {
-  Units(const Plane& plane, int64_t columns, int64_t depth) : bytes(plane.unit.bytes) {
+  Units(const Plane& plane, int64_t columns, int64_t depth) {
     const int64_t elements = int64_t{1} << plane.unit.log2;
     const int64_t step = plane.across ? kTileDepth : 1;  // in the tile, along the packed axis
     const Loop units = {((plane.across ? columns : depth) + elements - 1) / elements, plane.unit_stride,
@@ -53,34 +53,60 @@ struct Units {
     int64_t count, memory, tile;  // steps in bytes
   };
   Loop outer, inner;
-  int bytes;
   int32_t in_tile[kMaxUnit];  // of the codes of a unit from its lowest bit on
 };
 
-template <int kBits>
+// The places of a unit's codes in the tile, where no write to the tile can change them.
+template <int kBits, int kBytes>
+struct InTile {
+  explicit InTile(const Units& units) { std::copy(units.in_tile, units.in_tile + kBytes * (8 / kBits), places); }
+  int32_t places[kBytes * (8 / kBits)];
+};
+
+template <int kBits, int kBytes>
 void unpack(const Units& units, const uint8_t* from, int bias, int mask, uint8_t* tile) {
   constexpr int kPerByte = 8 / kBits, kOwn = (1 << kBits) - 1;
+  const InTile<kBits, kBytes> in_tile(units);
   units.each([&](int64_t memory, int64_t at) {
-    for (int byte = 0; byte < units.bytes; ++byte) {
+    for (int byte = 0; byte < kBytes; ++byte) {
       const int codes = from[memory + byte];
       for (int i = 0; i < kPerByte; ++i) {
-        tile[at + units.in_tile[byte * kPerByte + i]] =
+        tile[at + in_tile.places[byte * kPerByte + i]] =
             static_cast<uint8_t>(((codes >> i * kBits & kOwn) + bias) & mask);
       }
     }
   });
 }
 
-template <int kBits>
+template <int kBits, int kBytes>
 void pack(const Units& units, const uint8_t* tile, uint8_t* to) {
   constexpr int kPerByte = 8 / kBits;
+  const InTile<kBits, kBytes> in_tile(units);
   units.each([&](int64_t memory, int64_t at) {
-    for (int byte = 0; byte < units.bytes; ++byte) {
+    for (int byte = 0; byte < kBytes; ++byte) {
       int codes = 0;
-      for (int i = 0; i < kPerByte; ++i) codes |= tile[at + units.in_tile[byte * kPerByte + i]] << i * kBits;
+      for (int i = 0; i < kPerByte; ++i) codes |= tile[at + in_tile.places[byte * kPerByte + i]] << i * kBits;
       to[memory + byte] = static_cast<uint8_t>(codes);
     }
   });
+}
+
+struct Loops {
+  void (*unpack)(const Units& units, const uint8_t* from, int bias, int mask, uint8_t* tile);
+  void (*pack)(const Units& units, const uint8_t* tile, uint8_t* to);
+};
+
+template <int kBits>
+Loops loops_of_bits(int bytes) {
+  return bytes == 1   ? Loops{unpack<kBits, 1>, pack<kBits, 1>}
+         : bytes == 4 ? Loops{unpack<kBits, 4>, pack<kBits, 4>}
+                      : Loops{unpack<kBits, 16>, pack<kBits, 16>};
+}
+
+Loops loops_of(const Unit& unit) {
+  return unit.bits == 2   ? loops_of_bits<2>(unit.bytes)
+         : unit.bits == 4 ? loops_of_bits<4>(unit.bytes)
+                          : loops_of_bits<8>(unit.bytes);
 }
 
 // Positions of the depth that lie anywhere: code by code.
@@ -98,28 +124,39 @@ void unpack_mapped(const Copy& copy, int64_t first_column, int64_t columns, int6
   }
 }
 
-using Unpack = void (*)(const Units& units, const uint8_t* from, int bias, int mask, uint8_t* tile);
-using Pack = void (*)(const Units& units, const uint8_t* tile, uint8_t* to);
-
-Unpack unpack_of(int bits) { return bits == 2 ? unpack<2> : bits == 4 ? unpack<4> : unpack<8>; }
-Pack pack_of(int bits) { return bits == 2 ? pack<2> : bits == 4 ? pack<4> : pack<8>; }
+// Whether a row of `to` is the same bytes as in `from`.
+bool same_rows(const Copy& copy) {
+  const auto is_plain = [&](const Plane& plane) {
+    return !plane.across && plane.unit.bits == copy.bits && plane.unit.bytes == 1 && plane.unit_stride == 1 &&
+           plane.unit.places[0].shift == 0;
+  };
+  return copy.depth_map == nullptr && copy.bias == 0 && is_plain(copy.from) && is_plain(copy.to);
+}
 
 void copy_tile(const Copy& copy, int64_t first_column, int64_t first_depth, const uint8_t* from, uint8_t* to) {
   const int64_t columns = std::min(kTileColumns, copy.columns - first_column),
                 depth = std::min(kTileDepth, copy.depth - first_depth);
+  if (depth * copy.bits % 8 == 0 && same_rows(copy)) {
+    for (int64_t n = first_column; n < first_column + columns; ++n) {
+      std::memcpy(to + copy.to.offset(n, first_depth), from + copy.from.offset(n, first_depth),
+                  static_cast<size_t>(depth * copy.bits / 8));
+    }
+    return;
+  }
   uint8_t tile[kTileColumns * kTileDepth];
   if (copy.depth_map != nullptr) {
     unpack_mapped(copy, first_column, columns, first_depth, depth, from, tile);
   } else {
-    unpack_of(copy.from.unit.bits)(Units(copy.from, columns, depth), from + copy.from.offset(first_column, first_depth),
-                                   copy.bias, (1 << copy.bits) - 1, tile);
+    loops_of(copy.from.unit)
+        .unpack(Units(copy.from, columns, depth), from + copy.from.offset(first_column, first_depth), copy.bias,
+                (1 << copy.bits) - 1, tile);
   }
   // What is left of the last unit.
   const int64_t unit = int64_t{1} << copy.to.unit.log2, whole = (depth + unit - 1) / unit * unit;
   for (int64_t n = 0; n < columns && whole > depth && !copy.to.across; ++n) {
     std::memset(tile + n * kTileDepth + depth, 0, static_cast<size_t>(whole - depth));
   }
-  pack_of(copy.to.unit.bits)(Units(copy.to, columns, depth), tile, to + copy.to.offset(first_column, first_depth));
+  loops_of(copy.to.unit).pack(Units(copy.to, columns, depth), tile, to + copy.to.offset(first_column, first_depth));
 }
 
 }  // namespace
