@@ -34,6 +34,9 @@
  * was written gives the same planes bit for bit, and so does writing what was read. Padding is not read; MATMUL_NBITS's
  * beyond the depth is written as the code of 0 (0 with float zero points), all other unused bits as 0.
  *
+ * Nested scales of bitsandbytes (absmax as codes) are no packing: gatun_dequantize with their code book, F32 scales
+ * nested_absmax and groups of nested_blocksize gives them less nested_offset.
+ *
  * Sources: AutoGPTQ, AutoAWQ, ONNX Runtime's com.microsoft.MatMulNBits, bitsandbytes, torchao's Int4Tensor, Jlama.
  */
 #ifndef GATUN_PACKING_H

@@ -85,4 +85,12 @@ class AllocationTest {
         Tensor weight = Tensor.allocate(DType.F32, 32);
         assertNone("Norm.layer", () -> Norm.layer(x, weight, weight, 1e-5f, x, 1));
     }
+
+    @Test
+    void permute() {
+        Tensor x = Tensor.allocate(DType.F32, 2, 32);
+        Tensor permutation = Tensor.allocate(DType.I32, 32);
+        Tensor out = Tensor.allocate(DType.F32, 2, 32);
+        assertNone("Packing.permute", () -> Packing.permute(x, permutation, out, 1));
+    }
 }
