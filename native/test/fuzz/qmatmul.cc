@@ -20,7 +20,7 @@ gatun_qmatmul_params params_from(Input& input, const gatun_qmatmul_weights& w) {
   p.struct_size = input.struct_size(sizeof(p));
   p.x_dtype = input.choice({GATUN_F32, GATUN_BF16});
   p.y_dtype = input.choice({GATUN_F32, GATUN_BF16});
-  p.mode = input.choice({GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, GATUN_QMATMUL_PRECISE});
+  p.mode = input.choice({GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, GATUN_QMATMUL_PRECISE, GATUN_QMATMUL_BF16});
   p.activation = input.choice({GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_RELU,
                                GATUN_ACTIVATION_GELU, GATUN_ACTIVATION_GELU_TANH, GATUN_ACTIVATION_SILU});
   p.threads = input.choice({0, 1, 2, 3});
@@ -37,10 +37,10 @@ gatun_qmatmul_params params_from(Input& input, const gatun_qmatmul_weights& w) {
 
 bool documented_valid(const gatun_qmatmul_params& p, const gatun_qmatmul_weights& w, bool with_residual) {
   const auto is_float = [](int32_t dtype) { return dtype == GATUN_F32 || dtype == GATUN_BF16; };
-  return p.struct_size == sizeof(p) && is_float(p.x_dtype) && is_float(p.y_dtype) && p.mode >= 0 && p.mode <= 2 &&
-         p.activation >= 0 && p.activation <= 4 && p.threads >= 0 && p.threads <= 1024 && p.rows >= 0 &&
-         p.columns == w.columns && p.depth == w.depth && 0 <= p.column_begin && p.column_begin <= p.column_end &&
-         p.column_end <= w.columns &&
+  return p.struct_size == sizeof(p) && is_float(p.x_dtype) && is_float(p.y_dtype) && p.mode >= 0 &&
+         p.mode <= GATUN_QMATMUL_BF16 && p.activation >= 0 && p.activation <= 4 && p.threads >= 0 &&
+         p.threads <= 1024 && p.rows >= 0 && p.columns == w.columns && p.depth == w.depth && 0 <= p.column_begin &&
+         p.column_begin <= p.column_end && p.column_end <= w.columns &&
          (p.rows < 2 || (p.x_row_stride >= w.depth && p.y_row_stride >= w.columns &&
                          (!with_residual || p.residual_row_stride >= w.columns)));
 }
@@ -67,7 +67,10 @@ double allowed_error(const gatun_qmatmul_params& p, double steps, double magnitu
 
 void check_result(const gatun_qmatmul_params& p, const gatun_qmatmul_weights& w, const qmatmul::Reference& reference,
                   const std::vector<uint8_t>& before, const std::vector<uint8_t>& after) {
-  const double steps = static_cast<double>(p.mode == GATUN_QMATMUL_PRECISE ? w.depth : qmatmul::Layout(w).pieces());
+  const double depth = static_cast<double>(w.depth), pieces = static_cast<double>(qmatmul::Layout(w).pieces());
+  const double steps = p.mode == GATUN_QMATMUL_PRECISE ? depth
+                       : p.mode == GATUN_QMATMUL_BF16  ? depth / 2 + 2 * pieces
+                                                       : 2 * pieces;
   const int64_t columns = p.column_end - p.column_begin, bytes = dtype_bytes(p.y_dtype, 1);
   std::vector<uint8_t> expected = before;
   for (int64_t m = 0; m < p.rows; ++m) {
@@ -121,24 +124,23 @@ void fuzz_qmatmul(Input& input) {
   }
   planes.fill(input, w);
   std::vector<uint8_t> bytes(static_cast<size_t>(packed_bytes));
-  check_status(gatun_qmatmul_pack(&w, planes.codes.data(), planes.scales.data(), planes.zero_points_of(w), bytes.data(),
-                                  packed_bytes),
-               true, "gatun_qmatmul_pack");
+  check_status(planes.pack(w, bytes.data(), packed_bytes), true, "gatun_qmatmul_pack");
   const bool tampered = input.range(0, 3) == 0 && tamper(input, bytes);
   Buffer packed(static_cast<int64_t>(bytes.size()));
   std::memcpy(packed.data(), bytes.data(), bytes.size());
 
   // What the buffer says it is now, and the weights that it then holds.
   gatun_qmatmul_weights now = w;
-  bool packed_valid = true;
+  bool packed_valid = true, as_packed = true;
   if (tampered) {
     packed_valid = gatun_qmatmul_describe(packed.data(), packed.bytes(), &now) == GATUN_OK;
     if (packed_valid) {
       planes = Planes(now);
       if (!documented_valid(now) || !planes.affordable) defect("gatun_qmatmul_describe accepted what cannot fit");
-      check_status(gatun_qmatmul_unpack(&now, packed.data(), packed.bytes(), planes.codes.data(), planes.scales.data(),
-                                        planes.zero_points_of(now)),
-                   true, "gatun_qmatmul_unpack");
+      check_status(planes.unpack(now, packed.data(), packed.bytes()), true, "gatun_qmatmul_unpack");
+      // Not all bytes that a packed form may hold are what unpacking gives back.
+      std::vector<uint8_t> again(bytes.size());
+      as_packed = planes.pack(now, again.data(), packed.bytes()) == GATUN_OK && again == bytes;
     }
   }
 
@@ -183,15 +185,19 @@ void fuzz_qmatmul(Input& input) {
   qmatmul::Reference reference;
   const float* bias_at = with_bias ? reinterpret_cast<const float*>(bias.data()) : nullptr;
   const void* residual_at = with_residual ? addend.data() : nullptr;
-  const bool compare = valid && (moderate(kind) || kind == Values::special) && planes.scales_below(16, now);
+  const bool supported = packed_valid && documented_mode(stands_for_integers(now, packed.data()), p.mode);
+  const bool compare =
+      valid && supported && (moderate(kind) || kind == Values::special) && as_packed && planes.numbers_below(16, now);
   if (compare) {
-    reference =
-        qmatmul::reference(p, x.data(), {now, planes.codes.data(), planes.scales.data(), planes.zero_points_of(now)},
-                           bias_at, residual_at);
+    reference = qmatmul::reference(p, x.data(),
+                                   {now, planes.codes.data(), planes.scales.data(), planes.zero_points_of(now),
+                                    planes.book_of(now), planes.codes.data()},
+                                   bias_at, residual_at);
   }
   const std::vector<uint8_t> before = y.copy();
   const int32_t status = gatun_qmatmul(&p, x.data(), packed.data(), packed.bytes(), bias_at, residual_at, y.data());
-  check_status(status, valid, "gatun_qmatmul");
+  if (status == GATUN_UNSUPPORTED ? supported : valid && !supported) defect("mode %d: status %d", p.mode, status);
+  if (status != GATUN_UNSUPPORTED) check_status(status, valid, "gatun_qmatmul");
   if (status != GATUN_OK && y.copy() != before) defect("gatun_qmatmul failed and wrote y");
   if (status == GATUN_OK && compare && y.bytes() > 0) check_result(p, now, reference, before, y.copy());
 

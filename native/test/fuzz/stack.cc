@@ -18,6 +18,7 @@ struct Forms {
   std::vector<gatun_qmatmul_weights> weights;
   std::vector<int64_t> offsets, bytes;
   bool valid = false;
+  bool integers = false, mixed = false;  // what the codes stand for
 };
 
 Forms forms_of(const Buffer& packed, int64_t count) {
@@ -32,6 +33,9 @@ Forms forms_of(const Buffer& packed, int64_t count) {
       return forms;
     }
     if (i > 0 && (w.depth != forms.weights[0].depth || w.group != forms.weights[0].group)) return forms;
+    const bool integers = stands_for_integers(w, packed.data() + offset);
+    forms.mixed = forms.mixed || (i > 0 && integers != forms.integers);
+    forms.integers = integers;
     forms.weights.push_back(w);
     forms.offsets.push_back(offset);
     forms.bytes.push_back(bytes);
@@ -47,7 +51,7 @@ std::vector<uint8_t> stack_from(Input& input, int64_t count) {
   std::vector<uint8_t> stack;
   for (int64_t i = 0; i < count; ++i) {
     if (input.range(0, 2) == 0) w.columns = input.size();
-    if (input.range(0, 2) == 0) w.scale_dtype = input.choice({GATUN_F32, GATUN_F16});
+    if (input.range(0, 2) == 0 && w.gguf_type == 0) w.scale_dtype = input.choice({GATUN_F32, GATUN_F16, GATUN_E8M0});
     int64_t bytes;
     if (!documented_valid(w)) return {};
     Planes planes(w);
@@ -55,9 +59,7 @@ std::vector<uint8_t> stack_from(Input& input, int64_t count) {
     planes.fill(input, w);
     stack.resize((stack.size() + 63) / 64 * 64);
     stack.resize(stack.size() + static_cast<size_t>(bytes));
-    check_status(gatun_qmatmul_pack(&w, planes.codes.data(), planes.scales.data(), planes.zero_points_of(w),
-                                    stack.data() + stack.size() - bytes, bytes),
-                 true, "gatun_qmatmul_pack");
+    check_status(planes.pack(w, stack.data() + stack.size() - bytes, bytes), true, "gatun_qmatmul_pack");
   }
   return stack;
 }
@@ -115,7 +117,7 @@ gatun_qmatmul_params params_from(Input& input, int64_t rows, int64_t columns, in
   p.struct_size = input.struct_size(sizeof(p));
   p.x_dtype = input.choice({GATUN_F32, GATUN_BF16});
   p.y_dtype = input.choice({GATUN_F32, GATUN_BF16});
-  p.mode = input.choice({GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, GATUN_QMATMUL_PRECISE});
+  p.mode = input.choice({GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, GATUN_QMATMUL_PRECISE, GATUN_QMATMUL_BF16});
   p.activation = input.choice({GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_RELU, GATUN_ACTIVATION_SILU});
   p.threads = input.choice({0, 1, 2, 3});
   p.rows = input.rarely() ? input.size() : rows;
@@ -135,8 +137,8 @@ bool documented_valid(const Call& call, int64_t columns, bool with_residual) {
   const auto is_float = [](int32_t dtype) { return dtype == GATUN_F32 || dtype == GATUN_BF16; };
   if (columns < 0 || p.struct_size != sizeof(p) || !is_float(p.x_dtype) || !is_float(p.y_dtype)) return false;
   const int64_t depth = call.forms.weights[0].depth;
-  return p.mode >= 0 && p.mode <= 2 && p.activation >= 0 && p.activation <= 4 && p.threads >= 0 && p.threads <= 1024 &&
-         p.rows >= 0 && p.columns == columns && p.depth == depth && 0 <= p.column_begin &&
+  return p.mode >= 0 && p.mode <= GATUN_QMATMUL_BF16 && p.activation >= 0 && p.activation <= 4 && p.threads >= 0 &&
+         p.threads <= 1024 && p.rows >= 0 && p.columns == columns && p.depth == depth && 0 <= p.column_begin &&
          p.column_begin <= p.column_end && p.column_end <= columns &&
          (!call.grouped || sum_up_to(p.rows, call.group_rows) == p.rows) &&
          (p.rows < 2 || (p.x_row_stride >= depth && p.y_row_stride >= columns &&
@@ -240,13 +242,19 @@ void fuzz_stack(Input& input) {
   const float* bias_at = with_bias ? reinterpret_cast<const float*>(bias.data()) : nullptr;
   const uint8_t* residual_at = with_residual ? (in_place ? y : residual).data() : nullptr;
 
+  const bool supported = !call.forms.mixed && documented_mode(call.forms.integers, call.params.mode);
   const std::vector<uint8_t> before = y.copy();
   std::vector<uint8_t> expected = before;
-  if (valid && y.bytes() > 0) {
+  if (valid && supported && y.bytes() > 0) {
     run_alone(call, x, packed, bias_at, in_place ? expected.data() : residual_at, expected.data());
   }
   const int32_t status = run(call, x, packed, bias_at, residual_at, y.data());
-  check_status(status, valid, call.grouped ? "gatun_qmatmul_grouped" : "gatun_qmatmul_concat");
+  if (status == GATUN_UNSUPPORTED ? supported : valid && !supported) {
+    defect("mode %d: status %d", call.params.mode, status);
+  }
+  if (status != GATUN_UNSUPPORTED) {
+    check_status(status, valid, call.grouped ? "gatun_qmatmul_grouped" : "gatun_qmatmul_concat");
+  }
   if (status != GATUN_OK && y.copy() != before) defect("a refused call with a stack wrote y");
   if (status == GATUN_OK && y.copy() != expected) defect("a call with a stack differs from calls for each weight");
 
