@@ -1,6 +1,7 @@
 /* All headers in one C11 translation unit; that it compiles is the test. */
 #include "gatun/calibrate.h"
 #include "gatun/gatun.h"
+#include "gatun/gguf.h"
 #include "gatun/norm.h"
 #include "gatun/packing.h"
 #include "gatun/qmatmul.h"

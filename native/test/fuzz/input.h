@@ -85,6 +85,8 @@ void check_status(int32_t status, bool documented_valid, const char* call);
 
 void fuzz_quantize(Input& input);
 void fuzz_dequantize(Input& input);
+void fuzz_gguf_quantize(Input& input);
+void fuzz_gguf_dequantize(Input& input);
 void fuzz_pack(Input& input);
 void fuzz_qmatmul(Input& input);
 void fuzz_stack(Input& input);

@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gatun::fuzz;
   Input input(data, size);
-  switch (input.range(0, 8)) {
+  switch (input.range(0, 10)) {
     case 0:
       fuzz_quantize(input);
       break;
@@ -25,6 +25,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 5:
     case 6:
       fuzz_stack(input);
+      break;
+    case 7:
+      fuzz_gguf_quantize(input);
+      break;
+    case 8:
+      fuzz_gguf_dequantize(input);
       break;
     default:
       fuzz_qmatmul(input);
