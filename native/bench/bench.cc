@@ -14,7 +14,7 @@ double limit(gatun_limit kind, Tier tier) {
   static std::map<std::pair<gatun_limit, Tier>, double> measured;
   double& best = measured[{kind, tier}];
   double median;
-  if (best == 0 && gatun_limits_measure(kind, tier_name(tier), 1, 0, 0, kSeconds, &best, &median) != GATUN_OK) {
+  if (best == 0 && gatun_limits_measure(kind, tier_name(tier), 1, 1, 1, kSeconds, &best, &median) != GATUN_OK) {
     std::fprintf(stderr, "gatun_bench: %s\n", gatun_limits_last_error());
     std::exit(1);
   }
@@ -30,6 +30,7 @@ void set_counters(benchmark::State& state, const Work& work, double limit_second
 }  // namespace gatun::bench
 
 int main(int count, char** arguments) {
+  gatun::bench::register_gguf();
   gatun::bench::register_qmatmul();
   benchmark::Initialize(&count, arguments);
   if (benchmark::ReportUnrecognizedArguments(count, arguments)) return 2;

@@ -34,6 +34,7 @@ void run(benchmark::State& state, const Work& work, double limit_seconds, Call c
 }
 
 // Each op registers its rows.
+void register_gguf();
 void register_qmatmul();
 
 }  // namespace gatun::bench
