@@ -35,41 +35,52 @@ std::vector<const TableRow*> rows_of_bf16() {
 }
 
 // Row m of x is 1 at depth m and 0 elsewhere, so y[m][n] is what the code of column n and depth m stands for: every
-// code at every depth of a word of codes, in tiles of every kind. An exact table tells look-ups of a wrong code, byte
-// or depth.
+// code at every depth of a word of codes, in tiles of every kind. Look-ups of a wrong code, byte or depth give another
+// value.
 TEST(QmatmulBooks, EveryCodeInEveryPlace) {
   Rng rng(1);
+  int schemes = 0;
   for (const TableRow* row : rows_of_books()) {
     SCOPED_TRACE(row->name);
-    const bool four_bits = is_four_bits(static_cast<Stored>(row->to));
-    const int64_t codes = four_bits ? 16 : 256, columns = codes + 48, depth = 24;
-    Weights weights(rng, four_bits ? kFloats : kManyFloats, GATUN_F32, columns, depth, depth, Edge::back, true);
-    const auto code_at = [codes](int64_t n, int64_t k) { return (n + 37 * k) % codes; };
-    for (int64_t i = 0; i < codes; ++i) weights.code_book[i] = static_cast<float>(i < codes / 2 ? i - 300 : i);
-    for (int64_t n = 0; n < columns; ++n) {
-      for (int64_t k = 0; k < depth; ++k) {
-        uint8_t& byte = weights.codes[four_bits ? (n * depth + k) / 2 : n * depth + k];
-        const int code = static_cast<int>(code_at(n, k));
-        byte = static_cast<uint8_t>(!four_bits ? code : k % 2 == 0 ? code : byte | code << 4);
+    for (const Scheme& scheme : {kFloats, kNF4, kManyFloats, kDynamic, kE4M3, kE5M2}) {
+      if (!takes(*row, scheme)) continue;
+      SCOPED_TRACE(scheme.name);
+      ++schemes;
+      const bool four_bits = is_four_bits(static_cast<Stored>(row->to));
+      const int64_t codes = four_bits ? 16 : 256, columns = codes + 48, depth = 40;
+      Weights weights(rng, scheme, GATUN_F32, columns, depth, depth, Edge::back, true);
+      const int not_finite = scheme == kE4M3 ? 0x7f : scheme == kE5M2 ? 0x7c : 256;
+      for (int64_t i = 0; i < static_cast<int64_t>(weights.code_book.size()); ++i) {
+        weights.code_book[i] = static_cast<float>(i < codes / 2 ? i - 300 : i);
       }
-    }
-    weights.repack();
-    for (const int64_t rows : {1, 2, 3, 4, 7, 24}) {
-      for (int64_t first = 0; first + rows <= depth; first += rows) {
-        std::vector<float> x(static_cast<size_t>(rows * depth)), y(static_cast<size_t>(rows * columns));
-        for (int64_t m = 0; m < rows; ++m) x[m * depth + first + m] = 1.0f;
-        const gatun_qmatmul_params params = params_for(weights, rows, modes_of(*row).front());
-        ASSERT_EQ(run(*row, {params, weights.layout(), x.data(), weights.packed->data(), nullptr, nullptr, y.data()}),
-                  GATUN_OK);
-        for (int64_t i = 0; i < rows * columns; ++i) {
-          const float value = weights.code_book[code_at(i % columns, first + i / columns)];
-          const float expected = row->from == GATUN_BF16 ? bf16_to_f32(f32_to_bf16(value)) : value;
-          ASSERT_EQ(y[i], expected) << "row " << i / columns << " of " << rows << " from " << first << ", column "
-                                    << i % columns;
+      for (int64_t n = 0; n < columns; ++n) {
+        for (int64_t k = 0; k < depth; ++k) {
+          uint8_t& byte = weights.codes[four_bits ? (n * depth + k) / 2 : n * depth + k];
+          int code = static_cast<int>((n + 37 * k) % codes);
+          if ((code & 0x7f) >= not_finite) code = 0;
+          byte = static_cast<uint8_t>(!four_bits ? code : k % 2 == 0 ? code : byte | code << 4);
+        }
+      }
+      weights.repack();
+      const int32_t mode = modes_of(*row).front();
+      for (const int64_t rows : {1, 2, 3, 4, 7, 24, 40}) {
+        for (int64_t first = 0; first + rows <= depth; first += rows) {
+          std::vector<float> x(static_cast<size_t>(rows * depth)), y(static_cast<size_t>(rows * columns));
+          for (int64_t m = 0; m < rows; ++m) x[m * depth + first + m] = 1.0f;
+          const gatun_qmatmul_params params = params_for(weights, rows, mode);
+          ASSERT_EQ(run(*row, {params, weights.layout(), x.data(), weights.packed->data(), nullptr, nullptr, y.data()}),
+                    GATUN_OK);
+          for (int64_t i = 0; i < rows * columns; ++i) {
+            const double expected =
+                reference_weight(weights.reference_weights(), mode, i % columns, first + i / columns).product;
+            ASSERT_EQ(double{y[i]}, expected)
+                << "row " << i / columns << " of " << rows << " from " << first << ", column " << i % columns;
+          }
         }
       }
     }
   }
+  EXPECT_GE(schemes, 2 * static_cast<int>(rows_of_books().size()));
 }
 
 // Books of integers that bf16 holds, times such integers: every product and every sum up to 520 * 254 * 127 < 2^24 is

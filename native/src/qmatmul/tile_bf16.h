@@ -69,13 +69,10 @@ class BookNibbles {
   Bytes table_;
 };
 
-class BookBytes {
- public:
-  static constexpr int kDepthBytes = 8, kCodeBytes = 8;
-  static constexpr int64_t kDirectRows = 2 * qmatmul::kTileRows;
-
-  explicit GATUN_INLINE BookBytes(const qmatmul::Job& job) {
-    uint8_t low[256], high[256];
+// The bf16 of 256 floats as bytes. Codes of small floats have a sign bit of their own, or no highest bit at all: the
+// upper half of their book is the lower one but for the sign.
+struct Halves {
+  explicit GATUN_INLINE Halves(const qmatmul::Job& job) {
     for (int i = 0; i < 256; i += kLanes) {
       uint16_t words[kLanes];
       store_bf16(words, load_f32(reinterpret_cast<const float*>(job.table) + i));
@@ -84,11 +81,24 @@ class BookBytes {
         high[i + j] = static_cast<uint8_t>(words[j] >> 8);
       }
     }
-    for (int i = 0; i < 4; ++i) {
-      low_.part[i] = load_bytes(low + 64 * i);
-      high_.part[i] = load_bytes(high + 64 * i);
-    }
   }
+  // What the highest bit of a code does to the high byte where it does nothing else; -1 where it does more.
+  GATUN_INLINE int sign() const {
+    const int bit = high[128] ^ high[0];
+    int differences = bit & 0x7f;
+    for (int i = 0; i < 128; ++i) differences |= (low[i + 128] ^ low[i]) | (high[i + 128] ^ high[i] ^ bit);
+    return differences == 0 ? bit : -1;
+  }
+  uint8_t low[256], high[256];
+};
+
+class BookBytes {
+ public:
+  static constexpr int kDepthBytes = 8, kCodeBytes = 8;
+  static constexpr int64_t kDirectRows = 2 * qmatmul::kTileRows;
+
+  explicit GATUN_INLINE BookBytes(const Halves& halves)
+      : low_(load_table256(halves.low)), high_(load_table256(halves.high)) {}
   static GATUN_INLINE const uint8_t* start(const PieceWeights& piece, int64_t, int64_t) { return piece.codes; }
   template <int Q>
   GATUN_INLINE Pairs quad(const uint8_t* p, int64_t panel_rows) const {
@@ -99,6 +109,29 @@ class BookBytes {
 
  private:
   Table256 low_, high_;
+};
+
+// With Halves::sign(): half of the look-ups.
+class SignedBytes {
+ public:
+  static constexpr int kDepthBytes = 8, kCodeBytes = 8;
+  static constexpr int64_t kDirectRows = 8 * qmatmul::kTileRows;
+
+  explicit GATUN_INLINE SignedBytes(const Halves& halves)
+      : low_(load_table128(halves.low)),
+        high_(load_table128(halves.high)),
+        sign_(set1_i32(halves.sign() * 0x01010101)) {}
+  static GATUN_INLINE const uint8_t* start(const PieceWeights& piece, int64_t, int64_t) { return piece.codes; }
+  template <int Q>
+  GATUN_INLINE Pairs quad(const uint8_t* p, int64_t panel_rows) const {
+    const Bytes codes = load_bytes(p + 4 * Q * panel_rows);
+    const Bytes low = lookup128(low_, codes), high = flip_bits(lookup128(high_, codes), codes, sign_);
+    return {even_words(low, high), odd_words(low, high)};
+  }
+
+ private:
+  Table128 low_, high_;
+  Bytes sign_;
 };
 
 // A block that decode() has written.
@@ -169,6 +202,7 @@ __attribute__((noinline)) void multiply_tile_bf16(const qmatmul::Job& job, const
   const Weights weights = weights_in_memory;
   const int64_t x_begin = job.pieces[block.begin].x;
   const uint16_t* x = static_cast<const uint16_t*>(job.values) + row * job.padded_depth + x_begin * T;
+  const bool piece_scales = job.piece_scales;
   const float* x_scales = job.scales + row * job.piece_count + block.begin * T;
   float* scales = block.scales[0] + column;
   sums += column;
@@ -199,8 +233,8 @@ __attribute__((noinline)) void multiply_tile_bf16(const qmatmul::Job& job, const
       for (int t = 0; t < T; ++t) {
         float* y = sums + t * qmatmul::kPanelRows + v * kLanes;
         const F32 before = load_f32(y);
-        store_f32(y, job.piece_scales ? fma(mul(sum[t][v], scale[v]), set1(x_scales[t]), before)
-                                      : fma(sum[t][v], scale[v], before));
+        store_f32(y, piece_scales ? fma(mul(sum[t][v], scale[v]), set1(x_scales[t]), before)
+                                  : fma(sum[t][v], scale[v], before));
       }
     }
     scales += qmatmul::kPanelRows;
@@ -210,11 +244,10 @@ __attribute__((noinline)) void multiply_tile_bf16(const qmatmul::Job& job, const
 }
 
 template <class Book>
-inline void multiply_bf16(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
-                          uint8_t* scratch) {
+inline void multiply_book(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
+                          uint8_t* scratch, const Book& book) {
   float* sums = reinterpret_cast<float*>(scratch);
   std::memset(sums, 0, static_cast<size_t>((row_end - row_begin) * qmatmul::kPanelRows * 4));
-  const Book book(job);
   const Decoded<Book> decoded(scratch + qmatmul::kSumBytes);
   constexpr bool kDecodes = Book::kDirectRows < qmatmul::kBlockRows;
   const bool direct = !kDecodes || row_end - row_begin <= Book::kDirectRows;
@@ -241,10 +274,23 @@ inline void multiply_bf16(const qmatmul::Job& job, const qmatmul::Panel& panel, 
   finish(job, panel, row_begin, row_end, sums, !job.piece_scales);
 }
 
-template <class Book>
-constexpr qmatmul::Kernel kernel_bf16() {
-  return {
-      pack_rows_bf16, multiply_bf16<Book>, 2, 0, true, qmatmul::kTileRows, Book::kCodeBytes == 4 ? 1 << 20 : 1 << 19};
+inline void multiply_nibbles(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
+                             uint8_t* scratch) {
+  multiply_book(job, panel, row_begin, row_end, scratch, BookNibbles(job));
 }
+
+inline void multiply_bytes(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
+                           uint8_t* scratch) {
+  const Halves halves(job);
+  if (halves.sign() < 0) {
+    multiply_book(job, panel, row_begin, row_end, scratch, BookBytes(halves));
+  } else {
+    multiply_book(job, panel, row_begin, row_end, scratch, SignedBytes(halves));
+  }
+}
+
+inline constexpr qmatmul::Kernel kNibblesBf16 = {pack_rows_bf16, multiply_nibbles,   2,      0,
+                                                 true,           qmatmul::kTileRows, 1 << 20};
+inline constexpr qmatmul::Kernel kBytesBf16 = {pack_rows_bf16, multiply_bytes, 2, 0, true, qmatmul::kTileRows, 1 << 19};
 
 }  // namespace gatun::GATUN_ISA

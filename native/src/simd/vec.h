@@ -77,7 +77,9 @@
 // and what makes such elements from codes; words are of 16 bits:
 //   Bytes shift_words<N>(Bytes)                       each word to the right, zeros from the left
 //   Bytes lookup_words(Bytes table, Bytes index)      word index % 32 of the table
-//   struct Table256 { Bytes part[4]; }; Bytes lookup256(const Table256&, Bytes index): of 256 bytes
+//   Table128 load_table128(const uint8_t*); Bytes lookup128(Table128, Bytes index): byte index % 128 of the table
+//   Table256 load_table256(const uint8_t*); Bytes lookup256(Table256, Bytes index)
+//   Bytes flip_bits(Bytes x, Bytes bits, Bytes mask)  x ^ (bits & mask)
 //   Bytes even_words(Bytes low, Bytes high), odd_words: words of the low and the high bytes with an even (odd) index
 #pragma once
 

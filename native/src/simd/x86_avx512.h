@@ -333,14 +333,22 @@ GATUN_INLINE Bytes shift_words(Bytes x) {
   return _mm512_srli_epi16(x, N);
 }
 GATUN_INLINE Bytes lookup_words(Bytes table, Bytes index) { return _mm512_permutexvar_epi16(index, table); }
-struct Table256 {
-  Bytes part[4];
+struct Table128 {
+  Bytes part[2];
 };
-GATUN_INLINE Bytes lookup256(const Table256& table, Bytes index) {
-  return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index),
-                                _mm512_permutex2var_epi8(table.part[0], index, table.part[1]),
-                                _mm512_permutex2var_epi8(table.part[2], index, table.part[3]));
+GATUN_INLINE Table128 load_table128(const uint8_t* p) { return {{load_bytes(p), load_bytes(p + 64)}}; }
+GATUN_INLINE Bytes lookup128(const Table128& table, Bytes index) {
+  return _mm512_permutex2var_epi8(table.part[0], index, table.part[1]);
 }
+struct Table256 {
+  Table128 half[2];
+};
+GATUN_INLINE Table256 load_table256(const uint8_t* p) { return {{load_table128(p), load_table128(p + 128)}}; }
+GATUN_INLINE Bytes lookup256(const Table256& table, Bytes index) {
+  return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), lookup128(table.half[0], index),
+                                lookup128(table.half[1], index));
+}
+GATUN_INLINE Bytes flip_bits(Bytes x, Bytes bits, Bytes mask) { return _mm512_ternarylogic_epi32(x, bits, mask, 0x78); }
 GATUN_INLINE Bytes even_words(Bytes low, Bytes high) {
   const __m512i up = _mm512_set4_epi32(0x0e0e0c0c, 0x0a0a0808, 0x06060404, 0x02020000);
   return _mm512_mask_shuffle_epi8(low, 0xaaaaaaaaaaaaaaaau, high, up);
