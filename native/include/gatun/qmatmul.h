@@ -7,7 +7,7 @@
  * Weights are quantized as gatun/quantize.h or gatun/gguf.h define and packed once into a self-describing blob. Shapes
  * are free: rows, columns and depth may be any number >= 0, including 1 and primes.
  *
- * Weights whose codes stand for integers (linear codes, F4E2M1, code books of integers up to 127 in magnitude, every
+ * Weights whose codes stand for integers (linear codes, F4E2M1, code books of 16 integers up to 127 in magnitude, every
  * GGUF type) take the INT8 modes and PRECISE, those whose codes stand for other numbers (F8, F6, the other code books)
  * BF16 and PRECISE. No kernel decodes a matrix as a whole: values are looked up or computed in registers, tile by tile.
  */
@@ -45,7 +45,8 @@ enum gatun_qmatmul_mode {
   /*
    * The precision of f32: the error of an output is at most
    *   2^-23 ((depth + 8) sum |x w| + 1.01 sum over the pieces above of max |x| * sum |w|),
-   * max |x| at least 2^-104. On the tiers with one instruction for 8-bit dot products, x is read as 24-bit fixed point,
+   * max |x| at least 2^-104; |w| is |code * scale| + |offset| where weights have offsets: float zero points, minimums
+   * of GGUF types. On the tiers with one instruction for 8-bit dot products, x is read as 24-bit fixed point,
    * scaled by a power of two for each piece, and multiplied in exact integers; on the others weights are dequantized to
    * f32 and multiplied in ascending depth, one fma each. Within a tier, an output is as independent as above.
    */
@@ -90,7 +91,7 @@ GATUN_API int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* weights, const
 
 /*
  * The same from GGUF blocks [columns, depth / E] of weights->gguf_type (gatun/gguf.h). INVALID_ARGUMENT, with the
- * block, if a scale is NaN or infinite.
+ * block, if a scale is NaN, infinite or beyond 2^64.
  */
 GATUN_API int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights* weights, const void* blocks, void* packed,
                                           int64_t packed_bytes);
@@ -170,7 +171,8 @@ GATUN_API int32_t gatun_qmatmul_explain(const gatun_qmatmul_params* params, cons
  *
  * A stack is one buffer that holds `count` >= 1 packed forms in order, the first at its start and each other one at the
  * next multiple of 64 bytes from there. All have the same depth and the same group; columns, codes, zero points and
- * types of scales may differ. Its size is where the last form ends; more is fine.
+ * types of scales may differ, but the codes of all stand for integers, or of none (UNSUPPORTED). Its size is where the
+ * last form ends; more is fine.
  *
  * Results equal those of gatun_qmatmul for each weight alone, bit for bit. What gatun_qmatmul says about its arguments,
  * errors and memory holds here, and each form of a stack is checked like its `packed`: a message names it as packed[i].

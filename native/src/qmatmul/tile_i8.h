@@ -3,8 +3,10 @@
 //
 //   y[m][n] = sx[m] * sum_pieces sw[n][g] * (sum_{k in piece} x[m][k] * w[n][k] - z[n][g] * sum_{k in piece} x[m][k])
 //   precise, and with scales per group: sx belongs to row and piece, inside the sum
+//   with float offsets o: plus sx[m] * sum_pieces o[n][g] * sum_{k in piece} x[m][k]
 //
-// x: tiles of T int8 rows [depth / 4][T][4] (rows.h). w, sw, z: a panel of R rows (layout.h).
+// x: tiles of T int8 rows [depth / 4][T][4] (rows.h). w, sw, z, o: a panel of R rows (layout.h). Nibbles that index a
+// table are looked up in a register that holds it; w is then the table's byte.
 //
 //              columns of the tile: V vectors of kLanes rows of the panel
 //                      w[0]   w[1] .. w[V-1]     one 4-depth quad of kLanes rows each
@@ -16,7 +18,9 @@
 // bits) in magnitude, as a digit may be -128. In precise mode T = 3: the digits' sums d0 d1 d2 become
 // (256 d0 + d1) * 256 + d2 by two fmas; a partial sum that is rounded is beyond 2^24, so each costs half a unit in the
 // last place of about the total. One fma a piece adds the total to the f32 sum; f32 sums are variables of the tile,
-// which the compiler keeps in registers as far as they go, [row][64] in memory between tiles.
+// which the compiler keeps in registers as far as they go, [row][64] in memory between tiles. After the dots of a block
+// its offsets are added, piece by piece with one fma each. Scales and offsets are decoded once for all rows of a block:
+// a switch over their kinds among the dots cost up to half of the time in groups of 32.
 //
 // All tiles take turns on 512 depths of the panel (a block), which stay in the L1 cache (16 or 32 KiB). Nibbles are
 // taken apart in registers for each tile: the shifts and masks run beside the dots, and bytes would take twice the
