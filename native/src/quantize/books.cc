@@ -156,15 +156,10 @@ Book make_nf4() {
 }
 
 Book make_fp4() {
+  constexpr uint8_t kCodes[16] = {11, 10, 13, 12, 15, 14, 9, 8, 0, 1, 6, 7, 4, 5, 2, 3};  // by position
   float by_code[16], values[16], thresholds[15];
   book_values(GATUN_BOOK_FP4, by_code);
-  uint8_t codes[16], magnitudes[8] = {0, 1, 2, 3, 4, 5, 6, 7};
-  std::sort(magnitudes, magnitudes + 8, [](uint8_t a, uint8_t b) { return kFp4[a] < kFp4[b]; });
-  for (int p = 0; p < 8; ++p) {
-    codes[8 + p] = magnitudes[p];
-    codes[7 - p] = static_cast<uint8_t>(8 | magnitudes[p]);
-  }
-  for (int p = 0; p < 16; ++p) values[p] = by_code[codes[p]];
+  for (int p = 0; p < 16; ++p) values[p] = by_code[kCodes[p]];
   // v is at the upper of two positions if v > t; for negative ones if -v <= t.
   for (int p = 0; p < 7; ++p) {
     thresholds[8 + p] = kFp4Thresholds[p];
@@ -172,7 +167,7 @@ Book make_fp4() {
   }
   thresholds[7] = -std::numeric_limits<float>::denorm_min();  // 0 and -0 are at the upper one
   Book book;
-  make(values, thresholds, codes, 16, &book);
+  make(values, thresholds, kCodes, 16, &book);
   return book;
 }
 

@@ -9,6 +9,7 @@
 #include "base/dtype.h"
 #include "base/parallel.h"
 #include "base/status.h"
+#include "quantize/books.h"
 #include "quantize/reference.h"
 #include "quantize/table.h"
 #include "simd/float_mode.h"
@@ -237,14 +238,22 @@ const KernelRow<Kernel>& kernel_of(const gatun_quantize_params& p, Tier limit) {
   return table().select(p.code_dtype, p.book == GATUN_BOOK_NONE ? kNumber : kBook, limit);
 }
 
-// The formats that have kernels.
-int32_t check_supported(const gatun_quantize_params& p) {
-  const int32_t coding = p.book == GATUN_BOOK_NONE ? kNumber : kBook;
-  for (const KernelRow<Kernel>& row : table()) {
-    if (row.converts(p.code_dtype, coding)) return GATUN_OK;
+// The code book of a job: a built-in one, or `given` made of the argument. Dequantization needs the values alone.
+int32_t prepare_book(const gatun_quantize_params& p, const float* code_book, bool dequantize, Book* given, Job* job) {
+  if (p.book == GATUN_BOOK_NONE) return GATUN_OK;
+  job->book = given;
+  if (p.book != GATUN_BOOK_GIVEN) {
+    job->book = &built_in_book(p.book);
+    return GATUN_OK;
   }
-  return fail(GATUN_UNSUPPORTED, "params.code_dtype = %s with params.book = %d has no kernel yet",
-              dtype_name(p.code_dtype), p.book);
+  const int32_t count = p.code_dtype == GATUN_U4 ? 16 : 256;
+  GATUN_TRY(check_code_book(code_book, count));
+  if (dequantize) {
+    std::copy(code_book, code_book + count, given->values);
+  } else {
+    make_book(code_book, count, given);
+  }
+  return GATUN_OK;
 }
 
 int x_type(int32_t dtype) { return dtype == GATUN_F32 ? kXF32 : dtype == GATUN_F16 ? kXF16 : kXBF16; }
@@ -281,10 +290,11 @@ void for_units(const Split& split, Body body) {
 int32_t run_quantize(Tier limit, const gatun_quantize_params* params, const void* x, const float* code_book,
                      const void* round_up, void* codes, void* scales, void* zero_points) {
   GATUN_TRY(check_params(params, false));
-  GATUN_TRY(check_supported(*params));
   GATUN_TRY(check_round_up(*params, round_up));
   Job job = job_of(*params, x, round_up, codes, scales, zero_points);
   GATUN_TRY(check_buffers(job, *params, code_book));
+  Book given;
+  GATUN_TRY(prepare_book(*params, code_book, false, &given, &job));
   if (job.rows == 0 || job.depth == 0) return GATUN_OK;
   job.stream = worth_streaming(job, *params, false);
   const auto quantize = kernel_of(*params, limit).kernel->quantize[x_type(params->x_dtype)];
@@ -301,9 +311,10 @@ int32_t run_quantize(Tier limit, const gatun_quantize_params* params, const void
 int32_t run_dequantize(Tier limit, const gatun_quantize_params* params, const float* code_book, const void* codes,
                        const void* scales, const void* zero_points, void* x) {
   GATUN_TRY(check_params(params, true));
-  GATUN_TRY(check_supported(*params));
   Job job = job_of(*params, x, nullptr, codes, scales, zero_points);
   GATUN_TRY(check_buffers(job, *params, code_book));
+  Book given;
+  GATUN_TRY(prepare_book(*params, code_book, true, &given, &job));
   job.stream = worth_streaming(job, *params, true);
   const auto dequantize = kernel_of(*params, limit).kernel->dequantize[x_type(params->x_dtype)];
   for_units(split_of(job, *params), [&](int64_t begin, int64_t end) { dequantize(job, begin, end); });
@@ -327,7 +338,6 @@ int32_t gatun_dequantize(const gatun_quantize_params* params, const float* code_
 
 int32_t gatun_quantize_explain(const gatun_quantize_params* params, char* text, int64_t capacity) {
   GATUN_TRY(check_params(params, false));
-  GATUN_TRY(check_supported(*params));
   Job job = job_of(*params, nullptr, nullptr, nullptr, nullptr, nullptr);
   int64_t bytes;
   GATUN_TRY(check_extent(job.rows, job.depth, std::max(job.depth, job.x_row_stride), job.x_column_stride,

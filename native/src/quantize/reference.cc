@@ -5,6 +5,7 @@
 
 #include "base/dtype.h"
 #include "base/status.h"
+#include "quantize/reference_scaled.h"
 
 namespace gatun::quantize {
 namespace {
@@ -189,6 +190,7 @@ int32_t reference_check(const gatun_quantize_params& p, const void* x, const voi
       if (const float value = value_at(p, x, row, k); !std::isfinite(value)) return not_finite("x", row, k, value);
     }
   }
+  if (is_scaled(p)) return reference_check_scaled(p, x, scales);
   int32_t status = GATUN_OK;
   for_each_block(p, [&](const Block& block) {
     if (status == GATUN_OK) status = check_scale(p, block, scale_of(p, x, block, scales, zero_points));
@@ -196,8 +198,9 @@ int32_t reference_check(const gatun_quantize_params& p, const void* x, const voi
   return status;
 }
 
-void reference_quantize(const gatun_quantize_params& p, const void* x, const float*, const void* round_up, void* codes,
-                        void* scales, void* zero_points) {
+void reference_quantize(const gatun_quantize_params& p, const void* x, const float* code_book, const void* round_up,
+                        void* codes, void* scales, void* zero_points) {
+  if (is_scaled(p)) return reference_quantize_scaled(p, x, code_book, round_up, codes, scales);
   for_each_block(p, [&](const Block& block) {
     const Scale scale = scale_of(p, x, block, scales, zero_points);
     if (p.scale_rule != GATUN_SCALE_GIVEN) {
@@ -215,8 +218,9 @@ void reference_quantize(const gatun_quantize_params& p, const void* x, const flo
   });
 }
 
-void reference_dequantize(const gatun_quantize_params& p, const float*, const void* codes, const void* scales,
+void reference_dequantize(const gatun_quantize_params& p, const float* code_book, const void* codes, const void* scales,
                           const void* zero_points, void* x) {
+  if (is_scaled(p)) return reference_dequantize_scaled(p, code_book, codes, scales, x);
   for_each_block(p, [&](const Block& block) {
     const float scale = get(scales, p.scale_dtype, block.index);
     for (int64_t k = block.begin; k < block.end; ++k) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "quantize/reference.h"
+#include "quantize/reference_scaled.h"
 #include "quantize/table.h"
 
 namespace gatun::quantize {
@@ -30,26 +31,28 @@ struct Buffers {
 
 // Calls visit(params, values) for small problems of a row: types of x, zero points, scale types, groups, roundings.
 template <class Visit>
-void for_each_problem(int32_t code_dtype, Visit visit) {
+void for_each_problem(int32_t code_dtype, int32_t coding, Visit visit) {
+  gatun_quantize_params p{};
+  p.struct_size = sizeof(p);
+  p.code_dtype = code_dtype;
+  p.book = coding == kNumber ? GATUN_BOOK_NONE : code_dtype == GATUN_U4 ? GATUN_BOOK_NF4 : GATUN_BOOK_DYNAMIC;
+  p.threads = 1;
+  p.tensor_scale = 1;
+  p.rows = kRows;
+  p.depth = p.x_row_stride = kDepth;
+  p.group_rows = p.x_column_stride = 1;
+  const bool scaled = is_scaled(p);
   for (const int32_t x_dtype : {GATUN_F32, GATUN_F16, GATUN_BF16}) {
     for (const int32_t zero_point : {GATUN_ZERO_NONE, GATUN_ZERO_INTEGER, GATUN_ZERO_FLOAT}) {
-      if (code_dtype == GATUN_I8 && zero_point != GATUN_ZERO_NONE) continue;
-      if (code_dtype == GATUN_U8 && zero_point == GATUN_ZERO_NONE) continue;
+      if ((code_dtype == GATUN_I8 || scaled) && zero_point != GATUN_ZERO_NONE) continue;
+      if (code_dtype == GATUN_U8 && !scaled && zero_point == GATUN_ZERO_NONE) continue;
       for (const int64_t group : {int64_t{17}, int64_t{32}, kDepth}) {
         for (const int32_t rounding : {GATUN_ROUND_NEAREST, GATUN_ROUND_STOCHASTIC}) {
-          gatun_quantize_params p{};
-          p.struct_size = sizeof(p);
           p.x_dtype = x_dtype;
-          p.code_dtype = code_dtype;
           p.zero_point = zero_point;
-          p.scale_dtype = group == 32 ? GATUN_F16 : GATUN_F32;
+          p.scale_dtype = group != 32 || p.book != GATUN_BOOK_NONE ? GATUN_F32 : scaled ? GATUN_E8M0 : GATUN_F16;
           p.rounding = rounding;
-          p.threads = 1;
-          p.tensor_scale = 1;
-          p.rows = kRows;
-          p.depth = p.x_row_stride = kDepth;
           p.group = group;
-          p.group_rows = p.x_column_stride = 1;
           SmallValues values;
           std::vector<float> x;
           std::vector<uint16_t> halves;
@@ -84,7 +87,7 @@ bool right(Tier tier, const gatun_quantize_params& p, const void* x) {
 void self_test(Tier tier, Report& report) {
   for_each_selected(table(), tier, [&](const KernelRow<Kernel>& row) {
     int cases = 0, wrong = 0;
-    for_each_problem(row.from, [&](const gatun_quantize_params& p, const void* x) {
+    for_each_problem(row.from, row.to, [&](const gatun_quantize_params& p, const void* x) {
       ++cases;
       wrong += !right(tier, p, x);
     });
