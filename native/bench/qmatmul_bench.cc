@@ -45,6 +45,7 @@ struct Format {
   int32_t codes;
   int64_t group;  // 0: the whole row
   int32_t gguf_type = 0;
+  int32_t book = GATUN_BOOK_NONE;
 };
 constexpr Format kFormats[] = {{"g32", Stored::u4, GATUN_U4, 32},
                                {"g128", Stored::u4, GATUN_U4, 128},
@@ -52,16 +53,19 @@ constexpr Format kFormats[] = {{"g32", Stored::u4, GATUN_U4, 32},
                                {"row", Stored::u8, GATUN_I8, 0},
                                {"q6_k", Stored::u8, 0, 16, GATUN_GGUF_Q6_K},
                                {"mxfp4", Stored::t4, 0, 32, GATUN_GGUF_MXFP4},
-                               {"iq4_xs", Stored::t4, 0, 32, GATUN_GGUF_IQ4_XS}};
+                               {"iq4_xs", Stored::t4, 0, 32, GATUN_GGUF_IQ4_XS},
+                               {"nf4", Stored::b4, GATUN_U4, 64, 0, GATUN_BOOK_NF4},
+                               {"f8", Stored::b8, GATUN_F8E4M3, 128},
+                               {"dynamic", Stored::b8, GATUN_U8, 256, 0, GATUN_BOOK_DYNAMIC}};
 
 gatun_qmatmul_weights describe(const Shape& shape, const Format& format) {
-  const bool by_row = format.group == 0;
+  const bool by_row = format.group == 0, f32_scales = by_row || !qmatmul::is_integer(format.stored);
   return {sizeof(gatun_qmatmul_weights),
           format.codes,
-          GATUN_BOOK_NONE,
+          format.book,
           GATUN_ZERO_NONE,
           format.gguf_type != 0 ? 0
-          : by_row              ? GATUN_F32
+          : f32_scales          ? GATUN_F32
                                 : GATUN_F16,
           format.gguf_type,
           1,
@@ -85,7 +89,9 @@ class Weights {
   explicit Weights(const gatun_qmatmul_weights& description) : description_(description), layout_(description) {
     std::mt19937 random(1);
     std::vector<uint8_t> codes(static_cast<size_t>(code_bytes(description)));
-    for (uint8_t& code : codes) code = static_cast<uint8_t>(random());
+    // Of small floats some codes are NaN, those of all ones.
+    const int mask = description.code_dtype == GATUN_F8E4M3 ? 0xfe : 0xff;
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(random() & mask);
     const int64_t scale_bytes = dtype_bytes(description.scale_dtype, 1);
     std::vector<uint8_t> scales(static_cast<size_t>(description.columns * groups(description) * scale_bytes));
     const float scale = 0x1p-8f;
@@ -160,10 +166,13 @@ Work work_of(const gatun_qmatmul_weights& w, int64_t rows) {
   return {bytes, 2.0 * static_cast<double>(rows) * static_cast<double>(w.columns) * static_cast<double>(w.depth)};
 }
 
-// A product is an fma, or as many 8-bit dots as activations have integer parts.
+// A product is as many 8-bit dots as activations have integer parts, a bf16 dot where they are packed as bf16, else an
+// fma.
 double limit_seconds(const TableRow& row, const Work& work) {
   const int32_t dots = row.kernel->piece_sums;
-  const double rate = dots == 0 ? limit(GATUN_LIMIT_FMA, row.tier) : limit(GATUN_LIMIT_INT8_DOT, row.tier) / dots;
+  const double rate = dots > 0                       ? limit(GATUN_LIMIT_INT8_DOT, row.tier) / dots
+                      : row.kernel->value_bytes == 2 ? limit(GATUN_LIMIT_BF16_DOT, row.tier)
+                                                     : limit(GATUN_LIMIT_FMA, row.tier);
   return std::max(work.bytes / limit(GATUN_LIMIT_READ, active_tier()), work.operations / rate);
 }
 
@@ -182,7 +191,9 @@ void multiply(benchmark::State& state, const TableRow& row, const gatun_qmatmul_
   gatun_qmatmul_params params{};
   params.struct_size = sizeof(params);
   params.x_dtype = params.y_dtype = GATUN_F32;
-  params.mode = row.from == GATUN_F32 ? GATUN_QMATMUL_PRECISE : GATUN_QMATMUL_INT8_ROW;
+  params.mode = row.from == GATUN_F32    ? GATUN_QMATMUL_PRECISE
+                : row.from == GATUN_BF16 ? GATUN_QMATMUL_BF16
+                                         : GATUN_QMATMUL_INT8_ROW;
   params.threads = 1;
   params.rows = rows;
   params.columns = params.column_end = params.y_row_stride = description.columns;
