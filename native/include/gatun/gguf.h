@@ -46,7 +46,9 @@ GATUN_API int32_t gatun_gguf_block(int32_t type, int32_t* elements, int32_t* byt
 GATUN_API int32_t gatun_gguf_quantize(int32_t type, int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride,
                                       int32_t threads, const void* x, void* blocks);
 
-/* The inverse. Any bytes are blocks; values follow from IEEE arithmetic, NaN where a stored scale is NaN or infinite.
+/*
+ * The inverse. Any bytes are blocks: values follow from IEEE arithmetic on the stored scales, be they NaN or infinite
+ * (infinity times 0 is NaN); MXFP4 with an exponent of 255 gives NaN, its code 8 is -0. O(rows * depth).
  */
 GATUN_API int32_t gatun_gguf_dequantize(int32_t type, int32_t x_dtype, int64_t rows, int64_t depth,
                                         int64_t x_row_stride, int32_t threads, const void* blocks, void* x);
