@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gatun::fuzz;
   Input input(data, size);
-  switch (input.range(0, 10)) {
+  switch (input.range(0, 12)) {
     case 0:
       fuzz_quantize(input);
       break;
@@ -31,6 +31,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 8:
       fuzz_gguf_dequantize(input);
+      break;
+    case 9:
+      fuzz_calibrate(input);
+      break;
+    case 10:
+      fuzz_requantize(input);
       break;
     default:
       fuzz_qmatmul(input);
