@@ -284,7 +284,6 @@ GATUN_INLINE Bytes narrow_i8(I32 a, I32 b, I32 c, I32 d) {
   const I32 parts[] = {a, b, c, d};
   return bytes([&](int i) { return parts[i / kLanes].lane[i % kLanes]; });
 }
-GATUN_INLINE Bytes narrow_u8(I32 a, I32 b, I32 c, I32 d) { return narrow_i8(a, b, c, d); }
 template <int N, int I>
 GATUN_INLINE void store_part(uint8_t* p, Bytes x) {
   std::memcpy(p, x.byte + I * (4 * kLanes / N), 4 * kLanes / N);

@@ -45,7 +45,7 @@
 //   F32 as_f32(I32), I32 as_i32(F32): the same bits
 //   I32 truncate_to_i32(F32) toward 0 (|x| < 2^31)
 //   F32 copy_sign(F32 magnitude, F32 sign)
-//   Bytes narrow_i8(I32, I32, I32, I32), narrow_u8: the lanes one after the other, in -128..127 or 0..255
+//   Bytes narrow_i8(I32, I32, I32, I32): the lanes one after the other, in -128..127
 //   void store_part<N, I>(uint8_t*, Bytes): the I-th of N equal parts
 //   uint32_t equal_mask(I32, I32), greater_mask(I32, I32): bit l says whether it is so in lane l
 //   I32 reduce_max_each(const I32 (&x)[kLanes]): lane l is the largest of x[l]

@@ -249,9 +249,6 @@ GATUN_INLINE Bytes order_packed(__m256i x) {
 GATUN_INLINE Bytes narrow_i8(I32 a, I32 b, I32 c, I32 d) {
   return order_packed(_mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)));
 }
-GATUN_INLINE Bytes narrow_u8(I32 a, I32 b, I32 c, I32 d) {
-  return order_packed(_mm256_packus_epi16(_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d)));
-}
 template <int N, int I>
 GATUN_INLINE void store_part(uint8_t* p, Bytes x) {
   static_assert(N == 1 || N == 2);
