@@ -191,6 +191,8 @@ TEST(QmatmulRows, SameBitsForAnyThreadsRangesAndRows) {
     SCOPED_TRACE(row->name);
     for (const Scheme& scheme : kSchemes) {
       if (!takes(*row, scheme)) continue;
+      // Of floats that codes index, kernels know the table alone.
+      if (!is_integer(static_cast<Stored>(row->to)) && !(scheme == scheme_of(*row))) continue;
       const int64_t depth = depth_for(scheme, 700);
       const Weights weights(rng, scheme, rng.pick(kScaleTypes), columns, depth, 100, Edge::back);
       const std::vector<float> x = rng.normals(rows * depth), bias = rng.normals(columns);
