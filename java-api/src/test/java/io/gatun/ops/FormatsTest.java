@@ -1,7 +1,6 @@
 package io.gatun.ops;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
-import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
@@ -210,10 +209,7 @@ class FormatsTest {
                 once.tensorScale(),
                 null);
         Quantize.run(values, twice);
-        assertEquals(values.toString(), Quantize.dequantize(twice, DType.F32).toString(), spec.toString());
-        assertArrayEquals(
-                QuantizeTest.bits(values.toFloatArray()),
-                QuantizeTest.bits(Quantize.dequantize(twice, DType.F32).toFloatArray()),
-                spec.toString());
+        float[] again = Quantize.dequantize(twice, DType.F32).toFloatArray();
+        assertArrayEquals(values.toFloatArray(), again, 0f, spec.toString());
     }
 }

@@ -124,7 +124,9 @@ class RoundingTest {
                 ups += values[i] == neighbours[1][i] ? 1 : 0;
             }
         }
-        assertTrue(ups > between / 4 && ups < between * 3 / 4, ups + " of " + between + " up: " + spec);
+        // The scale puts values into -1..1, where a book of integers has only few codes.
+        boolean uneven = spec.book() != null && spec.book().equals(Formats.integers16());
+        assertTrue(uneven || ups > between / 4 && ups < between * 3 / 4, ups + " of " + between + " up: " + spec);
         for (int threads = 2; threads <= 8; threads += 3) {
             Options options = Options.DEFAULT.withStochasticRounding(5).withThreads(threads);
             QuantizeTest.assertSameBytes(
