@@ -94,30 +94,38 @@ Cells cells_with(float power, const Book& book) {
 float curved(const Cells& cells, float v) {
   const int32_t magnitude = std::min(static_cast<int32_t>(float_bits(v) & 0x7fffffffu), cells.most);
   const float bits = std::nearbyint(std::fma(static_cast<float>(magnitude), cells.power, cells.shift));
-  return std::copysign(float_from_bits(static_cast<uint32_t>(static_cast<int64_t>(bits))), v);
+  return float_from_bits(static_cast<uint32_t>(static_cast<int64_t>(bits)));
 }
 
-// Makes the cells of a power: the thresholds from the first to the last one spread over all of them. Returns the steps
-// that a search takes.
+// Makes the cells of a power: magnitudes of thresholds from the least to the largest one spread over all of them.
+// Returns the steps that a search takes.
 int32_t make_cells(float power, Book* book) {
   Cells& cells = book->cells;
   cells = cells_with(power, *book);
-  const float low = curved(cells, book->thresholds[0]);
-  const float range = curved(cells, book->thresholds[book->count - 2]) - low;
+  float low = kInfinity, high = 0;
+  for (int32_t p = 0; p < book->count - 1; ++p) {
+    low = std::min(low, curved(cells, book->thresholds[p]));
+    high = std::max(high, curved(cells, book->thresholds[p]));
+  }
   // Cells stay within 16 bits for all values, as vectors of cells are packed into bytes with saturation.
   const float most = curved(cells, float_from_bits(static_cast<uint32_t>(cells.most)));
   const float steepest = std::min(8192 / most, 0x1p100f);
-  cells.slope = range > 0 ? std::min(255.0f / range, steepest) : 0.0f;
+  cells.slope = high > low ? std::min(255.0f / (high - low), steepest) : 0.0f;
   cells.offset = -low * cells.slope;
-  int32_t counts[256] = {};
-  for (int32_t p = 0; p < book->count - 1; ++p) ++counts[cell_of(cells, book->thresholds[p])];
+  // In ascending order: with a sign bit from the last cell to the first one, then the others.
+  int32_t counts[512] = {};
+  for (int32_t p = 0; p < book->count - 1; ++p) {
+    const int32_t cell = cell_of(cells, book->thresholds[p]);
+    ++counts[std::signbit(book->thresholds[p]) ? 255 - cell : 256 + cell];
+  }
   int32_t steps = 0;
-  while (*std::max_element(counts, counts + 256) >= 1 << steps) ++steps;
+  while (*std::max_element(counts, counts + 512) >= 1 << steps) ++steps;
   int32_t first = 0;
-  for (int32_t cell = 0; cell < 256; ++cell) {
+  for (int32_t i = 0; i < 512; ++i) {
     // A search that starts at s ends in s..s + 2^steps - 1, which is below 256.
-    book->starts[cell] = static_cast<uint8_t>(std::min(first, 256 - (1 << steps)));
-    first += counts[cell];
+    const uint8_t start = static_cast<uint8_t>(std::min(first, 256 - (1 << steps)));
+    (i < 256 ? book->starts[1][255 - i] : book->starts[0][i - 256]) = start;
+    first += counts[i];
   }
   return steps;
 }
@@ -135,9 +143,10 @@ void make(const float* values, const float* thresholds, const uint8_t* codes, in
     book->thresholds[p] = p >= count - 1          ? kInfinity
                           : thresholds != nullptr ? thresholds[p]
                                                   : middle(values[p], values[p + 1]);
+    book->thresholds[p] += 0.0f;  // of two zeros the one without a sign, as -0 is not below it
   }
   if (count != Book::kMost) return;
-  constexpr float kPowers[] = {1.0f, 0.5f, 0.30103f};
+  constexpr float kPowers[] = {1.0f, 0.5f, 0.35f};
   int32_t best = 9;
   float power = 0;
   for (const float candidate : kPowers) {

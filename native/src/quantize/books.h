@@ -6,11 +6,11 @@
 // goes down. NF4 and FP4 have bitsandbytes' thresholds, which are such middles written as decimal numbers; FP4 rounds
 // the middle of two magnitudes to the smaller one on both sides of 0, and negative numbers near 0 to its -0.
 //
-// To search 255 thresholds, kernels cut the line into 256 cells, numbered in ascending order (see Cells). Every step of
-// that formula is monotone, whatever its rounding: thresholds in cells below that of v are below v for certain
-// (Book::starts counts them), and of those in the same cell, fewer than 2^steps, a binary search finds how many are. So
-// the result is exact for any cells, and cells only have to make `steps` small: 2 for all built-in books; a given one
-// may need up to 8.
+// To search 255 thresholds, kernels cut either side of 0 into 256 cells, numbered by a function of the magnitude (see
+// Cells) of which every step is monotone, whatever its rounding: thresholds in cells before that of v are below v for
+// certain (Book::starts counts them), and of those in the same cell, fewer than 2^steps, a binary search finds how many
+// are. So the result is exact for any cells, and cells only have to make `steps` small: 1 for signed built-in books, 2
+// for the others; a given one may need up to 8.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,10 @@ namespace gatun::quantize {
 
 // With m the bits of |v|, or `most` if that is less, as an integer:
 //
-//   y = as_f32(round_to_i32(fma(to_f32(m), power, shift))), with the sign of v;   cell = round_to_i32(fma(y, slope,
-//   offset))
+//   y = as_f32(round_to_i32(fma(to_f32(m), power, shift))),   cell = round_to_i32(fma(y, slope, offset)), 0..255
 //
 // y is nearly |v|^power, as the bits of a float are nearly its logarithm. A dynamic tree has twice as many values in
-// each decade as in the one below, so a power of log10(2) spreads them evenly; even values want 1.
+// each decade as in the one below, so a power near log10(2) spreads them evenly; even values want 1.
 struct Cells {
   int32_t most;  // the bits of a magnitude beyond all thresholds, or of 2^127
   float power, shift, slope, offset;
@@ -35,9 +34,10 @@ struct Book {
   alignas(64) float values[kMost];      // by code
   alignas(64) float ascending[kMost];   // by position
   alignas(64) float thresholds[kMost];  // ascending; infinite from count - 1 on
-  alignas(64) uint8_t starts[kMost];    // 256 values: the position where the search in a cell starts
-  alignas(16) uint8_t codes[16];        // 16 values: by position
-  int32_t count;                        // 256 or 16
+  // 256 values: the position where the search in a cell starts, for values without and with a sign bit.
+  alignas(64) uint8_t starts[2][kMost];
+  alignas(16) uint8_t codes[16];  // 16 values: by position
+  int32_t count;                  // 256 or 16
   int32_t steps;
   Cells cells;
 };
@@ -57,7 +57,7 @@ int32_t check_code_book(const float* values, int32_t count);
 // A book of `count` given values, finite and in ascending order.
 void make_book(const float* values, int32_t count, Book* book);
 
-// As in Cells, clamped to 0..255.
+// As in Cells, of |v|.
 int32_t cell_of(const Cells& cells, float v);
 
 }  // namespace gatun::quantize

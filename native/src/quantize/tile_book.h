@@ -1,11 +1,11 @@
 // Indices of code books as codes: a value v becomes the number of thresholds below it (books.h).
 //
 // 16 values: a binary search, as 16 floats fit one register or two. 256 values: a look-up says where to start, and a
-// binary search over fewer than 2^steps thresholds, usually 3, the rest:
+// binary search over fewer than 2^steps thresholds, usually 1, the rest:
 //
 //   v      [ v0 v1 .. ] x 4 vectors of kLanes
 //   cell   the formula of Cells, in f32 and i32 lanes, packed to bytes
-//   bytes  position = starts[cell]; with step = 2^(steps - 1), .., 2, 1:
+//   bytes  position = starts[sign][cell]; with step = 2^(steps - 1), .., 2, 1:
 //          position += step where thresholds[position + step - 1] < v
 #pragma once
 
@@ -89,7 +89,8 @@ struct book8 : u8 {
     explicit GATUN_INLINE Encoder(const Job& job) : book(*job.book) {}
 
     GATUN_INLINE Bytes nearest(const F32 (&v)[4], const I32 (&)[4]) const {
-      Bytes position = lookup(starts, pack_u8(cell(v[0]), cell(v[1]), cell(v[2]), cell(v[3])));
+      const Bytes cells = pack_u8(cell(v[0]), cell(v[1]), cell(v[2]), cell(v[3]));
+      Bytes position = select_negative(v, lookup(negative, cells), lookup(positive, cells));
       for (int step = first_step; step > 0; step /= 2) {
         F32 threshold[4];
         lookup(thresholds, add_bytes(position, step - 1), threshold);
@@ -113,9 +114,8 @@ struct book8 : u8 {
    private:
     // As in Cells.
     GATUN_INLINE I32 cell(F32 v) const {
-      const I32 bits = as_i32(v), magnitude = min_i32(and_i32(bits, set1_i32(0x7fffffff)), most);
-      const I32 curved = round_to_i32(fma(to_f32(magnitude), power, shift));
-      const F32 y = as_f32(or_i32(curved, and_i32(bits, set1_i32(-0x7fffffff - 1))));
+      const I32 magnitude = min_i32(and_i32(as_i32(v), set1_i32(0x7fffffff)), most);
+      const F32 y = as_f32(round_to_i32(fma(to_f32(magnitude), power, shift)));
       return round_to_i32(fma(y, slope, offset));
     }
 
@@ -124,7 +124,7 @@ struct book8 : u8 {
     const F32 power = set1(book.cells.power), shift = set1(book.cells.shift);
     const F32 slope = set1(book.cells.slope), offset = set1(book.cells.offset);
     const int first_step = 1 << book.steps >> 1;
-    const ByteTable starts = load_byte_table(book.starts);
+    const ByteTable positive = load_byte_table(book.starts[0]), negative = load_byte_table(book.starts[1]);
     const FloatTable thresholds = load_float_table(book.thresholds), ascending = load_float_table(book.ascending);
   };
 

@@ -9,6 +9,9 @@
 //                                                     byte j * kLanes + l of x, plus `amount` if a[j] < b[j] in lane l
 //   I32 add_where_less(F32 a, F32 b, I32 x, int amount)
 //   Bytes add_bytes(Bytes, int): mod 256, to each
+//   Bytes select_negative(const F32 (&x)[4], Bytes a, Bytes b)
+//                                                     byte j * kLanes + l of a if x[j] has its sign bit set in lane l,
+//                                                     otherwise of b
 //
 // With AVX-512 VBMI a permutation selects among 128 bytes, so a table of bytes takes two and a blend; a table of floats
 // is four tables, one for each byte of an entry, and what they give is interleaved: 21 instructions for 64 floats.
@@ -113,6 +116,12 @@ GATUN_INLINE Bytes add_where_less(const F32 (&a)[4], const F32 (&b)[4], Bytes x,
 GATUN_INLINE I32 add_where_less(F32 a, F32 b, I32 x, int amount) {
   return _mm512_mask_add_epi32(x, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x, _mm512_set1_epi32(amount));
 }
+GATUN_INLINE Bytes select_negative(const F32 (&x)[4], Bytes a, Bytes b) {
+  __mmask16 negative[4];
+  for (int j = 0; j < 4; ++j) negative[j] = _mm512_movepi32_mask(as_i32(x[j]));
+  return _mm512_mask_blend_epi8(
+      _mm512_kunpackd(_mm512_kunpackw(negative[3], negative[2]), _mm512_kunpackw(negative[1], negative[0])), b, a);
+}
 GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
   return _mm512_add_epi8(x, _mm512_set1_epi8(static_cast<char>(amount)));
 }
@@ -128,6 +137,11 @@ GATUN_INLINE Bytes add_where_less(const F32 (&a)[4], const F32 (&b)[4], Bytes x,
 GATUN_INLINE I32 add_where_less(F32 a, F32 b, I32 x, int amount) {
   return _mm256_add_epi32(x, _mm256_and_si256(less_lanes(a, b), _mm256_set1_epi32(amount)));
 }
+GATUN_INLINE Bytes select_negative(const F32 (&x)[4], Bytes a, Bytes b) {
+  I32 signs[4];
+  for (int j = 0; j < 4; ++j) signs[j] = shift_right<31>(as_i32(x[j]));
+  return _mm256_blendv_epi8(b, a, pack_i8(signs[0], signs[1], signs[2], signs[3]));
+}
 GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
   return _mm256_add_epi8(x, _mm256_set1_epi8(static_cast<char>(amount)));
 }
@@ -141,6 +155,9 @@ GATUN_INLINE Bytes add_where_less(const F32 (&a)[4], const F32 (&b)[4], Bytes x,
 }
 GATUN_INLINE I32 add_where_less(F32 a, F32 b, I32 x, int amount) {
   return lanes<I32>([&](int i) { return x.lane[i] + (a.lane[i] < b.lane[i] ? amount : 0); });
+}
+GATUN_INLINE Bytes select_negative(const F32 (&x)[4], Bytes a, Bytes b) {
+  return bytes([&](int i) { return float_bits(x[i / kLanes].lane[i % kLanes]) >> 31 != 0 ? a.byte[i] : b.byte[i]; });
 }
 GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
   return bytes([=](int i) { return x.byte[i] + amount; });
