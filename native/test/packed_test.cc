@@ -39,19 +39,19 @@ void expect_unpacked(const Weights& weights) {
 TEST(Packed, UnpackIsTheInverseOfPack) {
   Rng rng(9);
   const std::vector<int32_t> scale_types = {GATUN_F32, GATUN_F16, GATUN_E8M0, GATUN_F8E4M3};
+  const std::vector<int32_t> rows_of_groups = {1, 1, 3, 128};
   for (const Scheme& scheme : kSchemes) {
     for (const int64_t least : {0, 1, 8, 31, 257}) {
       for (const int64_t columns : {0, 1, 16, 65, 129}) {
         const int64_t depth = depth_for(scheme, least);
         for (const int64_t group : test::group_sizes(depth)) {
-          for (const int32_t group_rows : {1, 3, 128}) {
-            const Weights weights(rng, scheme, rng.pick(scale_types), columns, depth, group, Edge::back,
-                                  Weights::Options{false, group_rows, 0.75f});
-            SCOPED_TRACE(testing::Message() << scheme.name << " [" << columns << ", " << depth << "] in groups of "
-                                            << group_rows << " x " << group);
-            expect_unpacked(weights);
-            if (testing::Test::HasFailure()) return;
-          }
+          const int32_t group_rows = rng.pick(rows_of_groups);
+          const Weights weights(rng, scheme, rng.pick(scale_types), columns, depth, group, Edge::back,
+                                Weights::Options{false, group_rows, 0.75f});
+          SCOPED_TRACE(testing::Message() << scheme.name << " [" << columns << ", " << depth << "] in groups of "
+                                          << group_rows << " x " << group);
+          expect_unpacked(weights);
+          if (testing::Test::HasFailure()) return;
         }
       }
     }
