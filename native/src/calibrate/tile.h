@@ -48,6 +48,22 @@ GATUN_INLINE void store(typename X::Type* x, F32 values, int n) {
   }
 }
 
+// Calls visit(k, n) for columns [k, k + n), n = kSums but at the end.
+template <class Visit>
+GATUN_INLINE void for_each_sums(int64_t columns, Visit visit) {
+  int64_t k = 0;
+  for (; k + kSums <= columns; k += kSums) visit(k, kSums);
+  if (k < columns) visit(k, static_cast<int>(columns - k));
+}
+
+// Columns of a row, one for each sum; those that do not exist are 0.
+struct Summands {
+  float at[kSums];
+  GATUN_INLINE explicit Summands(int n) {
+    for (int i = n < kSums ? 0 : kSums; i < kSums; ++i) at[i] = 0;
+  }
+};
+
 template <class X>
 uint32_t largest(const Part& part, const void* x) {
   constexpr int kChains = 4;
@@ -88,20 +104,21 @@ void gradients(const Part& part, const Grid& grid, const void* x, const void* dy
   auto* to = static_cast<typename X::Type*>(dx);
   double local[kSums] = {};
   for (int64_t r = 0; r < part.rows; ++r) {
-    for (int64_t k = 0; k < part.columns; k += kSums) {
-      float factor[kSums] = {}, gradient[kSums] = {};
-      const int64_t left = part.columns - k < kSums ? part.columns - k : kSums;
-      for_each_vector(left, [&](int64_t i, int n) GATUN_INLINE_LAMBDA {
+    for_each_sums(part.columns, [&](int64_t k, int count) GATUN_INLINE_LAMBDA {
+      Summands factor(count), gradient(count);
+      for_each_vector(count, [&](int64_t i, int n) GATUN_INLINE_LAMBDA {
         const F32 v = div(load<X>(values + k + i, n), scale), g = load<X>(from + k + i, n);
         const auto inside = [&](F32 given) GATUN_INLINE_LAMBDA {
           return select_less(lowest, v, select_less(v, highest, given, zero_f32()), zero_f32());
         };
-        store_f32_n(factor + i, sub(clamp(round_even(v), lowest, highest), inside(v)), n);
-        store_f32_n(gradient + i, g, n);
+        store<f32>(factor.at + i, sub(clamp(round_even(v), lowest, highest), inside(v)), n);
+        store<f32>(gradient.at + i, g, n);
         store<X>(to + k + i, inside(g), n);
       });
-      for (int i = 0; i < kSums; ++i) local[i] += static_cast<double>(gradient[i]) * static_cast<double>(factor[i]);
-    }
+      for (int i = 0; i < kSums; ++i) {
+        local[i] += static_cast<double>(gradient.at[i]) * static_cast<double>(factor.at[i]);
+      }
+    });
     values += part.row_stride;
     from += part.row_stride;
     to += part.out_row_stride;
@@ -117,19 +134,18 @@ void squares(const void* x, const float* y, int64_t count, double* errors, doubl
     error[i] = errors[i];
     square[i] = squares[i];
   }
-  for (int64_t k = 0; k < count; k += kSums) {
-    float a[kSums] = {}, b[kSums] = {};
-    const int64_t left = count - k < kSums ? count - k : kSums;
+  for_each_sums(count, [&](int64_t k, int left) GATUN_INLINE_LAMBDA {
+    Summands a(left), b(left);
     for_each_vector(left, [&](int64_t i, int n) GATUN_INLINE_LAMBDA {
-      store_f32_n(a + i, load<X>(values + k + i, n), n);
-      store_f32_n(b + i, load<f32>(y + k + i, n), n);
+      store<f32>(a.at + i, load<X>(values + k + i, n), n);
+      store<f32>(b.at + i, load<f32>(y + k + i, n), n);
     });
     for (int i = 0; i < kSums; ++i) {
-      const double value = static_cast<double>(a[i]), difference = value - static_cast<double>(b[i]);
+      const double value = static_cast<double>(a.at[i]), difference = value - static_cast<double>(b.at[i]);
       error[i] += difference * difference;
       square[i] += value * value;
     }
-  }
+  });
   for (int i = 0; i < kSums; ++i) {
     errors[i] = error[i];
     squares[i] = square[i];
