@@ -165,6 +165,43 @@ class Problem {
   std::vector<float> x_;
 };
 
+#if defined(__x86_64__)
+// The first test, as the library makes its code books when they are first asked for.
+TEST(Callers, CodeBooksOfAFlushingCallerAreThoseOfAll) {
+  std::fenv_t before;
+  std::fegetenv(&before);
+  std::fenv_t flushing = before;
+  flushing.__mxcsr |= 0x8040;  // FTZ, DAZ
+  gatun_quantize_params params{};
+  params.struct_size = sizeof(params);
+  params.x_dtype = GATUN_F32;
+  params.code_dtype = GATUN_U4;
+  params.book = GATUN_BOOK_FP4;
+  params.scale_dtype = GATUN_F32;
+  params.threads = 1;
+  params.tensor_scale = 1;
+  params.rows = params.group_rows = 1;
+  params.depth = params.group = params.x_row_stride = 16;
+  params.x_column_stride = 1;
+  const std::vector<float> x = {1, 0, -0.0f, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  std::vector<uint8_t> codes(8);
+  float scale;
+  float books[2][256];
+  std::fesetenv(&flushing);
+  const int32_t status = gatun_quantize(&params, x.data(), nullptr, nullptr, codes.data(), &scale, nullptr);
+  gatun_code_book(GATUN_BOOK_DYNAMIC, books[0]);
+  std::fesetenv(&before);
+  ASSERT_EQ(status, GATUN_OK) << gatun_last_error();
+  EXPECT_EQ(codes[0], 0x03);
+  EXPECT_EQ(codes[1], 0xb0);
+  for (int i = 2; i < 8; ++i) EXPECT_EQ(codes[i], 0) << "byte " << i;
+  std::fesetround(FE_TOWARDZERO);
+  gatun_code_book(GATUN_BOOK_DYNAMIC, books[1]);
+  std::fesetround(FE_TONEAREST);
+  EXPECT_EQ(std::memcmp(books[0], books[1], sizeof(books[0])), 0);
+}
+#endif
+
 TEST(Callers, ManyAtOnceGetTheBytesOfOne) {
   const Problem problem;
   const auto runs = problem.runs();

@@ -3,7 +3,8 @@
  *
  * A matrix [rows, depth] is rows of depth / E blocks of B bytes, blocks of a row and rows without gaps. Layouts, values
  * and the order of roundings are those of ggml's reference quantizers; Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and MXFP4 are made
- * as ggml makes them, bit for bit, the others with a search for scales of our own.
+ * as ggml makes them, bit for bit, the others with a search for scales of our own. (The exponent of MXFP4 comes from
+ * the exact logarithm; an f32 logarithm that rounds up a few units below a power of two would give the next one.)
  */
 #ifndef GATUN_GGUF_H
 #define GATUN_GGUF_H

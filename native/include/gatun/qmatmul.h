@@ -69,7 +69,7 @@ typedef struct gatun_qmatmul_weights {
   int32_t scale_dtype;  /* F32, F16, E8M0 or F8E4M3; 0 with GGUF blocks */
   int32_t gguf_type;    /* gatun_gguf_type, or 0 */
   int32_t group_rows;   /* rows of the weight matrix that share a scale, >= 1; 1 with GGUF blocks */
-  float tensor_scale;   /* multiplies every weight; finite, > 0; 1 with GGUF blocks */
+  float tensor_scale;   /* multiplies every weight; finite, from 2^-120 on; 1 with GGUF blocks */
   int64_t columns;      /* rows of the weight matrix [columns, depth] = columns of y */
   int64_t depth;        /* with GGUF blocks a multiple of a block's elements */
   int64_t group;        /* 16..depth, or depth; with GGUF blocks the elements of a row that share a scale: 16 or 32 */

@@ -93,8 +93,9 @@ int32_t run_quantize(Tier limit, int32_t id, int32_t x_dtype, int64_t rows, int6
     if (!kernel(call.job, begin, end)) good.store(false, std::memory_order_relaxed);
   });
   if (good.load(std::memory_order_relaxed)) return GATUN_OK;
-  const DefaultFloatMode mode;
-  return reference_check(*call.type, x_dtype, rows, depth, x_row_stride, x);
+  const DefaultFloatMode mode;  // as in a loop's body
+  GATUN_TRY(reference_check(*call.type, x_dtype, rows, depth, x_row_stride, x));
+  return fail(GATUN_INTERNAL, "a kernel found a value that is not finite, its reference found none");
 }
 
 int32_t run_dequantize(Tier limit, int32_t id, int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride,

@@ -12,6 +12,7 @@
 #include "packing/depth_order.h"
 #include "packing/floats.h"
 #include "packing/layout.h"
+#include "simd/float_mode.h"
 
 namespace gatun::packing {
 namespace {
@@ -194,6 +195,7 @@ int32_t gatun_packing_read(const gatun_packing_params* params, const void* packe
   const Planes planes = {packed_codes, packed_scales, packed_zero_points, group_index,
                          codes,        scales,        zero_points,        permutation};
   GATUN_TRY(check_planes(p, l, planes, true));
+  const DefaultFloatMode mode;  // exact is exact in any caller's mode
   const FloatCopies floats = float_copies(p, l, planes, true);
   GATUN_TRY(check_all_floats(p, l, floats));
   if (l.packed_zeros == ZeroPoints::codes && p.zero_point == GATUN_ZERO_NONE) {
@@ -222,6 +224,7 @@ int32_t gatun_packing_write(const gatun_packing_params* params, const void* code
   const Planes planes = {packed_codes, packed_scales, packed_zero_points, group_index,
                          codes,        scales,        zero_points,        permutation};
   GATUN_TRY(check_planes(p, l, planes, false));
+  const DefaultFloatMode mode;  // exact is exact in any caller's mode
   const FloatCopies floats = float_copies(p, l, planes, false);
   GATUN_TRY(check_all_floats(p, l, floats));
   if (p.zero_point == GATUN_ZERO_INTEGER) {

@@ -93,8 +93,8 @@ int32_t check_scales(const gatun_qmatmul_weights& weights, const char* name) {
                 dtype_name(dtype));
   }
   GATUN_TRY(check_field(weights.group_rows, 1, INT32_MAX, name, "group_rows"));
-  if (!(weights.tensor_scale > 0 && std::isfinite(weights.tensor_scale))) {
-    return fail(GATUN_INVALID_ARGUMENT, "%s.tensor_scale = %g; allowed: finite, > 0", name,
+  if (!(weights.tensor_scale >= 0x1p-120f && std::isfinite(weights.tensor_scale))) {
+    return fail(GATUN_INVALID_ARGUMENT, "%s.tensor_scale = %g; allowed: finite, from 2^-120 on", name,
                 static_cast<double>(weights.tensor_scale));
   }
   if (weights.group != weights.depth && (weights.group < 16 || weights.group > weights.depth)) {

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/dtype.h"
 #include "base/status.h"
+#include "simd/float_mode.h"
 
 namespace gatun::qmatmul {
 namespace {
@@ -236,6 +237,7 @@ int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* given, const void* codes
   const Layout sizes_alone(weights);  // which no values change
   GATUN_TRY(check_room(sizes_alone, packed, packed_bytes));
   const PlaneSizes sizes(weights, sizes_alone);
+  const DefaultFloatMode mode;  // the same bytes in any caller's mode
   const Planes<const uint8_t> from{static_cast<const uint8_t*>(codes), static_cast<const uint8_t*>(scales),
                                    static_cast<const uint8_t*>(zero_points)};
   if (sizes.book > 0) GATUN_TRY(check_not_null(code_book, "code_book"));

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "gguf/block.h"
 #include "qmatmul/pack.h"
+#include "simd/float_mode.h"
 
 namespace gatun::qmatmul {
 namespace {
@@ -117,6 +118,7 @@ int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights* given, const void* 
   const Layout layout(weights);
   GATUN_TRY(check_room(layout, packed, packed_bytes));
   GATUN_TRY(check_blocks(weights, layout, blocks, packed));
+  const DefaultFloatMode mode;  // the same bytes in any caller's mode
   const Blocks all(*gguf::find_type(weights.gguf_type), weights);
   const uint8_t* from = static_cast<const uint8_t*>(blocks);
   GATUN_TRY(check_scales(weights, all, from));

@@ -9,6 +9,7 @@
 #include "base/dtype.h"
 #include "base/status.h"
 #include "gatun/quantize.h"
+#include "simd/float_mode.h"
 
 namespace gatun::quantize {
 namespace {
@@ -240,6 +241,7 @@ void book_values(int32_t book, float* values) {
 }
 
 const Book& built_in_book(int32_t book) {
+  const DefaultFloatMode mode;  // the first caller's mode must not make the books of all
   static const Book nf4 = make_nf4(), fp4 = make_fp4(), dynamic = make_from_values(GATUN_BOOK_DYNAMIC),
                     dynamic_unsigned = make_from_values(GATUN_BOOK_DYNAMIC_UNSIGNED),
                     linear = make_from_values(GATUN_BOOK_LINEAR),
@@ -283,6 +285,7 @@ int32_t gatun_code_book(int32_t book, float* values) {
   }
   GATUN_TRY(check_not_null(values, "values"));
   GATUN_TRY(check_aligned(values, sizeof(float), "values"));
+  const DefaultFloatMode mode;
   book_values(book, values);
   return GATUN_OK;
 }

@@ -242,6 +242,7 @@ const KernelRow<Kernel>& kernel_of(const gatun_quantize_params& p, Tier limit) {
 int32_t prepare_book(const gatun_quantize_params& p, const float* code_book, bool dequantize, Book* given, Job* job) {
   if (p.book == GATUN_BOOK_NONE) return GATUN_OK;
   job->book = given;
+  const DefaultFloatMode mode;  // as in a loop's body
   if (p.book != GATUN_BOOK_GIVEN) {
     job->book = &built_in_book(p.book);
     return GATUN_OK;

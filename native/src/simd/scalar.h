@@ -194,7 +194,8 @@ GATUN_INLINE I32 add_i32(I32 a, I32 b) {
       [=](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) + static_cast<uint32_t>(b.lane[i])); });
 }
 GATUN_INLINE I32 sub_i32(I32 a, I32 b) {
-  return lanes<I32>([=](int i) { return a.lane[i] - b.lane[i]; });
+  return lanes<I32>(
+      [=](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) - static_cast<uint32_t>(b.lane[i])); });
 }
 GATUN_INLINE I32 mul_i32(I32 a, I32 b) {
   return lanes<I32>(
