@@ -52,8 +52,12 @@ struct Batch {
 // The batch that starts with unit `index`, of units below `end`.
 GATUN_INLINE Batch batch_at(const Job& job, int64_t index, int64_t end) {
   const int64_t row = index / job.groups * job.unit_rows, group = index % job.groups;
+  // What is scanned is encoded from the first-level cache, beside the next batch's values that are read meanwhile.
+  constexpr int64_t kBatchValues = 2048;
+  const int64_t most =
+      job.group * kBatch <= kBatchValues ? kBatch : kBatchValues / job.group + (job.group > kBatchValues);
   const int64_t lanes = job.unit_rows > 1 ? smaller(job.rows - row, job.unit_rows)
-                                          : smaller(smaller(end - index, job.groups - group), kBatch);
+                                          : smaller(smaller(end - index, job.groups - group), most);
   return {row, group, lanes, job.unit_rows > 1, group * job.group};
 }
 

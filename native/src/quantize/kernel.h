@@ -36,7 +36,7 @@ struct Job {
   int32_t scale_dtype;
   int32_t scale_rule;  // gatun_scale_rule, never GATUN_SCALE_DEFAULT with E8M0 scales (that is GATUN_SCALE_FLOOR)
   int32_t rounding;    // gatun_rounding
-  bool stream;         // whether the output is so large that it had better bypass the caches
+  bool stream;         // whether dequantize writes so much that it had better bypass the caches
 };
 
 // Types of x, as the arrays of Kernel count them.

@@ -197,15 +197,11 @@ int32_t check_round_up(const gatun_quantize_params& p, const void* round_up) {
   return GATUN_OK;
 }
 
-// Whether the output had better bypass the caches. Of a checked job: its sizes in bytes do not overflow.
-bool worth_streaming(const Job& job, const gatun_quantize_params& p, bool dequantize) {
-  if (job.unit_rows != 1) return false;  // rows are written by turns
-  if (dequantize) {
-    // Blocks and rows have to consist of whole cache lines, but for a few.
-    constexpr int64_t kLongRow = 1024;
-    if (p.depth < kLongRow || (p.group % 16 != 0 && p.group != p.depth)) return false;
-  }
-  return p.rows * dtype_bytes(dequantize ? p.x_dtype : p.code_dtype, p.depth) >= kStreamBytes;
+// Whether dequantize had better write past the caches: it writes several times what it reads. (Codes are a quarter of
+// what quantize reads or less, and streaming them made it slower.) Of a checked job: its sizes in bytes do not
+// overflow.
+bool worth_streaming(const gatun_quantize_params& p) {
+  return p.group_rows == 1 && p.rows * dtype_bytes(p.x_dtype, p.depth) >= kStreamBytes;
 }
 
 Job job_of(const gatun_quantize_params& p, const void* x, const void* round_up, const void* codes, const void* scales,
@@ -297,7 +293,6 @@ int32_t run_quantize(Tier limit, const gatun_quantize_params* params, const void
   Book given;
   GATUN_TRY(prepare_book(*params, code_book, false, &given, &job));
   if (job.rows == 0 || job.depth == 0) return GATUN_OK;
-  job.stream = worth_streaming(job, *params, false);
   const auto quantize = kernel_of(*params, limit).kernel->quantize[x_type(params->x_dtype)];
   std::atomic<bool> failed{false};
   for_units(split_of(job, *params), [&](int64_t begin, int64_t end) {
@@ -316,7 +311,7 @@ int32_t run_dequantize(Tier limit, const gatun_quantize_params* params, const fl
   GATUN_TRY(check_buffers(job, *params, code_book));
   Book given;
   GATUN_TRY(prepare_book(*params, code_book, true, &given, &job));
-  job.stream = worth_streaming(job, *params, true);
+  job.stream = worth_streaming(*params);
   const auto dequantize = kernel_of(*params, limit).kernel->dequantize[x_type(params->x_dtype)];
   for_units(split_of(job, *params), [&](int64_t begin, int64_t end) { dequantize(job, begin, end); });
   return GATUN_OK;
@@ -343,7 +338,6 @@ int32_t gatun_quantize_explain(const gatun_quantize_params* params, char* text, 
   int64_t bytes;
   GATUN_TRY(check_extent(job.rows, job.depth, std::max(job.depth, job.x_row_stride), job.x_column_stride,
                          dtype_bytes(params->x_dtype, 1) * 8, "x", &bytes));
-  job.stream = worth_streaming(job, *params, false);
   const Split split = split_of(job, *params);
   const KernelRow<Kernel>& chosen = kernel_of(*params, active_tier());
   Text out;
@@ -357,7 +351,7 @@ int32_t gatun_quantize_explain(const gatun_quantize_params* params, char* text, 
     out.add("  columns are %lld elements apart: blocks of %lld rows are copied together first, which is slower\n",
             LongLong{job.x_column_stride}, LongLong{std::min(job.unit_rows, kBatch)});
   }
-  if (job.stream) out.add("  codes bypass the caches, which they exceed\n");
+  if (worth_streaming(*params)) out.add("  dequantize writes past the caches, which x exceeds\n");
   out.add("%lld rows of %lld groups in %lld parts on %d thread%s\n", LongLong{job.rows}, LongLong{job.groups},
           LongLong{split.parts}, split.threads, split.threads == 1 ? "" : "s");
   return out.copy_to(text, capacity);

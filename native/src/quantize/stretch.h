@@ -42,14 +42,11 @@ GATUN_INLINE void append_code(uint8_t* row, int64_t k, int32_t code) {
 GATUN_INLINE int lanes_left(int64_t left) { return static_cast<int>(left < 0 ? 0 : smaller(left, kLanes)); }
 
 // x[0 .. count) to the codes from code `k` of `row` on; code(const F32 (&values)[4], i, n) makes bytes of the n values
-// from x[i] on. What lies `ahead` elements further is asked for. kFast: whole rounds have a loop of their own; without,
-// the code is half as long.
+// from x[i] on. kFast: whole rounds have a loop of their own; without, the code is half as long.
 template <class X, class Codes, bool kFast, class Code>
-GATUN_INLINE void encode_stretch(const typename X::Type* x, int64_t count, int64_t ahead, uint8_t* row, int64_t k,
-                                 Code code) {
+GATUN_INLINE void encode_stretch(const typename X::Type* x, int64_t count, uint8_t* row, int64_t k, Code code) {
   using P = Period<Codes::kBits>;
   constexpr int kStep = 4 * kLanes, kStepBytes = kStep * Codes::kBits / 8;
-  constexpr int kLine = 64 / static_cast<int>(sizeof(*x));
   for (int64_t i = 0; i < count;) {
     const int64_t lead = k % P::kCodes == 0 ? 0 : P::kCodes - k % P::kCodes;  // to the next byte
     uint8_t* out = row + P::byte_of(k);
@@ -58,7 +55,6 @@ GATUN_INLINE void encode_stretch(const typename X::Type* x, int64_t count, int64
         F32 values[4];
         for (int j = 0; j < 4; ++j) values[j] = X::load(x + i + j * kLanes);
         Codes::store(out, code(values, i, kStep));
-        for (int line = 0; line < kStep; line += kLine) prefetch_line(x + i + ahead + line);
       }
       if (i == count) return;
     }
@@ -179,8 +175,6 @@ class Lines {
   alignas(64) uint8_t buffer_[2 * kRoom + 2 * kLine];
 };
 
-constexpr int64_t kMostAhead = 16384;  // elements; further away than the next batch nothing is asked for
-
 // A stretch of lane `lane`, count values from element k of its row on, to codes, by what make_encoder() returns: its
 // nearest(const F32 (&x)[4]) and above(x, thresholds) make bytes of codes. Without `rounds` always the nearest. A
 // function of its own, so that all stretches of a kernel share its loops.
@@ -189,19 +183,19 @@ __attribute__((noinline)) void encode_row(const Job& job, const Batch& batch, in
                                           int64_t k, int64_t count, bool rounds, Lines& lines,
                                           const MakeEncoder& make_encoder) {
   auto encoder = make_encoder();
-  const int64_t ahead = smaller(batch.rows ? 0 : batch.lanes * job.group, kMostAhead), row = batch.lane_row(lane);
+  const int64_t row = batch.lane_row(lane);
   for (int64_t last = k + count; k < last;) {
     const int64_t n = smaller(last - k, Lines::kRoom);
     uint8_t* const out = codes_row<Codes>(job, row) + Period<Codes::kBits>::byte_of(k);
     uint8_t* const to = lines.at(out);
     const int64_t phase = k % Period<Codes::kBits>::kCodes;
     if (job.rounding == GATUN_ROUND_NEAREST || !rounds) {
-      encode_stretch<X, Codes, true>(x, n, ahead, to, phase,
-                                     [&](const F32(&values)[4], int64_t, int64_t)
-                                         GATUN_INLINE_LAMBDA { return encoder.nearest(values); });
+      encode_stretch<X, Codes, true>(x, n, to, phase, [&](const F32(&values)[4], int64_t, int64_t) GATUN_INLINE_LAMBDA {
+        return encoder.nearest(values);
+      });
     } else {
       const Thresholds thresholds(job, row, k);
-      encode_stretch<X, Codes, false>(x, n, ahead, to, phase,
+      encode_stretch<X, Codes, false>(x, n, to, phase,
                                       [&](const F32(&values)[4], int64_t i, int64_t some) GATUN_INLINE_LAMBDA {
                                         F32 least[4];
                                         for (int j = 0; j < 4; ++j)
@@ -250,6 +244,43 @@ class VectorLanes {
 
  private:
   int64_t group_, left_, last_, lane_ = 0;
+};
+
+// Batches whose blocks are whole vectors that lie side by side in a row, 4 * kLanes values (a step) at a time. kBlocks:
+// a step has 2 or 4 whole blocks, or (1) a part of one; steps of 0 have no such order.
+GATUN_INLINE int blocks_of_step(const Job& job) {
+  if (job.unit_rows != 1) return 0;
+  if (job.group == kLanes) return 4;
+  if (job.group == 2 * kLanes) return 2;
+  return job.groups == 1 || job.group % (4 * kLanes) == 0 ? 1 : 0;
+}
+
+// Values of all blocks of such a batch.
+GATUN_INLINE int64_t run_count(const Job& job, const Batch& batch) {
+  return smaller(batch.lanes * job.group, job.depth - batch.begin);
+}
+
+// The lanes of the four vectors of one step after the other.
+template <int kBlocks>
+class StepLanes {
+ public:
+  explicit GATUN_INLINE StepLanes(int64_t group) : group_(group), left_(group) {}
+  GATUN_INLINE int64_t of(int vector) const { return lane_ + vector * kBlocks / 4; }
+  // Goes on; whether to other lanes.
+  GATUN_INLINE bool step() {
+    if (kBlocks > 1) {
+      lane_ += kBlocks;
+      return true;
+    }
+    left_ -= 4 * kLanes;
+    if (left_ > 0) return false;
+    left_ = group_;
+    ++lane_;
+    return true;
+  }
+
+ private:
+  int64_t group_, left_, lane_ = 0;
 };
 
 }  // namespace

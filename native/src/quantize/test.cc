@@ -153,5 +153,40 @@ TEST(Quantize, AnyNumberOfThreads) {
   }
 }
 
+// Outputs of many MiB are written past the caches: the same values as row by row, at any alignment, and nothing else.
+TEST(Dequantize, PastTheCaches) {
+  Rng rng(10);
+  struct Shape {
+    int64_t depth, group, stride;
+  };
+  for (const Scheme scheme : {kSchemes[0], kSchemes[3], kSchemes[4], kSchemes[7]}) {
+    for (const Shape shape : {Shape{1400000, 32, 1400000}, {1400001, 100, 1400003}, {1400000, 17, 1400000}}) {
+      gatun_quantize_params p = make_params(scheme, 3, shape.depth, shape.group);
+      p.x_row_stride = shape.stride;
+      SCOPED_TRACE(describe(p));
+      std::vector<uint8_t> codes(static_cast<size_t>(3 * dtype_bytes(p.code_dtype, p.depth)));
+      for (uint8_t& code : codes) code = static_cast<uint8_t>(rng.next());
+      std::vector<float> scales = rng.normals(3 * groups_of(p)), offsets = rng.normals(3 * groups_of(p));
+      void* const zeros = p.zero_point == GATUN_ZERO_NONE ? nullptr : offsets.data();
+      for (const int64_t offset : {0, 1}) {
+        const int64_t count = 2 * shape.stride + shape.depth;
+        std::vector<float> x(static_cast<size_t>(count + 64), -1.0f), expected = x;
+        p.rows = 3;
+        p.threads = 2;
+        ASSERT_EQ(gatun_dequantize(&p, nullptr, codes.data(), scales.data(), zeros, x.data() + offset), GATUN_OK);
+        p.rows = p.threads = 1;
+        for (int64_t row = 0; row < 3; ++row) {
+          const int64_t block = row * groups_of(p);
+          void* const row_zeros = zeros == nullptr ? nullptr : static_cast<uint8_t*>(zeros) + block * zero_bytes(p);
+          ASSERT_EQ(gatun_dequantize(&p, nullptr, codes.data() + row * dtype_bytes(p.code_dtype, p.depth),
+                                     scales.data() + block, row_zeros, expected.data() + offset + row * shape.stride),
+                    GATUN_OK);
+        }
+        ASSERT_TRUE(test::identical(x, expected)) << offset;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace gatun::quantize

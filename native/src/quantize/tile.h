@@ -9,15 +9,14 @@
 //   scales row [ s0             | s1             | .. ]                    scales of a batch side by side
 //   codes row  [ q0 q1 q2 ..                                          ]    codes, while x is in cache
 //
-// One pass over memory: NaN and infinities show in the extremes. They are found as integers, which order floats of one
-// sign by magnitude and NaN beyond infinity: with the other bits of negative ones inverted, all floats are in order.
+// One pass over memory: NaN and infinities show in the extremes (scan.h).
 //
 // Overflow: values are clamped to the codes' range before they become integers, so any scale will do.
 // Bound: none, all tiers agree with the reference bit for bit.
 #pragma once
 
 #include "quantize/codes.h"
-#include "quantize/rounding.h"
+#include "quantize/scan.h"
 #include "quantize/stretch.h"
 
 namespace gatun::GATUN_ISA {
@@ -31,66 +30,6 @@ struct Lanes {
   int32_t zero_point[kBatch];
 };
 
-// f32 bits to integers in the floats' order, and back.
-GATUN_INLINE I32 ordered(I32 bits) { return xor_i32(bits, and_i32(shift_right<31>(bits), set1_i32(0x7fffffff))); }
-constexpr int32_t kLargestFinite = 0x7f7fffff;
-
-// Raises, in each lane, `high` to the largest and `low` to the inverted smallest value met (kMagnitude: only `high`, to
-// the bits of the largest magnitude).
-template <class X, bool kMagnitude>
-GATUN_INLINE void scan_values(const typename X::Type* x, int64_t count, I32& low, I32& high) {
-  const I32 inverted = set1_i32(-1);
-  const auto take = [&](F32 value, int n) GATUN_INLINE_LAMBDA {
-    I32 key = as_i32(value);
-    key = kMagnitude ? and_i32(key, set1_i32(0x7fffffff)) : ordered(key);
-    I32 inverse = xor_i32(key, inverted);
-    if (!kMagnitude && n < kLanes) {
-      inverse = select_n(inverse, low, n);
-      key = select_n(key, high, n);
-    }
-    high = max_i32(high, key);
-    if (!kMagnitude) low = max_i32(low, inverse);
-  };
-  int64_t k = 0;
-  for (; k + kLanes <= count; k += kLanes) take(X::load(x + k), kLanes);
-  if (k < count) take(X::load_n(x + k, static_cast<int>(count - k)), static_cast<int>(count - k));
-}
-
-// The same for the bits of the largest magnitude alone, in one number.
-template <class X>
-GATUN_INLINE void scan_magnitude(const typename X::Type* x, int64_t count, int32_t* largest) {
-  I32 low = zero_i32(), high = set1_i32(*largest);
-  scan_values<X, true>(x, count, low, high);
-  *largest = reduce_max_i32(high);
-}
-
-template <class X, bool kMagnitude>
-GATUN_INLINE void scan_batch(const Job& job, const Batch& batch, Lanes& lanes) {
-  constexpr int64_t kParts = kBatch / kLanes;
-  const int64_t parts = (batch.lanes + kLanes - 1) / kLanes;
-  I32 low[kParts][kLanes], high[kParts][kLanes];
-  for (int64_t part = 0; part < parts; ++part) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      low[part][lane] = high[part][lane] = kMagnitude ? zero_i32() : set1_i32(-0x7fffffff - 1);
-    }
-  }
-  for_each_stretch<X>(job, batch, [&](int64_t lane, const typename X::Type* x, int64_t, int64_t count) {
-    I32 least = low[lane / kLanes][lane % kLanes], most = high[lane / kLanes][lane % kLanes];
-    scan_values<X, kMagnitude>(x, count, least, most);
-    low[lane / kLanes][lane % kLanes] = least;
-    high[lane / kLanes][lane % kLanes] = most;
-  });
-  for (int64_t part = 0; part < kParts; ++part) {
-    const bool any = part < parts;
-    store_i32(lanes.high + part * kLanes, any ? reduce_max_each(high[part]) : zero_i32());
-    if (kMagnitude || !any) {
-      store_i32(lanes.low + part * kLanes, zero_i32());
-    } else {
-      store_i32(lanes.low + part * kLanes, xor_i32(reduce_max_each(low[part]), set1_i32(-1)));
-    }
-  }
-}
-
 // Whether, of the elements of the greatest magnitude, the first one is negative; for a block that has both signs.
 template <class X>
 inline bool negative_comes_first(const Job& job, const Batch& batch, int64_t lane, float magnitude) {
@@ -102,13 +41,6 @@ inline bool negative_comes_first(const Job& job, const Batch& batch, int64_t lan
     if (value == -magnitude) return true;
   }
   return false;
-}
-
-// Whether the rule needs only the largest magnitude of a block.
-template <class Codes>
-GATUN_INLINE bool needs_magnitude_only(const Job& job) {
-  if (job.scale_rule == GATUN_SCALE_DEFAULT) return !Codes::kZeroPoints;
-  return job.scale_rule != GATUN_SCALE_NO_CLIPPING;
 }
 
 // A plane of scales or zero points, one value a block, from and to the lanes of a batch.
@@ -184,12 +116,8 @@ GATUN_INLINE bool make_scales(const Job& job, const Batch& batch, Lanes& lanes) 
 
   uint16_t stored_halves[kBatch];
   I32 largest = zero_i32();  // of the magnitudes of all that must be finite
-  for (int64_t lane = 0; lane < kBatch; lane += kLanes) {
+  for (int64_t lane = 0; lane < batch.lanes; lane += kLanes) {
     I32 low_key = load_i32(lanes.low + lane), high_key = load_i32(lanes.high + lane);
-    // Lanes without a block
-    const int used = lanes_left(batch.lanes - lane);
-    low_key = select_n(low_key, zero_i32(), used);
-    high_key = select_n(high_key, zero_i32(), used);
     largest = max_i32(largest, max_i32(high_key, xor_i32(low_key, set1_i32(-1))));
     if (!offsets) {
       low_key = min_i32(low_key, zero_i32());
@@ -240,16 +168,16 @@ GATUN_INLINE bool make_scales(const Job& job, const Batch& batch, Lanes& lanes) 
   return true;
 }
 
-// How values become codes: those of one block, or with kRun vectors of one block each, one after the other.
-template <class Codes, bool kRun>
+// How values become codes: those of one block (kBlocks = 0), or of steps.
+template <class Codes, int kBlocks>
 class Encoder {
  public:
-  GATUN_INLINE Encoder(const Job& job, const Batch& batch, const Lanes& lanes, int64_t lane)
+  GATUN_INLINE Encoder(const Job& job, const Lanes& lanes, int64_t lane)
       : low_(set1(Codes::kZeroPoints ? -512 : lowest(job))),
         high_(set1(Codes::kZeroPoints ? 512 : Codes::kHighest)),
         lanes_(lanes),
         block_(lane),
-        next_(job.group, batch.lanes) {}
+        next_(job.group) {}
 
   GATUN_INLINE Bytes nearest(const F32 (&x)[4]) {
     return make(x, [](F32 steps, int) GATUN_INLINE_LAMBDA { return round_to_i32(steps); });
@@ -271,64 +199,129 @@ class Encoder {
   GATUN_INLINE Bytes make(const F32 (&x)[4], Round round) {
     I32 code[4];
     for (int j = 0; j < 4; ++j) {
-      const int64_t lane = kRun ? next_.next() : block_;
+      const int64_t lane = kBlocks > 0 ? next_.of(j) : block_;
       const F32 value = Codes::kZeroPoints ? sub(x[j], set1(lanes_.offset[lane])) : x[j];
       code[j] = round(min(max(mul(value, set1(lanes_.inverse[lane])), low_), high_), j);
       if (Codes::kZeroPoints) code[j] = add_i32(code[j], set1_i32(lanes_.zero_point[lane]));
     }
+    if (kBlocks > 0) next_.step();
     return Codes::pack(code[0], code[1], code[2], code[3]);
   }
 
   const F32 low_, high_;  // of steps: of i8 the range, of others far beyond it, as pack has the rest to do
   const Lanes& lanes_;
   const int64_t block_;
-  VectorLanes next_;
+  StepLanes<kBlocks> next_;
 };
 
-template <class X, class Codes>
-GATUN_INLINE void encode_batch(const Job& job, const Batch& batch, const Lanes& lanes, Lines& lines) {
-  if (VectorLanes::fit(job) && batch.lanes > 1) {
-    const int64_t count = smaller(batch.lanes * job.group, job.depth - batch.begin);
-    encode_row<X, Codes>(job, batch, 0, x_row<X>(job, batch.row) + batch.begin, batch.begin, count, true, lines,
-                         [&] { return Encoder<Codes, true>(job, batch, lanes, 0); });
-    return;
-  }
-  for_each_stretch<X>(job, batch, [&](int64_t lane, const typename X::Type* x, int64_t k, int64_t count) {
-    encode_row<X, Codes>(job, batch, lane, x, k, count, true, lines,
-                         [&] { return Encoder<Codes, false>(job, batch, lanes, lane); });
-  });
-}
-
-template <class X, class Codes>
-bool quantize_units(const Job& job, int64_t begin, int64_t end) {
-  const bool magnitude_only = needs_magnitude_only<Codes>(job);
+// Blocks one by one.
+template <class X, class Codes, bool kMagnitude>
+bool quantize_blocks(const Job& job, int64_t begin, int64_t end) {
   Lanes lanes;
+  Extremes extremes;
   Lines lines(job.stream);
   for (int64_t index = begin; index < end;) {
     const Batch batch = batch_at(job, index, end);
-    if (magnitude_only) {
-      scan_batch<X, true>(job, batch, lanes);
-    } else {
-      scan_batch<X, false>(job, batch, lanes);
-    }
+    scan_batch<X, kMagnitude>(job, batch, extremes);
+    extremes.fold<kMagnitude>(batch.lanes, lanes.low, lanes.high);
     if (!make_scales<X, Codes>(job, batch, lanes)) return false;
-    encode_batch<X, Codes>(job, batch, lanes, lines);
+    for_each_stretch<X>(job, batch, [&](int64_t lane, const typename X::Type* x, int64_t k, int64_t count) {
+      encode_row<X, Codes>(job, batch, lane, x, k, count, true, lines,
+                           [&] { return Encoder<Codes, 0>(job, lanes, lane); });
+    });
     index += batch.units();
   }
   return true;
 }
 
-// What codes stand for: (code - zero point) * scale + offset, without an offset unless kOffset. Of one block, or with
-// kRun of one block a vector.
-template <class Codes, bool kOffset, bool kRun>
+// Steps, to nearest: values of the batch to codes, while `scanner` goes on with the next one.
+template <class X, class Codes, int kBlocks, class Scanner>
+GATUN_INLINE void encode_run(const Job& job, const Batch& batch, const Lanes& lanes, Lines& lines, Scanner& scanner) {
+  constexpr int64_t kStep = 4 * kLanes, kStepBytes = kStep * Codes::kBits / 8;
+  Encoder<Codes, kBlocks> encoder(job, lanes, 0);
+  Scanner beside = scanner;  // a copy: what it has in registers stays there
+  const typename X::Type* x = x_row<X>(job, batch.row) + batch.begin;
+  uint8_t* out = codes_row<Codes>(job, batch.row) + Period<Codes::kBits>::byte_of(batch.begin);
+  for (int64_t left = run_count(job, batch); left > 0;) {
+    const int64_t count = smaller(left, Lines::kRoom);
+    uint8_t* to = lines.at(out);
+    int64_t i = 0;
+    for (; i + kStep <= count; i += kStep, to += kStepBytes) {
+      F32 values[4];
+      for (int j = 0; j < 4; ++j) values[j] = X::load(x + i + j * kLanes);
+      Codes::store(to, encoder.nearest(values));
+      beside.step();
+    }
+    if (i < count) {
+      F32 values[4];
+      for (int j = 0; j < 4; ++j) values[j] = X::load_n(x + i + j * kLanes, lanes_left(count - i - j * kLanes));
+      Codes::store_n(to, encoder.nearest(values), static_cast<int>(count - i));
+    }
+    x += count;
+    out += code_bytes<Codes::kBits>(count);
+    left -= count;
+    lines.put(out);
+  }
+  scanner = beside;
+}
+
+template <class X, class Codes, bool kMagnitude, int kBlocks>
+bool quantize_runs(const Job& job, int64_t begin, int64_t end) {
+  Lanes lanes;
+  Extremes extremes;
+  Lines lines(job.stream);
+  Batch batch = batch_at(job, begin, end);
+  Scanner<X, kMagnitude, kBlocks> scanner(job, extremes);
+  scanner.start(batch);
+  while (begin < end) {
+    scanner.finish();
+    const Batch current = batch;
+    extremes.fold<kMagnitude>(current.lanes, lanes.low, lanes.high);
+    if (!make_scales<X, Codes>(job, current, lanes)) return false;
+    begin += current.units();
+    if (begin < end) {
+      batch = batch_at(job, begin, end);
+      scanner.start(batch);
+    }
+    encode_run<X, Codes, kBlocks>(job, current, lanes, lines, scanner);
+  }
+  return true;
+}
+
+template <class X, class Codes, bool kMagnitude>
+bool quantize_scanned(const Job& job, int64_t begin, int64_t end) {
+  switch (job.rounding == GATUN_ROUND_NEAREST ? blocks_of_step(job) : 0) {
+    case 1:
+      return quantize_runs<X, Codes, kMagnitude, 1>(job, begin, end);
+    case 2:
+      return quantize_runs<X, Codes, kMagnitude, 2>(job, begin, end);
+    case 4:
+      return quantize_runs<X, Codes, kMagnitude, 4>(job, begin, end);
+    default:
+      return quantize_blocks<X, Codes, kMagnitude>(job, begin, end);
+  }
+}
+
+template <class X, class Codes>
+bool quantize_units(const Job& job, int64_t begin, int64_t end) {
+  if (begin == end) return true;
+  if constexpr (!Codes::kZeroPoints) {
+    if (job.scale_rule != GATUN_SCALE_NO_CLIPPING) return quantize_scanned<X, Codes, true>(job, begin, end);
+  }
+  return quantize_scanned<X, Codes, false>(job, begin, end);
+}
+
+// What codes stand for: (code - zero point) * scale + offset, without an offset unless kOffset; of one block (kBlocks =
+// 0), or of steps.
+template <class Codes, bool kOffset, int kBlocks>
 struct Decoder {
   const Lanes& lanes;
-  VectorLanes at;
   const int64_t block;
+  StepLanes<kBlocks> next;
 
   GATUN_INLINE void operator()(const uint8_t* p, F32 (&out)[4]) {
     for (int j = 0; j < 4; ++j) {
-      const int64_t lane = kRun ? at.next() : block;
+      const int64_t lane = kBlocks > 0 ? next.of(j) : block;
       const I32 code = Codes::load(p + j * kLanes * Codes::kBits / 8);
       const F32 scale = set1(lanes.inverse[lane]);
       if (kOffset) {
@@ -337,23 +330,30 @@ struct Decoder {
         out[j] = mul(to_f32(sub_i32(code, set1_i32(lanes.zero_point[lane]))), scale);
       }
     }
+    if (kBlocks > 0) next.step();
   }
 };
 
-template <class Codes, class X, bool kOffset>
+template <class Codes, class X, bool kOffset, int kBlocks>
 GATUN_INLINE void decode_batch(const Job& job, const Batch& batch, const Lanes& lanes, Lines& lines) {
   const uint8_t* codes = codes_row<Codes>(job, batch.row);
   typename X::Type* x = x_row<X>(job, batch.row) + batch.begin;
-  const int64_t count = smaller(batch.lanes * job.group, job.depth - batch.begin);
-  if (VectorLanes::fit(job) && batch.lanes > 1) {
-    decode_row<Codes, X>(codes, batch.begin, count, x, lines,
-                         [&] { return Decoder<Codes, kOffset, true>{lanes, VectorLanes(job.group, batch.lanes), 0}; });
-    return;
+  const int64_t count = run_count(job, batch), step = kBlocks > 0 ? count : job.group;
+  for (int64_t lane = 0, done = 0; done < count; ++lane, done += step) {
+    decode_row<Codes, X>(codes, batch.begin + done, smaller(step, count - done), x + done, lines,
+                         [&] { return Decoder<Codes, kOffset, kBlocks>{lanes, lane, StepLanes<kBlocks>(job.group)}; });
   }
-  for (int64_t lane = 0, done = 0; done < count; ++lane, done += job.group) {
-    decode_row<Codes, X>(codes, batch.begin + done, smaller(job.group, count - done), x + done, lines, [&] {
-      return Decoder<Codes, kOffset, false>{lanes, VectorLanes(job.group, batch.lanes), lane};
-    });
+}
+
+template <class Codes, class X, bool kOffset>
+GATUN_INLINE void decode_some(const Job& job, const Batch& batch, const Lanes& lanes, Lines& lines) {
+  switch (blocks_of_step(job)) {
+    case 2:
+      return decode_batch<Codes, X, kOffset, 2>(job, batch, lanes, lines);
+    case 4:
+      return decode_batch<Codes, X, kOffset, 4>(job, batch, lanes, lines);
+    default:
+      return decode_batch<Codes, X, kOffset, 0>(job, batch, lanes, lines);
   }
 }
 
@@ -365,9 +365,9 @@ void dequantize_units(const Job& job, int64_t begin, int64_t end) {
     const Batch batch = batch_at(job, index, end);
     read_lanes<Codes>(job, batch, lanes.inverse, lanes);
     if (job.zero_point == GATUN_ZERO_FLOAT) {
-      decode_batch<Codes, X, true>(job, batch, lanes, lines);
+      decode_some<Codes, X, true>(job, batch, lanes, lines);
     } else {
-      decode_batch<Codes, X, false>(job, batch, lanes, lines);
+      decode_some<Codes, X, false>(job, batch, lanes, lines);
     }
     index += batch.units();
   }

@@ -46,9 +46,10 @@ template <class X>
 GATUN_INLINE void scan_blocks(const Job& job, const Batch& batch, Blocks& blocks) {
   for (int32_t& largest : blocks.largest) largest = 0;
   if (!blocks.joint) {
-    Lanes lanes;
-    scan_batch<X, true>(job, batch, lanes);
-    for (int64_t lane = 0; lane < batch.lanes; ++lane) blocks.largest[lane] = lanes.high[lane];
+    Extremes extremes;
+    int32_t unused[kBatch];
+    scan_batch<X, true>(job, batch, extremes);
+    extremes.fold<true>(batch.lanes, unused, blocks.largest);
     return;
   }
   for_each_stretch<X>(job, batch, [&](int64_t, const typename X::Type* x, int64_t, int64_t count) {
