@@ -128,7 +128,7 @@ public final class Quantize {
             scales = out.scales().segment();
         }
         if (out.tensorScale() != null && out.spec().rule() != QuantSpec.ScaleRule.GIVEN) {
-            TensorScale.set(x, out);
+            TensorScale.set(x, out, options.threads);
         }
         MemorySegment params = QuantizeCall.forward(x, out, options);
         try {
