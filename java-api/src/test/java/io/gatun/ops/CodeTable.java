@@ -10,25 +10,26 @@ import java.util.concurrent.ConcurrentHashMap;
 /** What the codes of a format stand for, one by one from its definition, and which of them is nearest to a value. */
 final class CodeTable {
     /** Between neighbours of NF4, from the lowest: above it, the upper one is taken. */
-    private static final double[] NF4_BETWEEN = {
-        -.8480964004993439,
-        -.6106329262256622,
-        -.4599952697753906,
-        -.33967943489551544,
-        -.23460740596055984,
-        -.13791173323988914,
-        -.045525018125772476,
-        .03979014977812767,
-        .1202552504837513,
-        .2035212516784668,
-        .2920137718319893,
-        .3893125355243683,
-        .5016634166240692,
-        .6427869200706482,
-        .8614784181118011
+    private static final float[] NF4_BETWEEN = {
+        -.8480964004993439f,
+        -.6106329262256622f,
+        -.4599952697753906f,
+        -.33967943489551544f,
+        -.23460740596055984f,
+        -.13791173323988914f,
+        -.045525018125772476f,
+        .03979014977812767f,
+        .1202552504837513f,
+        .2035212516784668f,
+        .2920137718319893f,
+        .3893125355243683f,
+        .5016634166240692f,
+        .6427869200706482f,
+        .8614784181118011f
     };
     /** The same of FP4, for magnitudes. */
-    private static final double[] FP4_BETWEEN = {.00260417, .0859375, .20833333, .29166667, .4166667, .583333, .8333333
+    private static final float[] FP4_BETWEEN = {
+        .00260417f, .0859375f, .20833333f, .29166667f, .4166667f, .583333f, .8333333f
     };
 
     private static final int[] FP4_ASCENDING = {0, 1, 6, 7, 4, 5, 2, 3};
@@ -112,14 +113,11 @@ final class CodeTable {
     /** The code nearest to a value: of floats the even one on ties, of code books the lower one. */
     int nearest(float value) {
         if (CodeBook.NF4.equals(book)) {
-            return (int)
-                    Arrays.stream(NF4_BETWEEN).filter(t -> value > (float) t).count();
+            return above(NF4_BETWEEN, value);
         }
         if (CodeBook.FP4.equals(book)) {
             float magnitude = Math.abs(value);
-            int position = (int) Arrays.stream(FP4_BETWEEN)
-                    .filter(t -> magnitude > (float) t)
-                    .count();
+            int position = above(FP4_BETWEEN, magnitude);
             return FP4_ASCENDING[position] + (value < 0 ? 8 : 0);
         }
         int low = below(value);
@@ -133,6 +131,14 @@ final class CodeTable {
                 .compareTo(new BigDecimal(values[high]).subtract(exact).abs());
         boolean upper = order > 0 || order == 0 && book == null && high % 2 == 0;
         return signed(upper ? high : low, value);
+    }
+
+    private static int above(float[] thresholds, float value) {
+        int count = 0;
+        for (float threshold : thresholds) {
+            count += value > threshold ? 1 : 0;
+        }
+        return count;
     }
 
     /** The code of the greatest number that is not above a value, or the lowest code. */
