@@ -127,7 +127,8 @@ class Lines {
   // is still there to be completed.
   uint8_t* at(uint8_t* out) {
     if (!stream_) return out;
-    const int64_t offset = out - base_;
+    // base_ may be null, or of other memory
+    const int64_t offset = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out) - reinterpret_cast<uintptr_t>(base_));
     if (base_ == nullptr || offset < begin_ || offset > end_) {
       flush();
       leave(begin_, end_);
