@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 #include "base/dtype.h"
@@ -178,7 +179,10 @@ struct Arguments {
     float* const begin = reinterpret_cast<float*>(book.data());
     float* const end = begin + book.bytes() / 4;
     const bool finite = std::all_of(begin, end, [](float value) { return std::isfinite(value); });
-    if (finite && !input.rarely()) std::sort(begin, end);
+    if (finite && !input.rarely()) {
+      // The reference takes -0 for less than 0, the documentation has them equal.
+      std::sort(begin, end, [](float a, float b) { return a < b || (a == b && std::signbit(a) > std::signbit(b)); });
+    }
     valid = finite && std::is_sorted(begin, end);
   }
 
@@ -186,6 +190,16 @@ struct Arguments {
   const void* round_up_at() { return with_round_up ? round_up.data() : nullptr; }
   void* zero_points_at() { return with_zero_points ? zero_points.data() : nullptr; }
 };
+
+// Before a defect: what was asked for.
+void describe(const gatun_quantize_params& p) {
+  std::fprintf(stderr, "x_dtype %d code_dtype %d book %d zero_point %d scale_dtype %d scale_rule %d rounding %d\n",
+               p.x_dtype, p.code_dtype, p.book, p.zero_point, p.scale_dtype, p.scale_rule, p.rounding);
+  std::fprintf(stderr, "tensor_scale %g rows %lld depth %lld group %lld group_rows %lld strides %lld %lld\n",
+               double{p.tensor_scale}, static_cast<long long>(p.rows), static_cast<long long>(p.depth),
+               static_cast<long long>(p.group), static_cast<long long>(p.group_rows),
+               static_cast<long long>(p.x_row_stride), static_cast<long long>(p.x_column_stride));
+}
 
 void restore(Buffer& buffer, const std::vector<uint8_t>& bytes) {
   if (!bytes.empty()) std::memcpy(buffer.data(), bytes.data(), bytes.size());
@@ -232,7 +246,12 @@ void fuzz_quantize(Input& input) {
     for (int i = 0; i < 3; ++i) {
       const std::vector<uint8_t> after = outputs[i]->copy();
       if (!a.valid && after != before[i]) defect("gatun_quantize failed and wrote %s", kNames[i]);
-      if (some && after != expected[i].copy()) defect("%s of tier %s differ", kNames[i], tier_name(tier));
+      const std::vector<uint8_t> wanted = expected[i].copy();
+      if (!some || after == wanted) continue;
+      const int64_t at = std::mismatch(after.begin(), after.end(), wanted.begin()).first - after.begin();
+      describe(p);
+      defect("%s[byte %lld] = 0x%x of tier %s, reference 0x%x", kNames[i], static_cast<long long>(at),
+             unsigned{after[static_cast<size_t>(at)]}, tier_name(tier), unsigned{wanted[static_cast<size_t>(at)]});
     }
   }
 }
@@ -264,6 +283,7 @@ void fuzz_dequantize(Input& input) {
       const float actual = element(&after[static_cast<size_t>(at)], p.x_dtype);
       const float wanted = element(expected.data() + at, p.x_dtype);
       if (std::isnan(actual) && std::isnan(wanted)) continue;  // whichever
+      describe(p);
       defect("x[%lld] = %g of tier %s, reference %g", static_cast<long long>(at / size), double{actual},
              tier_name(tier), double{wanted});
     }
