@@ -124,7 +124,7 @@ class SignedBytes {
   explicit GATUN_INLINE SignedBytes(const Halves& halves)
       : low_(load_table128(halves.low)),
         high_(load_table128(halves.high)),
-        sign_(set1_i32(halves.sign() * 0x01010101)) {}
+        sign_(set1_i32(static_cast<int32_t>(static_cast<uint32_t>(halves.sign()) * 0x01010101u))) {}
   static GATUN_INLINE const uint8_t* start(const PieceWeights& piece, int64_t, int64_t) { return piece.codes; }
   template <int Q>
   GATUN_INLINE Pairs quad(const uint8_t* p, int64_t panel_rows) const {
