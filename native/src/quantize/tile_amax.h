@@ -156,7 +156,7 @@ GATUN_INLINE bool make_scales(const Job& job, Blocks& blocks) {
   for (int64_t lane = 0; lane < kBatch; lane += kLanes) {
     const I32 largest = load_i32(blocks.largest + lane);
     Scale scale = {load_f32(values + lane), zero_i32()};
-    if (!given) scale = scale_of<Codes>(job, as_f32(largest));
+    if (!given) scale = scale_of<Codes>(job, as_f32(min_i32(largest, set1_i32(0x7f800000))));
     worst = max_i32(worst, max_i32(largest, as_i32(abs(scale.value))));
     store_f32(values + lane, scale.value);
     store_i32(stored + lane, scale.stored);

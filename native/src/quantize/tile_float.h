@@ -86,9 +86,8 @@ struct FloatCodes : Bits {
   static GATUN_INLINE I32 above_one(F32 v, I32 signs, F32 threshold) {
     v = min(max(v, set1(-kLargest)), set1(kLargest));
     const I32 power = and_i32(as_i32(max(abs(v), set1(power_of_two(kLeast)))), set1_i32(0x7f800000));
-    // 2^(m - e), from its bits: the exponent of 2^e counts downwards.
-    const F32 up = as_f32(sub_i32(set1_i32((254 + kMantissaBits) << 23), power));
-    const F32 units = mul(v, up), low = floor(units);
+    const F32 down = as_f32(sub_i32(set1_i32(254 << 23), power));  // 2^-e: its exponent counts downwards
+    const F32 units = mul(mul(v, down), set1(kUnit)), low = floor(units);
     const F32 rounded = add(low, select_less(threshold, sub(units, low), set1(1), zero_f32()));
     const I32 powers = sub_i32(shift_right<23 - kMantissaBits>(power), set1_i32((kLeast + 127) * kUnit));
     return with_sign(add_i32(round_to_i32(abs(rounded)), powers), v, signs);
