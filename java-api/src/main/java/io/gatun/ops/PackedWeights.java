@@ -96,11 +96,15 @@ public final class PackedWeights {
     public QuantizedTensor unpack() {
         Check.reachable("packed", segment);
         QuantizedTensor out = QuantizedTensor.allocate(spec, rows, depth);
+        MemorySegment header = PackedHeader.read(segment);
+        int groupRows = gatun_qmatmul_weights.group_rows(header);
         if (out.tensorScale() != null) {
-            MemorySegment current = PackedHeader.read(segment);
-            out.tensorScale().setFloat(gatun_qmatmul_weights.tensor_scale(current), 0);
+            out.tensorScale().setFloat(gatun_qmatmul_weights.tensor_scale(header), 0);
         }
-        MemorySegment header = PackedHeader.write(out);
+        PackedHeader.write(out);
+        if (groupRows > rows && spec.rowsOf(rows) == Math.max(rows, 1)) {
+            gatun_qmatmul_weights.group_rows(header, groupRows); // more than there are: one block all the same
+        }
         if (spec.gguf() != null) {
             Native.call(() -> gatun_qmatmul_unpack_gguf(
                     header, segment, segment.byteSize(), out.codes().segment()));
