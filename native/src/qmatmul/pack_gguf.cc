@@ -1,4 +1,5 @@
 // gatun_qmatmul_pack_gguf and its inverse: from the blocks of GGUF files to the packed form (layout.h) and back.
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -84,12 +85,16 @@ void pack_group(const gguf::Type& type, const gguf::Fields& block, int64_t g, co
   }
 }
 
+// A damaged buffer may hold numbers that no block can: they are brought into the type's range.
 template <bool kFourBits>
 void unpack_group(const gguf::Type& type, const GroupFields<const uint8_t>& from, const Layout& layout, int64_t g,
                   gguf::Fields& block) {
-  read_codes<kFourBits>(from, block.codes + g * type.group, type.group);
+  uint8_t* codes = block.codes + g * type.group;
+  read_codes<kFourBits>(from, codes, type.group);
+  for (int k = 0; k < type.group; ++k) codes[k] = static_cast<uint8_t>(codes[k] & ((1 << type.bits) - 1));
   if (layout.scale_kind() == ScaleKind::super) {
-    block.scales[g] = static_cast<int8_t>(*from.scale);
+    const int scale = static_cast<int8_t>(*from.scale);
+    block.scales[g] = static_cast<int8_t>(std::clamp(scale, type.scale_lowest, type.scale_highest));
     block.d = get(from.super_scale);
   } else if (type.power_scale) {
     block.e = *from.scale;
@@ -97,7 +102,7 @@ void unpack_group(const gguf::Type& type, const GroupFields<const uint8_t>& from
     block.d = get(from.scale);
   }
   if (layout.offset_kind() == OffsetKind::super) {
-    block.mins[g] = *from.offset;
+    block.mins[g] = static_cast<uint8_t>(std::clamp<int>(*from.offset, 0, type.scale_highest));
     block.dmin = get(from.super_offset);
   } else if (layout.offset_kind() == OffsetKind::f16) {
     block.dmin = get(from.offset);

@@ -1,4 +1,5 @@
 // Packing of GGUF blocks: every documented refusal.
+#include <algorithm>
 #include <cstring>
 
 #include "boundary.h"
@@ -159,6 +160,34 @@ TEST_F(PackGgufBoundary, ScalesThatAreNoNumbers) {
   powers[5 * 17] = 191;
   weights = mxfp4;
   EXPECT_EQ(pack(), GATUN_OK) << gatun_last_error();
+}
+
+// Whatever a damaged buffer holds behind its header, unpacking gives blocks.
+TEST_F(PackGgufBoundary, DamagedBuffersUnpackToBlocks) {
+  for (const int32_t type : {GATUN_GGUF_Q2_K, GATUN_GGUF_Q3_K, GATUN_GGUF_Q4_K, GATUN_GGUF_Q5_K, GATUN_GGUF_Q6_K,
+                             GATUN_GGUF_IQ4_XS, GATUN_GGUF_Q5_0, GATUN_GGUF_MXFP4}) {
+    int32_t elements = 0, bytes = 0;
+    ASSERT_EQ(gatun_gguf_block(type, &elements, &bytes), GATUN_OK);
+    weights = good;
+    weights.gguf_type = type;
+    weights.depth = elements;
+    weights.group = type == GATUN_GGUF_Q2_K || type == GATUN_GGUF_Q3_K || type == GATUN_GGUF_Q6_K ? 16 : 32;
+    blocks.assign(static_cast<size_t>(kColumns * bytes), 0);
+    blocks_at = blocks.data();
+    ASSERT_EQ(gatun_qmatmul_packed_bytes(&weights, &packed_bytes), GATUN_OK);
+    packed.assign(static_cast<size_t>(packed_bytes), 0);
+    packed_at = packed.data();
+    ASSERT_EQ(pack(), GATUN_OK) << gatun_last_error();
+    for (const uint8_t byte : {uint8_t{0xff}, uint8_t{0x80}, uint8_t{0x7b}}) {
+      std::fill(packed.begin() + 64, packed.end(), byte);
+      ASSERT_EQ(unpack(), GATUN_OK) << gatun_last_error();
+      // They are packed and unpacked as any others, if their scales are numbers.
+      const std::vector<uint8_t> once = blocks;
+      if (pack() != GATUN_OK) continue;
+      ASSERT_EQ(unpack(), GATUN_OK) << gatun_last_error();
+      EXPECT_EQ(blocks, once);
+    }
+  }
 }
 
 TEST_F(PackGgufBoundary, EmptyWeightsNeedNoBlocks) {
