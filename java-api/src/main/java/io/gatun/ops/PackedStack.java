@@ -17,7 +17,7 @@ import java.util.function.Supplier;
  * Several packed weights in one buffer, for one call of {@link QMatmul}: side by side with
  * {@link QMatmul#run(io.gatun.Tensor, PackedStack, io.gatun.Tensor)}, or one for each group of rows with
  * {@link QMatmul#runGrouped(io.gatun.Tensor, long[], PackedStack, io.gatun.Tensor)}. All have one depth and one group;
- * columns, codes, zero points and types of scales may differ. Each begins at a multiple of 64 bytes from the start of the
+ * columns, codes, zero points and types of scales may differ, but all take the same {@link PackedWeights#modes}. Each begins at a multiple of 64 bytes from the start of the
  * buffer, so that a stack may be stored and mapped, too.
  */
 public final class PackedStack {
@@ -38,6 +38,12 @@ public final class PackedStack {
             long own = weights.get(i).rows();
             if (own > MAX_COLUMNS - sum) {
                 throw Check.invalid("weights[" + i + "]", own + " columns after " + sum, "2^52 together");
+            }
+            if (!weights.get(i).modes().equals(weights.get(0).modes())) {
+                throw Check.invalid(
+                        "weights[" + i + "]",
+                        weights.get(i).spec(),
+                        "formats of the modes " + weights.get(0).modes());
             }
             sum += own;
             each = own == each ? each : -1;

@@ -320,15 +320,13 @@ class QMatmulFormatsTest {
             QMatmulOracle.of(x.slice(0, 2, 5), weights.get(2), Options.DEFAULT)
                     .assertMatches(grouped.slice(0, 2, 5), specs.get(2).toString());
         }
-        PackedStack mixed = PackedStack.of(List.of(
+        List<PackedWeights> mixed = List.of(
                 QMatmul.pack(weights(random, QuantSpec.int4(64), 4, depth)),
-                QMatmul.pack(weights(random, QuantSpec.nf4(64), 4, depth))));
-        Tensor x = Tensor.of(random.normal(depth, 1), 1, depth);
-        Tensor y = Tensor.allocate(DType.F32, 1, 8);
-        String message = assertThrows(UnsupportedOperationException.class, () -> QMatmul.run(x, mixed, y))
+                QMatmul.pack(weights(random, QuantSpec.nf4(64), 4, depth)));
+        String message = assertThrows(IllegalArgumentException.class, () -> PackedStack.of(mixed))
                 .getMessage();
-        assertTrue(message.contains("params.mode") && message.contains("PRECISE"), message);
-        QMatmul.run(x, mixed, y, Options.DEFAULT.withMode(Mode.PRECISE));
+        assertTrue(message.startsWith("weights[1]: given nf4 u4 group 64"), message);
+        assertTrue(message.contains("INT8_ROW"), message);
     }
 
     @ParameterizedTest
