@@ -12,6 +12,7 @@ import io.gatun.ops.RandomCalls.Outcome;
 import io.gatun.ops.RandomProduct.Form;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Objects;
 import org.junit.jupiter.api.Test;
 
 /** Random calls of the product with one weight, and random bytes as packed weights. */
