@@ -24,8 +24,8 @@ namespace {
 
 // What the blocks of a batch need: extremes as ordered integers, then what they make.
 struct Lanes {
-  int32_t low[kBatch], high[kBatch];  // kMagnitude: high is the bits of the largest magnitude, low 0
-  float inverse[kBatch];              // of the scale; 0 for a scale of 0
+  int32_t low[kBatch], high[kBatch];
+  float inverse[kBatch];  // of the scale; 0 for a scale of 0
   float offset[kBatch];
   int32_t zero_point[kBatch];
 };
@@ -168,12 +168,14 @@ GATUN_INLINE bool make_scales(const Job& job, const Batch& batch, Lanes& lanes) 
   return true;
 }
 
-// How values become codes: those of one block (kBlocks = 0), or of steps.
-template <class Codes, int kBlocks>
+// How values become codes: those of one block (kBlocks = 0), or of steps. Scales of steps are made of the values, so
+// codes are within i16 before they are limited; given scales may be anything.
+template <class Codes, bool kOffset, int kBlocks>
 class Encoder {
  public:
   GATUN_INLINE Encoder(const Job& job, const Lanes& lanes, int64_t lane)
-      : low_(set1(Codes::kZeroPoints ? -512 : lowest(job))),
+      : least_(set1_u8(static_cast<uint8_t>(lowest(job)))),
+        low_(set1(Codes::kZeroPoints ? -512 : static_cast<float>(lowest(job)))),
         high_(set1(Codes::kZeroPoints ? 512 : Codes::kHighest)),
         lanes_(lanes),
         block_(lane),
@@ -190,7 +192,7 @@ class Encoder {
   }
 
  private:
-  static GATUN_INLINE float lowest(const Job& job) {
+  static GATUN_INLINE int lowest(const Job& job) {
     const bool all = job.scale_rule == GATUN_SCALE_FULL_RANGE || job.scale_rule == GATUN_SCALE_NO_CLIPPING;
     return all ? -128 : Codes::kLowest;
   }
@@ -200,14 +202,18 @@ class Encoder {
     I32 code[4];
     for (int j = 0; j < 4; ++j) {
       const int64_t lane = kBlocks > 0 ? next_.of(j) : block_;
-      const F32 value = Codes::kZeroPoints ? sub(x[j], set1(lanes_.offset[lane])) : x[j];
-      code[j] = round(min(max(mul(value, set1(lanes_.inverse[lane])), low_), high_), j);
-      if (Codes::kZeroPoints) code[j] = add_i32(code[j], set1_i32(lanes_.zero_point[lane]));
+      const F32 value = kOffset ? sub(x[j], set1(lanes_.offset[lane])) : x[j];
+      F32 steps = mul(value, set1(lanes_.inverse[lane]));
+      if (kBlocks == 0) steps = min(max(steps, low_), high_);
+      code[j] = round(steps, j);
+      if (Codes::kZeroPoints && !kOffset) code[j] = add_i32(code[j], set1_i32(lanes_.zero_point[lane]));
     }
     if (kBlocks > 0) next_.step();
-    return Codes::pack(code[0], code[1], code[2], code[3]);
+    const Bytes codes = Codes::pack(code[0], code[1], code[2], code[3]);
+    return Codes::kZeroPoints ? codes : max_i8(codes, least_);
   }
 
+  const Bytes least_;     // of i8
   const F32 low_, high_;  // of steps: of i8 the range, of others far beyond it, as pack has the rest to do
   const Lanes& lanes_;
   const int64_t block_;
@@ -215,19 +221,19 @@ class Encoder {
 };
 
 // Blocks one by one.
-template <class X, class Codes, bool kMagnitude>
+template <class X, class Codes, Seek kSeek>
 bool quantize_blocks(const Job& job, int64_t begin, int64_t end) {
   Lanes lanes;
   Extremes extremes;
   Lines lines(job.stream);
   for (int64_t index = begin; index < end;) {
     const Batch batch = batch_at(job, index, end);
-    scan_batch<X, kMagnitude>(job, batch, extremes);
-    extremes.fold<kMagnitude>(batch.lanes, lanes.low, lanes.high);
+    scan_batch<X, kSeek>(job, batch, extremes);
+    extremes.fold<kSeek>(batch.lanes, lanes.low, lanes.high);
     if (!make_scales<X, Codes>(job, batch, lanes)) return false;
     for_each_stretch<X>(job, batch, [&](int64_t lane, const typename X::Type* x, int64_t k, int64_t count) {
       encode_row<X, Codes>(job, batch, lane, x, k, count, true, lines,
-                           [&] { return Encoder<Codes, 0>(job, lanes, lane); });
+                           [&] { return Encoder < Codes, kSeek == Seek::order, 0 > (job, lanes, lane); });
     });
     index += batch.units();
   }
@@ -235,10 +241,10 @@ bool quantize_blocks(const Job& job, int64_t begin, int64_t end) {
 }
 
 // Steps, to nearest: values of the batch to codes, while `scanner` goes on with the next one.
-template <class X, class Codes, int kBlocks, class Scanner>
+template <class X, class Codes, bool kOffset, int kBlocks, class Scanner>
 GATUN_INLINE void encode_run(const Job& job, const Batch& batch, const Lanes& lanes, Lines& lines, Scanner& scanner) {
   constexpr int64_t kStep = 4 * kLanes, kStepBytes = kStep * Codes::kBits / 8;
-  Encoder<Codes, kBlocks> encoder(job, lanes, 0);
+  Encoder<Codes, kOffset, kBlocks> encoder(job, lanes, 0);
   Scanner beside = scanner;  // a copy: what it has in registers stays there
   const typename X::Type* x = x_row<X>(job, batch.row) + batch.begin;
   uint8_t* out = codes_row<Codes>(job, batch.row) + Period<Codes::kBits>::byte_of(batch.begin);
@@ -265,50 +271,53 @@ GATUN_INLINE void encode_run(const Job& job, const Batch& batch, const Lanes& la
   scanner = beside;
 }
 
-template <class X, class Codes, bool kMagnitude, int kBlocks>
+template <class X, class Codes, Seek kSeek, int kBlocks>
 bool quantize_runs(const Job& job, int64_t begin, int64_t end) {
   Lanes lanes;
   Extremes extremes;
   Lines lines(job.stream);
   Batch batch = batch_at(job, begin, end);
-  Scanner<X, kMagnitude, kBlocks> scanner(job, extremes);
+  Scanner<X, kSeek, kBlocks> scanner(job, extremes);
   scanner.start(batch);
   while (begin < end) {
     scanner.finish();
     const Batch current = batch;
-    extremes.fold<kMagnitude>(current.lanes, lanes.low, lanes.high);
+    extremes.fold<kSeek>(current.lanes, lanes.low, lanes.high);
     if (!make_scales<X, Codes>(job, current, lanes)) return false;
     begin += current.units();
     if (begin < end) {
       batch = batch_at(job, begin, end);
       scanner.start(batch);
     }
-    encode_run<X, Codes, kBlocks>(job, current, lanes, lines, scanner);
+    encode_run<X, Codes, kSeek == Seek::order, kBlocks>(job, current, lanes, lines, scanner);
   }
   return true;
 }
 
-template <class X, class Codes, bool kMagnitude>
+template <class X, class Codes, Seek kSeek>
 bool quantize_scanned(const Job& job, int64_t begin, int64_t end) {
-  switch (job.rounding == GATUN_ROUND_NEAREST ? blocks_of_step(job) : 0) {
+  const bool usual = job.rounding == GATUN_ROUND_NEAREST && job.scale_rule != GATUN_SCALE_GIVEN;
+  switch (usual ? blocks_of_step(job) : 0) {
     case 1:
-      return quantize_runs<X, Codes, kMagnitude, 1>(job, begin, end);
+      return quantize_runs<X, Codes, kSeek, 1>(job, begin, end);
     case 2:
-      return quantize_runs<X, Codes, kMagnitude, 2>(job, begin, end);
+      return quantize_runs<X, Codes, kSeek, 2>(job, begin, end);
     case 4:
-      return quantize_runs<X, Codes, kMagnitude, 4>(job, begin, end);
+      return quantize_runs<X, Codes, kSeek, 4>(job, begin, end);
     default:
-      return quantize_blocks<X, Codes, kMagnitude>(job, begin, end);
+      return quantize_blocks<X, Codes, kSeek>(job, begin, end);
   }
 }
 
 template <class X, class Codes>
 bool quantize_units(const Job& job, int64_t begin, int64_t end) {
   if (begin == end) return true;
-  if constexpr (!Codes::kZeroPoints) {
-    if (job.scale_rule != GATUN_SCALE_NO_CLIPPING) return quantize_scanned<X, Codes, true>(job, begin, end);
+  if constexpr (Codes::kZeroPoints) {
+    if (job.zero_point == GATUN_ZERO_FLOAT) return quantize_scanned<X, Codes, Seek::order>(job, begin, end);
+  } else {
+    if (job.scale_rule != GATUN_SCALE_NO_CLIPPING) return quantize_scanned<X, Codes, Seek::magnitude>(job, begin, end);
   }
-  return quantize_scanned<X, Codes, false>(job, begin, end);
+  return quantize_scanned<X, Codes, Seek::signs>(job, begin, end);
 }
 
 // What codes stand for: (code - zero point) * scale + offset, without an offset unless kOffset; of one block (kBlocks =

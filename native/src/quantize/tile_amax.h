@@ -48,8 +48,8 @@ GATUN_INLINE void scan_blocks(const Job& job, const Batch& batch, Blocks& blocks
   if (!blocks.joint) {
     Extremes extremes;
     int32_t unused[kBatch];
-    scan_batch<X, true>(job, batch, extremes);
-    extremes.fold<true>(batch.lanes, unused, blocks.largest);
+    scan_batch<X, Seek::magnitude>(job, batch, extremes);
+    extremes.fold<Seek::magnitude>(batch.lanes, unused, blocks.largest);
     return;
   }
   for_each_stretch<X>(job, batch, [&](int64_t, const typename X::Type* x, int64_t, int64_t count) {

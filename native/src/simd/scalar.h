@@ -228,6 +228,11 @@ GATUN_INLINE I32 shift_right_logical(I32 a) {
 GATUN_INLINE I32 xor_i32(I32 a, I32 b) {
   return lanes<I32>([=](int i) { return a.lane[i] ^ b.lane[i]; });
 }
+GATUN_INLINE I32 max_u32(I32 a, I32 b) {
+  return lanes<I32>([=](int i) {
+    return static_cast<uint32_t>(a.lane[i]) > static_cast<uint32_t>(b.lane[i]) ? a.lane[i] : b.lane[i];
+  });
+}
 GATUN_INLINE I32 select_n(I32 a, I32 b, int n) {
   return lanes<I32>([=](int i) { return i < n ? a.lane[i] : b.lane[i]; });
 }
@@ -264,6 +269,13 @@ GATUN_INLINE Bytes set1_u8(uint8_t x) {
 }
 GATUN_INLINE Bytes min_u8(Bytes a, Bytes b) {
   return bytes([&](int i) { return a.byte[i] < b.byte[i] ? a.byte[i] : b.byte[i]; });
+}
+
+GATUN_INLINE Bytes max_i8(Bytes a, Bytes b) {
+  return bytes([&](int i) {
+    const int8_t left = static_cast<int8_t>(a.byte[i]), right = static_cast<int8_t>(b.byte[i]);
+    return left > right ? left : right;
+  });
 }
 
 GATUN_INLINE Bytes low_nibbles(Bytes x) {

@@ -40,6 +40,7 @@
 //
 // i32: set1_i32(int32_t), zero_i32(), add_i32, sub_i32, mul_i32 (low 32 bits), min_i32, max_i32
 //   I32 shift_right<N>(I32): arithmetic; shift_right_logical<N>(I32), shift_left<N>(I32), and_i32, or_i32, xor_i32
+//   I32 max_u32(I32, I32): of unsigned numbers
 //   I32 select_n(I32 a, I32 b, int n): lanes below n of a, the others of b
 //   int32_t reduce_min_i32(I32), reduce_max_i32(I32)
 //   F32 as_f32(I32), I32 as_i32(F32): the same bits
@@ -53,7 +54,7 @@
 //   F32 gather_f32(const float* table, I32 index): table[index], index >= 0
 //
 // bytes: Bytes pack_i8(I32 a, I32 b, I32 c, I32 d), pack_u8: the lanes of a, then of b, c and d, saturated to i8 or u8;
-//   lanes are within i16; Bytes set1_u8(uint8_t), min_u8(Bytes, Bytes)
+//   lanes are within i16; Bytes set1_u8(uint8_t), min_u8(Bytes, Bytes), max_i8
 //
 // 8-bit dot products: byte 4 l + j of a Bytes vector belongs to lane l. dot adds to lane l of `sum` the exact
 // sum_j w[4 l + j] * a[4 l + j], w unsigned, a signed, and not -128 where kU8Bias is not 0:

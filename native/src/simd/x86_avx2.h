@@ -206,6 +206,7 @@ GATUN_INLINE I32 shift_right_logical(I32 a) {
   return _mm256_srli_epi32(a, N);
 }
 GATUN_INLINE I32 xor_i32(I32 a, I32 b) { return _mm256_xor_si256(a, b); }
+GATUN_INLINE I32 max_u32(I32 a, I32 b) { return _mm256_max_epu32(a, b); }
 GATUN_INLINE I32 select_n(I32 a, I32 b, int n) { return _mm256_blendv_epi8(b, a, first(n)); }
 GATUN_INLINE int32_t reduce_max_i32(I32 a) {
   const __m128i b = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
@@ -229,6 +230,8 @@ GATUN_INLINE Bytes pack_u8(I32 a, I32 b, I32 c, I32 d) {
 
 GATUN_INLINE Bytes set1_u8(uint8_t x) { return _mm256_set1_epi8(static_cast<char>(x)); }
 GATUN_INLINE Bytes min_u8(Bytes a, Bytes b) { return _mm256_min_epu8(a, b); }
+
+GATUN_INLINE Bytes max_i8(Bytes a, Bytes b) { return _mm256_max_epi8(a, b); }
 
 GATUN_INLINE Bytes low_nibbles(Bytes x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
 GATUN_INLINE Bytes high_nibbles(Bytes x) { return _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(15)); }
