@@ -20,6 +20,7 @@ struct Block {
   static constexpr int kMost = qmatmul::kPieceDepth / 16;
   int64_t begin, end;  // pieces
   int64_t bytes;       // of codes, about; from here on lies the next block
+  bool keep;           // scales, for there are many tiles
   PieceWeights weights[kMost];
   // As f32, whatever their kind: tiles of many rows read them again and again.
   alignas(64) float scales[kMost][qmatmul::kPanelRows];
@@ -50,18 +51,18 @@ inline void fill_block(const qmatmul::Job& job, const qmatmul::Panel& panel, int
 }
 
 // The scales of a piece for a tile of T rows. The `first` tile of a block decodes them to `kept`, where the others find
-// them; a tile of one row decodes its own, as there is rarely another.
+// them; a tile of one row decodes its own, as there is rarely another, and where rows are few so does every tile,
+// unless they are to `keep` scales.
 template <int T, int V>
 GATUN_INLINE void block_scales(const qmatmul::Job& job, const ScalesAt& at, int64_t column, bool first, float* kept,
-                               F32 (&scales)[V]) {
-  if (T == 1 || first) decode_scales(job, at, column, scales);
-  if constexpr (T > 1) {
-    for (int v = 0; v < V; ++v) {
-      if (first)
-        store_f32(kept + v * kLanes, scales[v]);
-      else
-        scales[v] = load_f32(kept + v * kLanes);
-    }
+                               F32 (&scales)[V], bool keep = true) {
+  if (T == 1 || first || !keep) decode_scales(job, at, column, scales);
+  if (T == 1 || !keep) return;
+  for (int v = 0; v < V; ++v) {
+    if (first)
+      store_f32(kept + v * kLanes, scales[v]);
+    else
+      scales[v] = load_f32(kept + v * kLanes);
   }
 }
 

@@ -160,13 +160,14 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, Block& blo
         dot_quad<Weights, 0>(weights, codes, panel_rows, x, sum[0]);
         dot_quad<Weights, 1>(weights, codes, panel_rows, x, sum[kChains - 1]);
       }
-      for (int v = 0; v < V; ++v) Weights::prefetch(codes + ahead + 4 * kLanes * v);
+      // A tile of one row is mostly the only one, and so the first.
+      for (int v = 0; v < V && T > 1; ++v) Weights::prefetch(codes + ahead + 4 * kLanes * v);
       codes += Weights::kDepthBytes * panel_rows;
       x += 8 * T;
     }
 
     F32 scale[V];
-    block_scales<T>(job, piece->at, column, first, scales, scale);
+    block_scales<T>(job, piece->at, column, first, scales, scale, block.keep);
     if (!kOnePiece && piece == block.weights) {
       for (int r = 0; r < kRows; ++r) {
         for (int v = 0; v < V; ++v) y[r][v] = load_f32(in_memory(r, v));
@@ -202,22 +203,32 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, Block& blo
 template <int kDigits, int kRows>
 __attribute__((noinline)) void add_offsets(const qmatmul::Job& job, Block& block, int64_t panel_rows, int64_t row,
                                            bool first, float* sums) {
+  constexpr int T = kRows * kDigits;
   const int64_t pieces = block.end - block.begin, piece_begin = row * job.piece_count + block.begin * kRows;
   const int32_t* x_sums = job.sums + piece_begin * kDigits;
   const float* x_scales = job.scales + piece_begin;
+  const bool mins = job.offset_kind == qmatmul::OffsetKind::super;  // to be subtracted
   float x[Block::kMost * kRows];
   for (int64_t i = 0; i < pieces * kRows; ++i) {
     float sum = 0;
     for (int d = 0; d < kDigits; ++d) sum = sum * 256.0f + static_cast<float>(x_sums[i * kDigits + d]);
-    x[i] = job.piece_scales ? sum * x_scales[i] : sum;
+    if (job.piece_scales) sum *= x_scales[i];
+    x[i] = mins ? -sum : sum;
   }
   for (int64_t column = 0; column < panel_rows; column += kLanes) {
     F32 y[kRows];
     for (int r = 0; r < kRows; ++r) y[r] = load_f32(sums + r * qmatmul::kPanelRows + column);
     for (int64_t piece = 0; piece < pieces; ++piece) {
-      float* offsets = block.offsets[piece] + column;
-      if (first) store_f32(offsets, load_offsets(job.offset_kind, block.weights[piece].at, column, panel_rows));
-      const F32 offset = load_f32(offsets);
+      float* kept = block.offsets[piece] + column;
+      const ScalesAt& at = block.weights[piece].at;
+      F32 offset;
+      if (T > 1 && !first)
+        offset = load_f32(kept);
+      else if (mins)
+        offset = load_mins(at, column, panel_rows);
+      else
+        offset = load_offsets(job.offset_kind, at, column, panel_rows);
+      if (T > 1 && first) store_f32(kept, offset);
       for (int r = 0; r < kRows; ++r) y[r] = fma(set1(x[piece * kRows + r]), offset, y[r]);
     }
     for (int r = 0; r < kRows; ++r) store_f32(sums + r * qmatmul::kPanelRows + column, y[r]);
@@ -230,6 +241,7 @@ inline void multiply_i8(const qmatmul::Job& job, const qmatmul::Panel& panel, in
   float* sums = reinterpret_cast<float*>(scratch);
   std::memset(sums, 0, static_cast<size_t>((row_end - row_begin) * qmatmul::kPanelRows * 4));
   Block block;
+  block.keep = row_end - row_begin > 2 * qmatmul::kTileRows;
   for (block.end = 0; block.end < job.piece_count;) {
     fill_block(job, panel, block.end, block);
     for_each_tile<tile_rows<kDigits>()>(row_begin, row_end, [&](auto rows, int64_t row) {
