@@ -168,6 +168,25 @@ TEST(QmatmulRows, TinyAndHugeActivations) {
   }
 }
 
+// Sums of x, and of x times what a super-scale multiplies, that no f32 holds: the products are far from its end.
+TEST(QmatmulRows, SumsOfHugeActivationsAreNoResults) {
+  Rng rng(15);
+  for (const TableRow* row : rows_of_tier()) {
+    SCOPED_TRACE(row->name);
+    for (const Scheme& scheme : {kQ4_1, kQ5_1, kQ2_K, kQ4_K, kQ5_K}) {
+      if (!takes(*row, scheme)) continue;
+      const int64_t depth = depth_for(scheme, 32), rows = 5, columns = 20;
+      const Weights weights(rng, scheme, 0, columns, depth, depth, Edge::back);
+      const std::vector<float> x(static_cast<size_t>(rows * depth), depth == 32 ? 1.2e37f : 4e35f);
+      for (const int32_t mode : modes_of(*row)) {
+        const gatun_qmatmul_params params = params_for(weights, rows, mode);
+        GuardBuffer<uint8_t> y(rows * columns * 4);
+        expect_matches(*row, params, weights, x.data(), nullptr, nullptr, y);
+      }
+    }
+  }
+}
+
 // With depth 0, y is the activation of the bias: the functions of simd/math.h against double, with their bounds.
 TEST(QmatmulRows, ActivationsKeepTheirBounds) {
   std::vector<float> bias;

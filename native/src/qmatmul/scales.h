@@ -78,15 +78,13 @@ GATUN_INLINE F32 load_scales(qmatmul::ScaleKind kind, const ScalesAt& at, int64_
   return scales;
 }
 
-// Of kind `super`: what weights are lowered by.
-GATUN_INLINE F32 load_mins(const ScalesAt& at, int64_t row, int64_t panel_rows) {
-  return mul(load_f16_at(at.supers, panel_rows + row), to_f32(load_u8_i32(at.offsets + row)));
-}
-
 // Of a kind with is_float(kind).
 GATUN_INLINE F32 load_offsets(qmatmul::OffsetKind kind, const ScalesAt& at, int64_t row, int64_t panel_rows) {
   using qmatmul::OffsetKind;
-  if (kind == OffsetKind::super) return sub(zero_f32(), load_mins(at, row, panel_rows));
+  if (kind == OffsetKind::super) {
+    const F32 mins = mul(load_f16_at(at.supers, panel_rows + row), to_f32(load_u8_i32(at.offsets + row)));
+    return sub(zero_f32(), mins);
+  }
   if (kind == OffsetKind::f16) return load_f16_at(at.offsets, row);
   return load_f32(reinterpret_cast<const float*>(at.offsets) + row);
 }

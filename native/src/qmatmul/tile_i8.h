@@ -198,38 +198,56 @@ __attribute__((noinline)) void multiply_tile(const qmatmul::Job& job, Block& blo
   }
 }
 
-// Adds to kRows rows what a block's float offsets contribute, piece by piece: the offset times the sum of x. The
-// `first` tile of a block decodes them.
+// Adds to kRows rows what a block's float offsets contribute: the offset times the sum of x, piece by piece. Where a
+// row has one scale, minimums that share a super-scale are summed up before it multiplies them; where pieces have
+// scales it goes before these, as sums of huge x would overflow. The `first` tile of a block decodes what the others
+// find in `offsets`.
 template <int kDigits, int kRows>
 __attribute__((noinline)) void add_offsets(const qmatmul::Job& job, Block& block, int64_t panel_rows, int64_t row,
                                            bool first, float* sums) {
-  constexpr int T = kRows * kDigits;
   const int64_t pieces = block.end - block.begin, piece_begin = row * job.piece_count + block.begin * kRows;
   const int32_t* x_sums = job.sums + piece_begin * kDigits;
   const float* x_scales = job.scales + piece_begin;
-  const bool mins = job.offset_kind == qmatmul::OffsetKind::super;  // to be subtracted
+  const bool mins = job.offset_kind == qmatmul::OffsetKind::super && !job.piece_scales;  // to be subtracted
   float x[Block::kMost * kRows];
   for (int64_t i = 0; i < pieces * kRows; ++i) {
     float sum = 0;
     for (int d = 0; d < kDigits; ++d) sum = sum * 256.0f + static_cast<float>(x_sums[i * kDigits + d]);
-    if (job.piece_scales) sum *= x_scales[i];
     x[i] = mins ? -sum : sum;
   }
+  constexpr bool kKeep = kRows * kDigits > 1;
+  const auto offset_of = [&](int64_t piece, int64_t column) {
+    const ScalesAt& at = block.weights[piece].at;
+    float* kept = block.offsets[piece] + column;
+    if (kKeep && !first) return load_f32(kept);
+    const F32 offset =
+        mins ? to_f32(load_u8_i32(at.offsets + column)) : load_offsets(job.offset_kind, at, column, panel_rows);
+    if (kKeep) store_f32(kept, offset);
+    return offset;
+  };
   for (int64_t column = 0; column < panel_rows; column += kLanes) {
     F32 y[kRows];
     for (int r = 0; r < kRows; ++r) y[r] = load_f32(sums + r * qmatmul::kPanelRows + column);
-    for (int64_t piece = 0; piece < pieces; ++piece) {
-      float* kept = block.offsets[piece] + column;
-      const ScalesAt& at = block.weights[piece].at;
-      F32 offset;
-      if (T > 1 && !first)
-        offset = load_f32(kept);
-      else if (mins)
-        offset = load_mins(at, column, panel_rows);
-      else
-        offset = load_offsets(job.offset_kind, at, column, panel_rows);
-      if (T > 1 && first) store_f32(kept, offset);
-      for (int r = 0; r < kRows; ++r) y[r] = fma(set1(x[piece * kRows + r]), offset, y[r]);
+    for (int64_t piece = 0; piece < pieces;) {
+      if (mins) {
+        const uint8_t* supers = block.weights[piece].at.supers;
+        F32 sum[kRows];
+        for (F32& s : sum) s = zero_f32();
+        for (; piece < pieces && block.weights[piece].at.supers == supers; ++piece) {
+          const F32 offset = offset_of(piece, column);
+          for (int r = 0; r < kRows; ++r) sum[r] = fma(set1(x[piece * kRows + r]), offset, sum[r]);
+        }
+        const F32 super = load_f16_at(supers, panel_rows + column);
+        for (int r = 0; r < kRows; ++r) y[r] = fma(super, sum[r], y[r]);
+        continue;
+      }
+      const F32 offset = offset_of(piece, column);
+      for (int r = 0; r < kRows; ++r) {
+        const F32 sum = set1(x[piece * kRows + r]);
+        y[r] =
+            job.piece_scales ? fma(mul(sum, offset), set1(x_scales[piece * kRows + r]), y[r]) : fma(sum, offset, y[r]);
+      }
+      ++piece;
     }
     for (int r = 0; r < kRows; ++r) store_f32(sums + r * qmatmul::kPanelRows + column, y[r]);
   }
