@@ -165,7 +165,7 @@ class NativeLibraryTest {
         Path wrong = compile("int gatun_abi_version(void) { return 1234567; }");
         Class<?> type = fresh(copyOfClasses(), folderWithResource(wrong));
         UnsatisfiedLinkError error = assertThrows(UnsatisfiedLinkError.class, () -> load(type));
-        assertContains(error, "the library has ABI 1234567, these classes need 1");
+        assertContains(error, "the library has ABI 1234567, these classes need 2");
         assertThrows(UnsatisfiedLinkError.class, () -> load(type));
         assertNull(call(type, "loaded"));
     }

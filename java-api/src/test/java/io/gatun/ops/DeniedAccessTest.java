@@ -13,12 +13,19 @@ class DeniedAccessTest {
     static final class Main {
         public static void main(String[] arguments) {
             Tensor x = Tensor.allocate(DType.F32, 2, 16);
+            Tensor blocks = Tensor.allocate(DType.F32, 2, 32);
             for (int i = 0; i < 2; i++) {
                 report(() -> Norm.layer(x, null, null, 1, x));
                 report(() -> Quantize.run(x, QuantSpec.int8()));
                 report(() -> QMatmul.pack(QuantizedTensor.allocate(QuantSpec.int8(), 2, 16)));
                 report(() -> PackedStack.pack(List.of(QuantizedTensor.allocate(QuantSpec.int8(), 2, 16))));
                 report(() -> PackedStack.wrap(x.segment(), 1));
+                report(() -> Quantize.run(blocks, QuantSpec.gguf(GgufType.Q8_0)));
+                report(() ->
+                        Quantize.dequantize(QuantizedTensor.allocate(QuantSpec.gguf(GgufType.Q8_0), 2, 32), DType.F32));
+                report(() -> Quantize.run(x, QuantSpec.nvfp4()));
+                report(() -> Quantize.explain(blocks, QuantSpec.gguf(GgufType.Q8_0)));
+                report(() -> CodeBook.NF4.values());
             }
         }
 
@@ -46,7 +53,7 @@ class DeniedAccessTest {
                 .redirectErrorStream(true)
                 .start();
         String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertEquals("refused\n".repeat(10), output);
+        assertEquals("refused\n".repeat(20), output);
         assertEquals(0, process.waitFor());
     }
 }
