@@ -3,12 +3,14 @@
 //
 // Operands: x, codes, scales and zero points as the caller has them; nothing is packed. A batch is
 //
-//   x row      [ block 0        | block 1        | .. | last, shorter ]    up to kBatch blocks of a row, or
+//   x row      [ block 0        | block 1        | .. | last, shorter ]    up to kBatch blocks of a row, or of
+//                                                                          group_rows rows, or
 //   rows       [ block 0 ] [ block 1 ] ..                                  one group of up to kBatch rows, or
-//   rows       [ block 0 : all of them ]                                   one block of group_rows rows
+//   x row      [   piece   ]                                               a part of a block, if pieces > 1
 //
-// Strided columns: chunks of 32 rows x 64 columns are copied to the stack, walking down the rows, so that each cache
-// line of a transposed matrix is used whole.
+// Kernels compute in f32: stretches of other types, or of strided columns, are converted or copied to a chunk on the
+// stack first. Strided: 32 rows x 64 columns, walking down the rows, so that each cache line of a transposed matrix is
+// used whole.
 #pragma once
 
 #include "quantize/kernel.h"
@@ -33,65 +35,131 @@ GATUN_INLINE uint8_t* codes_row(const Job& job, int64_t row) {
   return static_cast<uint8_t*>(job.codes) + row * code_bytes<Codes::kBits>(job.depth);
 }
 
-template <class X>
-GATUN_INLINE typename X::Type* x_row(const Job& job, int64_t row) {
-  return static_cast<typename X::Type*>(job.x) + row * job.x_row_stride;
+// x[row][k] of an x of f32.
+GATUN_INLINE float* x_at(const Job& job, int64_t row, int64_t k) {
+  return static_cast<float*>(job.x) + row * job.x_row_stride + k * job.x_column_stride;
 }
 
-// `lanes` groups of one row, or one group of `lanes` rows.
 struct Batch {
-  int64_t row, group, lanes;
-  bool rows;      // whether a lane is a row
-  int64_t begin;  // element of the first lane's first value in its row
+  int64_t row, rows;      // of the matrix
+  int64_t group, groups;  // of a row
+  int64_t begin, count;   // elements of a row: `count` from `begin` on
+  bool by_rows;           // whether blocks are rows
 
-  int64_t lane_row(int64_t lane) const { return rows ? row + lane : row; }
-  int64_t lane_group(int64_t lane) const { return rows ? group : group + lane; }
-  int64_t units() const { return rows ? 1 : lanes; }
+  int64_t blocks() const { return by_rows ? rows : groups; }
+  int64_t block(int64_t r, int64_t g) const { return by_rows ? r : g; }
 };
+
+// Whether a block has only one row.
+GATUN_INLINE bool single_rows(const Job& job) { return job.group_rows == 1; }
 
 // The batch that starts with unit `index`, of units below `end`.
 GATUN_INLINE Batch batch_at(const Job& job, int64_t index, int64_t end) {
-  const int64_t row = index / job.groups * job.unit_rows, group = index % job.groups;
-  // What is scanned is encoded from the first-level cache, beside the next batch's values that are read meanwhile.
-  constexpr int64_t kBatchValues = 2048;
-  const int64_t most =
-      job.group * kBatch <= kBatchValues ? kBatch : kBatchValues / job.group + (job.group > kBatchValues);
-  const int64_t lanes = job.unit_rows > 1 ? smaller(job.rows - row, job.unit_rows)
-                                          : smaller(smaller(end - index, job.groups - group), most);
-  return {row, group, lanes, job.unit_rows > 1, group * job.group};
+  // What is scanned is encoded from a near cache, beside the next batch's values that are read meanwhile: 16 KiB of
+  // single rows; 2 KiB of each of many rows, which is as much as memory likes to be read in at least.
+  const int64_t most_values = single_rows(job) ? 2048 : 512;
+  const int64_t columns = job.groups * job.pieces, column = index % columns;
+  const int64_t row = index / columns * job.unit_rows, group = column / job.pieces, piece = column % job.pieces;
+  const int64_t rows = smaller(job.rows - row, job.unit_rows);
+  const bool by_rows = single_rows(job) && job.unit_rows > 1;
+  const int64_t begin = group * job.group + piece * job.piece;
+  int64_t groups = 1;
+  if (job.pieces == 1 && !by_rows) {
+    groups = job.group >= most_values ? 1 : smaller(kBatch, most_values / job.group);
+    groups = smaller(groups, smaller(end - index, job.groups - group));
+  }
+  const int64_t last =
+      smaller(smaller(begin + job.piece, (group + 1) * job.group) + (groups - 1) * job.group, job.depth);
+  return {row, rows, group, groups, begin, last > begin ? last - begin : 0, by_rows};
 }
 
-// Elements of lane `lane`.
-GATUN_INLINE int64_t lane_count(const Job& job, const Batch& batch, int64_t lane) {
-  return smaller(job.group, job.depth - batch.lane_group(lane) * job.group);
+// Units that a batch has.
+GATUN_INLINE int64_t units(const Batch& batch) { return batch.groups; }
+
+// count elements of a row, job.x_column_stride apart, in f32.
+template <class X>
+GATUN_INLINE void widen_row(const void* x, int64_t count, float* out) {
+  const auto* from = static_cast<const typename X::Type*>(x);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int n = static_cast<int>(smaller(count - i, kLanes));
+    store_f32_n(out + i, X::load_n(from + i, n), n);
+  }
 }
 
-// Calls visit(lane, x, k, count) for stretches x of values that lie side by side, of each lane, a lane's in ascending
-// order; the first value of a stretch is element k of its row.
-template <class X, class Visit>
-GATUN_INLINE void for_each_stretch(const Job& job, const Batch& batch, Visit visit) {
+// Rows [row, row + rows) of columns [k, k + count) to a chunk, rows kColumns apart.
+constexpr int64_t kChunk = 2048;
+__attribute__((noinline)) void read_chunk(const Job& job, int64_t row, int64_t rows, int64_t k, int64_t count,
+                                          int64_t columns, float* chunk) {
+  const int64_t bytes = job.x_dtype == GATUN_F32 ? 4 : 2;
+  const auto* x = static_cast<const uint8_t*>(job.x) + (row * job.x_row_stride + k * job.x_column_stride) * bytes;
   if (job.x_column_stride == 1) {
-    const typename X::Type* x = x_row<X>(job, batch.row) + batch.begin;
-    const int64_t step = batch.rows ? job.x_row_stride : job.group;
-    for (int64_t lane = 0; lane < batch.lanes; ++lane, x += step) {
-      visit(lane, x, batch.lane_group(lane) * job.group, lane_count(job, batch, lane));
+    for (int64_t r = 0; r < rows; ++r, x += job.x_row_stride * bytes, chunk += columns) {
+      job.x_dtype == GATUN_F16 ? widen_row<f16>(x, count, chunk) : widen_row<bf16>(x, count, chunk);
     }
     return;
   }
-  constexpr int64_t kColumns = 64;
-  typename X::Type chunk[kBatch][kColumns];
-  const int64_t count = lane_count(job, batch, 0);
-  for (int64_t first = 0; first < batch.lanes; first += kBatch) {
-    const int64_t rows = smaller(kBatch, batch.lanes - first);
-    const typename X::Type* x = x_row<X>(job, batch.row + first) + batch.begin * job.x_column_stride;
-    for (int64_t offset = 0; offset < count; offset += kColumns) {
-      const int64_t columns = smaller(kColumns, count - offset);
-      for (int64_t k = 0; k < columns; ++k, x += job.x_column_stride) {
-        for (int64_t r = 0; r < rows; ++r) chunk[r][k] = x[r * job.x_row_stride];
+  for (int64_t i = 0; i < count; ++i, x += job.x_column_stride * bytes) {
+    const uint8_t* from = x;
+    for (int64_t r = 0; r < rows; ++r, from += job.x_row_stride * bytes) {
+      uint16_t half;
+      float value;
+      if (job.x_dtype == GATUN_F32) {
+        std::memcpy(&value, from, sizeof(value));
+      } else {
+        std::memcpy(&half, from, sizeof(half));
+        const uint32_t bits = uint32_t{half} << 16;
+        std::memcpy(&value, &bits, sizeof(value));
+        if (job.x_dtype == GATUN_F16) value = f16_to_float(half);
       }
-      for (int64_t r = 0; r < rows; ++r) visit(first + r, chunk[r], batch.begin + offset, columns);
+      chunk[r * columns + i] = value;
     }
   }
+}
+
+// Calls visit(row, block, x, k, count) for stretches x of values that lie side by side and belong to one block, those
+// of a row in ascending order; the first value of a stretch is element k of its row.
+template <class Visit>
+GATUN_INLINE void for_each_stretch(const Job& job, const Batch& batch, Visit visit) {
+  const bool in_place = job.x_column_stride == 1 && job.x_dtype == GATUN_F32;
+  float chunk[kChunk];
+  const int64_t rows_at_once = job.x_column_stride == 1 ? 1 : kBatch;
+  const int64_t columns = kChunk / rows_at_once;
+  for (int64_t first = 0; first < batch.rows; first += rows_at_once) {
+    const int64_t rows = smaller(rows_at_once, batch.rows - first);
+    for (int64_t g = 0; g < batch.groups; ++g) {
+      const int64_t begin = batch.begin + g * job.group, last = smaller(begin + job.group, batch.begin + batch.count);
+      for (int64_t k = begin; k < last;) {
+        const int64_t n = in_place ? last - k : smaller(last - k, columns);
+        if (!in_place) read_chunk(job, batch.row + first, rows, k, n, columns, chunk);
+        for (int64_t r = 0; r < rows; ++r) {
+          visit(batch.row + first + r, batch.block(first + r, g),
+                in_place ? x_at(job, batch.row + first + r, k) : chunk + r * columns, k, n);
+        }
+        k += n;
+      }
+    }
+  }
+}
+
+// A plane of scales or zero points, one value a block of the batch, from and to an array of them.
+template <class T>
+GATUN_INLINE T* plane_at(const Job& job, const Batch& batch, void* plane) {
+  return static_cast<T*>(plane) + batch.row / job.group_rows * job.groups + batch.group;
+}
+template <class T>
+GATUN_INLINE void put_blocks(const Job& job, const Batch& batch, const T* blocks, void* plane) {
+  T* to = plane_at<T>(job, batch, plane);
+  if (!batch.by_rows) {
+    for (int64_t i = 0; i < batch.groups; ++i) to[i] = blocks[i];
+    return;
+  }
+  for (int64_t i = 0; i < batch.rows; ++i, to += job.groups) *to = blocks[i];
+}
+template <class T, class Take>
+GATUN_INLINE void get_blocks(const Job& job, const Batch& batch, void* plane, Take take) {
+  const T* from = plane_at<T>(job, batch, plane);
+  const int64_t step = batch.by_rows ? job.groups : 1, blocks = batch.blocks();
+  for (int64_t i = 0; i < blocks; ++i, from += step) take(i, *from);
 }
 
 }  // namespace

@@ -222,12 +222,15 @@ TEST(Quantize, StochasticRoundingBeyond32Bits) {
   job.scales = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(scales.data()) - kRow * sizeof(float));
   job.rows = kRow + 2;
   job.depth = job.group = kDepth;
-  job.groups = job.x_column_stride = job.group_rows = job.unit_rows = 1;
+  job.piece = kDepth;
+  job.groups = job.pieces = job.x_column_stride = job.group_rows = job.unit_rows = 1;
+  job.x_dtype = GATUN_F32;
   job.seed = 77;
   job.scale_dtype = GATUN_F32;
   job.scale_rule = GATUN_SCALE_GIVEN;
+  job.fixed = true;
   job.rounding = GATUN_ROUND_STOCHASTIC;
-  ASSERT_TRUE(row.kernel->quantize[kXF32](job, kRow, kRow + 2));
+  ASSERT_TRUE(row.kernel->quantize(job, kRow, kRow + 2));
   for (int64_t i = 0; i < 2 * kDepth; ++i) {
     const int32_t threshold = reference_threshold(77, kRow * kDepth + i);
     ASSERT_EQ(codes[static_cast<size_t>(i)], threshold < 1 << 23 ? 1 : 0) << i;

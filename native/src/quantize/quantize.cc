@@ -24,6 +24,10 @@ constexpr int64_t kGrainBytes = 128 * 1024;
 // Bytes of output from which on it bypasses the caches: nobody finds all of it there again, and a line that is not
 // read before it is written saves a third of the traffic of a copy.
 constexpr int64_t kStreamBytes = int64_t{16} << 20;
+// Values of a block that is not scanned and encoded by one thread: more than stay in a second-level cache.
+constexpr int64_t kLargeBlock = int64_t{1} << 17;
+// Values of a piece of a group whose scale is known.
+constexpr int64_t kPiece = 2048;
 
 int32_t not_allowed(const char* name, int32_t value, const char* value_name, const char* allowed) {
   return fail(GATUN_INVALID_ARGUMENT, "params.%s = %d (%s); allowed: %s", name, value, value_name, allowed);
@@ -197,11 +201,9 @@ int32_t check_round_up(const gatun_quantize_params& p, const void* round_up) {
   return GATUN_OK;
 }
 
-// Whether dequantize had better write past the caches: it writes several times what it reads. (Codes are a quarter of
-// what quantize reads or less, and streaming them made it slower.) Of a checked job: its sizes in bytes do not
-// overflow.
-bool worth_streaming(const gatun_quantize_params& p) {
-  return p.group_rows == 1 && p.rows * dtype_bytes(p.x_dtype, p.depth) >= kStreamBytes;
+// Whether the output had better bypass the caches. Of a checked job: its sizes in bytes do not overflow.
+bool worth_streaming(const gatun_quantize_params& p, int32_t output) {
+  return p.rows * dtype_bytes(output, p.depth) >= kStreamBytes;
 }
 
 Job job_of(const gatun_quantize_params& p, const void* x, const void* round_up, const void* codes, const void* scales,
@@ -220,13 +222,17 @@ Job job_of(const gatun_quantize_params& p, const void* x, const void* round_up, 
   job.x_column_stride = p.x_column_stride;
   job.group_rows = p.group_rows;
   job.unit_rows = p.group_rows > 1 ? p.group_rows : p.x_column_stride == 1 ? 1 : kBatch;
+  job.piece = job.group;
+  job.pieces = 1;
   job.seed = static_cast<uint64_t>(p.seed);
   job.tensor_scale = p.tensor_scale;
+  job.x_dtype = p.x_dtype;
   job.zero_point = p.zero_point;
   job.scale_dtype = p.scale_dtype;
   job.scale_rule =
       p.scale_rule == GATUN_SCALE_DEFAULT && p.scale_dtype == GATUN_E8M0 ? int{GATUN_SCALE_FLOOR} : p.scale_rule;
   job.rounding = p.rounding;
+  job.fixed = p.scale_rule == GATUN_SCALE_GIVEN;
   return job;
 }
 
@@ -253,8 +259,6 @@ int32_t prepare_book(const gatun_quantize_params& p, const float* code_book, boo
   return GATUN_OK;
 }
 
-int x_type(int32_t dtype) { return dtype == GATUN_F32 ? kXF32 : dtype == GATUN_F16 ? kXF16 : kXBF16; }
-
 // The work in parts that threads may take apart from each other: units, or all units of a row where neighbouring groups
 // share a byte.
 struct Split {
@@ -270,7 +274,8 @@ Split split_of(const Job& job, const gatun_quantize_params& p) {
                             : is_one_of(p.code_dtype, GATUN_U2, GATUN_F6E3M2, GATUN_F6E2M3) ? 4
                                                                                             : 1;
   const bool shared_bytes = job.group % shared_by != 0 && job.groups > 1;
-  Split split{row_blocks * (shared_bytes ? 1 : job.groups), shared_bytes ? job.groups : 1, 1};
+  const int64_t units = job.groups * job.pieces;  // of a row
+  Split split{row_blocks * (shared_bytes ? 1 : units), shared_bytes ? units : 1, 1};
   split.threads = useful_threads(p.threads, split.parts, job.rows * dtype_bytes(p.x_dtype, job.depth), kGrainBytes);
   return split;
 }
@@ -280,6 +285,42 @@ template <class Body>
 void for_units(const Split& split, Body body) {
   parallel_for(split.parts, split.threads,
                [&](int64_t begin, int64_t end) { body(begin * split.units, end * split.units); });
+}
+
+// Cuts groups, whose scales are made, into pieces.
+void cut(Job* job) {
+  job->unit_rows = 1;
+  job->piece = std::min(job->group, kPiece);
+  job->pieces = blocks_of(job->group, job->piece);
+}
+
+// Makes the scales of blocks that do not stay in a cache until they are encoded: all threads scan a block together.
+// False as Kernel::make_scale.
+bool make_large_scales(const Kernel& kernel, const gatun_quantize_params& p, Job* job) {
+  cut(job);
+  for (int64_t row = 0; row < job->rows; row += job->group_rows) {
+    const int64_t rows = std::min(job->group_rows, job->rows - row);
+    for (int64_t group = 0; group < job->groups; ++group) {
+      const int64_t units = rows * job->pieces, width = job->groups * job->pieces;
+      const int64_t bytes = rows * dtype_bytes(p.x_dtype, job->group);
+      std::atomic<int32_t> low{INT32_MAX}, high{INT32_MIN};
+      parallel_for(units, useful_threads(p.threads, units, bytes, kGrainBytes), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end;) {
+          const int64_t stop = std::min(end, (i / job->pieces + 1) * job->pieces);
+          const int64_t first = (row + i / job->pieces) * width + group * job->pieces - i / job->pieces * job->pieces;
+          const Range range = kernel.scan(*job, first + i, first + stop);
+          for (int32_t seen = low; range.low < seen && !low.compare_exchange_weak(seen, range.low);) {
+          }
+          for (int32_t seen = high; range.high > seen && !high.compare_exchange_weak(seen, range.high);) {
+          }
+          i = stop;
+        }
+      });
+      if (!kernel.make_scale(*job, row, group, {low, high})) return false;
+    }
+  }
+  job->fixed = job->scanned = true;
+  return true;
 }
 
 }  // namespace
@@ -293,11 +334,15 @@ int32_t run_quantize(Tier limit, const gatun_quantize_params* params, const void
   Book given;
   GATUN_TRY(prepare_book(*params, code_book, false, &given, &job));
   if (job.rows == 0 || job.depth == 0) return GATUN_OK;
-  const auto quantize = kernel_of(*params, limit).kernel->quantize[x_type(params->x_dtype)];
+  job.stream = worth_streaming(*params, params->code_dtype);
+  const Kernel& kernel = *kernel_of(*params, limit).kernel;
   std::atomic<bool> failed{false};
-  for_units(split_of(job, *params), [&](int64_t begin, int64_t end) {
-    if (!quantize(job, begin, end)) failed = true;
-  });
+  if (!job.fixed && job.group * job.group_rows >= kLargeBlock) failed = !make_large_scales(kernel, *params, &job);
+  if (!failed) {
+    for_units(split_of(job, *params), [&](int64_t begin, int64_t end) {
+      if (!kernel.quantize(job, begin, end)) failed = true;
+    });
+  }
   if (!failed) return GATUN_OK;
   const DefaultFloatMode mode;  // as in a loop's body
   GATUN_TRY(reference_check(*params, x, scales, zero_points));
@@ -311,9 +356,10 @@ int32_t run_dequantize(Tier limit, const gatun_quantize_params* params, const fl
   GATUN_TRY(check_buffers(job, *params, code_book));
   Book given;
   GATUN_TRY(prepare_book(*params, code_book, true, &given, &job));
-  job.stream = worth_streaming(*params);
-  const auto dequantize = kernel_of(*params, limit).kernel->dequantize[x_type(params->x_dtype)];
-  for_units(split_of(job, *params), [&](int64_t begin, int64_t end) { dequantize(job, begin, end); });
+  cut(&job);
+  job.stream = worth_streaming(*params, params->x_dtype);
+  const Kernel& kernel = *kernel_of(*params, limit).kernel;
+  for_units(split_of(job, *params), [&](int64_t begin, int64_t end) { kernel.dequantize(job, begin, end); });
   return GATUN_OK;
 }
 
@@ -351,7 +397,7 @@ int32_t gatun_quantize_explain(const gatun_quantize_params* params, char* text, 
     out.add("  columns are %lld elements apart: blocks of %lld rows are copied together first, which is slower\n",
             LongLong{job.x_column_stride}, LongLong{std::min(job.unit_rows, kBatch)});
   }
-  if (worth_streaming(*params)) out.add("  dequantize writes past the caches, which x exceeds\n");
+  if (worth_streaming(*params, params->x_dtype)) out.add("  dequantize writes past the caches, which x exceeds\n");
   out.add("%lld rows of %lld groups in %lld parts on %d thread%s\n", LongLong{job.rows}, LongLong{job.groups},
           LongLong{split.parts}, split.threads, split.threads == 1 ? "" : "s");
   return out.copy_to(text, capacity);

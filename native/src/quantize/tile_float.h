@@ -34,9 +34,9 @@ constexpr float power_of_two(int n) {
 struct u6 : u8 {
   static constexpr int kBits = 6;
   static GATUN_INLINE void store(uint8_t* p, Bytes codes) { store_sixes(p, codes); }
+  static GATUN_INLINE void stream(uint8_t* p, Bytes codes) { store_sixes(p, codes); }  // no size that streams
   static GATUN_INLINE void store_n(uint8_t* p, Bytes codes, int n) { store_sixes_n(p, codes, n); }
   static GATUN_INLINE I32 load(const uint8_t* p) { return load_u6_i32(p); }
-  static GATUN_INLINE I32 load_n(const uint8_t* p, int n) { return load_u6_i32_n(p, n); }
 };
 
 template <class Small, class Bits>

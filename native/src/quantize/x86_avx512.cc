@@ -1,18 +1,19 @@
 // Kernels of the avx512 tier.
-#include "quantize/tile_amax.h"
+#include "quantize/tile_linear.h"
+#include "quantize/tile_scaled.h"
 
 namespace gatun::GATUN_ISA {
 
-const quantize::Kernel quantize_i8_avx512 = linear_kernel<i8>();
-const quantize::Kernel quantize_u8_avx512 = linear_kernel<u8>();
-const quantize::Kernel quantize_u4_avx512 = linear_kernel<u4>();
-const quantize::Kernel quantize_u2_avx512 = linear_kernel<u2>();
-const quantize::Kernel quantize_f8e4m3_avx512 = scaled_kernel<f8e4m3>();
-const quantize::Kernel quantize_f8e5m2_avx512 = scaled_kernel<f8e5m2>();
-const quantize::Kernel quantize_f6e3m2_avx512 = scaled_kernel<f6e3m2>();
-const quantize::Kernel quantize_f6e2m3_avx512 = scaled_kernel<f6e2m3>();
-const quantize::Kernel quantize_f4e2m1_avx512 = scaled_kernel<f4e2m1>();
-const quantize::Kernel quantize_book8_avx512 = scaled_kernel<book8>();
-const quantize::Kernel quantize_book4_avx512 = scaled_kernel<book4>();
+const quantize::Kernel quantize_i8_avx512 = kernel_of<Linear<i8>>();
+const quantize::Kernel quantize_u8_avx512 = kernel_of<Linear<u8>>();
+const quantize::Kernel quantize_u4_avx512 = kernel_of<Linear<u4>>();
+const quantize::Kernel quantize_u2_avx512 = kernel_of<Linear<u2>>();
+const quantize::Kernel quantize_f8e4m3_avx512 = kernel_of<Scaled<f8e4m3>>();
+const quantize::Kernel quantize_f8e5m2_avx512 = kernel_of<Scaled<f8e5m2>>();
+const quantize::Kernel quantize_f6e3m2_avx512 = kernel_of<Scaled<f6e3m2>>();
+const quantize::Kernel quantize_f6e2m3_avx512 = kernel_of<Scaled<f6e2m3>>();
+const quantize::Kernel quantize_f4e2m1_avx512 = kernel_of<Scaled<f4e2m1>>();
+const quantize::Kernel quantize_book8_avx512 = kernel_of<Scaled<book8>>();
+const quantize::Kernel quantize_book4_avx512 = kernel_of<Scaled<book4>>();
 
 }  // namespace gatun::GATUN_ISA

@@ -123,6 +123,7 @@ GATUN_INLINE void store_crumbs_n(uint8_t* p, Bytes x, int n) { store_bits_n<2>(p
 GATUN_INLINE void store_crumbs(uint8_t* p, Bytes x) { store_crumbs_n(p, x, 4 * kLanes); }
 GATUN_INLINE void stream_f32(float* p, F32 x) { store_f32(p, x); }
 GATUN_INLINE void stream_bytes(uint8_t* p, Bytes x) { store_bytes(p, x); }
+GATUN_INLINE void stream_nibbles(uint8_t* p, Bytes x) { store_nibbles(p, x); }
 GATUN_INLINE void fence_streams() {}
 
 GATUN_INLINE F32 set1(float x) {

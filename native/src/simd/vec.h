@@ -22,7 +22,7 @@
 //   void store_nibbles(uint8_t*, Bytes), store_crumbs(uint8_t*, Bytes): bytes in 0..15 two by two, in 0..3 four by
 //                                 four, the first in the lowest bits; bits from byte n on are 0; and _n, n counting
 //                                 bytes of the vector: 0 <= n <= 4 * kLanes
-//   void stream_f32(float*, F32), stream_bytes(uint8_t*, Bytes):
+//   void stream_f32(float*, F32), stream_bytes(uint8_t*, Bytes), stream_nibbles(uint8_t*, Bytes):
 //                                 past the caches, to a multiple of what is stored; other threads see what was streamed
 //                                 before the streaming thread's fence_streams()
 // store_bf16 and store_f16 round to nearest, ties to even; NaN stays NaN; bf16 and f16 subnormals are kept.

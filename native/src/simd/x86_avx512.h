@@ -122,6 +122,9 @@ GATUN_INLINE void store_crumbs_n(uint8_t* p, Bytes x, int n) {
 }
 GATUN_INLINE void stream_f32(float* p, F32 x) { _mm512_stream_ps(p, x); }
 GATUN_INLINE void stream_bytes(uint8_t* p, Bytes x) { _mm512_stream_si512(reinterpret_cast<__m512i*>(p), x); }
+GATUN_INLINE void stream_nibbles(uint8_t* p, Bytes x) {
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), pair_nibbles(x));
+}
 GATUN_INLINE void fence_streams() { _mm_sfence(); }
 
 GATUN_INLINE F32 set1(float x) { return _mm512_set1_ps(x); }
