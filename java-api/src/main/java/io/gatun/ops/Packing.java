@@ -8,6 +8,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import io.gatun.DType;
 import io.gatun.Tensor;
+import io.gatun.bindings.NativeLibrary;
 import io.gatun.bindings.c.gatun_packing_params;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
@@ -288,6 +289,7 @@ public final class Packing {
         Check.writable("out", out.segment());
         Check.disjoint("out", out, "x", x);
         Check.disjoint("out", out, "permutation", permutation);
+        NativeLibrary.load();
         try {
             Native.check(gatun_packing_permute(
                     x.dtype().code(),

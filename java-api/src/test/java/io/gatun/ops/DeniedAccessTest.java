@@ -26,6 +26,13 @@ class DeniedAccessTest {
                 report(() -> Quantize.run(x, QuantSpec.nvfp4()));
                 report(() -> Quantize.explain(blocks, QuantSpec.gguf(GgufType.Q8_0)));
                 report(() -> CodeBook.NF4.values());
+                report(() -> Packing.permute(x, Tensor.allocate(DType.I32, 16), Tensor.allocate(DType.F32, 2, 16)));
+                report(() -> Packing.write(
+                        Packing.Format.TORCHAO,
+                        QuantizedTensor.allocate(QuantSpec.int4(16).withFloatZeroPoints(), 2, 16)));
+                report(() -> Calibrate.amax(x));
+                report(() -> Calibrate.explain(DType.F32));
+                report(() -> Calibrate.requantize(QuantizedTensor.allocate(QuantSpec.int8(), 2, 16), 4));
             }
         }
 
@@ -53,7 +60,7 @@ class DeniedAccessTest {
                 .redirectErrorStream(true)
                 .start();
         String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertEquals("refused\n".repeat(20), output);
+        assertEquals("refused\n".repeat(30), output);
         assertEquals(0, process.waitFor());
     }
 }
