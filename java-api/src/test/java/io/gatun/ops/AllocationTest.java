@@ -79,6 +79,37 @@ class AllocationTest {
         assertNone("Quantize.dequantize", () -> Quantize.dequantize(out, x, 1));
     }
 
+    /** Formats of every kind: a code book, floats with scales of each kind, blocks of files. */
+    @Test
+    void formats() {
+        Tensor x = Tensor.allocate(DType.F32, 2, 256);
+        Quantize.Options options = Quantize.Options.DEFAULT.withThreads(1);
+        QMatmul.Options alone = QMatmul.Options.DEFAULT.withThreads(1);
+        for (QuantSpec spec : List.of(
+                QuantSpec.nf4(64),
+                QuantSpec.fp8(DType.F8E4M3).withBlocks(128, 128),
+                QuantSpec.mxfp4(),
+                QuantSpec.gguf(GgufType.Q8_0),
+                QuantSpec.gguf(GgufType.Q4_K))) {
+            QuantizedTensor out = QuantizedTensor.allocate(spec, 2, 256);
+            assertNone("Quantize.run to " + spec, () -> Quantize.run(x, out, options));
+            assertNone("Quantize.dequantize of " + spec, () -> Quantize.dequantize(out, x, 1));
+            PackedWeights w = QMatmul.pack(out);
+            Tensor y = Tensor.allocate(DType.F32, 2, 2);
+            assertNone("QMatmul.run by " + spec, () -> QMatmul.run(x, w, y, alone));
+        }
+    }
+
+    @Test
+    void qmatmulOfQuantizedRows() {
+        QuantSpec fp8 = QuantSpec.fp8(DType.F8E4M3);
+        QuantizedTensor x = Quantize.run(Tensor.allocate(DType.F32, 2, 256), fp8.withGroup(128));
+        PackedWeights w = QMatmul.pack(Tensor.allocate(DType.F32, 16, 256), fp8.withBlocks(128, 128));
+        Tensor y = Tensor.allocate(DType.F32, 2, 16);
+        QMatmul.Options options = QMatmul.Options.DEFAULT.withThreads(1);
+        assertNone("QMatmul.run of FP8 rows", () -> QMatmul.run(x, w, y, options));
+    }
+
     @Test
     void norm() {
         Tensor x = Tensor.allocate(DType.F32, 2, 32);

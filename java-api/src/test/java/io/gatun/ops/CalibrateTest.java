@@ -67,8 +67,7 @@ class CalibrateTest {
     // ---- fewer bits ------------------------------------------------------------------------------------------------
 
     /** The defining property: each value is the stored one, rounded to the coarser grid and clamped to its range. */
-    private static void checkRequantized(QuantizedTensor stored, int bits) {
-        QuantizedTensor fewer = Calibrate.requantize(stored, bits);
+    static void assertRequantized(QuantizedTensor stored, QuantizedTensor fewer, int bits) {
         Tensor fine = Quantize.dequantize(stored, DType.F32);
         Tensor coarse = Quantize.dequantize(fewer, DType.F32);
         QuantSpec spec = stored.spec();
@@ -115,7 +114,7 @@ class CalibrateTest {
                     QuantSpec.int8Asymmetric().withFloatZeroPoints())) {
                 QuantizedTensor stored = Quantize.run(x, spec.group() > depth ? spec.withGroup(0) : spec);
                 for (int bits : new int[] {6, 4, 2}) {
-                    checkRequantized(stored, bits);
+                    assertRequantized(stored, Calibrate.requantize(stored, bits), bits);
                 }
             }
         }
