@@ -37,6 +37,8 @@ record QuantizeCase(Format format, boolean quantize, int threads) {
             new Format("int4 g32", QuantSpec.int4(32), 4.5, 0.0862),
             new Format("int4 g128", QuantSpec.int4(128), 4.125, 0.1026),
             new Format("fp8 row", QuantSpec.fp8(DType.F8E4M3), 8, 0.0265),
+            new Format("fp8 tensor", QuantSpec.fp8(DType.F8E4M3).perTensor(), 8, 0.0265),
+            new Format("fp8 128x128", QuantSpec.fp8(DType.F8E4M3).withBlocks(128, 128), 8, 0.0265),
             new Format("dynamic8 b256", QuantSpec.dynamic8(256), 8.125, 0.01076),
             new Format("nf4 b64", QuantSpec.nf4(64), 4.5, 0.0918),
             new Format("mxfp4", QuantSpec.mxfp4(), 4.25, 0.1154),

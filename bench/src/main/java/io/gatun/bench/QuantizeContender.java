@@ -20,7 +20,7 @@ final class QuantizeContender extends RotatingContender {
     QuantizeContender(QuantizeCase problem, Tensor x) {
         super(
                 Result.OURS + " " + Gatun.version(),
-                kernel(problem, x),
+                Quantize.explain(x, problem.format().spec()).split(":", 2)[0],
                 problem.quantize() ? "scales and codes, through the Java API" : "values, through the Java API",
                 1);
         this.problem = problem;
@@ -30,17 +30,6 @@ final class QuantizeContender extends RotatingContender {
         options = Quantize.Options.DEFAULT.withThreads(problem.threads());
         Quantize.run(x, codes);
         Quantize.dequantize(codes, values); // pages are there before anything is timed
-    }
-
-    /** A line each for both directions. */
-    private static String kernel(QuantizeCase problem, Tensor x) {
-        String verb = problem.quantize() ? "quantize" : "dequantize";
-        return Quantize.explain(x, problem.format().spec())
-                .lines()
-                .filter(line -> line.contains(":") && line.split(":", 2)[0].matches("\\S*_?" + verb + "_\\S*"))
-                .findFirst()
-                .map(line -> line.split(":", 2)[0])
-                .orElseThrow();
     }
 
     @Override

@@ -27,6 +27,23 @@ class QuantizeBenchTest {
     }
 
     @Test
+    void everyProductHasItsName() {
+        List<String> names = FormatProductCase.WEIGHTS.stream()
+                .flatMap(weights -> FormatProductCase.of(weights, List.of(1, 2)).stream())
+                .map(FormatProductCase::name)
+                .toList();
+        assertEquals(names.size(), new HashSet<>(names).size());
+        assertTrue(names.containsAll(List.of(
+                "nf4 b64 bf16 14336x4096 m=1 t=1",
+                "mxfp4 i8row 14336x4096 m=512 t=1",
+                "q4_k i8row 14336x4096 m=512 t=2")));
+        names.forEach(name ->
+                assertEquals(name, FormatProductCase.named(name).orElseThrow().name()));
+        assertTrue(FormatProductCase.named("q6_k i8row 14336x4096 m=1 t=1").isEmpty());
+        assertTrue(FormatProductCase.named("q8_0 quantize 64Mi t=1").isEmpty());
+    }
+
+    @Test
     void streamsHaveTheProportionOfTheBytes() {
         assertEquals(new Limits.Proportion(4, 1), Limits.Proportion.of(4, 1));
         assertEquals(new Limits.Proportion(1, 4), Limits.Proportion.of(1, 4));
@@ -49,7 +66,7 @@ class QuantizeBenchTest {
 
     @Test
     void valuesThatAreTooFarOrTooNearAreWrong() throws Exception {
-        try (Arena arena = Arena.ofConfined()) {
+        try (Arena arena = Arena.ofShared()) {
             Tensor x = QuantizeBench.normals(arena, QuantizeCase.ROWS, QuantizeCase.DEPTH);
             QuantizeCase problem = QuantizeCase.all(List.of(1)).getFirst();
             QuantizeVerifier verifier = new QuantizeVerifier(problem, x);

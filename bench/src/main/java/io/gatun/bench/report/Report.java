@@ -15,8 +15,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.IntFunction;
 import java.util.stream.Collectors;
-import org.knowm.xchart.XYChart;
+import org.knowm.xchart.internal.chartpart.Chart;
 
 /** One page, which needs nothing but itself: what was measured, in charts and in full. */
 public final class Report {
@@ -75,6 +76,7 @@ public final class Report {
         limits();
         Style.whyNoText().ifPresentOrElse(this::noCharts, () -> {
             rooflines();
+            shares();
             comparisons();
         });
         html.element("h2", "All records");
@@ -132,25 +134,47 @@ public final class Report {
     }
 
     private void rooflines() {
-        Map<Integer, XYChart> charts = new TreeMap<>();
+        charts(
+                "Ours below the roofline",
+                "Lines: the limits above. Points: our cases; the further right, the more rows share a byte of weights read"
+                        + " from memory.",
+                "roofline",
+                threads -> Roofline.chart(results, threads),
+                threads -> "Roofline; the figures are in the table below");
+    }
+
+    private void shares() {
+        charts(
+                "Quantize and dequantize beside the limit of memory",
+                "The limit: a loop that reads and writes the same bytes, by plain or non-temporal stores, whichever is faster.",
+                "shares",
+                threads -> Shares.chart(results, threads),
+                threads -> Shares.description(results, threads));
+    }
+
+    /** A chart for each number of threads that has one. */
+    private void charts(
+            String title,
+            String text,
+            String id,
+            IntFunction<Optional<? extends Chart<?, ?>>> chartOf,
+            IntFunction<String> descriptionOf) {
+        Map<Integer, Chart<?, ?>> charts = new TreeMap<>();
         results.stream()
                 .map(Result::threads)
                 .distinct()
-                .forEach(threads -> Roofline.chart(results, threads).ifPresent(chart -> charts.put(threads, chart)));
+                .forEach(threads -> chartOf.apply(threads).ifPresent(chart -> charts.put(threads, chart)));
         if (charts.isEmpty()) {
             return;
         }
-        html.element("h2", "Ours below the roofline");
-        html.element(
-                "p",
-                "Lines: the limits above. Points: our cases; the further right, the more rows share a byte of weights read"
-                        + " from memory.");
+        html.element("h2", title);
+        html.element("p", text);
         html.element(
                 "div",
                 () -> charts.forEach((threads, chart) -> {
-                    String title = threads == 1 ? "1 thread" : threads + " threads";
-                    String description = "Roofline of " + title + "; the figures are in the table below";
-                    figure(title, "", Svg.of(chart, "roofline-" + threads, description));
+                    String caption = threads == 1 ? "1 thread" : threads + " threads";
+                    String description = caption + ": " + descriptionOf.apply(threads);
+                    figure(caption, "", Svg.of(chart, id + "-" + threads, description));
                 }),
                 "class",
                 "grid wide");

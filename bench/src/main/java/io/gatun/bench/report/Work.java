@@ -1,5 +1,6 @@
 package io.gatun.bench.report;
 
+import io.gatun.bench.FormatProductCase;
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.Result;
 import java.util.Optional;
@@ -7,9 +8,10 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What a case has to do at least, as its name tells: see {@link QMatmulCase#name}.
+ * What a product has to do at least, as its name tells: see {@link QMatmulCase#name} and {@link FormatProductCase#name}.
  *
- * @param kind how numbers are stored and multiplied: {@code int4 g32}, {@code int4 g32 precise}, {@code int4 g32 avx2}
+ * @param kind how numbers are stored and multiplied: {@code int4 g32}, {@code int4 g32 precise}, {@code int4 g32 avx2},
+ *     {@code nf4 b64 bf16}
  * @param bytes to read from memory
  * @param operations 2 a product
  */
@@ -19,8 +21,18 @@ record Work(String kind, double bytes, double operations) {
 
     /** Empty for an op or a name that tells nothing of that. */
     static Optional<Work> of(Result result) {
-        Matcher name = QMATMUL.matcher(result.caseName());
-        if (!result.op().equals("qmatmul") || !name.matches()) {
+        return switch (result.op()) {
+            case "qmatmul" -> ofIntegers(result.caseName());
+            case "quantize" ->
+                FormatProductCase.named(result.caseName())
+                        .map(problem -> new Work(problem.kind(), problem.weightBytes(), problem.operations()));
+            default -> Optional.empty();
+        };
+    }
+
+    private static Optional<Work> ofIntegers(String caseName) {
+        Matcher name = QMATMUL.matcher(caseName);
+        if (!name.matches()) {
             return Optional.empty();
         }
         QMatmulCase problem = new QMatmulCase(

@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -109,6 +110,34 @@ class ReportTest {
         }
         assertTrue(
                 elements(report, "svg").get(2).getAttribute("aria-label").contains("onnxruntime 1.29.0"), "names all");
+    }
+
+    /** A format of which one direction was measured has one bar; a peer none, nor a product. */
+    @Test
+    void drawsHowNearQuantizationComesToTheLimitOfMemory() throws Exception {
+        Document report = report(List.of(
+                quantization("int4 g32 quantize 64Mi t=1", "gatun", 1, 81.4),
+                quantization("int4 g32 quantize 64Mi t=1", "mine", 1, 12.0),
+                quantization("int4 g32 dequantize 64Mi t=1", "gatun", 1, 92.0),
+                quantization("nf4 b64 dequantize 64Mi t=1", "gatun", 1, 103.0),
+                quantization("nf4 b64 bf16 14336x4096 m=1 t=1", "gatun", 1, 55.0),
+                quantization("int4 g32 quantize 64Mi t=2", "gatun", 2, 99.0)));
+        List<Element> charts = elements(report, "svg").stream()
+                .filter(svg -> svg.getAttribute("id").startsWith("shares-"))
+                .toList();
+        assertEquals(
+                List.of(
+                        "1 thread: int4 g32: quantize 81 %, dequantize 92 %; nf4 b64: dequantize 103 %",
+                        "2 threads: int4 g32: quantize 99 %"),
+                charts.stream().map(svg -> svg.getAttribute("aria-label")).toList());
+        List<String> bars = fills(charts.getFirst());
+        assertTrue(Collections.frequency(bars, "rgb(0,114,178)") >= 1, bars::toString);
+        assertTrue(Collections.frequency(bars, "rgb(213,94,0)") >= 2, bars::toString);
+    }
+
+    private static Result quantization(String name, String impl, int threads, double percent) {
+        return new Result(
+                "quantize", name, impl, threads, "time", "ms", 20, 19, 22, percent, null, 0.1, "kernel", "timed");
     }
 
     @Test

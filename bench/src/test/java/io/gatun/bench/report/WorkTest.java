@@ -38,6 +38,19 @@ class WorkTest {
     }
 
     @Test
+    void readsProductsByFormats() {
+        Work work =
+                Work.of(named("quantize", "mxfp4 i8row 14336x4096 m=512 t=2")).orElseThrow();
+        assertEquals("mxfp4 i8row", work.kind());
+        assertEquals(14336 * 4096 / 8 * 4.25, work.bytes());
+        assertEquals(2.0 * 14336 * 4096 * 512, work.operations());
+        assertTrue(Work.of(named("quantize", "nf4 b64 quantize 64Mi t=2")).isEmpty());
+        assertTrue(Work.of(named("quantize", "int4 g32 i8row 14336x4096 m=512 t=2"))
+                .isEmpty());
+        assertTrue(Work.of(named("qmatmul", "mxfp4 i8row 14336x4096 m=512 t=2")).isEmpty());
+    }
+
+    @Test
     void knowsNothingOfOtherNames() {
         assertTrue(Work.of(named("norm", "int4 g32 i8row 8x8 m=1 t=1")).isEmpty());
         assertTrue(
