@@ -22,7 +22,8 @@
  * to the even integer, to the float with the even mantissa, or to the lower value of a code book, and clamped to the
  * codes' range. q * s + z rounds the product, then the sum. A scale below 2^-120 in magnitude is stored as 0 and the
  * codes of its block are those of 0 (U4 8, U2 2, of a code book the index of the value nearest to 0; with an integer
- * zero point 0, which is z as well; with a float zero point 0), unless the scale is given or stored as E8M0.
+ * zero point 0, which is z as well; with a float zero point 0), unless the scale is given or stored as E8M0. A given
+ * integer zero point may be any u8: above Q, no code stands for 0, (q - z) * s and the clamp to 0..Q are as ever.
  *
  * E8M0 scales (microscaling formats, groups of 32) are powers of two made by the rules below; 2^-127 for a block of
  * zeros. F8E4M3 scales (NVFP4: F4E2M1 codes, groups of 16) are clamp(fl(fl(amax / 6) / t), 2^-6, 448) for a tensor
@@ -74,7 +75,19 @@ enum gatun_rounding {
   GATUN_ROUND_GIVEN = 2 /* up where round_up says so, else down; a value that is a code stays one */
 };
 
-/* 256 (U8) or 16 (U4) values in ascending order but for FP4, within -1..1. */
+/*
+ * 256 (U8) or 16 (U4) values in ascending order but for FP4, within -1..1. The nearest one is that whose side of the
+ * middle between two values v = x * fl(1 / s) is on, the exact middle going to the lower value. Equal values, among
+ * them 0 and -0 in any order, are distinct codes: a v up to theirs rounds to the first of them, a v above to the last.
+ *
+ * NF4 and FP4 decide by the f32 thresholds of bitsandbytes' kernels instead, which are rounded middles: above one is
+ * up. FP4 compares |v|, so that its ties go to the smaller magnitude, and a negative v near 0 becomes its -0 (code 8),
+ * but v = -0 its 0.
+ *
+ * The dynamic maps are bitsandbytes' bit for bit. Its linear ones come from torch.linspace, whose last bits depend on
+ * the width of the processor's vectors; ours are the quotients, correctly rounded, and within 2^-24 of those. A
+ * checkpoint has its map with it: give that.
+ */
 enum gatun_book {
   GATUN_BOOK_NONE = 0,
   GATUN_BOOK_GIVEN = 1,            /* the argument code_book; any finite values, in ascending order */
@@ -82,8 +95,8 @@ enum gatun_book {
   GATUN_BOOK_FP4 = 3,              /* U4: bitsandbytes' sign, 2-bit exponent, 1-bit mantissa; not in ascending order */
   GATUN_BOOK_DYNAMIC = 4,          /* U8: dynamic tree, signed */
   GATUN_BOOK_DYNAMIC_UNSIGNED = 5, /* U8: without negative values, which become 0 */
-  GATUN_BOOK_LINEAR = 6,           /* U8: i / 127, i = -127..127, 0 twice */
-  GATUN_BOOK_LINEAR_UNSIGNED = 7   /* U8: i / 255 */
+  GATUN_BOOK_LINEAR = 6,           /* U8: fl(i / 127), i = -127..127, 0 twice */
+  GATUN_BOOK_LINEAR_UNSIGNED = 7   /* U8: fl(i / 255) */
 };
 
 typedef struct gatun_quantize_params {

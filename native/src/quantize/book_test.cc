@@ -165,34 +165,51 @@ TEST(Books, DynamicIsThePublishedMap) {
   for (size_t i = 0; i < 127; ++i) EXPECT_EQ(values[126 - i], -kDynamic[i]) << i;
 }
 
-// Decade i from 10^(i - 7) has 2^(i + 1) values, the middles of as many pieces.
+// The middles of 2^(i + 1) pieces of [0.1, 1] times 10^(i - 6), each operation rounded once to f32. Long double holds
+// their exact results: products of 24 by 8 and of 24 by 24 bits, and sums of numbers of nearly the same size.
 TEST(Books, DynamicUnsigned) {
+  using Wide = long double;
+  static_assert(std::numeric_limits<Wide>::digits >= 64);
   const std::vector<float> values = values_of(GATUN_BOOK_DYNAMIC_UNSIGNED);
+  const float powers[] = {1e-6f, 1e-5f, 1e-4f, 1e-3f, 1e-2f, 1e-1f, 1};
+  const Wide low = Wide{0.1f}, high = 1;
   EXPECT_EQ(values[0], 0);
-  EXPECT_EQ(values[255], 1);
-  EXPECT_EQ(values[254], 0.996484375f);
   size_t at = 1;
   for (int i = 0; i < 7; ++i) {
     const int pieces = 2 << i;
+    const Wide step = Wide{static_cast<float>(high - low)} / pieces;  // a division by a power of two is exact
+    // The lower half of the ends is counted from 0.1 on, the upper half from 1 down.
+    const auto end = [&](int k) {
+      return Wide{static_cast<float>(k < (pieces + 1) / 2 ? low + k * step : high - (pieces - k) * step)};
+    };
     for (int k = 0; k < pieces; ++k, ++at) {
-      const double middle = std::pow(10.0, i - 6) * (0.1 + 0.9 * (k + 0.5) / pieces);
-      EXPECT_NEAR(values[at] / middle, 1, 0x1p-22) << at;
+      const Wide middle = Wide{static_cast<float>(end(k) + end(k + 1))} / 2;
+      EXPECT_EQ(values[at], static_cast<float>(Wide{powers[i]} * middle)) << at;
     }
   }
   EXPECT_EQ(at, 255u);
+  EXPECT_EQ(values[255], 1);
+}
+
+// With twice the pieces, a decade is the next one of the signed map, which is published, at a tenth of its size.
+TEST(Books, DynamicUnsignedHasThePiecesOfThePublishedMap) {
+  const std::vector<float> values = values_of(GATUN_BOOK_DYNAMIC_UNSIGNED);
+  for (size_t k = 0; k < 64; ++k) EXPECT_EQ(values[63 + k], 0.1f * kDynamic[63 + k]) << k;
 }
 
 TEST(Books, Linear) {
   const std::vector<float> values = values_of(GATUN_BOOK_LINEAR), positive = values_of(GATUN_BOOK_LINEAR_UNSIGNED);
-  EXPECT_EQ(values[0], -1);
-  EXPECT_EQ(values[126], -1.0f / 127);
-  EXPECT_EQ(values[127], 0);
+  for (int i = -127; i <= 127; ++i) {
+    const float rounded = static_cast<float>(static_cast<double>(i) / 127);
+    EXPECT_EQ(values[static_cast<size_t>(i <= 0 ? i + 127 : i + 128)], rounded) << i;
+  }
   EXPECT_EQ(values[128], 0);
-  EXPECT_EQ(values[129], 1.0f / 127);
-  EXPECT_EQ(values[255], 1);
-  EXPECT_EQ(positive[0], 0);
+  EXPECT_FALSE(std::signbit(values[127]) || std::signbit(values[128])) << "both zeros are 0";
+  for (int i = 0; i < 256; ++i) {
+    EXPECT_EQ(positive[static_cast<size_t>(i)], static_cast<float>(static_cast<double>(i) / 255)) << i;
+  }
+  EXPECT_EQ(values[126], -0x1.020408p-7f);  // -1 / 127
   EXPECT_EQ(positive[51], 0.2f);
-  EXPECT_EQ(positive[255], 1);
 }
 
 TEST(Books, Nf4) {

@@ -67,10 +67,11 @@ struct Format {
   int bits;
   int mantissa_bits = 0, top = 0;  // floats: of the mantissa, and the exponent of the largest power of two
   float largest = 1;               // value
-  std::vector<Entry> entries;      // finite ones, in ascending order; -0 before 0
+  std::vector<Entry> entries;      // finite ones, in ascending order; equal ones as the definition has them
   float by_code[256] = {};
 };
 
+// Of floats and FP4, which have two zeros each, -0 before 0.
 void sort_entries(Format& format) {
   std::sort(format.entries.begin(), format.entries.end(), [](const Entry& a, const Entry& b) {
     if (a.value != b.value) return a.value < b.value;
@@ -119,7 +120,7 @@ Format format_of(const gatun_quantize_params& p, const float* code_book) {
         book_values(p.book, format.by_code);
       }
       for (int code = 0; code < 1 << format.bits; ++code) format.entries.push_back({format.by_code[code], code});
-      sort_entries(format);
+      if (p.book == GATUN_BOOK_FP4) sort_entries(format);  // the others ascend with the code, whatever signs zeros have
   }
   return format;
 }

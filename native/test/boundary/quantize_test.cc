@@ -126,9 +126,9 @@ TEST_F(QuantizeBoundary, ZeroPoints) {
     params.zero_point = zero_point;
     refused({"zero_point", std::to_string(zero_point).c_str()});
   }
-  for (const int32_t codes : {GATUN_I8, GATUN_F8E4M3, GATUN_F6E2M3, GATUN_F4E2M1}) {
+  for (const int32_t dtype : {GATUN_I8, GATUN_F8E4M3, GATUN_F6E2M3, GATUN_F4E2M1}) {
     for (const int32_t zero_point : {GATUN_ZERO_INTEGER, GATUN_ZERO_FLOAT}) {
-      params.code_dtype = codes;
+      params.code_dtype = dtype;
       params.zero_point = zero_point;
       refused({"zero_point", std::to_string(zero_point).c_str(), "0"});
     }
