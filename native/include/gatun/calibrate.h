@@ -81,7 +81,7 @@ GATUN_API int32_t gatun_fake_quantize_backward(const gatun_calibrate_params* par
  *
  * params: as for gatun_quantize with code_dtype, zero_point, scale_dtype (F32 or F16), rows, depth, group, threads;
  * other fields are not used. Planes are laid out as there; out_zero_points has the dtype of zero_points, both null
- * without. INVALID_ARGUMENT, with the index, if a new scale is not finite; no codes have been written then.
+ * without. INVALID_ARGUMENT, with the index, if a new scale is not finite; nothing is written then.
  */
 GATUN_API int32_t gatun_requantize(const gatun_quantize_params* params, int32_t bits, const void* codes,
                                    const void* scales, const void* zero_points, void* out_codes, void* out_scales,

@@ -1,6 +1,8 @@
 #include "base/check.h"
 
+#include "base/dtype.h"
 #include "base/status.h"
+#include "base/text.h"
 
 namespace gatun {
 namespace {
@@ -24,6 +26,22 @@ int32_t check_range(int64_t value, int64_t low, int64_t high, const char* name) 
   }
   return fail(GATUN_INVALID_ARGUMENT, "%s = %lld; allowed: %lld..%lld", name, LongLong{value}, LongLong{low},
               LongLong{high});
+}
+
+int32_t check_dtype(int32_t dtype, std::initializer_list<int32_t> allowed, const char* name) {
+  for (const int32_t each : allowed) {
+    if (dtype == each) return GATUN_OK;
+  }
+  Text names;
+  for (const int32_t& each : allowed) {
+    names.add("%s%s", &each == allowed.begin() ? "" : ", ", dtype_name(each));
+  }
+  return fail(GATUN_INVALID_ARGUMENT, "%s = %d (%s); allowed: %s", name, dtype, dtype_name(dtype), names.c_str());
+}
+
+int32_t check_absent(bool wanted, const void* address, const char* name, const char* why) {
+  if (wanted || address == nullptr) return GATUN_OK;
+  return fail(GATUN_INVALID_ARGUMENT, "%s is not null; allowed: null, since %s", name, why);
 }
 
 int32_t check_aligned(const void* address, int64_t bytes, const char* name) {
@@ -64,6 +82,27 @@ int32_t check_disjoint(const void* a, int64_t a_bytes, const char* a_name, const
   }
   return fail(GATUN_INVALID_ARGUMENT, "%s [%p, +%lld) overlaps %s [%p, +%lld); allowed: disjoint memory", a_name, a,
               LongLong{a_bytes}, b_name, b, LongLong{b_bytes});
+}
+
+int32_t check_buffers(Buffer* buffers, int count, const Buffer* in_place, const Buffer* original) {
+  for (Buffer* b = buffers; b != buffers + count; ++b) {
+    GATUN_TRY(
+        check_extent(b->rows, b->columns, b->row_stride, b->column_stride, b->element_bytes * 8, b->name, &b->bytes));
+    if (b->bytes > 0) {
+      GATUN_TRY(check_not_null(b->address, b->name));
+      GATUN_TRY(check_aligned(b->address, b->element_bytes, b->name));
+    }
+  }
+  for (const Buffer* out = buffers; out != buffers + count; ++out) {
+    if (!out->output) continue;
+    for (const Buffer* b = buffers; b != buffers + count; ++b) {
+      if (b == out || (b->output && b > out)) continue;  // of two outputs, once
+      const bool same = out == in_place && b == original && out->address == b->address &&
+                        (out->rows < 2 || out->row_stride == b->row_stride);
+      if (!same) GATUN_TRY(check_disjoint(out->address, out->bytes, out->name, b->address, b->bytes, b->name));
+    }
+  }
+  return GATUN_OK;
 }
 
 }  // namespace gatun

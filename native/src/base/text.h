@@ -13,6 +13,8 @@ class Text {
   // Copies the NUL-terminated text. INVALID_ARGUMENT if `text` is null or `capacity` is too small.
   int32_t copy_to(char* text, int64_t capacity) const;
 
+  const char* c_str() const { return buffer_; }
+
  private:
   static constexpr int kCapacity = 16384;
   char buffer_[kCapacity] = "";

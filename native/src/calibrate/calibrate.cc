@@ -3,8 +3,9 @@
 
 #include <cmath>
 
+#include "base/check.h"
+#include "base/dtype.h"
 #include "calibrate/blocks.h"
-#include "calibrate/buffers.h"
 #include "calibrate/table.h"
 #include "simd/float_mode.h"
 
@@ -20,10 +21,7 @@ int32_t check_params(const gatun_calibrate_params* params) {
   GATUN_TRY(check_not_null(params, "params"));
   GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
   const gatun_calibrate_params& p = *params;
-  if (p.x_dtype != GATUN_F32 && p.x_dtype != GATUN_F16 && p.x_dtype != GATUN_BF16) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.x_dtype = %d (%s); allowed: F32, F16, BF16", p.x_dtype,
-                dtype_name(p.x_dtype));
-  }
+  GATUN_TRY(check_dtype(p.x_dtype, {GATUN_F32, GATUN_F16, GATUN_BF16}, "params.x_dtype"));
   GATUN_TRY(check_range(p.threads, 0, kMaxThreads, "params.threads"));
   GATUN_TRY(check_range(p.rows, 0, INT64_MAX, "params.rows"));
   GATUN_TRY(check_range(p.depth, 0, INT64_MAX, "params.depth"));
@@ -50,11 +48,11 @@ Buffer per_block(const gatun_calibrate_params& p, const char* name, const void* 
 
 bool empty(const gatun_calibrate_params& p) { return p.rows == 0 || p.depth == 0; }
 
-Blocks blocks_of(const gatun_calibrate_params& p) { return Blocks(p.rows, p.depth, p.group_rows, p.group); }
+Blocks cut(const gatun_calibrate_params& p) { return Blocks(p.rows, p.depth, p.group_rows, p.group); }
 
 int32_t check_scales(const gatun_calibrate_params& p, const float* scales) {
   const DefaultFloatMode mode;  // a mode that flushes subnormals would call them 0
-  const int64_t count = blocks_of(p).count;
+  const int64_t count = cut(p).count;
   for (int64_t i = 0; i < count; ++i) {
     if (!(scales[i] > 0 && std::isfinite(scales[i]))) {
       return fail(GATUN_INVALID_ARGUMENT, "scales[%lld] = %g; allowed: finite numbers above 0", LongLong{i},
@@ -126,7 +124,7 @@ int32_t run_amax(Tier limit, const gatun_calibrate_params* params, const void* x
   Buffer buffers[] = {matrix(p, "x", x, p.x_row_stride, false), per_block(p, "amax", amax, true)};
   GATUN_TRY(check_buffers(buffers));
   if (empty(p)) return GATUN_OK;
-  const Blocks blocks = blocks_of(p);
+  const Blocks blocks = cut(p);
   const Call call{p, kernel_of(p, limit), x, nullptr, nullptr, nullptr};
   return reduce<Largest>(blocks, blocks.threads(p.threads, dtype_bytes(p.x_dtype, 1)), call,
                          [&](int64_t block, const Largest::Result& result) {
@@ -143,7 +141,7 @@ int32_t run_fake(Tier limit, const gatun_calibrate_params* params, const void* x
   GATUN_TRY(check_buffers(buffers, &buffers[2], &buffers[0]));
   if (empty(p)) return GATUN_OK;
   GATUN_TRY(check_scales(p, scales));
-  const Blocks blocks = blocks_of(p);
+  const Blocks blocks = cut(p);
   const Call call{p, kernel_of(p, limit), x, scales, nullptr, y};
   parallel_for(blocks.count * blocks.pieces, blocks.threads(p.threads, dtype_bytes(p.x_dtype, 1)),
                [&](int64_t begin, int64_t end) {
@@ -171,7 +169,7 @@ int32_t run_gradients(Tier limit, const gatun_calibrate_params* params, const vo
   GATUN_TRY(check_buffers(buffers, &buffers[3], &buffers[2]));
   if (empty(p)) return GATUN_OK;
   GATUN_TRY(check_scales(p, scales));
-  const Blocks blocks = blocks_of(p);
+  const Blocks blocks = cut(p);
   const Call call{p, kernel_of(p, limit), x, scales, dy, dx};
   return reduce<Gradients>(blocks, blocks.threads(p.threads, dtype_bytes(p.x_dtype, 1)), call,
                            [&](int64_t block, const Gradients::Result& result) {
@@ -222,7 +220,7 @@ int32_t gatun_calibrate_explain(int32_t dtype, char* text, int64_t capacity) {
       calibrate::explain_row(calibrate::code_table(), dtype, "fewer bits from codes", out);
       break;
     default:
-      return fail(GATUN_INVALID_ARGUMENT, "dtype = %d (%s); allowed: F32, F16, BF16, I8, U8", dtype, dtype_name(dtype));
+      return check_dtype(dtype, {GATUN_F32, GATUN_F16, GATUN_BF16, GATUN_I8, GATUN_U8}, "dtype");
   }
   return out.copy_to(text, capacity);
 }

@@ -1,8 +1,8 @@
 // gatun_quantization_error: dequantizes a stretch of a row at a time and sums the squares of what is left of x.
-#include <atomic>
-
+#include "base/check.h"
+#include "base/dtype.h"
+#include "base/failure.h"
 #include "calibrate/blocks.h"
-#include "calibrate/buffers.h"
 #include "calibrate/table.h"
 #include "gatun/calibrate.h"
 #include "gatun/gguf.h"
@@ -25,7 +25,7 @@ struct Call {
   const uint8_t* scales;
   const uint8_t* zero_points;
   Kernel kernel;
-  std::atomic<int32_t>* failure;
+  FirstFailure* failure;
 
   int64_t groups() const { return (p.depth - 1) / p.group + 1; }
   int64_t zero_point_bytes() const { return p.zero_point == GATUN_ZERO_FLOAT ? 4 : 1; }
@@ -99,9 +99,7 @@ class Decoder {
                                    call_.scales + block * dtype_bytes(p.scale_dtype, 1), zero_points, values));
   }
 
-  void check(int32_t status) const {
-    if (status != GATUN_OK) *call_.failure = status;
-  }
+  void check(int32_t status) const { call_.failure->note(status); }
 
   static constexpr int64_t kByteCodes = 8;  // so many codes of any bits take whole bytes
 
@@ -135,27 +133,20 @@ struct Squares {
 
 // What does not depend on the format.
 int32_t check_matrix(const gatun_quantize_params& p) {
-  if (p.x_dtype != GATUN_F32 && p.x_dtype != GATUN_F16 && p.x_dtype != GATUN_BF16) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.x_dtype = %d (%s); allowed: F32, F16, BF16", p.x_dtype,
-                dtype_name(p.x_dtype));
-  }
+  GATUN_TRY(check_dtype(p.x_dtype, {GATUN_F32, GATUN_F16, GATUN_BF16}, "params.x_dtype"));
   GATUN_TRY(check_range(p.threads, 0, kMaxThreads, "params.threads"));
   GATUN_TRY(check_range(p.rows, 0, INT64_MAX, "params.rows"));
   GATUN_TRY(check_range(p.depth, 0, INT64_MAX, "params.depth"));
   return check_row_stride(p.rows, p.depth, p.x_row_stride, "params.x_row_stride");
 }
 
-int32_t check_absent(const void* address, const char* name) {
-  if (address == nullptr) return GATUN_OK;
-  return fail(GATUN_INVALID_ARGUMENT, "%s is not null; allowed: null, since params.gguf_type is not 0", name);
-}
-
 int32_t check_gguf(Call* call, const void* scales, const void* zero_points) {
+  constexpr char kWhyAbsent[] = "params.gguf_type is not 0";
   int32_t elements, bytes;
   GATUN_TRY(gatun_gguf_block(call->gguf_type, &elements, &bytes));
-  GATUN_TRY(check_absent(call->code_book, "code_book"));
-  GATUN_TRY(check_absent(scales, "scales"));
-  GATUN_TRY(check_absent(zero_points, "zero_points"));
+  GATUN_TRY(check_absent(false, call->code_book, "code_book", kWhyAbsent));
+  GATUN_TRY(check_absent(false, scales, "scales", kWhyAbsent));
+  GATUN_TRY(check_absent(false, zero_points, "zero_points", kWhyAbsent));
   gatun_quantize_params& p = call->p;
   if (p.depth % elements != 0) {
     return fail(GATUN_INVALID_ARGUMENT, "params.depth = %lld; allowed: multiples of %d", LongLong{p.depth}, elements);
@@ -188,7 +179,7 @@ int32_t run_error(Tier limit, const gatun_quantize_params* params, int32_t gguf_
   GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
   GATUN_TRY(check_range(per, GATUN_ERROR_PER_BLOCK, GATUN_ERROR_PER_ROW, "per"));
   GATUN_TRY(check_matrix(*params));
-  std::atomic<int32_t> failure{GATUN_OK};
+  FirstFailure failure;
   Call call{limit,
             *params,
             gguf_type,
@@ -227,8 +218,7 @@ int32_t run_error(Tier limit, const gatun_quantize_params* params, int32_t gguf_
                               errors[block] = result.error;
                               squares[block] = result.square;
                             }));
-  if (failure != GATUN_OK) return fail(failure, "a part of the matrix could not be dequantized");
-  return GATUN_OK;
+  return failure.result();
 }
 
 }  // namespace gatun::calibrate

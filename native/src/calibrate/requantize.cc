@@ -1,8 +1,9 @@
 // gatun_requantize: codes of 8 bits read as fewer.
 #include <cmath>
 
+#include "base/check.h"
+#include "base/dtype.h"
 #include "calibrate/blocks.h"
-#include "calibrate/buffers.h"
 #include "calibrate/table.h"
 #include "gatun/calibrate.h"
 #include "simd/float_mode.h"
@@ -22,17 +23,11 @@ int32_t check_params(const gatun_quantize_params* params, int32_t bits) {
   if (bits != 6 && bits != 4 && bits != 2) {
     return fail(GATUN_INVALID_ARGUMENT, "bits = %d; allowed: 6, 4, 2", bits);
   }
-  if (p.code_dtype != GATUN_I8 && p.code_dtype != GATUN_U8) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.code_dtype = %d (%s); allowed: I8, U8", p.code_dtype,
-                dtype_name(p.code_dtype));
-  }
+  GATUN_TRY(check_dtype(p.code_dtype, {GATUN_I8, GATUN_U8}, "params.code_dtype"));
   const bool is_signed = p.code_dtype == GATUN_I8;
   GATUN_TRY(check_range(p.zero_point, is_signed ? GATUN_ZERO_NONE : GATUN_ZERO_INTEGER,
                         is_signed ? GATUN_ZERO_NONE : GATUN_ZERO_FLOAT, "params.zero_point"));
-  if (p.scale_dtype != GATUN_F32 && p.scale_dtype != GATUN_F16) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.scale_dtype = %d (%s); allowed: F32, F16", p.scale_dtype,
-                dtype_name(p.scale_dtype));
-  }
+  GATUN_TRY(check_dtype(p.scale_dtype, {GATUN_F32, GATUN_F16}, "params.scale_dtype"));
   GATUN_TRY(check_range(p.book, GATUN_BOOK_NONE, GATUN_BOOK_NONE, "params.book"));
   GATUN_TRY(check_range(p.threads, 0, kMaxThreads, "params.threads"));
   GATUN_TRY(check_range(p.rows, 0, INT64_MAX, "params.rows"));
@@ -45,30 +40,31 @@ int32_t check_params(const gatun_quantize_params* params, int32_t bits) {
   return GATUN_OK;
 }
 
-int32_t check_absent(const void* address, const char* name) {
-  if (address == nullptr) return GATUN_OK;
-  return fail(GATUN_INVALID_ARGUMENT, "%s is not null; allowed: null, since params.zero_point = 0", name);
+// A scale times 2^shift, which is exact unless it overflows its type.
+float shifted(const gatun_quantize_params& p, int shift, const void* scales, int64_t index) {
+  const float factor = static_cast<float>(1 << shift);
+  if (p.scale_dtype == GATUN_F32) return static_cast<const float*>(scales)[index] * factor;
+  return f16_to_f32(f32_to_f16(f16_to_f32(static_cast<const uint16_t*>(scales)[index]) * factor));
 }
 
-// scales times 2^shift, which is exact unless it overflows.
-int32_t shift_scales(const gatun_quantize_params& p, int shift, int64_t count, const void* scales, void* out) {
-  const float factor = static_cast<float>(1 << shift);
+int32_t check_shifted(const gatun_quantize_params& p, int shift, int64_t count, const void* scales) {
   for (int64_t i = 0; i < count; ++i) {
-    float scale;
-    if (p.scale_dtype == GATUN_F32) {
-      scale = static_cast<const float*>(scales)[i] * factor;
-      static_cast<float*>(out)[i] = scale;
-    } else {
-      const uint16_t half = f32_to_f16(f16_to_f32(static_cast<const uint16_t*>(scales)[i]) * factor);
-      static_cast<uint16_t*>(out)[i] = half;
-      scale = f16_to_f32(half);
-    }
-    if (!std::isfinite(scale)) {
-      return fail(GATUN_INVALID_ARGUMENT, "scales[%lld] * %d is not finite in %s", LongLong{i}, 1 << shift,
-                  dtype_name(p.scale_dtype));
-    }
+    if (std::isfinite(shifted(p, shift, scales, i))) continue;
+    return fail(GATUN_INVALID_ARGUMENT, "scales[%lld] * %d is not finite in %s; allowed: finite values", LongLong{i},
+                1 << shift, dtype_name(p.scale_dtype));
   }
   return GATUN_OK;
+}
+
+void shift_scales(const gatun_quantize_params& p, int shift, int64_t count, const void* scales, void* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float scale = shifted(p, shift, scales, i);
+    if (p.scale_dtype == GATUN_F32) {
+      static_cast<float*>(out)[i] = scale;
+    } else {
+      static_cast<uint16_t*>(out)[i] = f32_to_f16(scale);
+    }
+  }
 }
 
 // Halves to even.
@@ -136,10 +132,9 @@ int32_t run_requantize(Tier limit, const gatun_quantize_params* params, int32_t 
   const int64_t row_bytes = dtype_bytes(out_dtype, p.depth), scale_bytes = dtype_bytes(p.scale_dtype, 1);
   const bool with_zeros = p.zero_point != GATUN_ZERO_NONE;
   const int64_t zero_columns = with_zeros ? groups : 0, zero_bytes = p.zero_point == GATUN_ZERO_FLOAT ? 4 : 1;
-  if (!with_zeros) {
-    GATUN_TRY(check_absent(zero_points, "zero_points"));
-    GATUN_TRY(check_absent(out_zero_points, "out_zero_points"));
-  }
+  constexpr char kWhyAbsent[] = "params.zero_point = 0";
+  GATUN_TRY(check_absent(with_zeros, zero_points, "zero_points", kWhyAbsent));
+  GATUN_TRY(check_absent(with_zeros, out_zero_points, "out_zero_points", kWhyAbsent));
   Buffer buffers[] = {{"codes", codes, p.rows, p.depth, p.depth, 1, false},
                       {"scales", scales, p.rows, groups, groups, scale_bytes, false},
                       {"zero_points", zero_points, p.rows, zero_columns, groups, zero_bytes, false},
@@ -150,7 +145,8 @@ int32_t run_requantize(Tier limit, const gatun_quantize_params* params, int32_t 
   if (p.rows == 0 || p.depth == 0) return GATUN_OK;
   {
     const DefaultFloatMode mode;  // as in a loop's body
-    GATUN_TRY(shift_scales(p, 8 - bits, p.rows * groups, scales, out_scales));
+    GATUN_TRY(check_shifted(p, 8 - bits, p.rows * groups, scales));
+    shift_scales(p, 8 - bits, p.rows * groups, scales, out_scales);
     if (with_zeros) shift_zero_points(p, bits, p.rows * groups, zero_points, out_zero_points);
   }
   const Call call{p,

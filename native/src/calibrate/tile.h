@@ -1,11 +1,12 @@
 // Loops over rows as the caller has them; nothing is packed.
 //
-//   largest    amax = max |x|, as the pattern of a float without its sign: such patterns are in the order of
-//   magnitudes,
-//              and NaN comes out on top
+//   largest    amax = max |x|, as the pattern of a float without its sign: patterns are in the order of magnitudes, with
+//              NaN on top
 //   fake       y = min(hi, max(lo, round(x / s))) * s; the comparisons let NaN through
-//   gradients  dx = inside ? dy : 0 and sums += dy * (clamp(round(v)) - (inside ? v : 0)), v = x / s, inside = lo < v <
-//   hi squares    errors += (x - y)^2, squares += x^2 narrow     q' = clamp(round((q - z) * 2^-n) + z')
+//   gradients  dx = inside ? dy : 0 and sums += dy * (clamp(round(v)) - (inside ? v : 0)), with v = x / s and
+//              inside = lo < v < hi
+//   squares    errors += (x - y)^2, squares += x^2
+//   narrow     q' = clamp(round((q - z) * 2^-n) + z')
 //
 //   row  [ 16 elements | 16 elements | .. | rest ]   each to its own of 16 sums of doubles, which the caller folds
 //

@@ -32,10 +32,7 @@ int32_t check_type(int32_t id, const Type** type) {
   return fail(GATUN_INVALID_ARGUMENT, "type = %d; allowed: %s", id, list);
 }
 
-int32_t check_x_dtype(int32_t dtype) {
-  if (dtype == GATUN_F32 || dtype == GATUN_F16 || dtype == GATUN_BF16) return GATUN_OK;
-  return fail(GATUN_INVALID_ARGUMENT, "x_dtype = %d (%s); allowed: F32, F16, BF16", dtype, dtype_name(dtype));
-}
+int32_t check_x_dtype(int32_t dtype) { return check_dtype(dtype, {GATUN_F32, GATUN_F16, GATUN_BF16}, "x_dtype"); }
 
 int x_index(int32_t dtype) { return dtype == GATUN_F32 ? kXF32 : dtype == GATUN_F16 ? kXF16 : kXBF16; }
 

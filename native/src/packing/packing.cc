@@ -22,34 +22,10 @@ using LongLong = long long;
 // Bytes of x for which waking another thread pays.
 constexpr int64_t kGrainBytes = 128 * 1024;
 
-struct Buffer {
-  const char* name;
-  const void* address;
-  int64_t bytes;
-  int64_t alignment;
-  bool expected;  // otherwise it must be null
-  bool output;
-};
-
-template <size_t count>
-int32_t check_buffers(const Buffer (&buffers)[count]) {
-  for (const Buffer& b : buffers) {
-    if (!b.expected) {
-      if (b.address == nullptr) continue;
-      return fail(GATUN_INVALID_ARGUMENT, "%s is given; allowed: null with these params", b.name);
-    }
-    if (b.bytes == 0) continue;
-    GATUN_TRY(check_not_null(b.address, b.name));
-    GATUN_TRY(check_aligned(b.address, b.alignment, b.name));
-  }
-  for (const Buffer& out : buffers) {
-    for (const Buffer& other : buffers) {
-      if (!out.output || &out == &other) continue;
-      GATUN_TRY(check_disjoint(out.address, out.expected ? out.bytes : 0, out.name, other.address,
-                               other.expected ? other.bytes : 0, other.name));
-    }
-  }
-  return GATUN_OK;
+// A plane without gaps.
+Buffer plane(const char* name, const void* address, int64_t bytes, int64_t element_bytes, bool output) {
+  const int64_t elements = bytes / element_bytes;
+  return {name, address, 1, elements, elements, element_bytes, output};
 }
 
 // Both directions have the same planes; what one reads, the other writes.
@@ -69,16 +45,23 @@ int32_t check_planes(const gatun_packing_params& p, const Layout& l, const Plane
     return fail(GATUN_INVALID_ARGUMENT, "group_index is null with permutation; allowed: both, or no permutation");
   }
   const bool has_permutation = planes.permutation != nullptr;
-  const Buffer buffers[] = {
-      {"packed_codes", planes.packed_codes, l.packed_codes_bytes, 1, true, !read},
-      {"packed_scales", planes.packed_scales, l.packed_scales_bytes, dtype_bytes(p.packed_scale_dtype, 1), true, !read},
-      {"packed_zero_points", planes.packed_zero_points, l.packed_zeros_bytes, packed_zeros_alignment,
-       l.packed_zeros != ZeroPoints::none, !read},
-      {"group_index", planes.group_index, index_bytes, 4, ordered && by_index, !read},
-      {"codes", planes.codes, l.codes_bytes, 1, true, read},
-      {"scales", planes.scales, l.scales_bytes, dtype_bytes(p.scale_dtype, 1), true, read},
-      {"zero_points", planes.zero_points, l.zeros_bytes, zeros && floats ? 4 : 1, zeros, read},
-      {"permutation", planes.permutation, index_bytes, 4, ordered && has_permutation, read},
+  const int64_t permutation_bytes = has_permutation ? index_bytes : 0;
+  constexpr char kWhyUnordered[] = "params.packing is neither GPTQ nor GPTQ_V2";
+  constexpr char kWhyAbsent[] = "params.packing and params.zero_point have none";
+  GATUN_TRY(
+      check_absent(l.packed_zeros != ZeroPoints::none, planes.packed_zero_points, "packed_zero_points", kWhyAbsent));
+  GATUN_TRY(check_absent(zeros, planes.zero_points, "zero_points", kWhyAbsent));
+  GATUN_TRY(check_absent(ordered, planes.group_index, "group_index", kWhyUnordered));
+  GATUN_TRY(check_absent(ordered, planes.permutation, "permutation", kWhyUnordered));
+  Buffer buffers[] = {
+      plane("packed_codes", planes.packed_codes, l.packed_codes_bytes, 1, !read),
+      plane("packed_scales", planes.packed_scales, l.packed_scales_bytes, dtype_bytes(p.packed_scale_dtype, 1), !read),
+      plane("packed_zero_points", planes.packed_zero_points, l.packed_zeros_bytes, packed_zeros_alignment, !read),
+      plane("group_index", planes.group_index, index_bytes, 4, !read),
+      plane("codes", planes.codes, l.codes_bytes, 1, read),
+      plane("scales", planes.scales, l.scales_bytes, dtype_bytes(p.scale_dtype, 1), read),
+      plane("zero_points", planes.zero_points, l.zeros_bytes, zeros && floats ? 4 : 1, read),
+      plane("permutation", planes.permutation, permutation_bytes, 4, read),
   };
   return check_buffers(buffers);
 }
@@ -251,30 +234,23 @@ int32_t gatun_packing_write(const gatun_packing_params* params, const void* code
 int32_t gatun_packing_permute(int32_t dtype, int64_t rows, int64_t depth, int64_t x_row_stride, int64_t y_row_stride,
                               int32_t threads, const int32_t* permutation, const void* x, void* y) {
   using namespace packing;
-  if (dtype != GATUN_F32 && dtype != GATUN_F16 && dtype != GATUN_BF16 && dtype != GATUN_F8E4M3 &&
-      dtype != GATUN_F8E5M2) {
-    return fail(GATUN_INVALID_ARGUMENT, "dtype = %d (%s); allowed: F32, F16, BF16, F8E4M3, F8E5M2", dtype,
-                dtype_name(dtype));
-  }
+  GATUN_TRY(check_dtype(dtype, {GATUN_F32, GATUN_F16, GATUN_BF16, GATUN_F8E4M3, GATUN_F8E5M2}, "dtype"));
   const int64_t element = dtype_bytes(dtype, 1);
   GATUN_TRY(check_range(rows, 0, INT64_MAX, "rows"));
   GATUN_TRY(check_range(depth, 0, INT32_MAX, "depth"));
   GATUN_TRY(check_row_stride(rows, depth, x_row_stride, "x_row_stride"));
   GATUN_TRY(check_row_stride(rows, depth, y_row_stride, "y_row_stride"));
   GATUN_TRY(check_range(threads, 0, kMaxThreads, "threads"));
-  int64_t x_bytes, y_bytes;
-  GATUN_TRY(check_extent(rows, depth, x_row_stride, 1, element * 8, "x", &x_bytes));
-  GATUN_TRY(check_extent(rows, depth, y_row_stride, 1, element * 8, "y", &y_bytes));
-  const Buffer buffers[] = {{"permutation", permutation, depth * 4, 4, true, false},
-                            {"x", x, x_bytes, element, true, false},
-                            {"y", y, y_bytes, element, true, true}};
+  Buffer buffers[] = {plane("permutation", permutation, depth * 4, 4, false),
+                      {"x", x, rows, depth, x_row_stride, element, false},
+                      {"y", y, rows, depth, y_row_stride, element, true}};
   GATUN_TRY(check_buffers(buffers));
   for (int64_t j = 0; j < depth; ++j) {
     if (permutation[j] >= 0 && permutation[j] < depth) continue;
     return fail(GATUN_INVALID_ARGUMENT, "permutation[%lld] = %d; allowed: 0..%lld", LongLong{j}, permutation[j],
                 LongLong{depth - 1});
   }
-  const int32_t useful = rows == 0 ? 1 : useful_threads(threads, rows, x_bytes, kGrainBytes);
+  const int32_t useful = rows == 0 ? 1 : useful_threads(threads, rows, buffers[1].bytes, kGrainBytes);
   parallel_for(rows, useful, [&](int64_t begin, int64_t end) {
     const auto permute = [&](auto* to) {
       permute_rows(static_cast<decltype(to)>(const_cast<void*>(x)), to, x_row_stride, y_row_stride, depth, permutation,

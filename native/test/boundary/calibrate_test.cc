@@ -186,6 +186,8 @@ class RequantizeBoundary : public ::testing::Test {
   void refused(std::initializer_list<const char*> words) {
     EXPECT_TRUE(invalid(requantize(), words));
     EXPECT_TRUE(untouched(out)) << "codes were written";
+    EXPECT_TRUE(untouched(out_scales)) << "scales were written";
+    EXPECT_TRUE(untouched(out_zeros)) << "zero points were written";
     params = good;
     bits = 4;
   }
@@ -206,16 +208,18 @@ class RequantizeBoundary : public ::testing::Test {
   gatun_quantize_params params = good;
   const gatun_quantize_params* given = &params;
   int32_t bits = 4;
-  std::vector<uint8_t> codes = std::vector<uint8_t>(kRows * kDepth, 77), zeros = {1, 2, 3}, out_zeros = zeros,
-                       out = std::vector<uint8_t>(kRows * kDepth, kUntouched);
-  std::vector<float> scales = {1, 2, 3}, out_scales = scales;
+  std::vector<uint8_t> codes = std::vector<uint8_t>(kRows * kDepth, 77), zeros = {1, 2, 3},
+                       out_zeros = std::vector<uint8_t>(kRows, kUntouched),
+                       out = std::vector<uint8_t>(kRows * kDepth, kUntouched),
+                       out_scales = std::vector<uint8_t>(kRows * 4, kUntouched);
+  std::vector<float> scales = {1, 2, 3};
   void *codes_at = codes.data(), *scales_at = scales.data(), *zeros_at = zeros.data(), *out_at = out.data(),
        *out_scales_at = out_scales.data(), *out_zeros_at = out_zeros.data();
 };
 
 TEST_F(RequantizeBoundary, TheGoodCallIsAccepted) {
   EXPECT_EQ(requantize(), GATUN_OK) << gatun_last_error();
-  EXPECT_FALSE(untouched(out));
+  EXPECT_FALSE(untouched(out) || untouched(out_scales) || untouched(out_zeros));
 }
 
 TEST_F(RequantizeBoundary, Params) {

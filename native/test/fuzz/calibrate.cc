@@ -198,11 +198,14 @@ void fuzz_requantize(Input& input) {
     if (!std::isfinite(scale)) valid = false;
   }
   const bool with_zeros = p.zero_point != 0;
-  const std::vector<uint8_t> before = out.copy();
+  const std::vector<uint8_t> before[] = {out.copy(), out_scales.copy(), out_zeros.copy()};
   const int32_t status = gatun_requantize(&p, bits, codes.data(), scales.data(), with_zeros ? zeros.data() : nullptr,
                                           out.data(), out_scales.data(), with_zeros ? out_zeros.data() : nullptr);
   check_status(status, valid, "gatun_requantize");
-  if (status != GATUN_OK && out.copy() != before) defect("gatun_requantize failed and wrote codes");
+  if (status != GATUN_OK &&
+      (out.copy() != before[0] || out_scales.copy() != before[1] || out_zeros.copy() != before[2])) {
+    defect("gatun_requantize failed and wrote");
+  }
   if (status != GATUN_OK || sizes[0] == 0) return;
   Buffer right(sizes[3]), right_scales(sizes[1]), right_zeros(sizes[2]);
   calibrate::reference_requantize(p, bits, codes.data(), scales.data(), zeros.data(), right.data(), right_scales.data(),
