@@ -7,7 +7,6 @@
 namespace gatun::gguf {
 namespace {
 
-constexpr int8_t kIq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 constexpr int8_t kE2m1Doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 // Adds the plane of `count` elements to their codes, from bit `shift` on.
@@ -119,8 +118,8 @@ const Type kTypeTable[kTypes] = {
     {GATUN_GGUF_Q4_K, "Q4_K", 256, 144, 32, 4, 0, 0, 63, Offset::mins, false, nullptr},
     {GATUN_GGUF_Q5_K, "Q5_K", 256, 176, 32, 5, 0, 0, 63, Offset::mins, false, nullptr},
     {GATUN_GGUF_Q6_K, "Q6_K", 256, 210, 16, 6, 32, -128, 127, Offset::none, false, nullptr},
-    {GATUN_GGUF_IQ4_NL, "IQ4_NL", 32, 18, 32, 4, 0, 0, 0, Offset::none, false, kIq4},
-    {GATUN_GGUF_IQ4_XS, "IQ4_XS", 256, 136, 32, 4, 0, -32, 31, Offset::none, false, kIq4},
+    {GATUN_GGUF_IQ4_NL, "IQ4_NL", 32, 18, 32, 4, 0, 0, 0, Offset::none, false, kIq4Values},
+    {GATUN_GGUF_IQ4_XS, "IQ4_XS", 256, 136, 32, 4, 0, -32, 31, Offset::none, false, kIq4Values},
     {GATUN_GGUF_MXFP4, "MXFP4", 32, 17, 32, 4, 0, 0, 0, Offset::none, true, kE2m1Doubled},
 };
 

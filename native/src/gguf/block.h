@@ -25,6 +25,9 @@ inline constexpr int kMaxElements = 256;
 inline constexpr int kMaxBytes = 210;
 inline constexpr int kMaxGroups = 16;
 
+// What the codes of IQ4_NL and IQ4_XS stand for.
+constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
 enum class Offset : int32_t { none, value, mins };
 
 struct Type {

@@ -91,7 +91,7 @@ struct ReadIq4 {
   template <class Put>
   static GATUN_INLINE void read(const uint8_t* b, Put put) {
     const F32 d = set1(f16_to_float(load_u16(b)));
-    const Table16 table = load_table16(kIq4Values);
+    const Table16 table = load_table16(kIq4.values);
     const Nibbles<false> nibbles(nullptr, b + 2);
     for (int k = 0; k < 32; k += kLanes) put(k, mul(d, lookup_f32(table, nibbles.codes(k))));
   }
@@ -130,7 +130,7 @@ template <class X, class T>
 void dequantize_super(const Job& job, int64_t begin, int64_t end) {
   const gguf::Type& type = *gguf::find_type(T::kType);
   const uint8_t* block = job.blocks + begin * type.bytes;
-  const Table16 table = load_table16(kIq4Values);
+  const Table16 table = load_table16(kIq4.values);
   gguf::Fields fields;
   for_each_batch<X, 256, 1>(job, begin, end, [&](typename X::Type* x, int64_t, int64_t) {
     const bool stream = job.stream && aligned(x);

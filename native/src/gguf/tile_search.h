@@ -7,9 +7,8 @@
 //     candidates     levels = highest + 1/2 - c / 4, c = 0..10: q = min(highest, round(z * (levels / range)))
 //                    fit z ~ s q + t, t <= -low (on that bound if the free t is beyond): s, -(t + low)
 //     choice         the first of the least sum of (z - s q - t)^2 by its sums
-//   Q3_K Q6_K IQ4_*  x ~ scale v, v a level: round(x / scale) in -zero..zero - 1, or the nearest of the table, the
-//   lower
-//                    one on a tie. extreme = the first x of the largest magnitude.
+//   Q3_K Q6_K IQ4_*  x ~ scale v, v a level: round(x / scale) in -zero..zero - 1, or the nearest of the table, on a
+//                    tie the lower one. extreme = the first x of the largest magnitude.
 //     start          scale = extreme / lowest level
 //     candidates     v = level(x * (c / extreme)) for the type's list of c; scale = sum(v x) / sum(v v)
 //     choice         the first of the largest scale * sum(v x)
@@ -72,14 +71,11 @@ struct Around {
   static GATUN_INLINE I32 code(F32 steps) { return add_i32(round_to_i32(level(steps)), set1_i32(kZero)); }
 };
 
-constexpr float kIq4Midpoints[16] = {-115.5f, -93.5f, -74,   -57,   -42, -28.5f, -16, -4.5f,
-                                     7,       19,     31.5f, 45.5f, 61,  79,     101, 0};
-
 struct Iq4 {
   static constexpr float kLowest = -127;
   // The number of midpoints below, by halving.
   static GATUN_INLINE I32 code(F32 steps) {
-    const Table16 midpoints = load_table16(kIq4Midpoints);
+    const Table16 midpoints = load_table16(kIq4.midpoints);
     I32 code = zero_i32();
     for (int half = 8; half > 0; half /= 2) {
       const F32 midpoint = lookup_f32(midpoints, add_i32(code, set1_i32(half - 1)));
@@ -87,7 +83,7 @@ struct Iq4 {
     }
     return code;
   }
-  static GATUN_INLINE F32 level(F32 steps) { return lookup_f32(load_table16(kIq4Values), code(steps)); }
+  static GATUN_INLINE F32 level(F32 steps) { return lookup_f32(load_table16(kIq4.values), code(steps)); }
 };
 
 // Types with mins.

@@ -1,6 +1,7 @@
 // What the loops over GGUF blocks share: where the values of blocks lie, and what they need of numbers.
 #pragma once
 
+#include "gguf/block.h"
 #include "gguf/kernel.h"
 #include "simd/elements.h"
 
@@ -9,8 +10,15 @@ namespace {
 
 using gguf::Job;
 
-// The table of IQ4_NL and IQ4_XS.
-constexpr float kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+// The table of IQ4_NL and IQ4_XS, and what lies between a value and the next.
+struct Iq4Table {
+  float values[16] = {}, midpoints[16] = {};
+  constexpr Iq4Table() {
+    for (int code = 0; code < 16; ++code) values[code] = gguf::kIq4Values[code];
+    for (int code = 0; code < 15; ++code) midpoints[code] = (values[code] + values[code + 1]) / 2;
+  }
+};
+constexpr Iq4Table kIq4;
 
 GATUN_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
