@@ -6,11 +6,19 @@ import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 
 /** The op quantize: formats beside a loop that moves the same bytes, then products by weights of formats. */
 final class QuantizeBench implements Op {
     static final String OP = "quantize";
+
+    private final Function<Consumer<String>, List<QuantizePeer>> allPeers;
+
+    QuantizeBench(Function<Consumer<String>, List<QuantizePeer>> peers) {
+        allPeers = peers;
+    }
 
     @Override
     public String name() {
@@ -19,15 +27,23 @@ final class QuantizeBench implements Op {
 
     @Override
     public void run(Session session) throws Exception {
-        session.begin(OP, List.of());
+        session.progress().show("loading peers");
+        List<QuantizePeer> peers = allPeers.apply(missing -> session.progress().say("LEFT OUT: " + missing));
+        session.begin(
+                OP,
+                peers.stream().map(peer -> peer.name() + " " + peer.version()).toList());
         List<Result> rates = new ArrayList<>();
         try (Arena arena = Arena.ofShared()) {
             session.progress().show("values");
             Tensor x = normals(arena, QuantizeCase.ROWS, QuantizeCase.DEPTH);
             for (QuantizeCase problem : QuantizeCase.all(session.arguments().threadCounts())) {
+                session.progress().show(problem.name() + ": preparing");
                 Session.Contenders contenders = new Session.Contenders();
                 try (contenders) {
                     contenders.add(new QuantizeContender(problem, x));
+                    for (QuantizePeer peer : peers) {
+                        add(contenders, session, peer, problem, x);
+                    }
                     session.compare(OP, work(problem, session.limits()), contenders, new QuantizeVerifier(problem, x));
                 }
                 rates.add(rate(session.results(), problem));
@@ -35,6 +51,19 @@ final class QuantizeBench implements Op {
         }
         session.store("f32 values that become codes, or come of them, a second", rates);
         FormatProducts.measure(session);
+    }
+
+    /** A peer that fails is left out, which is said. */
+    private static void add(
+            Session.Contenders contenders, Session session, QuantizePeer peer, QuantizeCase problem, Tensor x) {
+        try {
+            Contender contender = peer.prepare(problem, x);
+            if (contender != null) {
+                contenders.add(contender);
+            }
+        } catch (Exception | LinkageError | OutOfMemoryError e) {
+            session.progress().say("LEFT OUT of " + problem.name() + ": " + peer.name() + ": " + e);
+        }
     }
 
     /** Ours of the last case, as bytes of values. */

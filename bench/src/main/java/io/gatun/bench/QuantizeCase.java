@@ -13,7 +13,7 @@ import java.util.List;
  * @param quantize whether codes are made; else they are read
  * @param threads that may work
  */
-record QuantizeCase(Format format, boolean quantize, int threads) {
+public record QuantizeCase(Format format, boolean quantize, int threads) {
     /** Rows of 4096 values, 64 Mi together: four times 64 MiB, more than any cache. */
     static final long ROWS = 16384;
 
@@ -28,7 +28,7 @@ record QuantizeCase(Format format, boolean quantize, int threads) {
      * @param error ||value - x|| / ||x|| of standard normal values: from a simulation of the definition, of the types of
      *     GGUF that are made by a search that of ggml
      */
-    record Format(String name, QuantSpec spec, double bits, double error) {}
+    public record Format(String name, QuantSpec spec, double bits, double error) {}
 
     /** What is measured. */
     static final List<Format> FORMATS = List.of(
@@ -46,9 +46,17 @@ record QuantizeCase(Format format, boolean quantize, int threads) {
             new Format("q4_0", QuantSpec.gguf(GgufType.Q4_0), 4.5, 0.0863),
             new Format("q4_k", QuantSpec.gguf(GgufType.Q4_K), 4.5, 0.0714));
 
-    /** {@code <format> quantize|dequantize 64Mi t=<threads>}: {@code nf4 b64 quantize 64Mi t=2}. */
-    String name() {
+    /**
+     * {@code <format> quantize|dequantize 64Mi t=<threads>}: {@code nf4 b64 quantize 64Mi t=2}. Those of the same op that are
+     * products: {@link FormatProductCase#name}.
+     */
+    public String name() {
         return format.name + (quantize ? " quantize " : " dequantize ") + (ROWS * DEPTH >> 20) + "Mi t=" + threads;
+    }
+
+    /** How values are coded. */
+    public QuantSpec spec() {
+        return format.spec;
     }
 
     long values() {
@@ -65,12 +73,17 @@ record QuantizeCase(Format format, boolean quantize, int threads) {
 
     /** All formats, both ways, on each number of threads. */
     static List<QuantizeCase> all(List<Integer> threadCounts) {
+        return of(FORMATS.stream().map(Format::name).toList(), threadCounts);
+    }
+
+    /** The same of the formats of these names. */
+    public static List<QuantizeCase> of(List<String> names, List<Integer> threadCounts) {
         List<QuantizeCase> cases = new ArrayList<>();
-        for (Format format : FORMATS) {
+        FORMATS.stream().filter(format -> names.contains(format.name)).forEach(format -> {
             for (boolean quantize : List.of(true, false)) {
                 threadCounts.forEach(threads -> cases.add(new QuantizeCase(format, quantize, threads)));
             }
-        }
+        });
         return cases;
     }
 }

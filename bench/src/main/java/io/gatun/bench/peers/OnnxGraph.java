@@ -21,8 +21,8 @@ final class OnnxGraph {
     static final int UINT8 = 2;
     static final int INT8 = 3;
 
-    private static final int IR_VERSION = 8;
-    private static final int OPSET = 17;
+    private static final int IR_VERSION = 10;
+    private static final int OPSET = 21;
     private static final int ATTRIBUTE_INT = 2;
 
     private final String domain;
@@ -51,6 +51,11 @@ final class OnnxGraph {
 
     /** The serialized model for x [rows, depth] and y [rows, columns] in f32. */
     byte[] model(long rows, long depth, long columns) {
+        return model(FLOAT, new long[] {rows, depth}, FLOAT, new long[] {rows, columns});
+    }
+
+    /** The serialized model for x and y of these types and shapes. */
+    byte[] model(int inputType, long[] inputShape, int outputType, long[] outputShape) {
         Message node = new Message().text(1, INPUT);
         constantNames.forEach(name -> node.text(1, name));
         node.text(2, OUTPUT).text(4, operation).text(7, domain);
@@ -59,7 +64,7 @@ final class OnnxGraph {
 
         Message graph = new Message().message(1, node).text(2, operation);
         constants.forEach(tensor -> graph.message(5, tensor));
-        graph.message(11, value(INPUT, rows, depth)).message(12, value(OUTPUT, rows, columns));
+        graph.message(11, value(INPUT, inputType, inputShape)).message(12, value(OUTPUT, outputType, outputShape));
 
         return new Message()
                 .integer(1, IR_VERSION)
@@ -73,12 +78,12 @@ final class OnnxGraph {
         return new Message().text(1, domain).integer(2, version);
     }
 
-    private static Message value(String name, long... shape) {
+    private static Message value(String name, int type, long[] shape) {
         Message dimensions = new Message();
         for (long size : shape) {
             dimensions.message(1, new Message().integer(1, size));
         }
-        Message tensor = new Message().integer(1, FLOAT).message(2, dimensions);
+        Message tensor = new Message().integer(1, type).message(2, dimensions);
         return new Message().text(1, name).message(2, new Message().message(1, tensor));
     }
 

@@ -36,10 +36,15 @@ final class OnnxRuntime implements Peer {
     private final OrtEnvironment environment;
 
     OnnxRuntime() {
+        environment = environment();
+    }
+
+    /** The one of the process. */
+    static OrtEnvironment environment() {
         // It writes a device id and a database of events to the user's cache folder as soon as it is loaded, and sends
         // them. On Linux and macOS only this variable stops it.
         NativeCode.setEnvironment("ORT_DISABLE_TELEMETRY", "1");
-        environment = OrtEnvironment.getEnvironment();
+        return OrtEnvironment.getEnvironment();
     }
 
     @Override
@@ -173,7 +178,7 @@ final class OnnxRuntime implements Peer {
         }
     }
 
-    private static byte[] bytes(float[] values) {
+    static byte[] bytes(float[] values) {
         ByteBuffer bytes = ByteBuffer.allocate(values.length * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
         bytes.asFloatBuffer().put(values);
         return bytes.array();

@@ -1,6 +1,7 @@
 package io.gatun.bench.peers;
 
 import io.gatun.bench.Peer;
+import io.gatun.bench.QuantizePeer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
@@ -20,12 +21,12 @@ public final class Peers {
     private Peers() {}
 
     /** Loads a library. */
-    interface Loader {
-        List<Peer> load() throws Exception;
+    interface Loader<P> {
+        List<P> load() throws Exception;
     }
 
     /**
-     * All that load here.
+     * All of {@code qmatmul} that load here.
      *
      * @param missing is told of each that does not, by name and reason
      */
@@ -39,7 +40,14 @@ public final class Peers {
         return peers;
     }
 
-    static void load(String name, Loader loader, List<Peer> peers, Consumer<String> missing) {
+    /** Those of {@code quantize}, likewise. */
+    public static List<QuantizePeer> quantizers(Consumer<String> missing) {
+        List<QuantizePeer> peers = new ArrayList<>();
+        load("onnxruntime", () -> List.of(new OnnxQuantize()), peers, missing);
+        return peers;
+    }
+
+    static <P> void load(String name, Loader<P> loader, List<P> peers, Consumer<String> missing) {
         try {
             peers.addAll(loader.load());
         } catch (Exception | LinkageError e) {
