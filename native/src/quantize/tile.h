@@ -7,11 +7,12 @@
 // A Format (tile_linear.h, tile_scaled.h) says how extremes become scales, values codes, and codes values:
 //
 //   Codes                          how codes are stored (codes.h)
-//   kSeek, Seek seek(job)          what is to be known of values: mostly, and for this job
+//   kSeek, Seek seek(job)          what is to be known of values: usually, and for this job
 //   Blocks                         what it knows of the blocks of a batch, from Found
 //   bool make_scales(job, batch, Blocks&)
 //   bool rounds(blocks, block)     whether codes of a block depend on the rounding
-//   Encoder(job)                   nearest(blocks, owners, x), above(blocks, owners, x, thresholds): bytes of codes
+//   Encoder(job)                   nearest(blocks, owners, x), above(blocks, owners, x, thresholds): bytes of codes;
+//                                  usual(blocks, owners, x): nearest where what is sought is usual
 //   Scales                         of a batch, to dequantize: read(job, batch)
 //   Decoder(job)                   values(scales, owners, bytes of codes, x)
 //
@@ -98,14 +99,14 @@ GATUN_INLINE void encode_run(const Job& job, const Batch& batch, int shift, cons
     for (; left >= kStep; left -= kStep, vector += 4, x += kStep, out += kStepBytes) {
       F32 values[4];
       for (int j = 0; j < 4; ++j) values[j] = load_f32(x + j * kLanes);
-      const Bytes codes = encoder.nearest(blocks, Owners::of(vector, shift), values);
+      const Bytes codes = encoder.usual(blocks, Owners::of(vector, shift), values);
       stream ? Codes::stream(out, codes) : Codes::store(out, codes);
       beside.step();
     }
     if (left > 0) {
       F32 values[4];
       for (int j = 0; j < 4; ++j) values[j] = load_f32_n(x + j * kLanes, lanes_left(left - j * kLanes));
-      Codes::store_n(out, encoder.nearest(blocks, Owners::of(vector, shift), values), static_cast<int>(left));
+      Codes::store_n(out, encoder.usual(blocks, Owners::of(vector, shift), values), static_cast<int>(left));
     }
   }
   scanner = beside;

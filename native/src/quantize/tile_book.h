@@ -25,12 +25,13 @@ GATUN_INLINE F32 distance(F32 v, F32 low, F32 high) {
 
 struct book4 : u4 {
   static constexpr float kLargest = 1;
+  static constexpr int kMagnitude = 0;         // no sign
   static constexpr bool kSmallScales = false;  // only F32
 
   struct Encoder {
     explicit GATUN_INLINE Encoder(const Job& job) : book(*job.book) {}
 
-    // The codes of values in vectors of kLanes; signs of zero play no part.
+    // The codes of values in vectors of kLanes; the bits that are kept play no part.
     GATUN_INLINE Bytes nearest(const F32 (&v)[4], const I32 (&)[4]) const {
       return codes(position(v[0]), position(v[1]), position(v[2]), position(v[3]));
     }
@@ -83,6 +84,7 @@ struct book4 : u4 {
 
 struct book8 : u8 {
   static constexpr float kLargest = 1;
+  static constexpr int kMagnitude = 0;         // no sign
   static constexpr bool kSmallScales = false;  // only F32
 
   struct Encoder {

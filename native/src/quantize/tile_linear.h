@@ -65,8 +65,7 @@ struct Linear {
 
   static constexpr Seek kSeek = Codes::kZeroPoints ? Seek::signs : Seek::magnitude;  // what is sought most
   static Seek seek(const Job& job) {
-    if (job.scale_rule == GATUN_SCALE_GIVEN) return kSeek;
-    if (job.zero_point == GATUN_ZERO_FLOAT) return Seek::order;
+    if (job.scale_rule == GATUN_SCALE_GIVEN || job.zero_point == GATUN_ZERO_FLOAT) return Seek::order;
     return job.scale_rule == GATUN_SCALE_NO_CLIPPING ? Seek::signs : kSeek;
   }
 
@@ -165,6 +164,16 @@ struct Linear {
           low_(set1(Codes::kZeroPoints ? -512 : static_cast<float>(lowest(job)))),
           high_(set1(Codes::kZeroPoints ? 512 : Codes::kHighest)) {}
 
+    // Of values that the scales are made of, without float zero points: steps are within i16.
+    GATUN_INLINE Bytes usual(const Blocks& blocks, const Owners& owners, const F32 (&x)[4]) const {
+      I32 code[4];
+      for (int j = 0; j < 4; ++j) {
+        const int64_t i = owners.block[j];
+        code[j] = round_to_i32(mul(x[j], set1(blocks.inverse[i])));
+        if (Codes::kZeroPoints) code[j] = add_i32(code[j], set1_i32(blocks.zero_point[i]));
+      }
+      return pack(code);
+    }
     GATUN_INLINE Bytes nearest(const Blocks& blocks, const Owners& owners, const F32 (&x)[4]) const {
       return make(blocks, owners, x, [](F32 steps, int) GATUN_INLINE_LAMBDA { return round_to_i32(steps); });
     }
@@ -191,6 +200,10 @@ struct Linear {
         code[j] = round(min(max(mul(value, set1(blocks.inverse[i])), low_), high_), j);
         if (Codes::kZeroPoints) code[j] = add_i32(code[j], set1_i32(blocks.zero_point[i]));
       }
+      return pack(code);
+    }
+
+    GATUN_INLINE Bytes pack(const I32 (&code)[4]) const {
       const Bytes codes = Codes::pack(code[0], code[1], code[2], code[3]);
       return Codes::kZeroPoints ? codes : max_i8(codes, least_);
     }

@@ -112,7 +112,7 @@ __attribute__((noinline)) void read_scales(const Job& job, const Batch& batch, f
 // The blocks of a batch.
 struct ScaledBlocks : Found {
   float inverse[kRoom] = {};  // of the scale; 0 for a scale of 0
-  int32_t signs[kRoom] = {};  // the sign bit, or 0 for a scale of 0: its codes are those of 0
+  int32_t kept[kRoom] = {};   // bits of codes: of the magnitude; for a scale of 0, whose codes are those of 0, all
 };
 
 template <class C>
@@ -143,7 +143,8 @@ struct Scaled {
       inverse = select_less(abs(inverse), set1(__builtin_inff()), inverse, zero_f32());
       store_f32(blocks.inverse + i, inverse);
       // An inverse is 0 or at least 2^-128 in magnitude.
-      store_i32(blocks.signs + i, as_i32(select_less(zero_f32(), abs(inverse), set1(-0.0f), zero_f32())));
+      const F32 magnitude = as_f32(set1_i32(Codes::kMagnitude)), all = as_f32(set1_i32(2 * Codes::kMagnitude + 1));
+      store_i32(blocks.kept + i, as_i32(select_less(zero_f32(), abs(inverse), magnitude, all)));
     }
     if (reduce_max_i32(worst) > kLargestFinite) return false;
     if (!job.fixed) store_scales(job, batch, stored, values);
@@ -151,32 +152,35 @@ struct Scaled {
   }
 
   // The codes of a block with a scale of 0 are those of 0, however others are rounded.
-  static bool rounds(const Blocks& blocks, int64_t block) { return blocks.signs[block] != 0; }
+  static bool rounds(const Blocks& blocks, int64_t block) { return blocks.inverse[block] != 0; }
 
   class Encoder {
    public:
     explicit GATUN_INLINE Encoder(const Job& job) : encoder_(job) {}
 
+    GATUN_INLINE Bytes usual(const Blocks& blocks, const Owners& owners, const F32 (&x)[4]) const {
+      return nearest(blocks, owners, x);
+    }
     GATUN_INLINE Bytes nearest(const Blocks& blocks, const Owners& owners, const F32 (&x)[4]) const {
       F32 v[4];
-      I32 signs[4];
-      scale(blocks, owners, x, v, signs);
-      return encoder_.nearest(v, signs);
+      I32 kept[4];
+      scale(blocks, owners, x, v, kept);
+      return encoder_.nearest(v, kept);
     }
     GATUN_INLINE Bytes above(const Blocks& blocks, const Owners& owners, const F32 (&x)[4],
                              const F32 (&thresholds)[4]) const {
       F32 v[4];
-      I32 signs[4];
-      scale(blocks, owners, x, v, signs);
-      return encoder_.above(v, signs, thresholds);
+      I32 kept[4];
+      scale(blocks, owners, x, v, kept);
+      return encoder_.above(v, kept, thresholds);
     }
 
    private:
     static GATUN_INLINE void scale(const Blocks& blocks, const Owners& owners, const F32 (&x)[4], F32 (&v)[4],
-                                   I32 (&signs)[4]) {
+                                   I32 (&kept)[4]) {
       for (int j = 0; j < 4; ++j) {
         v[j] = mul(x[j], set1(blocks.inverse[owners.block[j]]));
-        signs[j] = set1_i32(blocks.signs[owners.block[j]]);
+        kept[j] = set1_i32(blocks.kept[owners.block[j]]);
       }
     }
 

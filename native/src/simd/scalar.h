@@ -158,6 +158,7 @@ GATUN_INLINE F32 max(F32 a, F32 b) {
 GATUN_INLINE F32 abs(F32 a) {
   return lanes<F32>([=](int i) { return __builtin_fabsf(a.lane[i]); });
 }
+GATUN_INLINE F32 min_magnitude(F32 a, F32 b) { return min(abs(a), b); }
 GATUN_INLINE F32 round_even(F32 a) {
   return lanes<F32>([=](int i) { return __builtin_nearbyintf(a.lane[i]); });
 }
@@ -228,6 +229,9 @@ GATUN_INLINE I32 shift_right_logical(I32 a) {
 }
 GATUN_INLINE I32 xor_i32(I32 a, I32 b) {
   return lanes<I32>([=](int i) { return a.lane[i] ^ b.lane[i]; });
+}
+GATUN_INLINE I32 select_bits(I32 mask, I32 a, I32 b) {
+  return lanes<I32>([&](int i) { return (a.lane[i] & mask.lane[i]) | (b.lane[i] & ~mask.lane[i]); });
 }
 GATUN_INLINE I32 max_u32(I32 a, I32 b) {
   return lanes<I32>([=](int i) {

@@ -32,6 +32,7 @@
 //   F32 set1(float), zero_f32(), add(F32, F32), sub, mul, div, sqrt, fma(a, b, c) = a * b + c
 //   F32 min(a, b) = a < b ? a : b, max(a, b) = a > b ? a : b    (so b if either is NaN)
 //   F32 abs(F32), round_even(F32), floor(F32)
+//   F32 min_magnitude(F32 a, F32 b) = min(|a|, b), b >= 0
 //   F32 select_less(a, b, x, y) = a < b ? x : y
 //   F32 keep_n(F32, int n): lanes from n on become 0
 //   F32 scale_by_power(F32 x, I32 n) = x * 2^n for n in -126..127
@@ -41,6 +42,7 @@
 // i32: set1_i32(int32_t), zero_i32(), add_i32, sub_i32, mul_i32 (low 32 bits), min_i32, max_i32
 //   I32 shift_right<N>(I32): arithmetic; shift_right_logical<N>(I32), shift_left<N>(I32), and_i32, or_i32, xor_i32
 //   I32 max_u32(I32, I32): of unsigned numbers
+//   I32 select_bits(I32 mask, I32 a, I32 b): bits of a where those of the mask are 1, the others of b
 //   I32 select_n(I32 a, I32 b, int n): lanes below n of a, the others of b
 //   int32_t reduce_min_i32(I32), reduce_max_i32(I32)
 //   F32 as_f32(I32), I32 as_i32(F32): the same bits
@@ -95,6 +97,8 @@ namespace gatun::GATUN_ISA {
 
 // Asks for the cache line of an address, which need not exist.
 GATUN_INLINE void prefetch_line(const void* p) { __builtin_prefetch(p, 0, 3); }
+// The same to the second-level cache.
+GATUN_INLINE void prefetch_far_line(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 }  // namespace gatun::GATUN_ISA
 

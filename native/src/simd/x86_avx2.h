@@ -164,6 +164,7 @@ GATUN_INLINE F32 fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
 GATUN_INLINE F32 min(F32 a, F32 b) { return _mm256_min_ps(a, b); }
 GATUN_INLINE F32 max(F32 a, F32 b) { return _mm256_max_ps(a, b); }
 GATUN_INLINE F32 abs(F32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+GATUN_INLINE F32 min_magnitude(F32 a, F32 b) { return min(abs(a), b); }
 GATUN_INLINE F32 round_even(F32 a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 GATUN_INLINE F32 floor(F32 a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 GATUN_INLINE F32 select_less(F32 a, F32 b, F32 x, F32 y) {
@@ -210,6 +211,9 @@ GATUN_INLINE I32 shift_right_logical(I32 a) {
 }
 GATUN_INLINE I32 xor_i32(I32 a, I32 b) { return _mm256_xor_si256(a, b); }
 GATUN_INLINE I32 max_u32(I32 a, I32 b) { return _mm256_max_epu32(a, b); }
+GATUN_INLINE I32 select_bits(I32 mask, I32 a, I32 b) {
+  return _mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b));
+}
 GATUN_INLINE I32 select_n(I32 a, I32 b, int n) { return _mm256_blendv_epi8(b, a, first(n)); }
 GATUN_INLINE int32_t reduce_max_i32(I32 a) {
   const __m128i b = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));

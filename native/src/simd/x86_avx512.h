@@ -138,6 +138,10 @@ GATUN_INLINE F32 fma(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
 GATUN_INLINE F32 min(F32 a, F32 b) { return _mm512_min_ps(a, b); }
 GATUN_INLINE F32 max(F32 a, F32 b) { return _mm512_max_ps(a, b); }
 GATUN_INLINE F32 abs(F32 a) { return _mm512_abs_ps(a); }
+GATUN_INLINE F32 min_magnitude(F32 a, F32 b) {
+  constexpr int kMinOfMagnitudes = 2, kNoSign = 2 << 2;
+  return _mm512_range_ps(a, b, kMinOfMagnitudes | kNoSign);
+}
 GATUN_INLINE F32 round_even(F32 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 GATUN_INLINE F32 floor(F32 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 GATUN_INLINE F32 select_less(F32 a, F32 b, F32 x, F32 y) {
@@ -186,6 +190,7 @@ GATUN_INLINE I32 shift_right_logical(I32 a) {
 }
 GATUN_INLINE I32 xor_i32(I32 a, I32 b) { return _mm512_xor_si512(a, b); }
 GATUN_INLINE I32 max_u32(I32 a, I32 b) { return _mm512_max_epu32(a, b); }
+GATUN_INLINE I32 select_bits(I32 mask, I32 a, I32 b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xca); }
 GATUN_INLINE I32 select_n(I32 a, I32 b, int n) { return _mm512_mask_mov_epi32(b, first(n), a); }
 GATUN_INLINE int32_t reduce_max_i32(I32 a) {
   const __m256i b = _mm256_max_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
