@@ -6,11 +6,12 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 /**
  * A record of {@code bench/target/results/<op>.json}. Fields that a record has no value for are null there.
  *
- * @param op what was measured: {@code qmatmul}, {@code limits}
- * @param caseName the problem, as {@code int4 g32 i8row 14336x4096 m=512 t=2}: see {@link QMatmulCase#name}
+ * @param op what was measured: {@code qmatmul}, {@code quantize}, {@code limits}
+ * @param caseName the problem, as {@code int4 g32 i8row 14336x4096 m=512 t=2}: see {@link QMatmulCase#name} and
+ *     {@link QuantizeCase#name}
  * @param impl who computed; ours starts with {@code gatun}
  * @param threads how many threads it was allowed
- * @param metric what the numbers are: {@code time}, {@code bandwidth}, {@code rate}
+ * @param metric what the numbers are: {@code time}, {@code bandwidth}, {@code rate}, {@code f32 input}
  * @param unit their unit
  * @param median of all samples of all rounds
  * @param min the smallest sample
