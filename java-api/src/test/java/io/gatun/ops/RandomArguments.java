@@ -58,6 +58,12 @@ final class RandomArguments {
         };
     }
 
+    /** A tensor of this type and shape that the current thread must not use. */
+    static Tensor elsewhere(Random random, Tensor good) {
+        long[] shape = good.shape().toArray();
+        return random.of(Unreachable.closed(good.dtype(), shape), Unreachable.foreign(good.dtype(), shape));
+    }
+
     /** The same matrix with strides that no index reaches: they are free on axes of one element or none. */
     static Tensor withFreeStrides(Random random, Tensor x) {
         long[] strides = x.strides();
