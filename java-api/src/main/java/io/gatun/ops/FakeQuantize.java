@@ -72,9 +72,15 @@ public record FakeQuantize(QuantSpec.Blocks blocks, int lowest, int highest, flo
     }
 
     /**
-     * With v = x / s: dx = dy if lowest < v < highest, otherwise 0; ds = gradientScale times the sum over the block of
-     * dy * (round(v) - v if lowest < v < highest, lowest if v <= lowest, highest if v >= highest). The sum is one of
-     * doubles. O(rows * columns).
+     * With v = x / s:
+     *
+     * <pre>{@code
+     * dx = lowest < v && v < highest ? dy : 0
+     * ds = gradientScale * sum over the block of dy * f,
+     *      f = v <= lowest ? lowest : v >= highest ? highest : round(v) - v
+     * }</pre>
+     *
+     * The sum is one of doubles. O(rows * columns).
      *
      * @param x as for {@link #forward}
      * @param scales as for {@link #forward}
