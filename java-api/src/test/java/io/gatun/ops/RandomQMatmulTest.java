@@ -76,8 +76,8 @@ class RandomQMatmulTest {
         QMatmul.run(x, packed, y.tensor, options);
         assertTrue(y.unchangedOutside(0, columns), context);
         // Packing repeats a scale for each row of its block, writes the values of floats and code books, and stores
-        // codes of
-        // 2 and 6 bits wider; a header that says something else leaves what no packing writes.
+        // codes
+        // of 2 and 6 bits wider; a header that says something else leaves what no packing writes.
         QuantSpec read = weights.spec();
         boolean wider = read.codes().bits() == 2 || read.codes().bits() == 6;
         boolean moderate = !wider
