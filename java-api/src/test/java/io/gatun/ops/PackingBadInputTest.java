@@ -182,7 +182,7 @@ class PackingBadInputTest {
                 .add("permutation", "permutation[1]", "permutation[0]", "once", () -> {
                     Packing.write(Format.GPTQ, new Sorted(weights, identity), DType.F16);
                 })
-                .add("permutation of AWQ", "permutation", "given", "null", () -> {
+                .add("permutation of AWQ", "permutation", "not null", "allowed: null", () -> {
                     Packing.write(Format.AWQ, new Sorted(weights, identity), DType.F16);
                 })
                 .add("permutation length", "permutation", "[16]", "[32]", () -> {
