@@ -141,7 +141,8 @@ class Scanner {
     next_row_ = x_at(*job_, batch.row, batch.begin);
     count_ = batch.count;
     rows_ = batch.rows;
-    ahead_ = batch.rows > 1 ? 2 * job_->x_row_stride : kAhead;
+    far_ = batch.rows > 1 ? 2 * job_->x_row_stride : kFar;
+    near_ = batch.rows > 1 ? job_->x_row_stride : kNear;
     first_ = true;
     if (batch.rows > 1) extremes_->start<kSeek>(batch.groups);
     start_row();
@@ -186,7 +187,8 @@ class Scanner {
     for (int j = 0; j < 4; ++j) {
       low[j] = high[j] = least_key<kSeek>();
       const int n = lanes_left(count - j * kLanes);
-      prefetch_far_line(x_ + j * kLanes + ahead_);
+      prefetch_far_line(x_ + j * kLanes + far_);
+      prefetch_far_line(x_ + j * kLanes + near_);
       raise<kSeek>(count == kStep ? load_f32(x_ + j * kLanes) : load_f32_n(x_ + j * kLanes, n), n, low[j], high[j]);
     }
     x_ += count;
@@ -220,8 +222,8 @@ class Scanner {
     extremes_->high[block] = first_ ? high : max_i32(high, extremes_->high[block]);
   }
 
-  // How many values earlier they are asked for than scanned.
-  static constexpr int64_t kAhead = 4096;
+  // How many values earlier they are asked for than scanned; in several rows, two rows and one.
+  static constexpr int64_t kFar = 4096, kNear = 1024;
 
   const Job* job_;
   Extremes* extremes_;
@@ -229,7 +231,7 @@ class Scanner {
   int64_t steps_;  // of a block; 0 if a step has several
   const float* next_row_ = nullptr;
   const float* x_ = nullptr;
-  int64_t left_ = 0, count_ = 0, ahead_ = 0, rows_ = 0, block_ = 0, steps_left_ = 0;
+  int64_t left_ = 0, count_ = 0, far_ = 0, near_ = 0, rows_ = 0, block_ = 0, steps_left_ = 0;
   bool first_ = true;
   I32 low_ = {}, high_ = {};  // of the current block
 };
