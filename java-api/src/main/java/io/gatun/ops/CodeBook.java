@@ -23,9 +23,12 @@ public final class CodeBook {
     public static final CodeBook DYNAMIC = new CodeBook("dynamic", 8, 4);
     /** The same without a sign, twice as fine; negative values become 0. */
     public static final CodeBook DYNAMIC_UNSIGNED = new CodeBook("unsigned dynamic", 8, 5);
-    /** i / 127 for i = -127..127, 0 twice. */
+    /**
+     * i / 127 for i = -127..127, rounded once, 0 twice. bitsandbytes makes its own by torch.linspace, whose last bits depend
+     * on the processor: of a checkpoint, take its map ({@link #of}).
+     */
     public static final CodeBook LINEAR = new CodeBook("linear", 8, 6);
-    /** i / 255; negative values become 0. */
+    /** i / 255, likewise; negative values become 0. */
     public static final CodeBook LINEAR_UNSIGNED = new CodeBook("unsigned linear", 8, 7);
 
     private static final int GIVEN = 1;

@@ -274,7 +274,7 @@ public record QuantSpec(
         return codeBook(CodeBook.DYNAMIC, block);
     }
 
-    /** bitsandbytes' linear 8-bit codes, likewise. */
+    /** Linear 8-bit codes, see {@link CodeBook#LINEAR}, likewise. */
     public static QuantSpec linear8(long block) {
         return codeBook(CodeBook.LINEAR, block);
     }
