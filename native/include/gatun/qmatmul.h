@@ -9,7 +9,9 @@
  *
  * Weights whose codes stand for integers (linear codes, F4E2M1, code books of 16 integers up to 127 in magnitude, every
  * GGUF type) take the INT8 modes and PRECISE, those whose codes stand for other numbers (F8, F6, the other code books)
- * BF16 and PRECISE. No kernel decodes a matrix as a whole: values are looked up or computed in registers, tile by tile.
+ * BF16 and PRECISE. No kernel decodes a matrix as a whole: values are computed or looked up tile by tile, in
+ * registers; of 256 values in memory, where the processor cannot permute bytes of two registers (below the tier
+ * avx512vnni), and in the mode PRECISE.
  */
 #ifndef GATUN_QMATMUL_H
 #define GATUN_QMATMUL_H
@@ -53,7 +55,8 @@ enum gatun_qmatmul_mode {
   GATUN_QMATMUL_PRECISE = 2,
   /*
    * x and the values that codes stand for are rounded to bf16 (f8 and f6 exactly), to nearest, ties to even; products
-   * are exact, sums f32 in an order fixed by the shape, subnormals of bf16 and f32 count as zeros. Scales apply in f32
+   * are exact, sums f32 in an order fixed by the shape, subnormals of bf16 and f32 may count as zeros (on the tier
+   * avx512vnni they do). Scales apply in f32
    * to the sum of each piece, as in the INT8 modes, with bf16's rounding instead of quantization. The error against the
    * rounded numbers is at most 2^-23 (depth / 2 + 2 pieces + 8) sum |x w|. A sum that overflows f32 before its scales
    * is infinite or NaN; a value of x that rounds to infinity makes its row NaN.

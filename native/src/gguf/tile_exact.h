@@ -239,7 +239,7 @@ GATUN_INLINE void encode_bytes(const Input<X, kFull>& input, const Batch& batch,
         const int vector = 4 * quad + i, block = vector / kVectors;
         codes[i] = T::code(X::load(input.block(b + block) + vector % kVectors * kLanes), batch, b + block);
       }
-      const Bytes bytes = narrow_i8(codes[0], codes[1], codes[2], codes[3]);
+      const Bytes bytes = pack_i8(codes[0], codes[1], codes[2], codes[3]);
       store_parts<T, 0>(bytes, input, b, to + T::kHeader + quad * 4 * kLanes);
     }
     for (int block = 0; block < kQuadBlocks && input.holds(b + block); ++block) {

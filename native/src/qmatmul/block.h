@@ -15,8 +15,10 @@ struct PieceWeights {
   int64_t depth;
 };
 
-// Successive pieces of a panel, together up to kPieceDepth deep. But for the last, a piece has 16 depths or more.
+// Successive pieces of a panel, together up to kPieceDepth deep.
 struct Block {
+  // Groups of up to kPieceDepth are pieces of 16 depths or more, but for the panel's last one. What a longer group
+  // leaves may be shorter, 8 of 520, but next to it are pieces of kPieceDepth, or the panel's last one.
   static constexpr int kMost = qmatmul::kPieceDepth / 16;
   int64_t begin, end;  // pieces
   int64_t bytes;       // of codes, about; from here on lies the next block

@@ -1,9 +1,8 @@
 // Packing the activations of bf16 mode: x rounded to bf16, to nearest, ties to even; f8 is exact.
 //
-//   bf16  [tile][padded_depth / 2][T][2], in every 8 depths the pairs (0, 2) (1, 3) (4, 6) (5, 7), which tile_bf16.h
-//   finds
-//         in words of codes
-//   f32   [tile][padded_depth][T], the rounded values, for tiers without bf16 dots
+//   bf16  [tile][padded_depth / 2][T][2]: every 8 depths are the pairs (0, 2) (1, 3) (4, 6) (5, 7), as tile_bf16.h gets
+//         weights from words of codes
+//   f32   [tile][padded_depth][T]: the rounded values, for tiers without bf16 dots
 //
 // Scales of x are applied to a row's results, where it has one, or to the sums of pieces; in the f32 form those of
 // pieces multiply the values, which costs them one rounding. A row with NaN or infinity in its rounded values or its

@@ -97,19 +97,23 @@ int32_t read_expected(const gatun_qmatmul_weights* expected, const void* packed,
   GATUN_TRY(check_weights(expected, "weights"));
   GATUN_TRY(read_header(packed, packed_bytes, weights));
   const gatun_qmatmul_weights& read = weights->description;
+  // Byte by byte: no byte is padding, and floats that are allowed (not 0, not NaN) have one form each.
+  static_assert(sizeof(read) == 7 * sizeof(int32_t) + sizeof(float) + 3 * sizeof(int64_t));
   if (std::memcmp(expected, &read, sizeof(read)) == 0) return GATUN_OK;
   const auto codes = [](const gatun_qmatmul_weights& w) {
     const gguf::Type* type = gguf::find_type(w.gguf_type);
     return type == nullptr ? dtype_name(w.code_dtype) : type->name;
   };
-  return fail(GATUN_INVALID_ARGUMENT,
-              "packed holds [%lld, %lld] %s in groups of %d x %lld, code book %d, zero points %d, scales %s; allowed: "
-              "what weights says, [%lld, %lld] %s in groups of %d x %lld, code book %d, zero points %d, scales %s",
-              static_cast<long long>(read.columns), static_cast<long long>(read.depth), codes(read), read.group_rows,
-              static_cast<long long>(read.group), read.book, read.zero_point, dtype_name(read.scale_dtype),
-              static_cast<long long>(expected->columns), static_cast<long long>(expected->depth), codes(*expected),
-              expected->group_rows, static_cast<long long>(expected->group), expected->book, expected->zero_point,
-              dtype_name(expected->scale_dtype));
+  return fail(
+      GATUN_INVALID_ARGUMENT,
+      "packed holds [%lld, %lld] %s in groups of %d x %lld, code book %d, zero points %d, scales %s, tensor "
+      "scale %.9g; allowed: what weights says, [%lld, %lld] %s in groups of %d x %lld, code book %d, zero points "
+      "%d, scales %s, tensor scale %.9g",
+      static_cast<long long>(read.columns), static_cast<long long>(read.depth), codes(read), read.group_rows,
+      static_cast<long long>(read.group), read.book, read.zero_point, dtype_name(read.scale_dtype),
+      double{read.tensor_scale}, static_cast<long long>(expected->columns), static_cast<long long>(expected->depth),
+      codes(*expected), expected->group_rows, static_cast<long long>(expected->group), expected->book,
+      expected->zero_point, dtype_name(expected->scale_dtype), double{expected->tensor_scale});
 }
 
 }  // namespace gatun::qmatmul

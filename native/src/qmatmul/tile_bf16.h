@@ -37,6 +37,7 @@
 #include "qmatmul/kernel.h"
 #include "qmatmul/rows_bf16.h"
 #include "qmatmul/tile.h"
+#include "simd/tables.h"
 #include "simd/vec.h"
 
 namespace gatun::GATUN_ISA {
@@ -102,17 +103,17 @@ class BookBytes {
   static constexpr int64_t kDirectRows = 2 * qmatmul::kTileRows;
 
   explicit GATUN_INLINE BookBytes(const Halves& halves)
-      : low_(load_table256(halves.low)), high_(load_table256(halves.high)) {}
+      : low_(load_byte_table(halves.low)), high_(load_byte_table(halves.high)) {}
   static GATUN_INLINE const uint8_t* start(const PieceWeights& piece, int64_t, int64_t) { return piece.codes; }
   template <int Q>
   GATUN_INLINE Pairs quad(const uint8_t* p, int64_t panel_rows) const {
     const Bytes codes = load_bytes(p + 4 * Q * panel_rows);
-    const Bytes low = lookup256(low_, codes), high = lookup256(high_, codes);
+    const Bytes low = lookup(low_, codes), high = lookup(high_, codes);
     return {even_words(low, high), odd_words(low, high)};
   }
 
  private:
-  Table256 low_, high_;
+  ByteTable low_, high_;
 };
 
 // With Halves::sign(): half of the look-ups.

@@ -20,6 +20,7 @@
 #include "qmatmul/rows_bf16.h"
 #include "qmatmul/scales.h"
 #include "qmatmul/tile.h"
+#include "simd/tables.h"
 #include "simd/vec.h"
 
 namespace gatun::GATUN_ISA {
@@ -43,92 +44,140 @@ GATUN_INLINE Dequantizer dequantizer(const qmatmul::Job& job, const qmatmul::Pan
   };
 }
 
-// What floats the codes index.
+// What the codes of kLanes rows and 8 depths stand for before zero point and scale, made once for a panel. kRowBytes:
+// of a row's codes. value<J>() is that of depth J.
 template <Stored kStored>
-struct Book {
-  explicit GATUN_INLINE Book(const qmatmul::Job&) {}
-};
-template <>
-struct Book<Stored::b4> {
-  explicit GATUN_INLINE Book(const qmatmul::Job& job)
-      : table(load_table16(reinterpret_cast<const float*>(job.table))) {}
-  GATUN_INLINE F32 operator[](I32 code) const { return lookup_f32(table, code); }
-  Table16 table;
-};
-template <>
-struct Book<Stored::b8> {
-  explicit GATUN_INLINE Book(const qmatmul::Job& job) : table(reinterpret_cast<const float*>(job.table)) {}
-  GATUN_INLINE F32 operator[](I32 code) const { return gather_f32(table, code); }
-  const float* table;
-};
-
-// The codes of kLanes rows and 8 depths: as they are stored in 4 bits, else in bytes.
-template <Stored kStored>
-struct CodeBlock {
-  static constexpr bool kNibbles = kStored == Stored::u4 || kStored == Stored::b4;
-  static constexpr int kRowBytes = qmatmul::is_four_bits(kStored) ? 4 : 8;
-  Bytes first, second;
-  Book<kStored> book;
-
-  static GATUN_INLINE CodeBlock load(const qmatmul::Job& job, const uint8_t* p, int64_t panel_rows) {
-    const Bytes bytes = load_bytes(p);
-    const Book<kStored> book(job);
-    if constexpr (kNibbles) return {bytes, bytes, book};
-    if constexpr (kStored == Stored::t4) {
-      const Bytes table = broadcast16(job.table);
-      return {lookup16(table, low_nibbles(bytes)), lookup16(table, high_nibbles(bytes)), book};
+class Book {  // u4: the nibbles themselves
+ public:
+  static constexpr int kRowBytes = 4;
+  struct Codes {
+    Bytes bytes;
+    template <int J>
+    GATUN_INLINE I32 value() const {
+      return nibble_lane < J<4 ? 2 * J : 2 * J - 7>(bytes);
     }
-    return {bytes, load_bytes(p + 4 * panel_rows), book};
-  }
-  // Weights of depth J.
+  };
+  explicit GATUN_INLINE Book(const qmatmul::Job&) {}
+  GATUN_INLINE Codes load(const uint8_t* p, int64_t) const { return {load_bytes(p)}; }
+};
+
+struct ByteCodes {
+  Bytes first, second;
   template <int J>
-  GATUN_INLINE F32 weights(const Dequantizer& d) const {
-    I32 code;
-    if constexpr (kNibbles)
-      code = nibble_lane < J<4 ? 2 * J : 2 * J - 7>(first);
-    else
-      code = byte_lane<J % 4>(J < 4 ? first : second);
-    if constexpr (qmatmul::is_integer(kStored))
-      return fma(to_f32(sub_i32(code, d.zero)), d.scale, d.offset);
-    else
-      return mul(book[code], d.scale);
-  }
-  // of(J, weights) for J = 0..7.
-  template <class Of>
-  GATUN_INLINE void each_depth(const Dequantizer& d, Of of) const {
-    of(0, weights<0>(d));
-    of(1, weights<1>(d));
-    of(2, weights<2>(d));
-    of(3, weights<3>(d));
-    of(4, weights<4>(d));
-    of(5, weights<5>(d));
-    of(6, weights<6>(d));
-    of(7, weights<7>(d));
+  GATUN_INLINE I32 value() const {
+    return byte_lane<J % 4>(J < 4 ? first : second);
   }
 };
+
+template <>
+class Book<Stored::u8> {
+ public:
+  static constexpr int kRowBytes = 8;
+  explicit GATUN_INLINE Book(const qmatmul::Job&) {}
+  GATUN_INLINE ByteCodes load(const uint8_t* p, int64_t panel_rows) const {
+    return {load_bytes(p), load_bytes(p + 4 * panel_rows)};
+  }
+};
+
+template <>
+class Book<Stored::t4> {
+ public:
+  static constexpr int kRowBytes = 4;
+  explicit GATUN_INLINE Book(const qmatmul::Job& job) : table_(broadcast16(job.table)) {}
+  GATUN_INLINE ByteCodes load(const uint8_t* p, int64_t) const {
+    const Bytes codes = load_bytes(p);
+    return {lookup16(table_, low_nibbles(codes)), lookup16(table_, high_nibbles(codes))};
+  }
+
+ private:
+  Bytes table_;
+};
+
+template <>
+class Book<Stored::b4> {
+ public:
+  static constexpr int kRowBytes = 4;
+  struct Codes {
+    Table16 table;
+    Book<Stored::u4>::Codes codes;
+    template <int J>
+    GATUN_INLINE F32 value() const {
+      return lookup_f32(table, codes.template value<J>());
+    }
+  };
+  explicit GATUN_INLINE Book(const qmatmul::Job& job)
+      : table_(load_table16(reinterpret_cast<const float*>(job.table))) {}
+  GATUN_INLINE Codes load(const uint8_t* p, int64_t) const { return {table_, {load_bytes(p)}}; }
+
+ private:
+  Table16 table_;
+};
+
+template <>
+class Book<Stored::b8> {
+ public:
+  static constexpr int kRowBytes = 8;
+  struct Codes {
+    F32 values[2][4];
+    template <int J>
+    GATUN_INLINE F32 value() const {
+      return values[J / 4][J % 4];
+    }
+  };
+  explicit GATUN_INLINE Book(const qmatmul::Job& job)
+      : table_(load_float_table(reinterpret_cast<const float*>(job.table))) {}
+  GATUN_INLINE Codes load(const uint8_t* p, int64_t panel_rows) const {
+    Codes codes;
+    lookup_each4(table_, load_bytes(p), codes.values[0]);
+    lookup_each4(table_, load_bytes(p + 4 * panel_rows), codes.values[1]);
+    return codes;
+  }
+
+ private:
+  FloatTable table_;
+};
+
+GATUN_INLINE F32 weight(I32 code, const Dequantizer& d) {
+  return fma(to_f32(sub_i32(code, d.zero)), d.scale, d.offset);
+}
+GATUN_INLINE F32 weight(F32 value, const Dequantizer& d) { return mul(value, d.scale); }
+
+// of(J, weights of depth J) for J = 0..7.
+template <class Codes, class Of>
+GATUN_INLINE void each_depth(const Codes& codes, const Dequantizer& d, Of of) {
+  of(0, weight(codes.template value<0>(), d));
+  of(1, weight(codes.template value<1>(), d));
+  of(2, weight(codes.template value<2>(), d));
+  of(3, weight(codes.template value<3>(), d));
+  of(4, weight(codes.template value<4>(), d));
+  of(5, weight(codes.template value<5>(), d));
+  of(6, weight(codes.template value<6>(), d));
+  of(7, weight(codes.template value<7>(), d));
+}
 
 template <Stored kStored>
 GATUN_INLINE const uint8_t* codes_at(const qmatmul::Panel& panel, const qmatmul::Piece& piece, int32_t depth) {
-  return panel.base + panel.rows * (piece.codes + depth / 8 * CodeBlock<kStored>::kRowBytes);
+  return panel.base + panel.rows * (piece.codes + depth / 8 * Book<kStored>::kRowBytes);
 }
 
 // Depths [begin, end) of a piece, both multiples of 8, to [depth][R].
 template <Stored kStored>
-inline void dequantize(const qmatmul::Job& job, const qmatmul::Panel& panel, const qmatmul::Piece& piece, int32_t begin,
-                       int32_t end, float* out) {
+inline void dequantize(const qmatmul::Job& job, const Book<kStored>& book, const qmatmul::Panel& panel,
+                       const qmatmul::Piece& piece, int32_t begin, int32_t end, float* out) {
   for (int32_t row = 0; row < panel.rows; row += kLanes) {
     const Dequantizer d = dequantizer(job, panel, piece, row);
     for (int32_t k = begin; k < end; k += 8) {
-      const auto codes = CodeBlock<kStored>::load(job, codes_at<kStored>(panel, piece, k) + 4 * row, panel.rows);
+      const auto codes = book.load(codes_at<kStored>(panel, piece, k) + 4 * row, panel.rows);
       float* to = out + (k - begin) * panel.rows + row;
-      codes.each_depth(d, [&](int j, F32 w) { store_f32(to + j * panel.rows, w); });
+      each_depth(codes, d, [&](int j, F32 w) { store_f32(to + j * panel.rows, w); });
     }
   }
 }
 
 // One row of x: weights are used as they are dequantized, in the same order and with the same roundings.
 template <Stored kStored, int V>
-inline void multiply_row(const qmatmul::Job& job, const qmatmul::Panel& panel, const float* x, float* sums) {
+inline void multiply_row(const qmatmul::Job& job, const Book<kStored>& book, const qmatmul::Panel& panel,
+                         const float* x, float* sums) {
   for (int32_t column = 0; column < panel.rows; column += V * kLanes) {
     F32 sum[V];
     for (int v = 0; v < V; ++v) sum[v] = zero_f32();
@@ -140,10 +189,10 @@ inline void multiply_row(const qmatmul::Job& job, const qmatmul::Panel& panel, c
       for (int32_t k = 0; k < piece.depth; k += 8) {
         const float* x_k = x + piece.x + k;
         for (int v = 0; v < V; ++v) {
-          const auto block = CodeBlock<kStored>::load(job, codes + 4 * kLanes * v, panel.rows);
-          block.each_depth(d[v], [&](int j, F32 w) { sum[v] = fma(set1(x_k[j]), w, sum[v]); });
+          each_depth(book.load(codes + 4 * kLanes * v, panel.rows), d[v],
+                     [&](int j, F32 w) { sum[v] = fma(set1(x_k[j]), w, sum[v]); });
         }
-        codes += CodeBlock<kStored>::kRowBytes * panel.rows;
+        codes += Book<kStored>::kRowBytes * panel.rows;
       }
     }
     for (int v = 0; v < V; ++v) store_f32(sums + column + v * kLanes, sum[v]);
@@ -173,8 +222,8 @@ GATUN_INLINE void multiply_block(const float* weights, int64_t panel_rows, const
 
 // Rows [row_begin, row_end) of tiles: block after block of the depth, each dequantized once.
 template <Stored kStored, int V>
-inline void multiply_tiles(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
-                           float* weights, float* sums) {
+inline void multiply_tiles(const qmatmul::Job& job, const Book<kStored>& book, const qmatmul::Panel& panel,
+                           int64_t row_begin, int64_t row_end, float* weights, float* sums) {
   std::memset(sums, 0, static_cast<size_t>((row_end - row_begin) * qmatmul::kPanelRows * 4));
   // A block: up to qmatmul::kBlockDepth padded depths, from several short pieces or a part of a long one.
   int64_t x_begin = 0;
@@ -183,7 +232,7 @@ inline void multiply_tiles(const qmatmul::Job& job, const qmatmul::Panel& panel,
     const qmatmul::Piece& piece = job.pieces[p];
     for (int32_t k = 0, end; k < piece.depth; k = end) {
       end = piece.depth - k < qmatmul::kBlockDepth - filled ? piece.depth : k + qmatmul::kBlockDepth - filled;
-      dequantize<kStored>(job, panel, piece, k, end, weights + filled * panel.rows);
+      dequantize(job, book, panel, piece, k, end, weights + filled * panel.rows);
       filled += end - k;
       if (filled < qmatmul::kBlockDepth && (p + 1 < job.piece_count || end < piece.depth)) continue;
       for_each_tile<qmatmul::kTileRows>(row_begin, row_end, [&](auto rows, int64_t row) {
@@ -204,11 +253,13 @@ template <Stored kStored, int V>
 inline void multiply_panel_f32(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
                                uint8_t* scratch) {
   float* sums = reinterpret_cast<float*>(scratch);
+  const Book<kStored> book(job);
   if (row_end - row_begin == 1) {
-    multiply_row<kStored, V>(job, panel, static_cast<const float*>(job.values) + row_begin * job.padded_depth, sums);
+    multiply_row<kStored, V>(job, book, panel, static_cast<const float*>(job.values) + row_begin * job.padded_depth,
+                             sums);
   } else {
-    multiply_tiles<kStored, V>(job, panel, row_begin, row_end, reinterpret_cast<float*>(scratch + qmatmul::kSumBytes),
-                               sums);
+    multiply_tiles<kStored, V>(job, book, panel, row_begin, row_end,
+                               reinterpret_cast<float*>(scratch + qmatmul::kSumBytes), sums);
   }
   finish(job, panel, row_begin, row_end, sums, job.scales != nullptr);
 }

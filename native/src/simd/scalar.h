@@ -92,10 +92,6 @@ GATUN_INLINE I32 load_u4_i32_n(const uint8_t* p, int n) {
   return lanes<I32>([=](int i) { return i < n ? p[i / 2] >> 4 * (i % 2) & 15 : 0; });
 }
 GATUN_INLINE I32 load_u4_i32(const uint8_t* p) { return load_u4_i32_n(p, kLanes); }
-GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
-  for (int i = 0; i < n; i += 2) p[i / 2] = static_cast<uint8_t>(x.lane[i] | (i + 1 < n ? x.lane[i + 1] << 4 : 0));
-}
-GATUN_INLINE void store_u4(uint8_t* p, I32 x) { store_u4_n(p, x, kLanes); }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) {
   return bytes([=](int i) { return p[i]; });
 }
@@ -246,11 +242,6 @@ GATUN_INLINE int32_t reduce_max_i32(I32 a) {
   for (int i = 1; i < kLanes; ++i) result = a.lane[i] > result ? a.lane[i] : result;
   return result;
 }
-GATUN_INLINE int32_t reduce_min_i32(I32 a) {
-  int32_t result = a.lane[0];
-  for (int i = 1; i < kLanes; ++i) result = a.lane[i] < result ? a.lane[i] : result;
-  return result;
-}
 GATUN_INLINE I32 min_i32(I32 a, I32 b) {
   return lanes<I32>([=](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
@@ -297,10 +288,6 @@ GATUN_INLINE I32 truncate_to_i32(F32 a) {
 }
 GATUN_INLINE F32 copy_sign(F32 magnitude, F32 sign) {
   return lanes<F32>([=](int i) { return __builtin_copysignf(magnitude.lane[i], sign.lane[i]); });
-}
-GATUN_INLINE Bytes narrow_i8(I32 a, I32 b, I32 c, I32 d) {
-  const I32 parts[] = {a, b, c, d};
-  return bytes([&](int i) { return parts[i / kLanes].lane[i % kLanes]; });
 }
 template <int N, int I>
 GATUN_INLINE void store_part(uint8_t* p, Bytes x) {
@@ -368,4 +355,41 @@ using U8Weights = Bytes;
 GATUN_INLINE U8Weights prepare_u8(Bytes w) { return w; }
 GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) { return dot_u8_i8(sum, w, a); }
 
+GATUN_INLINE Bytes add_where_less(const F32 (&a)[4], const F32 (&b)[4], Bytes x, int amount) {
+  return bytes([&](int i) {
+    return x.byte[i] + (a[i / kLanes].lane[i % kLanes] < b[i / kLanes].lane[i % kLanes] ? amount : 0);
+  });
+}
+GATUN_INLINE I32 add_where_less(F32 a, F32 b, I32 x, int amount) {
+  return lanes<I32>([&](int i) { return x.lane[i] + (a.lane[i] < b.lane[i] ? amount : 0); });
+}
+GATUN_INLINE Bytes select_negative(const F32 (&x)[4], Bytes a, Bytes b) {
+  return bytes([&](int i) { return float_bits(x[i / kLanes].lane[i % kLanes]) >> 31 != 0 ? a.byte[i] : b.byte[i]; });
+}
+GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
+  return bytes([=](int i) { return x.byte[i] + amount; });
+}
+
+GATUN_INLINE F32 widen_f16(I32 x) {
+  return lanes<F32>([=](int i) { return f16_to_f32(static_cast<uint16_t>(x.lane[i])); });
+}
+GATUN_INLINE I32 load_u6_i32_n(const uint8_t* p, int n) {
+  uint32_t quad = 0;
+  for (int i = 0; i < bytes_of_sixes(n); ++i) quad |= uint32_t{p[i]} << 8 * i;
+  return lanes<I32>([=](int i) { return i < n ? static_cast<int32_t>(quad >> 6 * i & 63) : 0; });
+}
+GATUN_INLINE I32 load_u6_i32(const uint8_t* p) { return load_u6_i32_n(p, kLanes); }
+GATUN_INLINE void store_sixes_n(uint8_t* p, Bytes x, int n) {
+  for (int i = 0; i < n; i += 4) {
+    uint32_t quad = 0;
+    for (int j = i; j < n && j < i + 4; ++j) quad |= uint32_t{x.byte[j]} << 6 * (j - i);
+    for (int byte = 0; byte < 3 && i / 4 * 3 + byte < bytes_of_sixes(n); ++byte) {
+      p[i / 4 * 3 + byte] = static_cast<uint8_t>(quad >> 8 * byte);
+    }
+  }
+}
+GATUN_INLINE void store_sixes(uint8_t* p, Bytes x) { store_sixes_n(p, x, 4 * kLanes); }
+
 }  // namespace gatun::GATUN_ISA
+
+#include "simd/tables_in_memory.h"

@@ -16,7 +16,6 @@
 //   I32 load_u8_i32(const uint8_t*), load_i8_i32(const int8_t*)                          and _n
 //   void store_i8(int8_t*, I32): the low byte of each lane                               and _n
 //   I32 load_u4_i32(const uint8_t*): two lanes a byte, the even one in the low nibble    and _n
-//   void store_u4(uint8_t*, I32): the same, lanes in 0..15; nibbles from lane n on are 0 and _n
 //   I32 load_u2_i32(const uint8_t*): four lanes a byte, the first in the lowest bits      and _n
 //   Bytes load_bytes(const uint8_t*); void store_bytes(uint8_t*, Bytes)                  and store_bytes_n
 //   void store_nibbles(uint8_t*, Bytes), store_crumbs(uint8_t*, Bytes): bytes in 0..15 two by two, in 0..3 four by
@@ -44,11 +43,10 @@
 //   I32 max_u32(I32, I32): of unsigned numbers
 //   I32 select_bits(I32 mask, I32 a, I32 b): bits of a where those of the mask are 1, the others of b
 //   I32 select_n(I32 a, I32 b, int n): lanes below n of a, the others of b
-//   int32_t reduce_min_i32(I32), reduce_max_i32(I32)
+//   int32_t reduce_max_i32(I32)
 //   F32 as_f32(I32), I32 as_i32(F32): the same bits
 //   I32 truncate_to_i32(F32) toward 0 (|x| < 2^31)
 //   F32 copy_sign(F32 magnitude, F32 sign)
-//   Bytes narrow_i8(I32, I32, I32, I32): the lanes one after the other, in -128..127
 //   void store_part<N, I>(uint8_t*, Bytes): the I-th of N equal parts
 //   uint32_t equal_mask(I32, I32), greater_mask(I32, I32): bit l says whether it is so in lane l
 //   I32 reduce_max_each(const I32 (&x)[kLanes]): lane l is the largest of x[l]
@@ -80,8 +78,8 @@
 // and what makes such elements from codes; words are of 16 bits:
 //   Bytes shift_words<N>(Bytes)                       each word to the right, zeros from the left
 //   Bytes lookup_words(Bytes table, Bytes index)      word index % 32 of the table
-//   Table128 load_table128(const uint8_t*); Bytes lookup128(Table128, Bytes index): byte index % 128 of the table
-//   Table256 load_table256(const uint8_t*); Bytes lookup256(Table256, Bytes index)
+//   Table128 load_table128(const uint8_t*); Bytes lookup128(Table128, Bytes index): byte index % 128 of the table; of
+//                                                     256 bytes: simd/tables.h
 //   Bytes flip_bits(Bytes x, Bytes bits, Bytes mask)  x ^ (bits & mask)
 //   Bytes even_words(Bytes low, Bytes high), odd_words: words of the low and the high bytes with an even (odd) index
 #pragma once
@@ -99,6 +97,9 @@ namespace gatun::GATUN_ISA {
 GATUN_INLINE void prefetch_line(const void* p) { __builtin_prefetch(p, 0, 3); }
 // The same to the second-level cache.
 GATUN_INLINE void prefetch_far_line(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+// Bytes that n codes of 6 bits take.
+GATUN_INLINE int bytes_of_sixes(int n) { return (6 * n + 7) / 8; }
 
 }  // namespace gatun::GATUN_ISA
 

@@ -79,11 +79,6 @@ GATUN_INLINE I32 widen_u4(__m128i x) {
   const __m256i bytes = _mm256_cvtepu8_epi64(x);
   return _mm256_and_si256(_mm256_or_si256(bytes, _mm256_slli_epi64(bytes, 28)), _mm256_set1_epi32(15));
 }
-GATUN_INLINE __m128i narrow_u4(I32 x) {
-  const __m256i bytes = _mm256_or_si256(x, _mm256_srli_epi64(x, 28));  // in the low byte of each pair of lanes
-  const __m256i low = _mm256_shuffle_epi8(bytes, _mm256_set1_epi64x(0x0800));
-  return _mm_unpacklo_epi16(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
-}
 GATUN_INLINE I32 load_u4_i32(const uint8_t* p) {
   int32_t eight;
   std::memcpy(&eight, p, sizeof(eight));
@@ -91,13 +86,6 @@ GATUN_INLINE I32 load_u4_i32(const uint8_t* p) {
 }
 GATUN_INLINE I32 load_u4_i32_n(const uint8_t* p, int n) {
   return _mm256_and_si256(first(n), widen_u4(load_part(p, (n + 1) / 2)));
-}
-GATUN_INLINE void store_u4(uint8_t* p, I32 x) {
-  const int32_t eight = _mm_cvtsi128_si32(narrow_u4(x));
-  std::memcpy(p, &eight, sizeof(eight));
-}
-GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
-  store_part(p, narrow_u4(_mm256_and_si256(first(n), x)), (n + 1) / 2);
 }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 // Each byte of the low 16 bits of x becomes four lanes.
@@ -220,7 +208,6 @@ GATUN_INLINE int32_t reduce_max_i32(I32 a) {
   const __m128i c = _mm_max_epi32(b, _mm_unpackhi_epi64(b, b));
   return _mm_cvtsi128_si32(_mm_max_epi32(c, _mm_shuffle_epi32(c, 1)));
 }
-GATUN_INLINE int32_t reduce_min_i32(I32 a) { return ~reduce_max_i32(xor_i32(a, _mm256_set1_epi32(-1))); }
 GATUN_INLINE I32 min_i32(I32 a, I32 b) { return _mm256_min_epi32(a, b); }
 GATUN_INLINE I32 max_i32(I32 a, I32 b) { return _mm256_max_epi32(a, b); }
 
@@ -251,13 +238,6 @@ GATUN_INLINE I32 truncate_to_i32(F32 a) { return _mm256_cvttps_epi32(a); }
 GATUN_INLINE F32 copy_sign(F32 magnitude, F32 sign) {
   const __m256 mask = _mm256_set1_ps(-0.0f);
   return _mm256_or_ps(_mm256_andnot_ps(mask, magnitude), _mm256_and_ps(mask, sign));
-}
-// Packing takes the halves of both operands in turn.
-GATUN_INLINE Bytes order_packed(__m256i x) {
-  return _mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-}
-GATUN_INLINE Bytes narrow_i8(I32 a, I32 b, I32 c, I32 d) {
-  return order_packed(_mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)));
 }
 template <int N, int I>
 GATUN_INLINE void store_part(uint8_t* p, Bytes x) {
@@ -357,4 +337,63 @@ GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) {
 
 #endif
 
+GATUN_INLINE I32 less_lanes(F32 a, F32 b) { return _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
+GATUN_INLINE Bytes add_where_less(const F32 (&a)[4], const F32 (&b)[4], Bytes x, int amount) {
+  const Bytes less =
+      pack_i8(less_lanes(a[0], b[0]), less_lanes(a[1], b[1]), less_lanes(a[2], b[2]), less_lanes(a[3], b[3]));
+  return _mm256_add_epi8(x, _mm256_and_si256(less, _mm256_set1_epi8(static_cast<char>(amount))));
+}
+GATUN_INLINE I32 add_where_less(F32 a, F32 b, I32 x, int amount) {
+  return _mm256_add_epi32(x, _mm256_and_si256(less_lanes(a, b), _mm256_set1_epi32(amount)));
+}
+GATUN_INLINE Bytes select_negative(const F32 (&x)[4], Bytes a, Bytes b) {
+  I32 signs[4];
+  for (int j = 0; j < 4; ++j) signs[j] = shift_right<31>(as_i32(x[j]));
+  return _mm256_blendv_epi8(b, a, pack_i8(signs[0], signs[1], signs[2], signs[3]));
+}
+GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
+  return _mm256_add_epi8(x, _mm256_set1_epi8(static_cast<char>(amount)));
+}
+
+GATUN_INLINE F32 widen_f16(I32 x) { return _mm256_cvtph_ps(narrow_i32_to_16(x)); }
+
+// From 6 bytes.
+GATUN_INLINE I32 widen_u6(__m128i x) {
+  const __m256i quads = _mm256_shuffle_epi8(
+      _mm256_broadcastsi128_si256(x), _mm256_setr_epi32(0xff020100, 0xff020100, 0xff020100, 0xff020100, 0xff050403,
+                                                        0xff050403, 0xff050403, 0xff050403));
+  const __m256i shifts = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 6, 12, 18));
+  return _mm256_and_si256(_mm256_srlv_epi32(quads, shifts), _mm256_set1_epi32(63));
+}
+GATUN_INLINE I32 load_u6_i32_n(const uint8_t* p, int n) {
+  return _mm256_and_si256(first(n), widen_u6(load_part(p, bytes_of_sixes(n))));
+}
+GATUN_INLINE I32 load_u6_i32(const uint8_t* p) {
+  int64_t eight = 0;
+  std::memcpy(&eight, p, 6);
+  return widen_u6(_mm_cvtsi64_si128(eight));
+}
+
+// Six bits of a byte each:
+//   bytes          aaaaaa.. bbbbbb.. cccccc.. dddddd..    (the low bit first)
+//   pairs          aaaaaabbbbbb....  ccccccdddddd....     multiplied by 1 and 64, and added
+//   quads          aaaaaabbbbbbccccccdddddd........       multiplied by 1 and 4096, and added; then three bytes of four
+// The first 24 bytes count.
+GATUN_INLINE __m256i join_sixes(Bytes x) {
+  const __m256i quads =
+      _mm256_madd_epi16(_mm256_maddubs_epi16(x, _mm256_set1_epi16(0x4001)), _mm256_set1_epi32(0x10000001));
+  const __m256i three = _mm256_shuffle_epi8(
+      quads, _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1)));
+  return _mm256_permutevar8x32_epi32(three, _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7));
+}
+GATUN_INLINE void store_sixes(uint8_t* p, Bytes x) { store_bytes_n(p, join_sixes(x), 24); }
+GATUN_INLINE void store_sixes_n(uint8_t* p, Bytes x, int n) {
+  uint8_t bytes[4 * kLanes];
+  store_bytes(bytes, x);
+  for (int i = n; i < 4 * kLanes; ++i) bytes[i] = 0;
+  store_bytes_n(p, join_sixes(load_bytes(bytes)), bytes_of_sixes(n));
+}
+
 }  // namespace gatun::GATUN_ISA
+
+#include "simd/tables_in_memory.h"

@@ -67,19 +67,11 @@ GATUN_INLINE I32 widen_u4(__m128i x) {
   const __m512i bytes = _mm512_cvtepu8_epi64(x);
   return _mm512_and_si512(_mm512_or_si512(bytes, _mm512_slli_epi64(bytes, 28)), _mm512_set1_epi32(15));
 }
-GATUN_INLINE __m512i pair_u4(I32 x) { return _mm512_or_si512(x, _mm512_srli_epi64(x, 28)); }
 GATUN_INLINE I32 load_u4_i32(const uint8_t* p) {
   return widen_u4(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 }
 GATUN_INLINE I32 load_u4_i32_n(const uint8_t* p, int n) {
   return _mm512_maskz_mov_epi32(first(n), widen_u4(_mm_maskz_loadu_epi8(first((n + 1) / 2), p)));
-}
-GATUN_INLINE void store_u4(uint8_t* p, I32 x) {
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm512_cvtepi64_epi8(pair_u4(x)));
-}
-GATUN_INLINE void store_u4_n(uint8_t* p, I32 x, int n) {
-  const __m512i pairs = pair_u4(_mm512_maskz_mov_epi32(first(n), x));
-  _mm512_mask_cvtepi64_storeu_epi8(p, static_cast<__mmask8>(first((n + 1) / 2)), pairs);
 }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 // Each byte of the low 32 bits of x becomes four lanes.
@@ -198,7 +190,6 @@ GATUN_INLINE int32_t reduce_max_i32(I32 a) {
   const __m128i d = _mm_max_epi32(c, _mm_unpackhi_epi64(c, c));
   return _mm_cvtsi128_si32(_mm_max_epi32(d, _mm_shuffle_epi32(d, 1)));
 }
-GATUN_INLINE int32_t reduce_min_i32(I32 a) { return ~reduce_max_i32(xor_i32(a, _mm512_set1_epi32(-1))); }
 GATUN_INLINE I32 min_i32(I32 a, I32 b) { return _mm512_min_epi32(a, b); }
 GATUN_INLINE I32 max_i32(I32 a, I32 b) { return _mm512_max_epi32(a, b); }
 
@@ -230,14 +221,6 @@ GATUN_INLINE F32 copy_sign(F32 magnitude, F32 sign) {
   constexpr int kFirstSelectsSecondOrThird = 0xca;
   return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_set1_epi32(INT32_MIN), _mm512_castps_si512(sign),
                                                        _mm512_castps_si512(magnitude), kFirstSelectsSecondOrThird));
-}
-// Packing takes the quarters of both operands in turn.
-GATUN_INLINE Bytes order_packed(__m512i x) {
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return _mm512_permutexvar_epi32(order, x);
-}
-GATUN_INLINE Bytes narrow_i8(I32 a, I32 b, I32 c, I32 d) {
-  return order_packed(_mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)));
 }
 template <int N, int I>
 GATUN_INLINE void store_part(uint8_t* p, Bytes x) {
@@ -341,21 +324,6 @@ GATUN_INLINE Bytes shift_words(Bytes x) {
   return _mm512_srli_epi16(x, N);
 }
 GATUN_INLINE Bytes lookup_words(Bytes table, Bytes index) { return _mm512_permutexvar_epi16(index, table); }
-struct Table128 {
-  Bytes part[2];
-};
-GATUN_INLINE Table128 load_table128(const uint8_t* p) { return {{load_bytes(p), load_bytes(p + 64)}}; }
-GATUN_INLINE Bytes lookup128(const Table128& table, Bytes index) {
-  return _mm512_permutex2var_epi8(table.part[0], index, table.part[1]);
-}
-struct Table256 {
-  Table128 half[2];
-};
-GATUN_INLINE Table256 load_table256(const uint8_t* p) { return {{load_table128(p), load_table128(p + 128)}}; }
-GATUN_INLINE Bytes lookup256(const Table256& table, Bytes index) {
-  return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), lookup128(table.half[0], index),
-                                lookup128(table.half[1], index));
-}
 GATUN_INLINE Bytes flip_bits(Bytes x, Bytes bits, Bytes mask) { return _mm512_ternarylogic_epi32(x, bits, mask, 0x78); }
 GATUN_INLINE Bytes even_words(Bytes low, Bytes high) {
   const __m512i up = _mm512_set4_epi32(0x0e0e0c0c, 0x0a0a0808, 0x06060404, 0x02020000);
@@ -368,4 +336,127 @@ GATUN_INLINE Bytes odd_words(Bytes low, Bytes high) {
 
 #endif
 
+GATUN_INLINE Bytes add_where_less(const F32 (&a)[4], const F32 (&b)[4], Bytes x, int amount) {
+  __mmask16 less[4];
+  for (int j = 0; j < 4; ++j) less[j] = _mm512_cmp_ps_mask(a[j], b[j], _CMP_LT_OQ);
+  const __mmask64 mask = _mm512_kunpackd(_mm512_kunpackw(less[3], less[2]), _mm512_kunpackw(less[1], less[0]));
+  return _mm512_mask_add_epi8(x, mask, x, _mm512_set1_epi8(static_cast<char>(amount)));
+}
+GATUN_INLINE I32 add_where_less(F32 a, F32 b, I32 x, int amount) {
+  return _mm512_mask_add_epi32(x, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x, _mm512_set1_epi32(amount));
+}
+GATUN_INLINE Bytes select_negative(const F32 (&x)[4], Bytes a, Bytes b) {
+  __mmask16 negative[4];
+  for (int j = 0; j < 4; ++j) negative[j] = _mm512_movepi32_mask(as_i32(x[j]));
+  return _mm512_mask_blend_epi8(
+      _mm512_kunpackd(_mm512_kunpackw(negative[3], negative[2]), _mm512_kunpackw(negative[1], negative[0])), b, a);
+}
+GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
+  return _mm512_add_epi8(x, _mm512_set1_epi8(static_cast<char>(amount)));
+}
+
+GATUN_INLINE F32 widen_f16(I32 x) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)); }
+
+// From 12 bytes.
+GATUN_INLINE I32 widen_u6(__m128i x) {
+  const __m512i bytes = _mm512_broadcast_i32x4(x);
+  const __m512i quads = _mm512_shuffle_epi8(
+      bytes,
+      _mm512_set_epi32(0xff0b0a09, 0xff0b0a09, 0xff0b0a09, 0xff0b0a09, 0xff080706, 0xff080706, 0xff080706, 0xff080706,
+                       0xff050403, 0xff050403, 0xff050403, 0xff050403, 0xff020100, 0xff020100, 0xff020100, 0xff020100));
+  const __m512i shifts = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 6, 12, 18));
+  return _mm512_and_si512(_mm512_srlv_epi32(quads, shifts), _mm512_set1_epi32(63));
+}
+GATUN_INLINE I32 load_u6_i32_n(const uint8_t* p, int n) {
+  return _mm512_maskz_mov_epi32(first(n), widen_u6(_mm_maskz_loadu_epi8(first(bytes_of_sixes(n)), p)));
+}
+GATUN_INLINE I32 load_u6_i32(const uint8_t* p) { return widen_u6(_mm_maskz_loadu_epi8(first(12), p)); }
+
+// Six bits of a byte each:
+//   bytes          aaaaaa.. bbbbbb.. cccccc.. dddddd..    (the low bit first)
+//   pairs          aaaaaabbbbbb....  ccccccdddddd....     multiplied by 1 and 64, and added
+//   quads          aaaaaabbbbbbccccccdddddd........       multiplied by 1 and 4096, and added; then three bytes of four
+// The first 48 bytes count.
+GATUN_INLINE __m512i join_sixes(Bytes x) {
+  const __m512i quads =
+      _mm512_madd_epi16(_mm512_maddubs_epi16(x, _mm512_set1_epi16(0x4001)), _mm512_set1_epi32(0x10000001));
+  const __m512i three = _mm512_shuffle_epi8(
+      quads, _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1)));
+  return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15), three);
+}
+GATUN_INLINE void store_sixes(uint8_t* p, Bytes x) { store_bytes_n(p, join_sixes(x), 48); }
+GATUN_INLINE void store_sixes_n(uint8_t* p, Bytes x, int n) {
+  store_bytes_n(p, join_sixes(_mm512_maskz_mov_epi8(first_bytes(n), x)), bytes_of_sixes(n));
+}
+
+#if defined(__AVX512VBMI__)
+
+// A permutation selects among 128 bytes, so a table of 256 takes two and a blend; a table of floats is four tables, one
+// for each byte of an entry, and what they give is interleaved: 21 instructions for 64 floats.
+struct Table128 {
+  Bytes part[2];
+};
+GATUN_INLINE Table128 load_table128(const uint8_t* p) { return {{load_bytes(p), load_bytes(p + 64)}}; }
+GATUN_INLINE Bytes lookup128(const Table128& table, Bytes index) {
+  return _mm512_permutex2var_epi8(table.part[0], index, table.part[1]);
+}
+struct ByteTable {
+  Table128 half[2];
+};
+GATUN_INLINE ByteTable load_byte_table(const uint8_t* p) { return {{load_table128(p), load_table128(p + 128)}}; }
+GATUN_INLINE Bytes lookup_in_halves(const ByteTable& table, Bytes index, __mmask64 upper) {
+  return _mm512_mask_blend_epi8(upper, lookup128(table.half[0], index), lookup128(table.half[1], index));
+}
+GATUN_INLINE Bytes lookup(const ByteTable& table, Bytes index) {
+  return lookup_in_halves(table, index, _mm512_movepi8_mask(index));
+}
+
+struct FloatTable {
+  ByteTable plane[4];  // byte 0 of all entries, byte 1, ..
+};
+template <int kByte>
+GATUN_INLINE __m512i plane_of(const float* p) {
+  I32 bytes[4];
+  for (int i = 0; i < 4; ++i) {
+    bytes[i] = _mm512_and_si512(_mm512_srli_epi32(as_i32(load_f32(p + 16 * i)), 8 * kByte), _mm512_set1_epi32(255));
+  }
+  return pack_u8(bytes[0], bytes[1], bytes[2], bytes[3]);
+}
+GATUN_INLINE FloatTable load_float_table(const float* p) {
+  FloatTable table;
+  for (int i = 0; i < 4; ++i) {
+    table.plane[0].half[i / 2].part[i % 2] = plane_of<0>(p + 64 * i);
+    table.plane[1].half[i / 2].part[i % 2] = plane_of<1>(p + 64 * i);
+    table.plane[2].half[i / 2].part[i % 2] = plane_of<2>(p + 64 * i);
+    table.plane[3].half[i / 2].part[i % 2] = plane_of<3>(p + 64 * i);
+  }
+  return table;
+}
+// Interleaving takes four bytes of each plane from the same 128 bits: out[j] lane 4 q + i is that of byte
+// 16 q + 4 j + i.
+GATUN_INLINE void lookup_in_parts(const FloatTable& table, Bytes index, F32 (&out)[4]) {
+  const __mmask64 upper = _mm512_movepi8_mask(index);
+  __m512i byte[4];
+  for (int i = 0; i < 4; ++i) byte[i] = lookup_in_halves(table.plane[i], index, upper);
+  const __m512i low0 = _mm512_unpacklo_epi8(byte[0], byte[1]), high0 = _mm512_unpacklo_epi8(byte[2], byte[3]);
+  const __m512i low1 = _mm512_unpackhi_epi8(byte[0], byte[1]), high1 = _mm512_unpackhi_epi8(byte[2], byte[3]);
+  out[0] = as_f32(_mm512_unpacklo_epi16(low0, high0));
+  out[1] = as_f32(_mm512_unpackhi_epi16(low0, high0));
+  out[2] = as_f32(_mm512_unpacklo_epi16(low1, high1));
+  out[3] = as_f32(_mm512_unpackhi_epi16(low1, high1));
+}
+GATUN_INLINE void lookup(const FloatTable& table, Bytes index, F32 (&out)[4]) {
+  lookup_in_parts(table, quarters_in_order(index), out);
+}
+GATUN_INLINE void lookup_each4(const FloatTable& table, Bytes index, F32 (&out)[4]) {
+  const __m128i transposed = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  lookup_in_parts(table, _mm512_shuffle_epi8(index, _mm512_broadcast_i32x4(transposed)), out);
+}
+
+#endif
+
 }  // namespace gatun::GATUN_ISA
+
+#if !defined(__AVX512VBMI__)
+#include "simd/tables_in_memory.h"
+#endif

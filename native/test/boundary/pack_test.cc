@@ -426,7 +426,11 @@ TEST_F(PackBoundary, UnpackOfOtherWeights) {
   EXPECT_TRUE(invalid(unpack(), {"packed holds [3, 40]", "[2, 40]"}));
   weights = good;
   weights.scale_dtype = GATUN_F16;
-  EXPECT_TRUE(invalid(unpack(), {"packed holds"}));
+  EXPECT_TRUE(invalid(unpack(), {"packed holds", "scales F32", "scales F16"}));
+  // All but one bit is said alike.
+  weights = good;
+  weights.tensor_scale = std::nextafter(good.tensor_scale, 2.0f);
+  EXPECT_TRUE(invalid(unpack(), {"packed holds", "tensor scale 1;", "tensor scale 1.00000012"}));
   EXPECT_EQ(codes, codes_before);
 }
 
