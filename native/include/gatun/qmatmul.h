@@ -10,8 +10,8 @@
  * Weights whose codes stand for integers (linear codes, F4E2M1, code books of 16 integers up to 127 in magnitude, every
  * GGUF type) take the INT8 modes and PRECISE, those whose codes stand for other numbers (F8, F6, the other code books)
  * BF16 and PRECISE. No kernel decodes a matrix as a whole: values are computed or looked up tile by tile, in
- * registers; of 256 values in memory, where the processor cannot permute bytes of two registers (below the tier
- * avx512vnni), and in the mode PRECISE.
+ * registers, but for those of books of 256, which lie in memory where the processor cannot permute bytes of two
+ * registers (below the tier avx512vnni).
  */
 #ifndef GATUN_QMATMUL_H
 #define GATUN_QMATMUL_H

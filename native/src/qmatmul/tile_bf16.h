@@ -17,10 +17,11 @@
 // shifts and 4 look-ups, which run beside the 4 T dots.
 //
 // 8 bits: low and high bytes are looked up in 256 bytes each (two look-ups of 128 and a selection, or one look-up and
-// the sign where the halves of the book differ in that alone), then joined to even and odd words: (0, 2) (1, 3), then
-// (4, 6) (5, 7). That takes ports that dots want, so with more than kDirectRows rows a block of 512 depths is decoded
-// to [depth / 2][R][2] bf16 (64 KiB, in the L2 cache) once for all tiles, of which the first asks for the next block's
-// codes.
+// the sign where the halves of the book differ in that alone), then joined to words. Codes are put in order before
+// that, the even depths of 4 rows before the odd ones, so that joining the first and the last 8 of every 16 bytes gives
+// (0, 2) and (1, 3), then (4, 6) and (5, 7). That takes ports that dots want, so with more than kDirectRows rows a
+// block of 512 depths is decoded to [depth / 2][R][2] bf16 (64 KiB, in the L2 cache) once for all tiles, of which the
+// first asks for the next block's codes.
 //
 // Every path adds the same dots in the same order, so an output depends on nothing but its row and column.
 // Tails: depth is padded in what we packed, with x = 0; a tile has the rows that are left; columns beyond y's end are
@@ -29,7 +30,8 @@
 // |y - exact| <= 2^-23 (depth / 2 + 2 pieces + 8) sum |terms| and what is flushed: 2^-126 for each term and factor of
 // it. Sums are f32 and may overflow to infinity as any f32 sum.
 // Measured (AMD EPYC 9004, one thread, 14336 x 4096, on a loaded machine; limit 236 GFLOP/s): NF4 in groups of 64 89 %
-// with 512 rows, one row 95 % of a plain read; F8 in groups of 128 89 % and 93 % (bench/NOTES.md).
+// with 512 rows, one row 95 % of a plain read; F8 in groups of 128 89 % and 95 %; other books of 256 one row 77 %
+// (bench/NOTES.md).
 #pragma once
 
 #include "qmatmul/block.h"
@@ -107,9 +109,9 @@ class BookBytes {
   static GATUN_INLINE const uint8_t* start(const PieceWeights& piece, int64_t, int64_t) { return piece.codes; }
   template <int Q>
   GATUN_INLINE Pairs quad(const uint8_t* p, int64_t panel_rows) const {
-    const Bytes codes = load_bytes(p + 4 * Q * panel_rows);
+    const Bytes codes = evens_first(load_bytes(p + 4 * Q * panel_rows));
     const Bytes low = lookup(low_, codes), high = lookup(high_, codes);
-    return {even_words(low, high), odd_words(low, high)};
+    return {join_first(low, high), join_last(low, high)};
   }
 
  private:
@@ -129,9 +131,9 @@ class SignedBytes {
   static GATUN_INLINE const uint8_t* start(const PieceWeights& piece, int64_t, int64_t) { return piece.codes; }
   template <int Q>
   GATUN_INLINE Pairs quad(const uint8_t* p, int64_t panel_rows) const {
-    const Bytes codes = load_bytes(p + 4 * Q * panel_rows);
+    const Bytes codes = evens_first(load_bytes(p + 4 * Q * panel_rows));
     const Bytes low = lookup128(low_, codes), high = flip_bits(lookup128(high_, codes), codes, sign_);
-    return {even_words(low, high), odd_words(low, high)};
+    return {join_first(low, high), join_last(low, high)};
   }
 
  private:

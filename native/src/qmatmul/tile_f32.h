@@ -10,9 +10,11 @@
 // |y - reference| <= 2^-23 (depth + 8) sum |x w|, the reference using the same dequantized weights. Sums are f32 and
 // may overflow to infinity as any f32 sum; scales are at most 2^64, so padding (x = 0) never meets an infinite weight.
 // Tails: depth and rows are padded in what we packed; columns beyond y's end are computed and not stored.
-// For tiers without an instruction for 8-bit dots; the others read x as integers (tile_i8.h).
+// For floats, and for integers on tiers without an instruction for 8-bit dots; the others read x as integers
+// (tile_i8.h).
 // Measured (AMD EPYC 9004, avx512, one thread, 14336 x 4096, 4 bits in groups of 32; limit 117 GFLOP/s): 128 rows 90 %;
-// one row takes 3.6 ms, bound by the six instructions for 16 weights (bench/NOTES.md).
+// one row takes 3.6 ms, bound by the six instructions for 16 weights; books of 256 by gathers 19.7 ms, by byte permutes
+// (avx512vnni) 6.2 ms (bench/NOTES.md).
 #pragma once
 
 #include "qmatmul/epilogue.h"

@@ -81,7 +81,9 @@
 //   Table128 load_table128(const uint8_t*); Bytes lookup128(Table128, Bytes index): byte index % 128 of the table; of
 //                                                     256 bytes: simd/tables.h
 //   Bytes flip_bits(Bytes x, Bytes bits, Bytes mask)  x ^ (bits & mask)
-//   Bytes even_words(Bytes low, Bytes high), odd_words: words of the low and the high bytes with an even (odd) index
+//   Bytes evens_first(Bytes)                          of every 16 bytes those with an even index, then the others
+//   Bytes join_first(Bytes low, Bytes high), join_last: words of the low and the high bytes: of the first (last) 8 of
+//                                                     every 16
 #pragma once
 
 #include <cstdint>

@@ -325,14 +325,12 @@ GATUN_INLINE Bytes shift_words(Bytes x) {
 }
 GATUN_INLINE Bytes lookup_words(Bytes table, Bytes index) { return _mm512_permutexvar_epi16(index, table); }
 GATUN_INLINE Bytes flip_bits(Bytes x, Bytes bits, Bytes mask) { return _mm512_ternarylogic_epi32(x, bits, mask, 0x78); }
-GATUN_INLINE Bytes even_words(Bytes low, Bytes high) {
-  const __m512i up = _mm512_set4_epi32(0x0e0e0c0c, 0x0a0a0808, 0x06060404, 0x02020000);
-  return _mm512_mask_shuffle_epi8(low, 0xaaaaaaaaaaaaaaaau, high, up);
+GATUN_INLINE Bytes evens_first(Bytes x) {
+  return _mm512_shuffle_epi8(
+      x, _mm512_broadcast_i32x4(_mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15)));
 }
-GATUN_INLINE Bytes odd_words(Bytes low, Bytes high) {
-  const __m512i down = _mm512_set4_epi32(0x0f0f0d0d, 0x0b0b0909, 0x07070505, 0x03030101);
-  return _mm512_mask_shuffle_epi8(high, 0x5555555555555555u, low, down);
-}
+GATUN_INLINE Bytes join_first(Bytes low, Bytes high) { return _mm512_unpacklo_epi8(low, high); }
+GATUN_INLINE Bytes join_last(Bytes low, Bytes high) { return _mm512_unpackhi_epi8(low, high); }
 
 #endif
 

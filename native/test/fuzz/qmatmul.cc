@@ -1,8 +1,10 @@
-// gatun_qmatmul on packed weights, whole and tampered with.
+// gatun_qmatmul and gatun_qmatmul_scaled on packed weights, whole and tampered with.
 #include "gatun/qmatmul.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
 #include "base/dtype.h"
 #include "qmatmul/layout.h"
@@ -15,12 +17,15 @@ namespace {
 // Multiply-adds that the reference is asked for.
 constexpr int64_t kMaxWork = 1 << 18;
 
-gatun_qmatmul_params params_from(Input& input, const gatun_qmatmul_weights& w) {
+gatun_qmatmul_params params_from(Input& input, const gatun_qmatmul_weights& w, bool scaled) {
   gatun_qmatmul_params p{};
   p.struct_size = input.struct_size(sizeof(p));
-  p.x_dtype = input.choice({GATUN_F32, GATUN_BF16});
+  p.x_dtype = scaled ? input.choice({GATUN_F8E4M3, GATUN_F8E5M2}) : input.choice({GATUN_F32, GATUN_BF16});
   p.y_dtype = input.choice({GATUN_F32, GATUN_BF16});
-  p.mode = input.choice({GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, GATUN_QMATMUL_PRECISE, GATUN_QMATMUL_BF16});
+  p.mode =
+      scaled
+          ? input.choice({GATUN_QMATMUL_BF16})
+          : input.choice({GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, GATUN_QMATMUL_PRECISE, GATUN_QMATMUL_BF16});
   p.activation = input.choice({GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_RELU,
                                GATUN_ACTIVATION_GELU, GATUN_ACTIVATION_GELU_TANH, GATUN_ACTIVATION_SILU});
   p.threads = input.choice({0, 1, 2, 3});
@@ -35,14 +40,41 @@ gatun_qmatmul_params params_from(Input& input, const gatun_qmatmul_weights& w) {
   return p;
 }
 
-bool documented_valid(const gatun_qmatmul_params& p, const gatun_qmatmul_weights& w, bool with_residual) {
+bool documented_valid(const gatun_qmatmul_params& p, const gatun_qmatmul_weights& w, bool with_residual, bool scaled) {
   const auto is_float = [](int32_t dtype) { return dtype == GATUN_F32 || dtype == GATUN_BF16; };
-  return p.struct_size == sizeof(p) && is_float(p.x_dtype) && is_float(p.y_dtype) && p.mode >= 0 &&
+  const bool x_valid = scaled ? p.x_dtype == GATUN_F8E4M3 || p.x_dtype == GATUN_F8E5M2 : is_float(p.x_dtype);
+  return p.struct_size == sizeof(p) && x_valid && is_float(p.y_dtype) && p.mode >= (scaled ? GATUN_QMATMUL_BF16 : 0) &&
          p.mode <= GATUN_QMATMUL_BF16 && p.activation >= 0 && p.activation <= 4 && p.threads >= 0 &&
          p.threads <= 1024 && p.rows >= 0 && p.columns == w.columns && p.depth == w.depth && 0 <= p.column_begin &&
          p.column_begin <= p.column_end && p.column_end <= w.columns &&
          (p.rows < 2 || (p.x_row_stride >= w.depth && p.y_row_stride >= w.columns &&
                          (!with_residual || p.residual_row_stride >= w.columns)));
+}
+
+// The scales of x, as the fuzzer wants them.
+struct XScales {
+  int64_t group, row_stride;
+
+  XScales(Input& input, const gatun_qmatmul_weights& w)
+      : group(input.rarely()           ? input.size()
+              : input.range(0, 1) == 0 ? w.depth
+                                       : w.group),
+        row_stride(input.range(0, 2) == 0 ? 0 : input.stride(count(w))) {}
+  int64_t count(const gatun_qmatmul_weights& w) const {
+    return w.depth == 0 ? 0 : group == w.depth ? 1 : (w.depth - 1) / w.group + 1;
+  }
+  bool documented_valid(int64_t rows, const gatun_qmatmul_weights& w) const {
+    return (group == w.depth || group == w.group) && (row_stride == 0 || rows < 2 || row_stride >= count(w));
+  }
+};
+
+// Codes of small floats; NaN and infinity only among special values.
+void fill_f8(Buffer& x, test::Rng& rng, Values kind) {
+  x.fill_integers(rng, 0, 255);
+  constexpr uint8_t kFinite = 0xf7;  // an exponent below the highest, in E4M3 and in E5M2
+  for (int64_t i = 0; i < x.bytes(); ++i) {
+    if (kind != Values::special || rng.integer(0, 99) != 0) x.data()[i] &= kFinite;
+  }
 }
 
 double element(const uint8_t* data, int32_t dtype, int64_t index) {
@@ -144,40 +176,47 @@ void fuzz_qmatmul(Input& input) {
     }
   }
 
-  const gatun_qmatmul_params p = params_from(input, now);
+  const bool scaled = input.range(0, 3) == 0;
+  const gatun_qmatmul_params p = params_from(input, now, scaled);
+  const XScales scales(input, now);
   const bool with_bias = input.range(0, 1) == 1, with_residual = input.range(0, 1) == 1;
-  bool valid = packed_valid && documented_valid(p, now, with_residual);
-  int64_t sizes[] = {1, 1, 1, 1};  // x, y, bias, residual
+  bool valid = packed_valid && documented_valid(p, now, with_residual, scaled) &&
+               (!scaled || scales.documented_valid(p.rows, now));
+  int64_t sizes[] = {1, 1, 1, 1, 1};  // x, y, bias, residual, x_scales
   if (valid) {
     const int64_t y_element = dtype_bytes(p.y_dtype, 1);
     sizes[0] = extent(p.rows, now.depth, p.x_row_stride, 1, dtype_bytes(p.x_dtype, 1));
     sizes[1] = extent(p.rows, now.columns, p.y_row_stride, 1, y_element);
     sizes[2] = extent(1, with_bias ? now.columns : 0, now.columns, 1, 4);
     sizes[3] = extent(p.rows, with_residual ? now.columns : 0, p.residual_row_stride, 1, y_element);
+    const int64_t scale_rows = scales.row_stride == 0 && p.rows > 1 ? 1 : p.rows;
+    sizes[4] = extent(scaled ? scale_rows : 0, scales.count(now), scales.row_stride, 1, 4);
     bool affordable = true;
     for (const int64_t size : sizes) {
       affordable = affordable && size != kUnaffordable;
       valid = valid && size != kImpossible;
     }
     if (valid && !affordable) return;
-    if (!valid) sizes[0] = sizes[1] = sizes[2] = sizes[3] = 1;
+    if (!valid) std::fill(std::begin(sizes), std::end(sizes), 1);
   }
   const int64_t work_row = (now.columns + 1) * (now.depth + 1);
   if (valid && p.rows > 0 && work_row > kMaxWork / p.rows) return;
 
-  Buffer x(sizes[0]), y(sizes[1]), bias(sizes[2]), residual(sizes[3]);
+  Buffer x(sizes[0]), y(sizes[1]), bias(sizes[2]), residual(sizes[3]), x_scales(sizes[4]);
   test::Rng rng = input.rng();
   const Values kind = values(input);
   if (valid) {
-    x.fill_floats(rng, p.x_dtype, kind);
+    scaled ? fill_f8(x, rng, kind) : x.fill_floats(rng, p.x_dtype, kind);
+    x_scales.fill_floats(rng, GATUN_F32, kind);
     bias.fill_floats(rng, GATUN_F32, Values::normal);
     residual.fill_floats(rng, p.y_dtype, Values::normal);
     y.fill_floats(rng, p.y_dtype, Values::normal);
   }
-  for (Buffer* buffer : {&x, &y, &bias, &residual}) {
+  for (Buffer* buffer : {&x, &y, &bias, &residual, &x_scales}) {
     const bool optional = buffer == &bias || buffer == &residual;
     if (!optional) buffer->spoil(input);
-    if (buffer->bytes() > 0 && (buffer->is_null() || buffer->misaligned())) valid = false;
+    const bool any_alignment = scaled && buffer == &x, used = scaled || buffer != &x_scales;
+    if (used && buffer->bytes() > 0 && (buffer->is_null() || (buffer->misaligned() && !any_alignment))) valid = false;
   }
   const bool in_place = valid && with_residual && p.residual_row_stride == p.y_row_stride && input.range(0, 3) == 0;
   const Buffer& addend = in_place ? y : residual;
@@ -185,22 +224,29 @@ void fuzz_qmatmul(Input& input) {
   qmatmul::Reference reference;
   const float* bias_at = with_bias ? reinterpret_cast<const float*>(bias.data()) : nullptr;
   const void* residual_at = with_residual ? addend.data() : nullptr;
+  const float* x_scales_at = reinterpret_cast<const float*>(x_scales.data());
   const bool supported = packed_valid && documented_mode(stands_for_integers(now, packed.data()), p.mode);
   const bool compare =
       valid && supported && (moderate(kind) || kind == Values::special) && as_packed && planes.numbers_below(16, now);
   if (compare) {
-    reference = qmatmul::reference(p, x.data(),
-                                   {now, planes.codes.data(), planes.scales.data(), planes.zero_points_of(now),
-                                    planes.book_of(now), planes.codes.data()},
-                                   bias_at, residual_at);
+    reference = qmatmul::reference(
+        p, x.data(),
+        {now, planes.codes.data(), planes.scales.data(), planes.zero_points_of(now), planes.book_of(now),
+         planes.codes.data()},
+        bias_at, residual_at,
+        scaled ? qmatmul::ReferenceScales{x_scales_at, scales.group, scales.row_stride} : qmatmul::ReferenceScales{});
   }
   const std::vector<uint8_t> before = y.copy();
-  const int32_t status = gatun_qmatmul(&p, x.data(), packed.data(), packed.bytes(), bias_at, residual_at, y.data());
+  const int32_t status =
+      scaled ? gatun_qmatmul_scaled(&p, scales.group, x.data(), x_scales_at, scales.row_stride, packed.data(),
+                                    packed.bytes(), bias_at, residual_at, y.data())
+             : gatun_qmatmul(&p, x.data(), packed.data(), packed.bytes(), bias_at, residual_at, y.data());
   if (status == GATUN_UNSUPPORTED ? supported : valid && !supported) defect("mode %d: status %d", p.mode, status);
   if (status != GATUN_UNSUPPORTED) check_status(status, valid, "gatun_qmatmul");
   if (status != GATUN_OK && y.copy() != before) defect("gatun_qmatmul failed and wrote y");
   if (status == GATUN_OK && compare && y.bytes() > 0) check_result(p, now, reference, before, y.copy());
 
+  if (scaled) return;
   char text[2048];
   const int32_t explained = gatun_qmatmul_explain(&p, packed.data(), packed.bytes(), text, sizeof(text));
   if (status == GATUN_OK && explained != GATUN_OK) defect("no explanation: %s", gatun_last_error());
