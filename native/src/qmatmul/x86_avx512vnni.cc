@@ -11,6 +11,7 @@ const qmatmul::Kernel qmatmul_i8_t4_f32_4x64x512_avx512vnni = kernel_i8<LookupWe
 const qmatmul::Kernel qmatmul_f32_u4_f32_1x64x512_avx512vnni = kernel_i8<NibbleWeights, 3>();
 const qmatmul::Kernel qmatmul_f32_u8_f32_1x64x512_avx512vnni = kernel_i8<ByteWeights, 3>();
 const qmatmul::Kernel qmatmul_f32_t4_f32_1x64x512_avx512vnni = kernel_i8<LookupWeights, 3>();
+const qmatmul::Kernel qmatmul_f32_b4_f32_4x64x128_avx512vnni = kernel_f32<Stored::b4>();
 const qmatmul::Kernel qmatmul_f32_b8_f32_4x64x128_avx512vnni = kernel_f32<Stored::b8>();
 const qmatmul::Kernel qmatmul_bf16_b4_f32_4x64x512_avx512vnni = kNibblesBf16;
 const qmatmul::Kernel qmatmul_bf16_b8_f32_4x64x512_avx512vnni = kBytesBf16;
