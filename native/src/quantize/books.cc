@@ -131,6 +131,26 @@ int32_t make_cells(float power, Book* book) {
   return steps;
 }
 
+// The same for 16 values. Cells cover -1..1, where values are that the scale is made of, so that these need no
+// clamping.
+int32_t make_even_cells(Book* book) {
+  constexpr int32_t kCells = 32;
+  Cells& cells = book->cells;
+  const float low = std::min(book->ascending[0], -1.0f), high = std::max(book->ascending[15], 1.0f);
+  cells.slope = (kCells - 1) / (high - low);  // 0 if that overflows
+  cells.offset = -low * cells.slope;
+  int32_t counts[kCells] = {};
+  for (int32_t p = 0; p < 15; ++p) ++counts[even_cell_of(cells, book->thresholds[p])];
+  int32_t steps = 0;
+  while (*std::max_element(counts, counts + kCells) >= 1 << steps) ++steps;
+  int32_t first = 0;
+  for (int32_t i = 0; i < kCells; ++i) {
+    book->starts_of_16[i] = float_from_bits(static_cast<uint32_t>(std::min(first, 16 - (1 << steps))));
+    first += counts[i];
+  }
+  return steps;
+}
+
 // Fills a book whose values, by position, are in ascending order.
 void make(const float* values, const float* thresholds, const uint8_t* codes, int32_t count, Book* book) {
   std::memset(book, 0, sizeof(*book));
@@ -146,7 +166,10 @@ void make(const float* values, const float* thresholds, const uint8_t* codes, in
                                                   : middle(values[p], values[p + 1]);
     book->thresholds[p] += 0.0f;  // of two zeros the one without a sign, as -0 is not below it
   }
-  if (count != Book::kMost) return;
+  if (count != Book::kMost) {
+    book->steps = make_even_cells(book);
+    return;
+  }
   constexpr float kPowers[] = {1.0f, 0.5f, 0.35f};
   int32_t best = 9;
   float power = 0;
@@ -194,6 +217,10 @@ Book make_from_values(int32_t kind) {
 int32_t cell_of(const Cells& cells, float v) {
   const float cell = std::nearbyint(std::fma(curved(cells, v), cells.slope, cells.offset));
   return static_cast<int32_t>(std::clamp(cell, 0.0f, 255.0f));
+}
+
+int32_t even_cell_of(const Cells& cells, float v) {
+  return static_cast<int32_t>(std::nearbyint(std::clamp(std::fma(v, cells.slope, cells.offset), 0.0f, 31.0f)));
 }
 
 int32_t book_count(int32_t book) {

@@ -28,6 +28,7 @@ struct Cells {
   float power, shift, slope, offset;
 };
 
+// Of 16 values, 15 thresholds: cells are even, y = v, 0..31, and a search takes 1 step for NF4 and 2 for FP4.
 struct Book {
   static constexpr int kMost = 256;
 
@@ -36,8 +37,9 @@ struct Book {
   alignas(64) float thresholds[kMost];  // ascending; infinite from count - 1 on
   // 256 values: the position where the search in a cell starts, for values without and with a sign bit.
   alignas(64) uint8_t starts[2][kMost];
-  alignas(16) uint8_t codes[16];  // 16 values: by position
-  int32_t count;                  // 256 or 16
+  alignas(64) float starts_of_16[32];  // the same for 16 values and both signs: the bits are the position
+  alignas(16) uint8_t codes[16];       // 16 values: by position
+  int32_t count;                       // 256 or 16
   int32_t steps;
   Cells cells;
 };
@@ -59,5 +61,7 @@ void make_book(const float* values, int32_t count, Book* book);
 
 // As in Cells, of |v|.
 int32_t cell_of(const Cells& cells, float v);
+// The same of a book of 16 values.
+int32_t even_cell_of(const Cells& cells, float v);
 
 }  // namespace gatun::quantize

@@ -21,7 +21,7 @@ struct Job {
   void* codes;
   void* scales;             // [ceil(rows / group_rows), groups] of scale_dtype; input if `fixed`
   void* zero_points;        // u8 or f32 like the scales, null without
-  const Book* book;         // null without; of F8 codes what they stand for
+  const Book* book;         // null without
   const uint8_t* round_up;  // [rows, depth] with GATUN_ROUND_GIVEN, otherwise null
   int64_t rows;
   int64_t depth;

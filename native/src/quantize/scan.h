@@ -4,8 +4,9 @@
 // Scanning is bound by memory, encoding by arithmetic: so the next batch is scanned in the loop that encodes the
 // current one, a step here and a step there (Scanner), where blocks consist of 2^n vectors. Memory is kept busy by
 // prefetches to the second-level cache, 16 KiB ahead: the first level has too few misses in flight for that (about 24
-// lines, 15 GB/s at 100 ns), and the processor's own prefetches stop at the end of a page. The lanes of a block's
-// vector are folded at the end, kLanes blocks at once.
+// lines, 15 GB/s at 100 ns), and the processor's own prefetches stop at the end of a page. Prefetches that there is no
+// room for are dropped, the more the faster codes are made: so each line is asked for once more, 4 KiB ahead. The lanes
+// of a block's vector are folded at the end, kLanes blocks at once.
 #pragma once
 
 #include "quantize/stretch.h"

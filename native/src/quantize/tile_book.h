@@ -1,7 +1,7 @@
 // Indices of code books as codes: a value v becomes the number of thresholds below it (books.h).
 //
-// 16 values: a binary search, as 16 floats fit one register or two. 256 values: a look-up says where to start, and a
-// binary search over fewer than 2^steps thresholds, usually 1, the rest:
+// A look-up says where to start, and a binary search over fewer than 2^steps thresholds, usually 1, the rest. 16 values
+// and 32 cells fit a few registers; 256:
 //
 //   v      [ v0 v1 .. ] x 4 vectors of kLanes
 //   cell   the formula of Cells, in f32 and i32 lanes, packed to bytes
@@ -31,30 +31,37 @@ struct book4 : u4 {
   struct Encoder {
     explicit GATUN_INLINE Encoder(const Job& job) : book(*job.book) {}
 
-    // The codes of values in vectors of kLanes; the bits that are kept play no part.
+    // The codes of values in vectors of kLanes; the bits that are kept play no part. kLimited: of any values, otherwise
+    // of those that the scale is made of.
+    template <bool kLimited>
     GATUN_INLINE Bytes nearest(const F32 (&v)[4], const I32 (&)[4]) const {
-      return codes(position(v[0]), position(v[1]), position(v[2]), position(v[3]));
+      return codes(position<kLimited>(v[0]), position<kLimited>(v[1]), position<kLimited>(v[2]),
+                   position<kLimited>(v[3]));
     }
     // The upper of the two neighbours of a value if its distance to the lower one, in parts of theirs, is above the
     // threshold.
-    GATUN_INLINE Bytes above(const F32 (&v)[4], const I32 (&)[4], const F32 (&thresholds)[4]) const {
-      return codes(above_one(v[0], thresholds[0]), above_one(v[1], thresholds[1]), above_one(v[2], thresholds[2]),
-                   above_one(v[3], thresholds[3]));
+    GATUN_INLINE Bytes above(const F32 (&v)[4], const I32 (&)[4], const F32 (&least)[4]) const {
+      return codes(above_one(v[0], least[0]), above_one(v[1], least[1]), above_one(v[2], least[2]),
+                   above_one(v[3], least[3]));
     }
 
    private:
     GATUN_INLINE Bytes codes(I32 a, I32 b, I32 c, I32 d) const { return lookup16(map, pack_u8(a, b, c, d)); }
 
+    template <bool kLimited>
     GATUN_INLINE I32 position(F32 v) const {
-      I32 p = add_where_less(first, v, zero_i32(), 8);
-      p = add_where_less(lookup_f32(second, p), v, p, 4);
-      p = add_where_less(lookup_f32(third, p), v, p, 2);
-      return add_where_less(lookup_f32(fourth, p), v, p, 1);
+      F32 cell = fma(v, slope, offset);
+      if (kLimited) cell = min(max(cell, zero_f32()), set1(31));
+      I32 p = as_i32(lookup_f32(starts, round_to_i32(cell)));
+      for (int step = first_step; step > 1; step /= 2) {
+        p = add_where_less(lookup_f32(thresholds, add_i32(p, set1_i32(step - 1))), v, p, step);
+      }
+      return add_where_less(lookup_f32(thresholds, p), v, p, 1);
     }
 
     GATUN_INLINE I32 above_one(F32 v, F32 threshold) const {
       const Table16 ascending = load_table16(book.ascending);
-      const I32 near = position(v);
+      const I32 near = position<true>(v);
       v = min(max(v, set1(book.ascending[0])), set1(book.ascending[15]));
       const I32 low = add_where_less(v, lookup_f32(ascending, near), near, -1);
       const F32 at = lookup_f32(ascending, low);
@@ -63,10 +70,10 @@ struct book4 : u4 {
     }
 
     const Book& book;
-    // A look-up at position + step - 1 is one in a table that starts later.
-    const F32 first = set1(book.thresholds[7]);
-    const Table16 second = load_table16(book.thresholds + 3), third = load_table16(book.thresholds + 1),
-                  fourth = load_table16(book.thresholds);
+    const F32 slope = set1(book.cells.slope), offset = set1(book.cells.offset);
+    const int first_step = 1 << book.steps >> 1;
+    const Table32 starts = load_table32(book.starts_of_16);
+    const Table16 thresholds = load_table16(book.thresholds);
     const Bytes map = broadcast16(book.codes);
   };
 
@@ -90,6 +97,7 @@ struct book8 : u8 {
   struct Encoder {
     explicit GATUN_INLINE Encoder(const Job& job) : book(*job.book) {}
 
+    template <bool kLimited>
     GATUN_INLINE Bytes nearest(const F32 (&v)[4], const I32 (&)[4]) const {
       const Bytes cells = pack_u8(cell(v[0]), cell(v[1]), cell(v[2]), cell(v[3]));
       Bytes position = select_negative(v, lookup(negative, cells), lookup(positive, cells));
@@ -103,7 +111,7 @@ struct book8 : u8 {
 
     GATUN_INLINE Bytes above(const F32 (&x)[4], const I32 (&signs)[4], const F32 (&least)[4]) const {
       F32 v[4], at[4], next[4], distances[4];
-      const Bytes near = nearest(x, signs);
+      const Bytes near = nearest<true>(x, signs);
       for (int j = 0; j < 4; ++j) v[j] = min(max(x[j], set1(book.ascending[0])), set1(book.ascending[255]));
       lookup(ascending, near, at);
       const Bytes low = add_where_less(v, at, near, -1);

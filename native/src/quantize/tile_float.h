@@ -55,6 +55,7 @@ struct FloatCodes : Bits {
 
     // The codes of values in vectors of kLanes; `kept` has the bits that do not come from the value's sign: all, or all
     // but that of the sign.
+    template <bool kLimited>
     static GATUN_INLINE Bytes nearest(const F32 (&v)[4], const I32 (&kept)[4]) {
       return pack_u8(nearest_one(v[0], kept[0]), nearest_one(v[1], kept[1]), nearest_one(v[2], kept[2]),
                      nearest_one(v[3], kept[3]));

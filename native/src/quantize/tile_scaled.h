@@ -121,7 +121,10 @@ struct Scaled {
   using Blocks = ScaledBlocks;
 
   static constexpr Seek kSeek = Seek::magnitude;
-  static Seek seek(const Job&) { return kSeek; }
+  // A given scale may leave the range that look-ups in code books have without clamping.
+  static Seek seek(const Job& job) {
+    return job.scale_rule == GATUN_SCALE_GIVEN && job.book != nullptr ? Seek::order : kSeek;
+  }
 
   // Makes scales of the largest magnitudes and stores them, unless they are there, and what codes are made with. False
   // if something is not finite.
@@ -159,13 +162,14 @@ struct Scaled {
     explicit GATUN_INLINE Encoder(const Job& job) : encoder_(job) {}
 
     GATUN_INLINE Bytes usual(const Blocks& blocks, const Owners& owners, const F32 (&x)[4]) const {
-      return nearest(blocks, owners, x);
+      return nearest<false>(blocks, owners, x);
     }
+    template <bool kLimited = true>
     GATUN_INLINE Bytes nearest(const Blocks& blocks, const Owners& owners, const F32 (&x)[4]) const {
       F32 v[4];
       I32 kept[4];
       scale(blocks, owners, x, v, kept);
-      return encoder_.nearest(v, kept);
+      return encoder_.template nearest<kLimited>(v, kept);
     }
     GATUN_INLINE Bytes above(const Blocks& blocks, const Owners& owners, const F32 (&x)[4],
                              const F32 (&thresholds)[4]) const {

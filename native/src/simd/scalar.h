@@ -321,6 +321,13 @@ GATUN_INLINE Table16 load_table16(const float* p) {
 GATUN_INLINE F32 lookup_f32(const Table16& table, I32 index) {
   return lanes<F32>([&](int i) { return table.entry[index.lane[i]]; });
 }
+struct Table32 {
+  Table16 low, high;
+};
+GATUN_INLINE Table32 load_table32(const float* p) { return {load_table16(p), load_table16(p + 16)}; }
+GATUN_INLINE F32 lookup_f32(const Table32& table, I32 index) {
+  return lanes<F32>([&](int i) { return (index.lane[i] < 16 ? table.low : table.high).entry[index.lane[i] % 16]; });
+}
 GATUN_INLINE F32 gather_f32(const float* table, I32 index) {
   return lanes<F32>([=](int i) { return get(table, index.lane[i]); });
 }

@@ -51,6 +51,7 @@
 //   uint32_t equal_mask(I32, I32), greater_mask(I32, I32): bit l says whether it is so in lane l
 //   I32 reduce_max_each(const I32 (&x)[kLanes]): lane l is the largest of x[l]
 //   Table16 load_table16(const float*); F32 lookup_f32(Table16, I32 index): table[index], index in 0..15
+//   Table32 load_table32(const float*); F32 lookup_f32(Table32, I32 index): table[index], index in 0..31
 //   F32 gather_f32(const float* table, I32 index): table[index], index >= 0
 //
 // bytes: Bytes pack_i8(I32 a, I32 b, I32 c, I32 d), pack_u8: the lanes of a, then of b, c and d, saturated to i8 or u8;

@@ -275,6 +275,14 @@ GATUN_INLINE F32 lookup_f32(Table16 table, I32 index) {
   return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, index), _mm256_permutevar8x32_ps(table.high, index),
                           _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
 }
+struct Table32 {
+  Table16 low, high;
+};
+GATUN_INLINE Table32 load_table32(const float* p) { return {load_table16(p), load_table16(p + 16)}; }
+GATUN_INLINE F32 lookup_f32(const Table32& table, I32 index) {
+  return _mm256_blendv_ps(lookup_f32(table.low, index), lookup_f32(table.high, index),
+                          _mm256_castsi256_ps(_mm256_slli_epi32(index, 27)));
+}
 GATUN_INLINE F32 gather_f32(const float* table, I32 index) { return _mm256_i32gather_ps(table, index, 4); }
 GATUN_INLINE Bytes broadcast16(const uint8_t* p) { return _mm256_broadcastsi128_si256(load_128(p)); }
 GATUN_INLINE Bytes lookup16(Bytes table, Bytes index) { return _mm256_shuffle_epi8(table, index); }

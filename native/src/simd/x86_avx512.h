@@ -254,6 +254,11 @@ GATUN_INLINE I32 reduce_max_each(const I32 (&x)[kLanes]) {
 using Table16 = __m512;
 GATUN_INLINE Table16 load_table16(const float* p) { return load_f32(p); }
 GATUN_INLINE F32 lookup_f32(Table16 table, I32 index) { return _mm512_permutexvar_ps(index, table); }
+struct Table32 {
+  __m512 low, high;
+};
+GATUN_INLINE Table32 load_table32(const float* p) { return {load_f32(p), load_f32(p + 16)}; }
+GATUN_INLINE F32 lookup_f32(Table32 table, I32 index) { return _mm512_permutex2var_ps(table.low, index, table.high); }
 GATUN_INLINE F32 gather_f32(const float* table, I32 index) { return _mm512_i32gather_ps(index, table, 4); }
 GATUN_INLINE Bytes broadcast16(const uint8_t* p) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
