@@ -172,11 +172,12 @@ TEST(Requantize, AnyNumberOfThreadsAndEveryTierAgree) {
         gatun_quantize_params p = make_params(format.codes, format.zero_point, format.scales, rows, depth, 100);
         const Stored stored(rng, p, Edge::back, 0);
         const auto results = [&](Tier tier) {
-          std::vector<uint8_t> out(static_cast<size_t>(rows * dtype_bytes(out_dtype(p, bits), depth)));
+          std::vector<uint8_t> out(static_cast<size_t>(p.rows * dtype_bytes(out_dtype(p, bits), p.depth)));
           std::vector<unsigned char> scales(stored.scales.copy()), zeros(stored.zero_points.copy());
           EXPECT_EQ(run_requantize(tier, &p, bits, stored.codes.data(), stored.scales.data(), stored.zeros(),
                                    out.data(), scales.data(), zeros.empty() ? nullptr : zeros.data()),
                     GATUN_OK);
+          out.insert(out.end(), scales.begin(), scales.end());
           out.insert(out.end(), zeros.begin(), zeros.end());
           return out;
         };

@@ -141,7 +141,7 @@ int32_t check_matrix(const gatun_quantize_params& p) {
 }
 
 int32_t check_gguf(Call* call, const void* scales, const void* zero_points) {
-  constexpr char kWhyAbsent[] = "params.gguf_type is not 0";
+  constexpr char kWhyAbsent[] = "gguf_type is not 0";
   int32_t elements, bytes;
   GATUN_TRY(gatun_gguf_block(call->gguf_type, &elements, &bytes));
   GATUN_TRY(check_absent(false, call->code_book, "code_book", kWhyAbsent));

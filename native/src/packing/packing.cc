@@ -123,6 +123,7 @@ int32_t check_zero_points(const Layout& l, const uint8_t* zero_points) {
 void write_zero_points(const gatun_packing_params& p, const Layout& l, const void* zero_points, void* packed) {
   const Copy copy = {l.zero_codes, l.packed_zero_codes, p.columns, l.groups, nullptr, l.bits, -l.zero_bias};
   if (zero_points != nullptr) return copy_codes(copy, zero_points, packed, p.threads);
+  if (l.packed_zeros_bytes == 0) return;  // packed may be null
   std::memset(packed, 0, static_cast<size_t>(l.packed_zeros_bytes));
   const int middle = ((1 << (l.bits - 1)) - l.zero_bias) & ((1 << l.bits) - 1);
   for (int64_t n = 0; n < p.columns; ++n) {
