@@ -49,8 +49,8 @@ final class QuantizeBench implements Op {
                 rates.add(rate(session.results(), problem));
             }
         }
-        session.store("f32 values that become codes, or come of them, a second", rates);
         FormatProducts.measure(session);
+        session.store("f32 values that become codes, or come of them, a second", rates);
     }
 
     /** A peer that fails is left out, which is said. */
