@@ -175,8 +175,12 @@ TEST(QmatmulRows, RowsWithoutElementsHaveAScale) {
   for (const TableRow* row : rows_of_tier()) {
     if (row->from != GATUN_I8) continue;
     std::vector<float> scales(5, std::numeric_limits<float>::quiet_NaN());
+    int8_t values[5 * 4];  // no packed value, but a place for them
+    int32_t sums[5];
     Job job{};
     job.rows = 5;
+    job.values = values;
+    job.sums = sums;
     job.scales = scales.data();
     row->kernel->pack_rows(job, 0, job.rows);
     for (const float scale : scales) EXPECT_EQ(scale, 0.0f) << row->name;

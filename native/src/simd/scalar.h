@@ -88,17 +88,15 @@ GATUN_INLINE void store_i8_n(int8_t* p, I32 x, int n) {
   for (int i = 0; i < n; ++i) p[i] = static_cast<int8_t>(x.lane[i]);
 }
 GATUN_INLINE void store_i8(int8_t* p, I32 x) { store_i8_n(p, x, kLanes); }
-GATUN_INLINE I32 load_u4_i32_n(const uint8_t* p, int n) {
-  return lanes<I32>([=](int i) { return i < n ? p[i / 2] >> 4 * (i % 2) & 15 : 0; });
+GATUN_INLINE I32 load_u4_i32(const uint8_t* p) {
+  return lanes<I32>([=](int i) { return p[i / 2] >> 4 * (i % 2) & 15; });
 }
-GATUN_INLINE I32 load_u4_i32(const uint8_t* p) { return load_u4_i32_n(p, kLanes); }
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) {
   return bytes([=](int i) { return p[i]; });
 }
-GATUN_INLINE I32 load_u2_i32_n(const uint8_t* p, int n) {
-  return lanes<I32>([=](int i) { return i < n ? p[i / 4] >> 2 * (i % 4) & 3 : 0; });
+GATUN_INLINE I32 load_u2_i32(const uint8_t* p) {
+  return lanes<I32>([=](int i) { return p[i / 4] >> 2 * (i % 4) & 3; });
 }
-GATUN_INLINE I32 load_u2_i32(const uint8_t* p) { return load_u2_i32_n(p, kLanes); }
 GATUN_INLINE void store_bytes_n(uint8_t* p, Bytes x, int n) {
   for (int i = 0; i < n; ++i) p[i] = x.byte[i];
 }
@@ -380,12 +378,10 @@ GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
 GATUN_INLINE F32 widen_f16(I32 x) {
   return lanes<F32>([=](int i) { return f16_to_f32(static_cast<uint16_t>(x.lane[i])); });
 }
-GATUN_INLINE I32 load_u6_i32_n(const uint8_t* p, int n) {
-  uint32_t quad = 0;
-  for (int i = 0; i < bytes_of_sixes(n); ++i) quad |= uint32_t{p[i]} << 8 * i;
-  return lanes<I32>([=](int i) { return i < n ? static_cast<int32_t>(quad >> 6 * i & 63) : 0; });
+GATUN_INLINE I32 load_u6_i32(const uint8_t* p) {
+  const uint32_t quad = uint32_t{p[0]} | uint32_t{p[1]} << 8 | uint32_t{p[2]} << 16;
+  return lanes<I32>([=](int i) { return static_cast<int32_t>(quad >> 6 * i & 63); });
 }
-GATUN_INLINE I32 load_u6_i32(const uint8_t* p) { return load_u6_i32_n(p, kLanes); }
 GATUN_INLINE void store_sixes_n(uint8_t* p, Bytes x, int n) {
   for (int i = 0; i < n; i += 4) {
     uint32_t quad = 0;

@@ -15,8 +15,8 @@
 //   I32 load_i32(const int32_t*), void store_i32(int32_t*, I32)
 //   I32 load_u8_i32(const uint8_t*), load_i8_i32(const int8_t*)                          and _n
 //   void store_i8(int8_t*, I32): the low byte of each lane                               and _n
-//   I32 load_u4_i32(const uint8_t*): two lanes a byte, the even one in the low nibble    and _n
-//   I32 load_u2_i32(const uint8_t*): four lanes a byte, the first in the lowest bits      and _n
+//   I32 load_u4_i32(const uint8_t*): two lanes a byte, the even one in the low nibble
+//   I32 load_u2_i32(const uint8_t*): four lanes a byte, the first in the lowest bits
 //   Bytes load_bytes(const uint8_t*); void store_bytes(uint8_t*, Bytes)                  and store_bytes_n
 //   void store_nibbles(uint8_t*, Bytes), store_crumbs(uint8_t*, Bytes): bytes in 0..15 two by two, in 0..3 four by
 //                                 four, the first in the lowest bits; bits from byte n on are 0; and _n, n counting

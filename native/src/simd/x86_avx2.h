@@ -84,9 +84,6 @@ GATUN_INLINE I32 load_u4_i32(const uint8_t* p) {
   std::memcpy(&eight, p, sizeof(eight));
   return widen_u4(_mm_cvtsi32_si128(eight));
 }
-GATUN_INLINE I32 load_u4_i32_n(const uint8_t* p, int n) {
-  return _mm256_and_si256(first(n), widen_u4(load_part(p, (n + 1) / 2)));
-}
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 // Each byte of the low 16 bits of x becomes four lanes.
 GATUN_INLINE I32 widen_u2(__m128i x) {
@@ -98,9 +95,6 @@ GATUN_INLINE I32 load_u2_i32(const uint8_t* p) {
   int16_t eight;
   std::memcpy(&eight, p, sizeof(eight));
   return widen_u2(_mm_cvtsi32_si128(eight));
-}
-GATUN_INLINE I32 load_u2_i32_n(const uint8_t* p, int n) {
-  return _mm256_and_si256(first(n), widen_u2(load_part(p, (n + 3) / 4)));
 }
 
 GATUN_INLINE void store_bytes(uint8_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
@@ -372,9 +366,6 @@ GATUN_INLINE I32 widen_u6(__m128i x) {
                                                         0xff050403, 0xff050403, 0xff050403));
   const __m256i shifts = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 6, 12, 18));
   return _mm256_and_si256(_mm256_srlv_epi32(quads, shifts), _mm256_set1_epi32(63));
-}
-GATUN_INLINE I32 load_u6_i32_n(const uint8_t* p, int n) {
-  return _mm256_and_si256(first(n), widen_u6(load_part(p, bytes_of_sixes(n))));
 }
 GATUN_INLINE I32 load_u6_i32(const uint8_t* p) {
   int64_t eight = 0;

@@ -70,9 +70,6 @@ GATUN_INLINE I32 widen_u4(__m128i x) {
 GATUN_INLINE I32 load_u4_i32(const uint8_t* p) {
   return widen_u4(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 }
-GATUN_INLINE I32 load_u4_i32_n(const uint8_t* p, int n) {
-  return _mm512_maskz_mov_epi32(first(n), widen_u4(_mm_maskz_loadu_epi8(first((n + 1) / 2), p)));
-}
 GATUN_INLINE Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 // Each byte of the low 32 bits of x becomes four lanes.
 GATUN_INLINE I32 widen_u2(__m128i x) {
@@ -84,9 +81,6 @@ GATUN_INLINE I32 load_u2_i32(const uint8_t* p) {
   int32_t sixteen;
   std::memcpy(&sixteen, p, sizeof(sixteen));
   return widen_u2(_mm_cvtsi32_si128(sixteen));
-}
-GATUN_INLINE I32 load_u2_i32_n(const uint8_t* p, int n) {
-  return _mm512_maskz_mov_epi32(first(n), widen_u2(_mm_maskz_loadu_epi8(first((n + 3) / 4), p)));
 }
 
 GATUN_INLINE __mmask64 first_bytes(int n) { return _bzhi_u64(~uint64_t{0}, static_cast<uint32_t>(n)); }
@@ -369,9 +363,6 @@ GATUN_INLINE I32 widen_u6(__m128i x) {
                        0xff050403, 0xff050403, 0xff050403, 0xff050403, 0xff020100, 0xff020100, 0xff020100, 0xff020100));
   const __m512i shifts = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 6, 12, 18));
   return _mm512_and_si512(_mm512_srlv_epi32(quads, shifts), _mm512_set1_epi32(63));
-}
-GATUN_INLINE I32 load_u6_i32_n(const uint8_t* p, int n) {
-  return _mm512_maskz_mov_epi32(first(n), widen_u6(_mm_maskz_loadu_epi8(first(bytes_of_sixes(n)), p)));
 }
 GATUN_INLINE I32 load_u6_i32(const uint8_t* p) { return widen_u6(_mm_maskz_loadu_epi8(first(12), p)); }
 
