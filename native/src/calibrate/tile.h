@@ -1,7 +1,7 @@
 // Loops over rows as the caller has them; nothing is packed.
 //
-//   largest    amax = max |x|, as the pattern of a float without its sign: patterns are in the order of magnitudes, with
-//              NaN on top
+//   largest    amax = max |x|, as the pattern of a float without its sign: patterns are in the order of magnitudes,
+//              with NaN on top
 //   fake       y = min(hi, max(lo, round(x / s))) * s; the comparisons let NaN through
 //   gradients  dx = inside ? dy : 0 and sums += dy * (clamp(round(v)) - (inside ? v : 0)), with v = x / s and
 //              inside = lo < v < hi

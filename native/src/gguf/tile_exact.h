@@ -17,8 +17,8 @@
 // batch before anything is converted to an integer.
 // Tails: a batch of fewer blocks takes the last one for the missing ones, and stores what there is.
 // Bound: none, all tiers agree with the reference bit for bit.
-// Measured (AMD EPYC 9004, one core of a busy machine that read 34 GB/s, avx512, f32): Q8_0 28 GB/s of x from memory and
-// 34 from the L2 cache, Q4_0 23 and 24. What made either slower is in bench/NOTES.md.
+// Measured (AMD EPYC 9004, one core of a busy machine that read 34 GB/s, avx512, f32): Q8_0 28 GB/s of x from memory
+// and 34 from the L2 cache, Q4_0 23 and 24. What made either slower is in bench/NOTES.md.
 #pragma once
 
 #include "gguf/tile_walk.h"

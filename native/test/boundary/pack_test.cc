@@ -140,10 +140,10 @@ TEST_F(PackBoundary, SharedScales) {
     weights.group_rows = rows;
     description_refused({"group_rows", std::to_string(rows).c_str()});
   }
-  for (const float scale :
-       {0.0f, -0.0f, -1.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+  for (const float scale : {0.0f, -0.0f, -1.0f, 0x1.fffffep-121f, std::numeric_limits<float>::infinity(),
+                            std::numeric_limits<float>::quiet_NaN()}) {
     weights.tensor_scale = scale;
-    description_refused({"tensor_scale", "> 0"});
+    description_refused({"tensor_scale", "2^-120"});
   }
   // Three rows of one block: only its scales are read.
   weights.group_rows = std::numeric_limits<int32_t>::max();
