@@ -55,9 +55,9 @@ GATUN_INLINE bool single_rows(const Job& job) { return job.group_rows == 1; }
 
 // The batch that starts with unit `index`, of units below `end`.
 GATUN_INLINE Batch batch_at(const Job& job, int64_t index, int64_t end) {
-  // What is scanned is encoded from a near cache, beside the next batch's values that are read meanwhile: 16 KiB of
-  // single rows; 2 KiB of each of many rows, which is as much as memory likes to be read in at least.
-  const int64_t most_values = single_rows(job) ? 2048 : 512;
+  // What is scanned is encoded from a near cache, beside the next batch's values that are read meanwhile: 8 KiB of
+  // single rows, 256 KiB of blocks of many (2 KiB of each of 128 rows, as memory likes to be read in order).
+  const int64_t most_values = single_rows(job) ? 2048 : 65536 / job.unit_rows + 1;
   const int64_t columns = job.groups * job.pieces, column = index % columns;
   const int64_t row = index / columns * job.unit_rows, group = column / job.pieces, piece = column % job.pieces;
   const int64_t rows = smaller(job.rows - row, job.unit_rows);
@@ -76,44 +76,45 @@ GATUN_INLINE Batch batch_at(const Job& job, int64_t index, int64_t end) {
 // Units that a batch has.
 GATUN_INLINE int64_t units(const Batch& batch) { return batch.groups; }
 
-// count elements of a row, job.x_column_stride apart, in f32.
+// Elements of a matrix in f32: rows * columns of them from x on, rows of the result result_stride apart.
 template <class X>
-GATUN_INLINE void widen_row(const void* x, int64_t count, float* out) {
+GATUN_INLINE void copy_to_f32(const void* x, int64_t rows, int64_t columns, int64_t row_stride, int64_t column_stride,
+                              float* result, int64_t result_stride) {
   const auto* from = static_cast<const typename X::Type*>(x);
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const int n = static_cast<int>(smaller(count - i, kLanes));
-    store_f32_n(out + i, X::load_n(from + i, n), n);
-  }
-}
-
-// Rows [row, row + rows) of columns [k, k + count) to a chunk, rows kColumns apart.
-constexpr int64_t kChunk = 2048;
-__attribute__((noinline)) void read_chunk(const Job& job, int64_t row, int64_t rows, int64_t k, int64_t count,
-                                          int64_t columns, float* chunk) {
-  const int64_t bytes = job.x_dtype == GATUN_F32 ? 4 : 2;
-  const auto* x = static_cast<const uint8_t*>(job.x) + (row * job.x_row_stride + k * job.x_column_stride) * bytes;
-  if (job.x_column_stride == 1) {
-    for (int64_t r = 0; r < rows; ++r, x += job.x_row_stride * bytes, chunk += columns) {
-      job.x_dtype == GATUN_F16 ? widen_row<f16>(x, count, chunk) : widen_row<bf16>(x, count, chunk);
+  if (column_stride == 1) {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t k = 0; k < columns; k += kLanes) {
+        const int n = static_cast<int>(smaller(columns - k, kLanes));
+        store_f32_n(result + r * result_stride + k, X::load_n(from + r * row_stride + k, n), n);
+      }
     }
     return;
   }
-  for (int64_t i = 0; i < count; ++i, x += job.x_column_stride * bytes) {
-    const uint8_t* from = x;
-    for (int64_t r = 0; r < rows; ++r, from += job.x_row_stride * bytes) {
-      uint16_t half;
-      float value;
-      if (job.x_dtype == GATUN_F32) {
-        std::memcpy(&value, from, sizeof(value));
-      } else {
-        std::memcpy(&half, from, sizeof(half));
-        const uint32_t bits = uint32_t{half} << 16;
-        std::memcpy(&value, &bits, sizeof(value));
-        if (job.x_dtype == GATUN_F16) value = f16_to_float(half);
-      }
-      chunk[r * columns + i] = value;
+  typename X::Type column[kBatch];
+  for (int64_t k = 0; k < columns; ++k) {
+    for (int64_t r = 0; r < rows; ++r) column[r] = from[r * row_stride + k * column_stride];
+    float values[kBatch];
+    for (int64_t r = 0; r < rows; r += kLanes) {
+      const int n = static_cast<int>(smaller(rows - r, kLanes));
+      store_f32_n(values + r, X::load_n(column + r, n), n);
     }
+    for (int64_t r = 0; r < rows; ++r) result[r * result_stride + k] = values[r];
   }
+}
+
+constexpr int64_t kChunk = 2048;  // values of a chunk
+
+// Rows [row, row + rows), at most kBatch, of columns [k, k + count) to a chunk, whose rows are `columns` apart.
+__attribute__((noinline)) void read_chunk(const Job& job, int64_t row, int64_t rows, int64_t k, int64_t count,
+                                          int64_t columns, float* chunk) {
+  const int64_t index = row * job.x_row_stride + k * job.x_column_stride;
+  const auto read = [&](auto type) GATUN_INLINE_LAMBDA {
+    using X = decltype(type);
+    copy_to_f32<X>(static_cast<const typename X::Type*>(job.x) + index, rows, count, job.x_row_stride,
+                   job.x_column_stride, chunk, columns);
+  };
+  if (job.x_dtype == GATUN_F32) return read(f32());
+  job.x_dtype == GATUN_F16 ? read(f16()) : read(bf16());
 }
 
 // Calls visit(row, block, x, k, count) for stretches x of values that lie side by side and belong to one block, those

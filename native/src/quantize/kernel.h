@@ -32,7 +32,7 @@ struct Job {
   int64_t x_row_stride;
   int64_t x_column_stride;
   int64_t group_rows;  // rows that share a scale
-  int64_t unit_rows;   // group_rows; or 1, or kBatch if x_column_stride > 1; at most group_rows if that is above 1
+  int64_t unit_rows;   // group_rows; or 1, or kBatch if x_column_stride > 1
   uint64_t seed;
   float tensor_scale;
   int32_t x_dtype;

@@ -48,9 +48,11 @@ GATUN_INLINE void raise(F32 value, int n, I32& low, I32& high) {
   }
 }
 
+// Room for something of each block of a batch, and of the one after it, where a scan of all of them arrives.
+constexpr int64_t kRoom = kBatch + 1;
+
 // Of the blocks of a batch: a vector each of what raise() raises.
 struct Extremes {
-  static constexpr int64_t kRoom = kBatch + 3;  // a step of four vectors may go beyond the last block
   I32 low[kRoom] = {}, high[kRoom] = {};
 
   template <Seek kSeek>

@@ -16,7 +16,8 @@
 //   Scales                         of a batch, to dequantize: read(job, batch)
 //   Decoder(job)                   values(scales, owners, bytes of codes, x)
 //
-// One pass over memory: NaN and infinities show in the extremes (scan.h).
+// One pass over memory, or two for blocks so large that all threads scan them first (quantize.cc). NaN and infinities
+// show in the extremes (scan.h).
 #pragma once
 
 #include "quantize/scan.h"
@@ -24,10 +25,7 @@
 namespace gatun::GATUN_ISA {
 namespace {
 
-// Room for a value of each block of a batch. A step of four vectors may go beyond the last block: what it finds there
-// does not matter.
-constexpr int64_t kRoom = kBatch + kLanes;
-
+// What a scan has found of the blocks of a batch.
 struct Found {
   int32_t low[kRoom] = {}, high[kRoom] = {};  // as scan.h orders them
 };

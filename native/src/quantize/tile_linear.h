@@ -10,6 +10,7 @@
 // Bound: none, all tiers agree with the reference bit for bit.
 #pragma once
 
+#include "base/dtype.h"
 #include "quantize/codes.h"
 #include "quantize/tile.h"
 
@@ -23,27 +24,21 @@ struct LinearBlocks : Found {
   int32_t zero_point[kRoom] = {};
 };
 
-// Whether, of the elements of magnitude `magnitude`, a block's largest, the first one is negative.
-__attribute__((noinline)) bool negative_comes_first(const Job& job, const Batch& batch, int64_t block,
-                                                    float magnitude) {
-  int sign = 0;
-  for_each_stretch(job, batch, [&](int64_t, int64_t b, const float* x, int64_t, int64_t count) {
-    for (int64_t i = 0; b == block && sign == 0 && i < count; ++i) {
-      if (x[i] == magnitude) sign = 1;
-      if (x[i] == -magnitude) sign = -1;
-    }
-  });
-  return sign < 0;
-}
-
 // Of extremes of the same magnitude only the first counts: the other becomes 0.
 __attribute__((noinline)) void settle_ties(const Job& job, const Batch& batch, LinearBlocks& blocks) {
-  for (int64_t i = 0; i < batch.blocks(); ++i) {
-    const int32_t high = blocks.high[i];
-    if (high <= 0 || high > kLargestFinite || high != ~blocks.low[i]) continue;
-    const float magnitude = reduce_max(as_f32(set1_i32(high)));
-    (negative_comes_first(job, batch, i, magnitude) ? blocks.high : blocks.low)[i] = 0;
-  }
+  const auto tied = [&](int64_t i) { return blocks.high[i] > 0 && blocks.high[i] == ~blocks.low[i]; };
+  int64_t left = 0;
+  for (int64_t i = 0; i < batch.blocks(); ++i) left += tied(i);
+  for_each_stretch(job, batch, [&](int64_t, int64_t block, const float* x, int64_t, int64_t count) {
+    if (left == 0 || !tied(block)) return;
+    const float magnitude = float_from_bits(static_cast<uint32_t>(blocks.high[block]));
+    for (int64_t i = 0; i < count; ++i) {
+      if (x[i] != magnitude && x[i] != -magnitude) continue;
+      (x[i] == magnitude ? blocks.low : blocks.high)[block] = 0;
+      --left;
+      return;
+    }
+  });
 }
 
 // Scales of the extremes low <= 0 <= high (float zero points: of any).
@@ -96,10 +91,11 @@ struct Linear {
     } else {
       for (int64_t i = 0; i < kBatch; ++i) blocks.zero_point[i] = offsets ? 0 : Codes::kZero;
       if (job.scale_rule == GATUN_SCALE_DEFAULT && job.zero_point == GATUN_ZERO_NONE && Codes::kZeroPoints) {
+        uint32_t ties = 0;
         for (int64_t i = 0; i < batch.blocks(); i += kLanes) {
-          const I32 low = load_i32(blocks.low + i), high = load_i32(blocks.high + i);
-          if (equal_mask(high, xor_i32(low, set1_i32(-1))) != 0) settle_ties(job, batch, blocks);
+          ties |= equal_mask(load_i32(blocks.high + i), xor_i32(load_i32(blocks.low + i), set1_i32(-1)));
         }
+        if (ties != 0) settle_ties(job, batch, blocks);
       }
     }
 

@@ -130,7 +130,7 @@ struct Scaled {
   // if something is not finite.
   static bool make_scales(const Job& job, const Batch& batch, Blocks& blocks) {
     float values[kBatch] = {};
-    int32_t stored[kBatch];
+    int32_t stored[kBatch] = {};
     if (job.fixed) read_scales(job, batch, values);
     I32 worst = zero_i32();
     for (int64_t i = 0; i < batch.blocks(); i += kLanes) {
