@@ -126,9 +126,9 @@ typedef struct gatun_quantize_params {
  *   code_book  f32 [256 or 16] with GATUN_BOOK_GIVEN, otherwise null
  *   round_up   u8 [rows, depth], 0 or not, with GATUN_ROUND_GIVEN, otherwise null
  *
- * x is read once; outputs overlap neither x nor each other. O(rows * depth), times 8 with U8 code books.
- * INVALID_ARGUMENT, with the index, if a value is NaN or infinite or a block's scale overflows scale_dtype; what the
- * outputs hold then is unspecified.
+ * x is read once, but twice for blocks of 2^17 values or more; outputs overlap nothing. O(rows * depth), times 8 with
+ * U8 code books. INVALID_ARGUMENT, with the index, if a value is NaN or infinite or a block's scale overflows
+ * scale_dtype; what the outputs hold then is unspecified.
  */
 GATUN_API int32_t gatun_quantize(const gatun_quantize_params* params, const void* x, const float* code_book,
                                  const void* round_up, void* codes, void* scales, void* zero_points);

@@ -113,9 +113,8 @@ struct Split {
 Split split_of(const Job& job, const gatun_quantize_params& p) {
   if (job.rows == 0 || job.depth == 0) return {0, 1, 1};  // the other size may be any
   const int64_t row_blocks = blocks_of(job.rows, job.unit_rows);
-  const int64_t shared_by = is_one_of(p.code_dtype, GATUN_U4, GATUN_F4E2M1)                 ? 2
-                            : is_one_of(p.code_dtype, GATUN_U2, GATUN_F6E3M2, GATUN_F6E2M3) ? 4
-                                                                                            : 1;
+  const int64_t bytes_of_four = dtype_bytes(p.code_dtype, 4);
+  const int64_t shared_by = bytes_of_four == 4 ? 1 : bytes_of_four == 2 ? 2 : 4;  // codes that fill whole bytes
   const bool shared_bytes = job.group % shared_by != 0 && job.groups > 1;
   const int64_t units = job.groups * job.pieces;  // of a row
   Split split{row_blocks * (shared_bytes ? 1 : units), shared_bytes ? units : 1, 1};

@@ -42,10 +42,10 @@ GATUN_INLINE void append_code(uint8_t* row, int64_t k, int32_t code) {
 GATUN_INLINE int lanes_left(int64_t left) { return static_cast<int>(left < 0 ? 0 : smaller(left, kLanes)); }
 
 // Blocks of 2^n vectors that lie side by side: n, by which a vector's number is to be shifted to be its block's. One
-// block for all vectors: kOneBlock. Other groups: -1.
+// block for all vectors: kOneBlock. Other groups, and such as begin in the middle of a byte of codes: -1.
 constexpr int kOneBlock = 62;
 GATUN_INLINE int block_shift(const Job& job) {
-  if (job.groups == 1 || job.pieces > 1) return kOneBlock;
+  if (job.groups == 1 || (job.pieces > 1 && job.group % 4 == 0)) return kOneBlock;
   int n = 0;
   while (int64_t{kLanes} << n < job.group) ++n;
   return int64_t{kLanes} << n == job.group ? n : -1;
