@@ -3,8 +3,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <new>
 #include <utility>
 
+#include "base/huge_pages.h"
 #include "gatun/gatun.h"
 
 namespace gatun::bench {
@@ -21,6 +23,16 @@ double limit(gatun_limit kind, Tier tier) {
   return best;
 }
 
+Memory allocate(int64_t bytes) {
+  constexpr int64_t kPage = int64_t{2} << 20;
+  Memory memory(
+      static_cast<uint8_t*>(std::aligned_alloc(kPage, static_cast<size_t>((bytes + kPage - 1) / kPage * kPage))),
+      &std::free);
+  if (memory == nullptr) throw std::bad_alloc();
+  prefer_huge_pages(memory.get(), bytes);
+  return memory;
+}
+
 void set_counters(benchmark::State& state, const Work& work, double limit_seconds, double seconds) {
   state.counters["GOP/s"] = work.operations / seconds * 1e-9;
   state.counters["GB/s"] = work.bytes / seconds * 1e-9;
@@ -32,6 +44,7 @@ void set_counters(benchmark::State& state, const Work& work, double limit_second
 int main(int count, char** arguments) {
   gatun::bench::register_gguf();
   gatun::bench::register_qmatmul();
+  gatun::bench::register_quantize();
   benchmark::Initialize(&count, arguments);
   if (benchmark::ReportUnrecognizedArguments(count, arguments)) return 2;
   if (benchmark::RunSpecifiedBenchmarks() == 0) return 1;

@@ -4,6 +4,8 @@
 #include <benchmark/benchmark.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <memory>
 
 #include "base/cpu.h"
 #include "limits/limits.h"
@@ -12,6 +14,10 @@ namespace gatun::bench {
 
 // Bytes or operations a second of one thread, measured when first asked for.
 double limit(gatun_limit kind, Tier tier);
+
+// Memory in huge pages where the system has them, as small ones cost a third of its speed.
+using Memory = std::unique_ptr<uint8_t, decltype(&std::free)>;
+Memory allocate(int64_t bytes);
 
 // The work of an iteration.
 struct Work {
@@ -36,5 +42,6 @@ void run(benchmark::State& state, const Work& work, double limit_seconds, Call c
 // Each op registers its rows.
 void register_gguf();
 void register_qmatmul();
+void register_quantize();
 
 }  // namespace gatun::bench

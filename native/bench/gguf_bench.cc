@@ -4,31 +4,18 @@
 //
 // Calls take turns on parts of buffers that the caches cannot hold. GB/s counts the f32 side; limit% compares with the
 // time that memory takes to move the bytes of both sides.
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
 #include <random>
 #include <string>
 
-#include "base/huge_pages.h"
 #include "bench.h"
 #include "gguf/table.h"
 
 namespace gatun::bench {
 namespace {
 
-using Memory = std::unique_ptr<void, decltype(&std::free)>;
-
 constexpr int64_t kElements = int64_t{64} << 20;  // of the whole buffer, 256 MiB of f32
 constexpr int64_t kCall = int64_t{1} << 20;
-
-Memory allocate(int64_t bytes) {
-  Memory memory(std::aligned_alloc(int64_t{2} << 20, static_cast<size_t>(bytes)), &std::free);
-  if (memory == nullptr) throw std::bad_alloc();
-  prefer_huge_pages(memory.get(), bytes);
-  return memory;
-}
 
 // Normal values and what they quantize to; f32 needs more bytes than any block.
 struct Buffers {
@@ -37,7 +24,7 @@ struct Buffers {
   Buffers() {
     std::mt19937 random(1);
     std::normal_distribution<float> normal;
-    float* values = static_cast<float*>(x.get());
+    float* values = reinterpret_cast<float*>(x.get());
     for (int64_t i = 0; i < kCall; ++i) values[i] = normal(random);
     for (int64_t i = kCall; i < kElements; ++i) values[i] = values[i - kCall];
     std::memset(blocks.get(), 0, static_cast<size_t>(kElements * 2));
@@ -52,8 +39,8 @@ Buffers& buffers() {
 void convert(benchmark::State& state, const KernelRow<gguf::Kernel>& row, bool quantize) {
   const gguf::Type& type = *gguf::find_type(row.from);
   const int64_t call_blocks = kCall / type.elements, call_bytes = call_blocks * type.bytes;
-  float* const x = static_cast<float*>(buffers().x.get());
-  uint8_t* const blocks = static_cast<uint8_t*>(buffers().blocks.get());
+  float* const x = reinterpret_cast<float*>(buffers().x.get());
+  uint8_t* const blocks = buffers().blocks.get();
   const auto job = [&](int64_t call) {
     return gguf::Job{x + call * kCall, blocks + call * call_bytes, call_blocks, kCall, !quantize};
   };

@@ -6,16 +6,12 @@
 // With few rows, weights come from memory: calls take turns on copies that the caches cannot hold. Bytes count codes
 // and scales as they were before packing.
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "base/dtype.h"
-#include "base/huge_pages.h"
 #include "base/status.h"
 #include "bench.h"
 #include "gatun/gguf.h"
@@ -25,7 +21,6 @@
 namespace gatun::bench {
 namespace {
 
-using Buffer = std::unique_ptr<uint8_t, decltype(&std::free)>;
 using qmatmul::Layout;
 using qmatmul::Stored;
 using qmatmul::TableRow;
@@ -118,7 +113,7 @@ class Weights {
   const gatun_qmatmul_weights& description() const { return description_; }
   const Layout& layout() const { return layout_; }
   // `count` copies of the packed form.
-  const std::vector<Buffer>& copies(int64_t count) {
+  const std::vector<Memory>& copies(int64_t count) {
     while (static_cast<int64_t>(copies_.size()) < count) {
       add_copy();
       std::memcpy(copies_.back().get(), copies_[0].get(), static_cast<size_t>(layout_.bytes()));
@@ -137,16 +132,11 @@ class Weights {
     gguf::write_block(type, fields, block);
   }
 
-  void add_copy() {
-    const size_t bytes = static_cast<size_t>((layout_.bytes() + 63) / 64 * 64);
-    copies_.emplace_back(static_cast<uint8_t*>(std::aligned_alloc(64, bytes)), &std::free);
-    if (copies_.back() == nullptr) throw std::bad_alloc();
-    prefer_huge_pages(copies_.back().get(), layout_.bytes());
-  }
+  void add_copy() { copies_.push_back(allocate(layout_.bytes())); }
 
   const gatun_qmatmul_weights description_;
   const Layout layout_;
-  std::vector<Buffer> copies_;
+  std::vector<Memory> copies_;
   bool good_;
 };
 
