@@ -117,10 +117,10 @@ TEST(LargeBlocks, OfFloatsAndCodeBooks) {
   int64_t turn = 0;
   for (const scaled::Format& format : scaled::formats()) {
     if (format.scale_dtype == GATUN_F16 || format.scale_rule > GATUN_SCALE_FLOOR) continue;
+    if (format.book > GATUN_BOOK_NF4 && format.book != GATUN_BOOK_DYNAMIC) continue;
     const bool bytes = format.code_dtype == GATUN_F8E4M3 || format.code_dtype == GATUN_F8E5M2;
-    std::vector<Shape> shapes = {{2, 2 * kLarge + 5, kLarge, 1}};
-    if (bytes)
-      shapes = {{2, 2 * kLarge + 5, kLarge, 1}, {700, 600, 300, 500}, {640, 600, 300, 640}, {9000, 40, 16, 9000}};
+    std::vector<Shape> shapes = {{1, 2 * kLarge + 5, kLarge, 1}};
+    if (bytes) shapes.insert(shapes.end(), {{450, 600, 300, 440}, {448, 300, 300, 448}, {8200, 20, 16, 8200}});
     for (const Shape& shape : shapes) {
       const int32_t x_dtype = kFloats[turn % 3];
       gatun_quantize_params p = scaled::make_params(format, shape.rows, shape.depth, shape.group, x_dtype);

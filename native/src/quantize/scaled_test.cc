@@ -146,7 +146,7 @@ TEST(Scaled, LargeAndInParallel) {
   };
   for (const Format& format : formats()) {
     const bool bytes = format.code_dtype == GATUN_F8E4M3;
-    for (const Shape& shape : {Shape{1, 400001, 33, 1}, {3, 100003, 100003, 1}, {300, 640, 64, bytes ? 128 : 1}}) {
+    for (const Shape& shape : {Shape{1, 100001, 33, 1}, {150, 640, 64, bytes ? 128 : 1}}) {
       gatun_quantize_params p = make_params(format, shape.rows, shape.depth, shape.group);
       p.group_rows = shape.group_rows;
       p.rounding = static_cast<int32_t>(rng.integer(0, 1));

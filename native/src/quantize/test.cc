@@ -81,8 +81,8 @@ TEST(Quantize, StridedColumns) {
   int64_t cases = 0;
   for (const Scheme scheme : kSchemes) {
     for (const int32_t x_dtype : kFloats) {
-      for (const int64_t rows : {1, 2, 31, 32, 33, 65}) {
-        for (const int64_t depth : {1, 17, 63, 64, 65, 131}) {
+      for (const int64_t rows : {1, 31, 32, 65}) {
+        for (const int64_t depth : {1, 17, 64, 131}) {
           for (const int64_t group : test::group_sizes(depth)) {
             gatun_quantize_params p = make_params(scheme, rows, depth, group, x_dtype, GATUN_F16);
             if (cases % 2 == 0) {  // a transposed matrix
@@ -117,12 +117,12 @@ TEST(Quantize, AnyNumberOfThreads) {
   struct Shape {
     int64_t rows, depth, group, column_stride;
   };
-  for (const Shape shape : {Shape{1, 400001, 33, 1},
-                            {1, 400000, 32, 1},
-                            {3, 200003, 200003, 1},
-                            {700, 640, 64, 1},
-                            {999, 513, 17, 1},
-                            {500, 1000, 50, 500}}) {
+  for (const Shape shape : {Shape{1, 131001, 33, 1},
+                            {1, 131072, 32, 1},
+                            {1, 200003, 200003, 1},
+                            {200, 640, 64, 1},
+                            {250, 513, 17, 1},
+                            {130, 1000, 50, 130}}) {
     for (const Scheme scheme : kSchemes) {
       gatun_quantize_params p = make_params(scheme, shape.rows, shape.depth, shape.group);
       p.x_column_stride = shape.column_stride;
