@@ -90,9 +90,22 @@
 #include <cstdint>
 #include <cstring>
 
+// Under AddressSanitizer the checks of inlined lanes of the scalar tier take minutes to compile.
+#if defined(__SANITIZE_ADDRESS__)
+#define GATUN_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define GATUN_SANITIZED
+#endif
+#endif
+#if defined(GATUN_SANITIZED) && !defined(__AVX2__)
+#define GATUN_INLINE inline
+#define GATUN_INLINE_LAMBDA
+#else
 #define GATUN_INLINE inline __attribute__((always_inline))
 // Between the parameters and the body of a lambda that a loop calls for every vector.
 #define GATUN_INLINE_LAMBDA __attribute__((always_inline))
+#endif
 
 namespace gatun::GATUN_ISA {
 

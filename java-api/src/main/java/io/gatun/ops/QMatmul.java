@@ -200,8 +200,8 @@ public final class QMatmul {
     }
 
     /**
-     * The same of rows that are quantized already, to 8-bit floats; mode BF16, so weights are small floats or codes of a
-     * code book. Scales of a tensor, of rows, or of 1 x 128 by 128 x 128 blocks:
+     * The same of rows that are quantized already, to 8-bit floats; mode BF16, so weights are floats of 8 or 6 bits or
+     * codes of a code book that is not of integers. Scales of a tensor, of rows, or of 1 x 128 by 128 x 128 blocks:
      *
      * <pre>
      * PackedWeights w = QMatmul.pack(weights, QuantSpec.fp8(F8E4M3).withBlocks(128, 128));

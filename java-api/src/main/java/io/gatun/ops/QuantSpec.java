@@ -22,7 +22,8 @@ import io.gatun.internal.Check;
  * <tr><td>blocks of GGUF</td><td>in the block</td><td colspan="2">see {@link GgufType}</td></tr>
  * </table>
  *
- * <p>Zero is always exact, but with float zero points. Codes come from the stored scale and are rounded to nearest, ties to
+ * <p>Zero is exact, except with float zero points, a code book without 0, and the types of GGUF with a minimum or a table
+ * without 0 (Q4_1, Q5_1, Q2_K, Q4_K, Q5_K, IQ4_NL, IQ4_XS). Codes come from the stored scale and are rounded to nearest, ties to
  * even (of a code book, to the lower value).
  *
  * @param codes {@link DType#I8}, {@link DType#U8}, {@link DType#U4}, {@link DType#U2} or a floating-point type of at most 8

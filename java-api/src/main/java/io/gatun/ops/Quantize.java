@@ -77,7 +77,8 @@ public final class Quantize {
      * @param x f32, f16 or bf16 [rows, depth]: column stride >= 1, row stride >= 0, so a transposed view too; contiguous if
      *     blocks are flat, with adjacent columns for GGUF
      * @param spec how; scales are not given
-     * @throws IllegalArgumentException if x holds NaN or infinity, with the index, or a scale overflows its type
+     * @throws IllegalArgumentException if x holds NaN or infinity, with the index (of flat blocks [0][i],
+     *     i of the flattened tensor), or a scale overflows its type
      */
     public static QuantizedTensor run(Tensor x, QuantSpec spec) {
         Check.present("x", x);
