@@ -115,7 +115,7 @@ TEST(Scaled, BlocksOfSeveralRows) {
   Rng rng(23);
   for (const int32_t codes : {GATUN_F8E4M3, GATUN_F8E5M2}) {
     for (const int32_t scales : {GATUN_F32, GATUN_F16, GATUN_E8M0}) {
-      for (const int64_t rows : {2, 33, 128, 257}) {
+      for (const int64_t rows : {1, 2, 33, 127, 128, 129, 257}) {
         for (const int64_t group_rows : {int64_t{2}, int64_t{31}, int64_t{32}, int64_t{128}, rows}) {
           if (group_rows > rows) continue;
           const int64_t depth = rng.integer(1, 300);
@@ -146,7 +146,7 @@ TEST(Scaled, LargeAndInParallel) {
   };
   for (const Format& format : formats()) {
     const bool bytes = format.code_dtype == GATUN_F8E4M3;
-    for (const Shape& shape : {Shape{1, 70001, 33, 1}, {110, 640, 64, bytes ? 100 : 1}}) {
+    for (const Shape& shape : {Shape{1, 70001, 33, 1}, {3, 20003, 20003, 1}, {110, 640, 64, bytes ? 100 : 1}}) {
       gatun_quantize_params p = make_params(format, shape.rows, shape.depth, shape.group);
       p.group_rows = shape.group_rows;
       p.rounding = static_cast<int32_t>(rng.integer(0, 1));
