@@ -127,18 +127,18 @@ TEST(LargeBlocks, OfFloatsAndCodeBooks) {
       p.group_rows = shape.group_rows;
       if (turn % 2 == 1) lay_out(Layout::columns, &p);
       ++turn;
-      const std::vector<unsigned char> x = test::from_floats(scaled::values(rng, scaled::x_extent(p), 0), x_dtype);
+      const std::vector<unsigned char> x = test::from_floats(scaled::values(rng, x_extent(p), 0), x_dtype);
       const scaled::Extras extras(p, rng);
-      scaled::Quantized expected(p);
+      Quantized expected(p);
       reference_quantize(p, x.data(), extras.code_book(), nullptr, expected.codes.data(), expected.scales.data(),
                          nullptr);
       for (const int32_t threads : {1, 3}) {
         p.threads = threads;
-        scaled::Quantized q(p);
+        Quantized q(p);
         ASSERT_EQ(gatun_quantize(&p, x.data(), extras.code_book(), nullptr, q.codes.data(), q.scales.data(), nullptr),
                   GATUN_OK)
             << gatun_last_error();
-        ASSERT_TRUE(scaled::same(q, expected, p)) << scaled::describe(p);
+        ASSERT_TRUE(same(q, expected, p)) << describe(p);
       }
     }
   }

@@ -1,26 +1,13 @@
-// A call of a small float or a code book, for the tests: formats, values that make each step of the definition matter,
-// and planes beside inaccessible memory.
+// What the tests of small floats and code books share: formats, values that make each step of the definition matter.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <string>
 #include <vector>
 
-#include "base/dtype.h"
-#include "gatun/quantize.h"
-#include "guard_buffer.h"
-#include "rng.h"
-#include "tolerance.h"
+#include "quantize/test_call.h"
 
 namespace gatun::quantize::scaled {
-
-using test::Edge;
-using test::GuardBuffer;
-using test::Rng;
-
-inline constexpr int32_t kFloats[] = {GATUN_F32, GATUN_F16, GATUN_BF16};
 
 struct Format {
   int32_t code_dtype, book, scale_dtype, scale_rule;
@@ -50,40 +37,13 @@ inline std::vector<Format> formats() {
 
 inline gatun_quantize_params make_params(const Format& format, int64_t rows, int64_t depth, int64_t group,
                                          int32_t x_dtype = GATUN_F32) {
-  gatun_quantize_params p{};
-  p.struct_size = sizeof(p);
-  p.x_dtype = x_dtype;
+  gatun_quantize_params p = matrix_params(rows, depth, group, x_dtype);
   p.code_dtype = format.code_dtype;
   p.book = format.book;
   p.scale_dtype = format.scale_dtype;
   p.scale_rule = format.scale_rule;
-  p.threads = 1;
   p.tensor_scale = format.scale_dtype == GATUN_F8E4M3 ? 0.0123f : 1;
-  p.rows = rows;
-  p.depth = p.x_row_stride = depth;
-  p.group = group;
-  p.group_rows = p.x_column_stride = 1;
   return p;
-}
-
-inline std::string describe(const gatun_quantize_params& p) {
-  return std::string(dtype_name(p.x_dtype)) + " to " + dtype_name(p.code_dtype) + ", book " + std::to_string(p.book) +
-         ", scales " + dtype_name(p.scale_dtype) + ", rule " + std::to_string(p.scale_rule) + ", rounding " +
-         std::to_string(p.rounding) + ", " + std::to_string(p.rows) + " x " + std::to_string(p.depth) + ", blocks of " +
-         std::to_string(p.group_rows) + " x " + std::to_string(p.group) + ", strides " +
-         std::to_string(p.x_row_stride) + " and " + std::to_string(p.x_column_stride) + ", threads " +
-         std::to_string(p.threads);
-}
-
-inline int64_t blocks_of(const gatun_quantize_params& p) {
-  if (p.rows == 0 || p.depth == 0) return 0;
-  return ((p.rows - 1) / p.group_rows + 1) * ((p.depth - 1) / p.group + 1);
-}
-
-// Elements from the first to past the last one of x.
-inline int64_t x_extent(const gatun_quantize_params& p) {
-  if (p.rows == 0 || p.depth == 0) return 0;
-  return (p.rows - 1) * p.x_row_stride + (p.depth - 1) * p.x_column_stride + 1;
 }
 
 // What a call has besides x.
@@ -107,20 +67,6 @@ struct Extras {
   const float* code_book() const { return book.empty() ? nullptr : book.data(); }
   const uint8_t* up() const { return round_up.empty() ? nullptr : round_up.data(); }
 };
-
-// Codes and scales beside inaccessible memory.
-struct Quantized {
-  explicit Quantized(const gatun_quantize_params& p, Edge edge = Edge::back, int64_t offset = 0)
-      : codes(p.rows * dtype_bytes(p.code_dtype, p.depth), edge, offset),
-        scales(blocks_of(p) * dtype_bytes(p.scale_dtype, 1), edge, offset * dtype_bytes(p.scale_dtype, 1)) {}
-
-  GuardBuffer<uint8_t> codes, scales;
-};
-
-inline ::testing::AssertionResult same(const Quantized& a, const Quantized& b, const gatun_quantize_params& p) {
-  if (auto result = test::identical(a.scales.copy(), b.scales.copy()); !result) return result << " (bytes of scales)";
-  return test::identical(a.codes.copy(), b.codes.copy(), dtype_bytes(p.code_dtype, p.depth)) << " (bytes of codes)";
-}
 
 // Values that make each step of the definition matter.
 inline std::vector<float> values(Rng& rng, int64_t count, int64_t kind) {
