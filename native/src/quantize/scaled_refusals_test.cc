@@ -15,28 +15,35 @@
 namespace gatun::quantize::scaled {
 namespace {
 
-TEST(Scaled, RefusesWhatIsNotFiniteByIndex) {
-  Rng rng(30);
-  for (const Format& format : formats()) {
-    for (const int32_t x_dtype : kFloats) {
-      for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
-                              -std::numeric_limits<float>::infinity()}) {
-        gatun_quantize_params p = make_params(format, 70, 67, 17, x_dtype);
-        if (format.code_dtype == GATUN_F8E4M3) p.group_rows = 32;
-        p.threads = 0;
-        SCOPED_TRACE(describe(p));
-        const Extras extras(p, rng);
-        const int64_t row = rng.integer(0, 69), column = rng.integer(0, 66);
-        std::vector<float> x = values(rng, 70 * 67, 0);
-        x[static_cast<size_t>(row * 67 + column)] = bad;
-        if (row < 69) x[static_cast<size_t>(69 * 67)] = bad;  // a later one does not hide the first
-        const std::vector<unsigned char> bytes = test::from_floats(x, x_dtype);
-        Quantized q(p);
-        ASSERT_EQ(
-            gatun_quantize(&p, bytes.data(), extras.code_book(), nullptr, q.codes.data(), q.scales.data(), nullptr),
+// Values with `bad` ones among them: the first is named.
+void expect_refused(const Format& format, int32_t x_dtype, float bad, Rng& rng) {
+  gatun_quantize_params p = make_params(format, 70, 67, 17, x_dtype);
+  if (format.code_dtype == GATUN_F8E4M3) p.group_rows = 32;
+  p.threads = 0;
+  SCOPED_TRACE(describe(p));
+  const Extras extras(p, rng);
+  const int64_t row = rng.integer(0, 69), column = rng.integer(0, 66);
+  std::vector<float> x = values(rng, 70 * 67, 0);
+  x[static_cast<size_t>(row * 67 + column)] = bad;
+  if (row < 69) x[static_cast<size_t>(69 * 67)] = bad;  // a later one does not hide the first
+  const std::vector<unsigned char> bytes = test::from_floats(x, x_dtype);
+  Quantized q(p);
+  // Given scales: bytes that are finite numbers in any format.
+  std::fill(q.scales.data(), q.scales.data() + q.scales.size(), uint8_t{0x3c});
+  ASSERT_EQ(gatun_quantize(&p, bytes.data(), extras.code_book(), nullptr, q.codes.data(), q.scales.data(), nullptr),
             GATUN_INVALID_ARGUMENT);
-        const std::string named = "x[" + std::to_string(row) + "][" + std::to_string(column) + "]";
-        EXPECT_NE(std::string(gatun_last_error()).find(named), std::string::npos) << gatun_last_error();
+  const std::string named = "x[" + std::to_string(row) + "][" + std::to_string(column) + "]";
+  EXPECT_NE(std::string(gatun_last_error()).find(named), std::string::npos) << gatun_last_error();
+}
+
+TEST(Scaled, RefusesWhatIsNotFiniteByIndex) {
+  constexpr float kNaN = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
+  Rng rng(30);
+  for (Format format : formats()) {
+    for (const int32_t rule : {format.scale_rule, int32_t{GATUN_SCALE_GIVEN}}) {
+      format.scale_rule = rule;
+      for (const int32_t x_dtype : kFloats) {
+        for (const float bad : {kNaN, -kNaN, kInfinity, -kInfinity}) expect_refused(format, x_dtype, bad, rng);
       }
     }
   }

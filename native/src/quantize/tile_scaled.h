@@ -134,7 +134,8 @@ struct Scaled {
     if (job.fixed) read_scales(job, batch, values);
     I32 worst = zero_i32();
     for (int64_t i = 0; i < batch.blocks(); i += kLanes) {
-      const I32 largest = load_i32(blocks.high + i);
+      // Of Seek::order, both ends count; of Seek::magnitude, low is 0.
+      const I32 largest = max_i32(load_i32(blocks.high + i), xor_i32(load_i32(blocks.low + i), set1_i32(-1)));
       Scale scale = {load_f32(values + i), zero_i32()};
       if (!job.fixed) scale = scale_of<Codes>(job, as_f32(min_i32(largest, set1_i32(0x7f800000))));
       worst = max_i32(worst, max_i32(largest, as_i32(abs(scale.value))));
