@@ -3,6 +3,7 @@
 #include "gatun/gatun.h"
 #include "gatun/gguf.h"
 #include "gatun/norm.h"
+#include "gatun/optimizer.h"
 #include "gatun/packing.h"
 #include "gatun/qmatmul.h"
 #include "gatun/quantize.h"
