@@ -18,6 +18,11 @@ public final class Check {
         return new IllegalArgumentException(message(argument, given, allowed));
     }
 
+    /** The exception for an argument that no kernel takes. */
+    public static UnsupportedOperationException unsupported(String argument, Object given, Object allowed) {
+        return new UnsupportedOperationException(message(argument, given, allowed));
+    }
+
     private static String message(String argument, Object given, Object allowed) {
         return argument + ": given " + given + "; allowed: " + allowed;
     }

@@ -4,6 +4,7 @@ import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
 import io.gatun.DType;
 import io.gatun.Tensor;
+import io.gatun.internal.Check;
 import io.gatun.ops.QuantSpec.Blocks;
 import io.gatun.ops.QuantSpec.ScaleRule;
 import java.lang.foreign.MemorySegment;
@@ -57,9 +58,11 @@ final class FlatBlocks {
             a = depth;
         }
         if (a < QuantSpec.MIN_GROUP && a != depth) {
-            throw new UnsupportedOperationException(name + ": given blocks of " + block + " of a flattened matrix "
-                    + "of rows of " + depth + "; allowed: blocks that share a divisor of " + QuantSpec.MIN_GROUP
-                    + " or more with the rows, or blocks of rows (QuantSpec.withGroup)");
+            throw Check.unsupported(
+                    name,
+                    "blocks of " + block + " of a flattened matrix of rows of " + depth,
+                    "blocks that share a divisor of " + QuantSpec.MIN_GROUP
+                            + " or more with the rows, or blocks of rows (QuantSpec.withGroup)");
         }
         return a;
     }
@@ -70,8 +73,10 @@ final class FlatBlocks {
         }
         // Floats of 6 bits, as bytes.
         if (rows > 1 && depth % 4 != 0) {
-            throw new UnsupportedOperationException(name + ": given " + flat.spec() + " in rows of " + depth
-                    + "; allowed: rows of a multiple of 4, or blocks of rows (QuantSpec.withGroup)");
+            throw Check.unsupported(
+                    name,
+                    flat.spec() + " in rows of " + depth,
+                    "rows of a multiple of 4, or blocks of rows (QuantSpec.withGroup)");
         }
         return Tensor.wrap(
                 flat.codes().segment(), DType.U8, rows, flat.spec().codes().bytes(depth));

@@ -53,9 +53,8 @@ public final class PackedStack {
         columns = sum;
         columnsOfEach = each;
         PackedWeights first = weights.get(0);
-        QMatmul.Mode mode = first.modes().get(0);
-        sideBySide = new QMatmulCall.Weights("stack", segment, first.depth(), sum, -1, mode);
-        byRows = new QMatmulCall.Weights("stack", segment, first.depth(), each, weights.size(), mode);
+        sideBySide = new QMatmulCall.Weights("stack", segment, first.depth(), sum, -1, first.modes());
+        byRows = new QMatmulCall.Weights("stack", segment, first.depth(), each, weights.size(), first.modes());
     }
 
     /** A copy of packed weights in memory that is freed when nothing refers to it any more. */

@@ -34,7 +34,7 @@ public final class PackedWeights {
         this.rows = rows;
         this.depth = depth;
         this.integers = integers;
-        argument = new QMatmulCall.Weights("w", segment, depth, rows, -1, modes().get(0));
+        argument = new QMatmulCall.Weights("w", segment, depth, rows, -1, modes());
     }
 
     /**

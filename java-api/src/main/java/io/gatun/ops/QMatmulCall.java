@@ -10,6 +10,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Set;
 
 /** The arguments of a call of {@link QMatmul}: checked, and then written into this thread's struct. */
@@ -42,12 +43,16 @@ final class QMatmulCall {
         if (!fits) {
             throw Check.invalid("x", spec, "QuantSpec.fp8, f32 scales per tensor, per row or of groups of a row");
         }
+        if (!w.modes().contains(QMatmul.Mode.BF16)) {
+            throw Check.unsupported("w", w.spec() + " with x in " + spec.codes(), "weights that take the mode BF16");
+        }
+        Check.present("options", options);
+        if (options.mode() != QMatmul.Mode.AUTO && options.mode() != QMatmul.Mode.BF16) {
+            throw Check.invalid("options.mode", options.mode() + " with x in " + spec.codes(), "BF16 or AUTO");
+        }
         MemorySegment params = params(x.codes(), FLOATS8, w.argument(), y, options);
         Check.reachable("x.scales", x.scales().segment());
         Check.disjoint("y", y, "x.scales", x.scales());
-        if (options.mode() == QMatmul.Mode.AUTO) {
-            gatun_qmatmul_params.mode(params, QMatmul.Mode.BF16.ordinal());
-        }
         return params;
     }
 
@@ -107,9 +112,10 @@ final class QMatmulCall {
      * @param depth columns of x
      * @param columns of y
      * @param biases rows of a bias matrix, or -1 for a vector
-     * @param mode the default one
+     * @param modes that they take, the default one first
      */
-    record Weights(String name, MemorySegment packed, long depth, long columns, long biases, QMatmul.Mode mode) {}
+    record Weights(
+            String name, MemorySegment packed, long depth, long columns, long biases, List<QMatmul.Mode> modes) {}
 
     private static MemorySegment params(Tensor x, Set<DType> xTypes, Weights weights, Tensor y, Options options) {
         Check.present("y", y);
@@ -143,7 +149,7 @@ final class QMatmulCall {
         MemorySegment params = PARAMS.get();
         gatun_qmatmul_params.x_dtype(params, x.dtype().code());
         gatun_qmatmul_params.y_dtype(params, y.dtype().code());
-        gatun_qmatmul_params.mode(params, mode(options, weights.mode).ordinal());
+        gatun_qmatmul_params.mode(params, mode(options, weights).ordinal());
         gatun_qmatmul_params.activation(params, options.activation().ordinal());
         gatun_qmatmul_params.threads(params, options.threads());
         gatun_qmatmul_params.rows(params, rows);
@@ -159,8 +165,14 @@ final class QMatmulCall {
         return params;
     }
 
-    private static QMatmul.Mode mode(Options options, QMatmul.Mode byDefault) {
-        return options.mode() == QMatmul.Mode.AUTO ? byDefault : options.mode();
+    private static QMatmul.Mode mode(Options options, Weights weights) {
+        if (options.mode() == QMatmul.Mode.AUTO) {
+            return weights.modes.get(0);
+        }
+        if (!weights.modes.contains(options.mode())) {
+            throw Check.unsupported("options.mode", options.mode(), "AUTO, " + weights.modes);
+        }
+        return options.mode();
     }
 
     private static void checkBias(Tensor bias, long biases, long columns, Tensor y) {

@@ -141,6 +141,12 @@ public record QuantSpec(
             }
         } else {
             Check.present("scales", scales);
+            if (blocks.rows() != 1 && codes != DType.F8E4M3 && codes != DType.F8E5M2) {
+                throw Check.invalid(
+                        "blocks",
+                        (blocks.rows() == 0 ? "all" : blocks.rows()) + " rows with " + codes,
+                        "1 row, or 8-bit floats");
+            }
             checkCodes(codes, book, zeroPoint);
             checkScales(codes, book, zeroPoint, scales, rule, nested);
             if (nibbles != NibbleOrder.LOW_FIRST && codes.bits() != 4) {

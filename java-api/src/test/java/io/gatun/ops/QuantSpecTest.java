@@ -86,6 +86,8 @@ class QuantSpecTest {
         refused(() -> QuantSpec.mxfp6(DType.F8E4M3), "codes", "f8e4m3", "f6e3m2 or f6e2m3");
         refused(() -> QuantSpec.int4(-1), "group", "-1", "16 or more");
         refused(() -> new Blocks(0, -1, false), "rows", "-1", "0 (all) or more");
+        refused(() -> QuantSpec.int4(32).withBlocks(4, 32), "blocks", "4 rows with u4", "1 row, or 8-bit floats");
+        refused(() -> QuantSpec.int8().withBlocks(0, 0), "blocks", "all rows with i8", "1 row, or 8-bit floats");
         refused(() -> new Blocks(64, 2, true), "rows", "2", "1, as blocks are flat");
         refused(() -> QuantSpec.gguf(GgufType.Q8_0).withGroup(64), "spec", "Q8_0", "QuantSpec.gguf(Q8_0)");
         refused(() -> QuantSpec.gguf(GgufType.Q8_0).withScales(DType.F16), "spec", "Q8_0", "QuantSpec.gguf");
