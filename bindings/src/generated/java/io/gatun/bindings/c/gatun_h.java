@@ -2271,6 +2271,300 @@ public class gatun_h {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+    private static final int GATUN_ADAM = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_optimizer_rule.GATUN_ADAM = 0
+     * }
+     */
+    public static int GATUN_ADAM() {
+        return GATUN_ADAM;
+    }
+    private static final int GATUN_ADEMAMIX = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_optimizer_rule.GATUN_ADEMAMIX = 1
+     * }
+     */
+    public static int GATUN_ADEMAMIX() {
+        return GATUN_ADEMAMIX;
+    }
+    private static final int GATUN_MOMENTUM = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_optimizer_rule.GATUN_MOMENTUM = 2
+     * }
+     */
+    public static int GATUN_MOMENTUM() {
+        return GATUN_MOMENTUM;
+    }
+    private static final int GATUN_RMSPROP = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_optimizer_rule.GATUN_RMSPROP = 3
+     * }
+     */
+    public static int GATUN_RMSPROP() {
+        return GATUN_RMSPROP;
+    }
+    private static final int GATUN_ADAGRAD = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_optimizer_rule.GATUN_ADAGRAD = 4
+     * }
+     */
+    public static int GATUN_ADAGRAD() {
+        return GATUN_ADAGRAD;
+    }
+    private static final int GATUN_LION = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_optimizer_rule.GATUN_LION = 5
+     * }
+     */
+    public static int GATUN_LION() {
+        return GATUN_LION;
+    }
+    private static final int GATUN_STATE_F32 = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_optimizer_state.GATUN_STATE_F32 = 0
+     * }
+     */
+    public static int GATUN_STATE_F32() {
+        return GATUN_STATE_F32;
+    }
+    private static final int GATUN_STATE_DYNAMIC8 = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_optimizer_state.GATUN_STATE_DYNAMIC8 = 1
+     * }
+     */
+    public static int GATUN_STATE_DYNAMIC8() {
+        return GATUN_STATE_DYNAMIC8;
+    }
+    private static final int GATUN_STATE_F8E4M3 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_optimizer_state.GATUN_STATE_F8E4M3 = 2
+     * }
+     */
+    public static int GATUN_STATE_F8E4M3() {
+        return GATUN_STATE_F8E4M3;
+    }
+    private static final int GATUN_STATE_DYNAMIC4 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_optimizer_state.GATUN_STATE_DYNAMIC4 = 3
+     * }
+     */
+    public static int GATUN_STATE_DYNAMIC4() {
+        return GATUN_STATE_DYNAMIC4;
+    }
+    private static final int GATUN_PARAMETER_NEAREST = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_parameter_rounding.GATUN_PARAMETER_NEAREST = 0
+     * }
+     */
+    public static int GATUN_PARAMETER_NEAREST() {
+        return GATUN_PARAMETER_NEAREST;
+    }
+    private static final int GATUN_PARAMETER_STOCHASTIC = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_parameter_rounding.GATUN_PARAMETER_STOCHASTIC = 1
+     * }
+     */
+    public static int GATUN_PARAMETER_STOCHASTIC() {
+        return GATUN_PARAMETER_STOCHASTIC;
+    }
+
+    private static class gatun_optimizer_step {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_optimizer_step");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_optimizer_step(const gatun_optimizer_params *params, void *p, const void *g, void *state1, float *scales1, void *state2, float *scales2)
+     * }
+     */
+    public static FunctionDescriptor gatun_optimizer_step$descriptor() {
+        return gatun_optimizer_step.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_optimizer_step(const gatun_optimizer_params *params, void *p, const void *g, void *state1, float *scales1, void *state2, float *scales2)
+     * }
+     */
+    public static MethodHandle gatun_optimizer_step$handle() {
+        return gatun_optimizer_step.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_optimizer_step(const gatun_optimizer_params *params, void *p, const void *g, void *state1, float *scales1, void *state2, float *scales2)
+     * }
+     */
+    public static MemorySegment gatun_optimizer_step$address() {
+        return gatun_optimizer_step.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_optimizer_step(const gatun_optimizer_params *params, void *p, const void *g, void *state1, float *scales1, void *state2, float *scales2)
+     * }
+     */
+    public static int gatun_optimizer_step(MemorySegment params, MemorySegment p, MemorySegment g, MemorySegment state1, MemorySegment scales1, MemorySegment state2, MemorySegment scales2) {
+        var mh$ = gatun_optimizer_step.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_optimizer_step", params, p, g, state1, scales1, state2, scales2);
+            }
+            return (int)mh$.invokeExact(params, p, g, state1, scales1, state2, scales2);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_gradient_norm {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_gradient_norm");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_gradient_norm(int32_t dtype, int64_t count, const void *g, int32_t threads, double *sum_of_squares)
+     * }
+     */
+    public static FunctionDescriptor gatun_gradient_norm$descriptor() {
+        return gatun_gradient_norm.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_gradient_norm(int32_t dtype, int64_t count, const void *g, int32_t threads, double *sum_of_squares)
+     * }
+     */
+    public static MethodHandle gatun_gradient_norm$handle() {
+        return gatun_gradient_norm.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_gradient_norm(int32_t dtype, int64_t count, const void *g, int32_t threads, double *sum_of_squares)
+     * }
+     */
+    public static MemorySegment gatun_gradient_norm$address() {
+        return gatun_gradient_norm.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_gradient_norm(int32_t dtype, int64_t count, const void *g, int32_t threads, double *sum_of_squares)
+     * }
+     */
+    public static int gatun_gradient_norm(int dtype, long count, MemorySegment g, int threads, MemorySegment sum_of_squares) {
+        var mh$ = gatun_gradient_norm.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_gradient_norm", dtype, count, g, threads, sum_of_squares);
+            }
+            return (int)mh$.invokeExact(dtype, count, g, threads, sum_of_squares);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_optimizer_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_optimizer_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_optimizer_explain(const gatun_optimizer_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_optimizer_explain$descriptor() {
+        return gatun_optimizer_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_optimizer_explain(const gatun_optimizer_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_optimizer_explain$handle() {
+        return gatun_optimizer_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_optimizer_explain(const gatun_optimizer_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_optimizer_explain$address() {
+        return gatun_optimizer_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_optimizer_explain(const gatun_optimizer_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_optimizer_explain(MemorySegment params, MemorySegment text, long capacity) {
+        var mh$ = gatun_optimizer_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_optimizer_explain", params, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_PACKING_GPTQ = (int)1L;
     /**
      * {@snippet lang=c :
