@@ -5,7 +5,7 @@
 
 namespace gatun::limits {
 
-enum class Loop : int32_t { move, stream, fma, bf16_dot, int8_dot };
+enum class Loop : int32_t { move, stream, update, fma, bf16_dot, int8_dot };
 
 // One repetition of one thread.
 struct Job {
@@ -15,6 +15,9 @@ struct Job {
   int64_t read_streams;
   int64_t write_streams;
   int64_t floats;
+  // Updates: write_streams of read_streams streams, the first ones, are changed in place. Of stream s, round_floats[s]
+  // elements in each of `rounds` rounds, a multiple of 64.
+  const int64_t* round_floats;
   // Tiles: how often, and memory, 64-byte aligned, for kOperands operands in turn.
   int64_t rounds;
   void* operands;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <new>
+#include <numeric>
 #include <system_error>
 
 #include "base/check.h"
@@ -56,30 +57,59 @@ class Memory {
   void* data_;
 };
 
-Rate move(const TableRow& row, int32_t threads, int32_t read_streams, int32_t write_streams, double seconds) {
-  const int32_t streams = read_streams + write_streams;
-  const int64_t floats = kMoveBytes / 4 / threads / streams / 64 * 64;
+// What a thread reads and writes.
+struct Walk {
+  std::vector<int64_t> floats;  // of each stream
+  Job job;                      // but for the addresses
+  size_t first_written;         // of the streams
+  int64_t bytes_moved;
+};
+
+Rate walk(const TableRow& row, int32_t threads, const Walk& plan, double seconds) {
   // Streams start at different cache lines of their pages, so that they don't share sets of the caches.
-  const int64_t stride = floats + 5 * 64;
-  const Memory memory(threads * streams * stride * 4);
-  const auto stream = [&](int32_t thread, int32_t i) {
-    return memory.floats() + (int64_t{thread} * streams + i) * stride;
-  };
+  constexpr int64_t kStagger = 5 * 64;
+  const size_t streams = plan.floats.size();
+  std::vector<int64_t> begin{0};
+  for (const int64_t floats : plan.floats) begin.push_back(begin.back() + floats + kStagger);
+  const Memory memory(threads * begin.back() * 4);
+  const auto stream = [&](int32_t thread, size_t i) { return memory.floats() + thread * begin.back() + begin[i]; };
   const auto touch = [&](int32_t thread) {
-    for (int32_t i = 0; i < streams; ++i) std::fill_n(stream(thread, i), floats, 1.0f);
+    for (size_t i = 0; i < streams; ++i) std::fill_n(stream(thread, i), plan.floats[i], 1.0f);
   };
   const auto work = [&](int32_t thread) {
     float* at[2 * GATUN_LIMITS_MAX_STREAMS];
-    for (int32_t i = 0; i < streams; ++i) at[i] = stream(thread, i);
-    Job job{};
+    for (size_t i = 0; i < streams; ++i) at[i] = stream(thread, i);
+    Job job = plan.job;
     job.read = at;
-    job.write = at + read_streams;
-    job.read_streams = read_streams;
-    job.write_streams = write_streams;
-    job.floats = floats;
+    job.write = at + plan.first_written;
     row.kernel->run(job);
   };
-  return rate(static_cast<double>(floats * 4 * streams) * threads, repeat(threads, seconds, touch, work));
+  return rate(static_cast<double>(plan.bytes_moved) * threads, repeat(threads, seconds, touch, work));
+}
+
+Rate move(const TableRow& row, int32_t threads, int32_t read_streams, int32_t write_streams, double seconds) {
+  const int32_t streams = read_streams + write_streams;
+  const int64_t floats = kMoveBytes / 4 / threads / streams / 64 * 64;
+  Walk plan{{}, {}, static_cast<size_t>(read_streams), floats * 4 * streams};
+  plan.floats.assign(static_cast<size_t>(streams), floats);
+  plan.job.read_streams = read_streams;
+  plan.job.write_streams = write_streams;
+  plan.job.floats = floats;
+  return walk(row, threads, plan, seconds);
+}
+
+Rate update(const TableRow& row, int32_t threads, const std::vector<int64_t>& round_floats, int32_t updated,
+            double seconds) {
+  const int64_t read = std::accumulate(round_floats.begin(), round_floats.end(), int64_t{0});
+  const int64_t written = std::accumulate(round_floats.begin(), round_floats.begin() + updated, int64_t{0});
+  const int64_t rounds = kMoveBytes / 4 / threads / read;
+  Walk plan{{}, {}, 0, rounds * 4 * (read + written)};
+  for (const int64_t floats : round_floats) plan.floats.push_back(rounds * floats);
+  plan.job.read_streams = static_cast<int64_t>(round_floats.size());
+  plan.job.write_streams = updated;
+  plan.job.round_floats = round_floats.data();
+  plan.job.rounds = rounds;
+  return walk(row, threads, plan, seconds);
 }
 
 // A repetition takes some milliseconds: long beside the threads' common start, short beside what else the machine does.
@@ -147,6 +177,11 @@ int32_t check_tier(const char* name, Tier* tier) {
               name);
 }
 
+int32_t check_seconds(double seconds) {
+  if (seconds > 0 && seconds <= 3600) return GATUN_OK;
+  return fail(GATUN_INVALID_ARGUMENT, "seconds is %g; allowed: above 0, up to 3600", seconds);
+}
+
 int32_t check(const Request& request) {
   GATUN_TRY(check_range(request.kind, GATUN_LIMIT_READ, GATUN_LIMIT_INT8_DOT, "kind"));
   GATUN_TRY(check_range(request.threads, 1, GATUN_LIMITS_MAX_THREADS, "threads"));
@@ -157,8 +192,33 @@ int32_t check(const Request& request) {
       return fail(GATUN_INVALID_ARGUMENT, "read_streams and write_streams are 0; allowed: at least one stream");
     }
   }
-  if (!(request.seconds > 0 && request.seconds <= 3600)) {
-    return fail(GATUN_INVALID_ARGUMENT, "seconds is %g; allowed: above 0, up to 3600", request.seconds);
+  return check_seconds(request.seconds);
+}
+
+int32_t check_update(int32_t threads, int32_t streams, int32_t updated, const int32_t* round_pieces, double seconds) {
+  GATUN_TRY(check_range(threads, 1, GATUN_LIMITS_MAX_THREADS, "threads"));
+  GATUN_TRY(check_range(streams, 1, GATUN_LIMITS_MAX_STREAMS, "streams"));
+  GATUN_TRY(check_range(updated, 0, streams, "updated"));
+  GATUN_TRY(check_not_null(round_pieces, "round_pieces"));
+  for (int32_t i = 0; i < streams; ++i) {
+    GATUN_TRY(check_range(round_pieces[i], 1, GATUN_LIMITS_MAX_PIECES, "round_pieces"));
+  }
+  return check_seconds(seconds);
+}
+
+// Measures and stores, unless it throws.
+template <class Measurement>
+int32_t store(int32_t threads, double* best, double* median, const Measurement& measurement) {
+  try {
+    const Rate rate = measurement();
+    *best = rate.best;
+    *median = rate.median;
+  } catch (const NoMemory& none) {
+    return fail(GATUN_OUT_OF_RESOURCES, "no memory for streams of %zu bytes together", none.bytes);
+  } catch (const std::bad_alloc&) {
+    return fail(GATUN_OUT_OF_RESOURCES, "no memory for %d threads", threads);
+  } catch (const std::system_error& error) {
+    return fail(GATUN_OUT_OF_RESOURCES, "can't start %d threads: %s", threads, error.what());
   }
   return GATUN_OK;
 }
@@ -180,18 +240,19 @@ int32_t gatun_limits_measure(int32_t kind, const char* tier, int32_t threads, in
   if (row == nullptr) {
     return fail(GATUN_UNSUPPORTED, "tier %s has no %s", tier_name(request.tier), kNames[kind]);
   }
-  try {
-    const Rate rate = measure(request, *row);
-    *best = rate.best;
-    *median = rate.median;
-  } catch (const NoMemory& none) {
-    return fail(GATUN_OUT_OF_RESOURCES, "no memory for streams of %zu bytes together", none.bytes);
-  } catch (const std::bad_alloc&) {
-    return fail(GATUN_OUT_OF_RESOURCES, "no memory for %d threads", threads);
-  } catch (const std::system_error& error) {
-    return fail(GATUN_OUT_OF_RESOURCES, "can't start %d threads: %s", threads, error.what());
-  }
-  return GATUN_OK;
+  return store(threads, best, median, [&] { return measure(request, *row); });
+}
+
+int32_t gatun_limits_update(int32_t threads, int32_t streams, int32_t updated, const int32_t* round_pieces,
+                            double seconds, double* best, double* median) {
+  GATUN_TRY(check_update(threads, streams, updated, round_pieces, seconds));
+  GATUN_TRY(check_not_null(best, "best"));
+  GATUN_TRY(check_not_null(median, "median"));
+  return store(threads, best, median, [&] {
+    std::vector<int64_t> round_floats;
+    for (int32_t i = 0; i < streams; ++i) round_floats.push_back(int64_t{64} * round_pieces[i]);
+    return update(*select(Loop::update, active_tier()), threads, round_floats, updated, seconds);
+  });
 }
 
 const char* gatun_limits_last_error() { return gatun_last_error(); }

@@ -21,7 +21,11 @@ enum gatun_limit {
   GATUN_LIMIT_INT8_DOT = 4  /* op/s of unsigned times signed bytes added to int32, 2 a product */
 };
 
-enum gatun_limits_bounds { GATUN_LIMITS_MAX_THREADS = 1024, GATUN_LIMITS_MAX_STREAMS = 16 };
+enum gatun_limits_bounds {
+  GATUN_LIMITS_MAX_THREADS = 1024,
+  GATUN_LIMITS_MAX_STREAMS = 16,
+  GATUN_LIMITS_MAX_PIECES = 64
+};
 
 /*
  * Repeats the loop of a limit on `threads` threads that start together, for about `seconds` and at least three times.
@@ -40,6 +44,14 @@ enum gatun_limits_bounds { GATUN_LIMITS_MAX_THREADS = 1024, GATUN_LIMITS_MAX_STR
  */
 GATUN_API int32_t gatun_limits_measure(int32_t kind, const char* tier, int32_t threads, int32_t read_streams,
                                        int32_t write_streams, double seconds, double* best, double* median);
+
+/*
+ * Bytes/s of a loop that changes memory in place, read and written ones added up, as gatun_limits_measure measures with
+ * the tier in use: rounds that read the next round_pieces[s] pieces of 256 bytes of each of `streams` streams, 1..16,
+ * and add 1 to the floats of the first `updated` of them, 0..streams. round_pieces[s]: 1..64.
+ */
+GATUN_API int32_t gatun_limits_update(int32_t threads, int32_t streams, int32_t updated, const int32_t* round_pieces,
+                                      double seconds, double* best, double* median);
 
 /* The message of the last call on this thread that failed. */
 GATUN_API const char* gatun_limits_last_error(void);

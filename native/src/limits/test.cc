@@ -27,11 +27,12 @@ std::vector<const TableRow*> rows_of_tier() {
 }
 
 bool moves(const TableRow& row) { return row.loop == Loop::move || row.loop == Loop::stream; }
+bool is_tile(const TableRow& row) { return !moves(row) && row.loop != Loop::update; }
 
 TEST(Loops, TilesComputeTheProductsTheyAreCountedFor) {
   alignas(64) uint8_t operands[kOperands * kOperandBytes];
   for (const TableRow* row : rows_of_tier()) {
-    if (moves(*row)) continue;
+    if (!is_tile(*row)) continue;
     for (const int64_t rounds : {int64_t{0}, int64_t{1}, kOperands + 1, int64_t{1000}}) {
       Job job{};
       job.rounds = rounds;
@@ -48,7 +49,7 @@ TEST(Loops, SumsOfTilesAreExactUpToTheMostRounds) {
   job.rounds = active_tier() == Tier::scalar ? kMaxRounds / 256 : kMaxRounds;
   job.operands = operands;
   for (const TableRow* row : rows_of_tier()) {
-    if (moves(*row)) continue;
+    if (!is_tile(*row)) continue;
     EXPECT_EQ(row->kernel->run(job), static_cast<double>(row->kernel->products * job.rounds)) << row->name;
   }
 }
@@ -85,6 +86,42 @@ TEST(Loops, MovesReadAndWriteEveryElement) {
             const int64_t expected = i < kFloats ? i * reads * (reads + 1) / 2 : i * (reads + s + 1);
             ASSERT_EQ(job.write[s][i], static_cast<float>(expected)) << row->name << ", element " << i;
           }
+        }
+      }
+    }
+  }
+}
+
+TEST(Loops, UpdatesChangeTheFirstStreamsInPlaceAndReadAll) {
+  constexpr int64_t kRounds = 3;
+  const std::vector<int64_t> round_floats = {256, 64, 128};
+  for (const TableRow* row : rows_of_tier()) {
+    if (row->loop != Loop::update) continue;
+    for (const int64_t updated : {0, 1, 2, 3}) {
+      std::vector<std::vector<float>> streams;
+      std::vector<float*> at;
+      double total = 0;
+      for (const int64_t floats : round_floats) {
+        std::vector<float> values;  // 64 more than the rounds reach
+        for (int64_t i = 0; i < kRounds * floats + 64; ++i) {
+          values.push_back(static_cast<float>(i * floats));
+          if (i < kRounds * floats) total += static_cast<double>(i * floats);
+        }
+        streams.push_back(values);
+      }
+      for (auto& stream : streams) at.push_back(stream.data());
+      Job job{};
+      job.read = job.write = at.data();
+      job.read_streams = static_cast<int64_t>(round_floats.size());
+      job.write_streams = updated;
+      job.round_floats = round_floats.data();
+      job.rounds = kRounds;
+      EXPECT_EQ(row->kernel->run(job), total) << row->name << ": " << updated;
+      for (size_t s = 0; s < streams.size(); ++s) {
+        for (size_t i = 0; i < streams[s].size(); ++i) {
+          const bool changed = static_cast<int64_t>(s) < updated && static_cast<int64_t>(i) < kRounds * round_floats[s];
+          ASSERT_EQ(streams[s][i], static_cast<float>(static_cast<int64_t>(i) * round_floats[s] + (changed ? 1 : 0)))
+              << row->name << ", stream " << s << ", element " << i;
         }
       }
     }
@@ -180,13 +217,49 @@ TEST(Measure, TakesTheTierThatIsNamed) {
   }
 }
 
+Measured measure_update(const std::vector<int32_t>& round_pieces, int32_t updated, int32_t threads = 1,
+                        double seconds = 0.05) {
+  Measured result{};
+  result.best = result.median = -1;
+  result.status = gatun_limits_update(threads, static_cast<int32_t>(round_pieces.size()), updated, round_pieces.data(),
+                                      seconds, &result.best, &result.median);
+  return result;
+}
+
+TEST(Measure, UpdatesOfAnyProportion) {
+  for (const int32_t threads : {1, 3}) {
+    expect_rate(measure_update({4, 1, 1, 4}, 3, threads));
+    expect_rate(measure_update({1, 1, 1}, 0, threads));
+    expect_rate(measure_update({GATUN_LIMITS_MAX_PIECES}, 1, threads));
+    expect_rate(measure_update(std::vector<int32_t>(GATUN_LIMITS_MAX_STREAMS, 1), GATUN_LIMITS_MAX_STREAMS, threads));
+  }
+}
+
+void refuses(const Measured& measured, const char* message) {
+  EXPECT_EQ(measured.status, GATUN_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(gatun_limits_last_error()).find(message), std::string::npos) << gatun_limits_last_error();
+  EXPECT_EQ(measured.best, -1);
+  EXPECT_EQ(measured.median, -1);
+}
+
+TEST(Measure, RefusesBadUpdates) {
+  refuses(measure_update({1}, 1, 0), "threads");
+  refuses(measure_update({1}, 1, GATUN_LIMITS_MAX_THREADS + 1), "threads");
+  refuses(measure_update({}, 0), "streams");
+  refuses(measure_update(std::vector<int32_t>(GATUN_LIMITS_MAX_STREAMS + 1, 1), 0), "streams");
+  refuses(measure_update({1, 1}, -1), "updated");
+  refuses(measure_update({1, 1}, 3), "updated");
+  refuses(measure_update({1, 0}, 1), "round_pieces");
+  refuses(measure_update({GATUN_LIMITS_MAX_PIECES + 1, 1}, 1), "round_pieces");
+  refuses(measure_update({1}, 1, 1, 0), "seconds");
+  double rate;
+  const int32_t pieces = 1;
+  EXPECT_EQ(gatun_limits_update(1, 1, 1, nullptr, 0.1, &rate, &rate), GATUN_INVALID_ARGUMENT);
+  EXPECT_EQ(gatun_limits_update(1, 1, 1, &pieces, 0.1, nullptr, &rate), GATUN_INVALID_ARGUMENT);
+  EXPECT_EQ(gatun_limits_update(1, 1, 1, &pieces, 0.1, &rate, nullptr), GATUN_INVALID_ARGUMENT);
+}
+
 TEST(Measure, RefusesBadArguments) {
-  const auto refuses = [](const Measured& measured, const char* message) {
-    EXPECT_EQ(measured.status, GATUN_INVALID_ARGUMENT);
-    EXPECT_NE(std::string(gatun_limits_last_error()).find(message), std::string::npos) << gatun_limits_last_error();
-    EXPECT_EQ(measured.best, -1);
-    EXPECT_EQ(measured.median, -1);
-  };
   refuses(measure(-1), "kind");
   refuses(measure(5), "kind");
   refuses(measure(GATUN_LIMIT_FMA, "avx1024"), "avx1024");

@@ -3,6 +3,9 @@
 // Moves: w[0..][i] = sum_s r[s][i], block after block of all streams in ascending addresses, as hardware prefetchers
 // expect. Without streams to write it is a read.
 //
+// Updates: w[s][i] = r[s][i] + 1 where w[s] is r[s], a round of stream after stream, each with its own share of a
+// round: what an optimizer's step does to parameters, gradients and state.
+//
 // Tiles: sum[t][v] += x[t] * w[v], the register tile of a matrix multiplication. T x V sums are at least as many as
 // twice an instruction's latency and leave registers for w and x: 6 x 4 of 32, 6 x 2 of 16. Operands are loaded anew
 // each round (T + V loads beside T * V products, which leaves loads idle), or the compiler would take what does not
@@ -35,6 +38,26 @@ inline double move(const limits::Job& job) {
     for (int v = 0; v < kVectors; ++v) total[v] = add(total[v], sum[v]);
   }
   if (kStream) fence_streams();
+  return reduce_add(add(add(total[0], total[1]), add(total[2], total[3])));
+}
+
+inline double update(const limits::Job& job) {
+  constexpr int kVectors = 4;
+  const F32 one = set1(1.0f);
+  F32 total[kVectors];
+  for (F32& part : total) part = zero_f32();
+  for (int64_t round = 0; round < job.rounds; ++round) {
+    for (int64_t s = 0; s < job.read_streams; ++s) {
+      const int64_t begin = round * job.round_floats[s];
+      for (int64_t i = begin; i < begin + job.round_floats[s]; i += kVectors * kLanes) {
+        F32 x[kVectors];
+        for (int v = 0; v < kVectors; ++v) x[v] = load_f32(job.read[s] + i + v * kLanes);
+        for (int v = 0; v < kVectors; ++v) total[v] = add(total[v], x[v]);
+        if (s >= job.write_streams) continue;
+        for (int v = 0; v < kVectors; ++v) store_f32(job.write[s] + i + v * kLanes, add(x[v], one));
+      }
+    }
+  }
   return reduce_add(add(add(total[0], total[1]), add(total[2], total[3])));
 }
 
@@ -119,5 +142,6 @@ template <class Dot>
 inline constexpr limits::Kernel kTile = {multiply<Dot>, kRoundProducts<Dot>};
 template <bool kStream>
 inline constexpr limits::Kernel kMove = {move<kStream>, 0};
+inline constexpr limits::Kernel kUpdate = {update, 0};
 
 }  // namespace gatun::GATUN_ISA
