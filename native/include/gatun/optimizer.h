@@ -5,8 +5,8 @@
  * A step takes a tensor of `count` parameters p with gradients g and changes p and the state s in place. It computes in
  * f32: state is dequantized, the rule applied, p rounded once to its dtype, and the new state, unrounded, quantized
  * again. So a step on quantized state is, bit for bit, gatun_dequantize of the state, the step on f32 state, and
- * gatun_quantize of the new one, but that a code of 0 for a negative value of state 1 in DYNAMIC8 becomes the negative
- * code next to 0. All results are the same, bit for bit, on every tier and for any number of threads.
+ * gatun_quantize of the new one, but that a code of 0 for a value of state 1 with its sign bit set in DYNAMIC8 becomes
+ * the negative code next to 0. All results are the same, bit for bit, on every tier and for any number of threads.
  *
  * With t = step, g = fl(gradient * gradient_scale), and fma where a product is added:
  *
@@ -19,7 +19,7 @@
  *   MOMENTUM  m       g += wd p    m = g if t = 1, else b1 m + g    p -= lr m
  *   RMSPROP   v       g += wd p    v = b1 v + ((1 - b1) g) g    p -= lr g / (sqrt(v) + epsilon)
  *   ADAGRAD   v       g += wd p    v += g g    p -= lr g / (sqrt(v) + epsilon)
- *   LION      m       p = (p - lr sign(b1 m + (1 - b1) g)) (1 - lr wd)    m = b2 m + (1 - b2) g;  sign(0) = 0
+ *   LION      m       p = p (1 - lr wd) - lr sign(b1 m + (1 - b1) g)    m = b2 m + (1 - b2) g;  sign(0) = 0
  *
  * ADAM is AdamW: its weight decay is decoupled; ADEMAMIX and LION the same. With max_update_norm = u > 0, lr times the
  * update is multiplied by min(1, u ||p|| / ||update||), where the update is what lr multiplies and norms are those of
@@ -118,7 +118,7 @@ GATUN_API int32_t gatun_optimizer_step(const gatun_optimizer_params* params, voi
 
 /*
  * The sum of the squares of count gradients of a dtype F32, F16 or BF16, for the norm of all tensors of a model, with a
- * relative error below 2^-20. Infinity or NaN if a gradient is. It is the same for any number of threads and on every
+ * relative error below 2^-18. Infinity or NaN if a gradient is. It is the same for any number of threads and on every
  * tier.
  */
 GATUN_API int32_t gatun_gradient_norm(int32_t dtype, int64_t count, const void* g, int32_t threads,

@@ -42,30 +42,32 @@ constexpr float kFp4[8] = {0, 0.0625f, 8, 12, 4, 6, 2, 3};
 constexpr float kFp4Thresholds[7] = {0.00260417f, 0.0859375f, 0.20833333f, 0.29166667f,
                                      0.4166667f,  0.583333f,  0.8333333f};
 
-// The dynamic tree of 8 bits: decade i = 0..6, from 10^(i - 7) to 10^(i - 6), is cut into 2^i pieces, twice that
-// without negative values, and the middles of the pieces are values; so are 0 and 1. In f32 as bitsandbytes makes them:
+// The dynamic tree of D decades (8 bits: 7): decade i = 0..D - 1, from 10^(i - D) to 10^(i + 1 - D), is cut into 2^i
+// pieces, twice that without negative values, and the middles of the pieces are values; so are 0 and 1. In f32 as
+// bitsandbytes makes them:
 // the ends of the pieces of [0.1, 1] by one fma from the nearer end of the range, the middle rounded, then the power of
 // ten.
-void dynamic_values(bool is_signed, float* values) {
+void dynamic_values(int decades, bool is_signed, float* values) {
   constexpr float kPowers[7] = {1e-6f, 1e-5f, 1e-4f, 1e-3f, 1e-2f, 1e-1f, 1.0f};
   constexpr float kLow = 0.1f, kHigh = 1.0f;
-  float* out = values + (is_signed ? 128 : 1);
-  for (int i = 0; i < 7; ++i) {
+  const int half = 1 << decades;
+  float* out = values + (is_signed ? half : 1);
+  for (int i = 0; i < decades; ++i) {
     const int pieces = is_signed ? 1 << i : 2 << i;
     const float step = (kHigh - kLow) / static_cast<float>(pieces);
     const auto end = [&](int k) {
       return k < (pieces + 1) / 2 ? std::fma(step, static_cast<float>(k), kLow)
                                   : std::fma(-step, static_cast<float>(pieces - k), kHigh);
     };
-    for (int k = 0; k < pieces; ++k) *out++ = kPowers[i] * ((end(k) + end(k + 1)) / 2);
+    for (int k = 0; k < pieces; ++k) *out++ = kPowers[7 - decades + i] * ((end(k) + end(k + 1)) / 2);
   }
   *out = kHigh;
   if (!is_signed) {
     values[0] = 0;
     return;
   }
-  values[127] = 0;
-  for (int k = 0; k < 127; ++k) values[126 - k] = -values[128 + k];
+  values[half - 1] = 0;
+  for (int k = 0; k < half - 1; ++k) values[half - 2 - k] = -values[half + k];
 }
 
 // The greatest f32 that is not above the exact middle of a <= b. The sum of two floats in double may be off by half a
@@ -212,6 +214,18 @@ Book make_from_values(int32_t kind) {
   return book;
 }
 
+Book make_state4(bool is_signed) {
+  float values[16];
+  if (is_signed) {
+    dynamic_values(3, true, values);
+  } else {
+    for (int i = 0; i < 16; ++i) values[i] = static_cast<float>(i + 1) / 16;
+  }
+  Book book;
+  make(values, nullptr, nullptr, 16, &book);
+  return book;
+}
+
 }  // namespace
 
 int32_t cell_of(const Cells& cells, float v) {
@@ -251,7 +265,7 @@ void book_values(int32_t book, float* values) {
       break;
     case GATUN_BOOK_DYNAMIC:
     case GATUN_BOOK_DYNAMIC_UNSIGNED:
-      dynamic_values(book == GATUN_BOOK_DYNAMIC, values);
+      dynamic_values(7, book == GATUN_BOOK_DYNAMIC, values);
       break;
     case GATUN_BOOK_LINEAR:
       for (int p = 0; p < 128; ++p) {
@@ -287,6 +301,12 @@ const Book& built_in_book(int32_t book) {
     default:
       return linear_unsigned;
   }
+}
+
+const Book& state4_book(bool is_signed) {
+  const DefaultFloatMode mode;
+  static const Book tree = make_state4(true), linear = make_state4(false);
+  return is_signed ? tree : linear;
 }
 
 int32_t check_code_book(const float* values, int32_t count) {

@@ -53,6 +53,9 @@ void book_values(int32_t book, float* values);
 // A built-in book, made when first asked for.
 const Book& built_in_book(int32_t book);
 
+// The values of 4-bit optimizer state (gatun/optimizer.h): the dynamic tree of 3 decades, or multiples of 1/16.
+const Book& state4_book(bool is_signed);
+
 // INVALID_ARGUMENT, with a message, if a value is not finite or less than the one before it.
 int32_t check_code_book(const float* values, int32_t count);
 

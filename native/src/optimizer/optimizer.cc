@@ -1,0 +1,189 @@
+// The C entry points: check, select, call.
+#include "gatun/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/dtype.h"
+#include "base/parallel.h"
+#include "base/status.h"
+#include "gatun/quantize.h"
+#include "optimizer/check.h"
+#include "optimizer/table.h"
+#include "quantize/books.h"
+#include "simd/float_mode.h"
+
+namespace gatun::optimizer {
+namespace {
+
+using LongLong = long long;
+
+// Bytes of p and g for which waking another thread pays.
+constexpr int64_t kGrainBytes = 64 * 1024;
+// Elements of a block of f32 state.
+constexpr int64_t kPlainBlock = 1024;
+// Sums are made of that many parts at most.
+constexpr int64_t kMostParts = 512;
+
+const quantize::Book* book_of(int32_t state, bool second) {
+  if (state == GATUN_STATE_DYNAMIC8) {
+    return &quantize::built_in_book(second ? GATUN_BOOK_DYNAMIC_UNSIGNED : GATUN_BOOK_DYNAMIC);
+  }
+  return state == GATUN_STATE_DYNAMIC4 ? &quantize::state4_book(!second) : nullptr;
+}
+
+bool decays_apart(int32_t rule) { return rule == GATUN_ADAM || rule == GATUN_ADEMAMIX || rule == GATUN_LION; }
+
+// With the update as the rule makes it: lr times the update of gatun/optimizer.h is `rate` times that.
+Constants constants_of(const gatun_optimizer_params& p) {
+  const double t = static_cast<double>(p.step), rate = p.learning_rate;
+  const double c1 = 1 - std::pow(double{p.beta1}, t), c2 = std::sqrt(1 - std::pow(double{p.beta2}, t));
+  const bool adam = p.rule == GATUN_ADAM, apart = decays_apart(p.rule);
+  Constants c{};
+  c.gradient_scale = p.gradient_scale;
+  c.weight_decay = apart ? 0 : p.weight_decay;
+  c.beta1 = p.rule == GATUN_MOMENTUM && p.step == 1 ? 0 : p.beta1;
+  c.rest1 = 1 - p.beta1;
+  c.beta2 = p.beta2;
+  c.rest2 = 1 - p.beta2;
+  c.beta3 = p.beta3;
+  c.rest3 = 1 - p.beta3;
+  c.alpha = p.alpha;
+  c.epsilon = adam ? static_cast<float>(double{p.epsilon} * c2) : p.epsilon;
+  c.first = static_cast<float>(1 / c1);
+  c.second = static_cast<float>(1 / c2);
+  c.rate = static_cast<float>(adam ? rate * c2 / c1 : rate);
+  c.decay = apart ? static_cast<float>(1 - rate * double{p.weight_decay}) : 1;
+  c.raw_gradient = p.raw_gradient == 1;
+  return c;
+}
+
+Job job_of(const gatun_optimizer_params& p, const Arguments& a) {
+  Job job{};
+  job.p = a.p;
+  job.g = a.g;
+  job.constants = constants_of(p);
+  job.count = p.count;
+  job.block = p.state == GATUN_STATE_F32 ? kPlainBlock : p.block;
+  job.seed = static_cast<uint64_t>(p.seed);
+  job.p_dtype = p.p_dtype;
+  job.stochastic = p.rounding == GATUN_PARAMETER_STOCHASTIC;
+  const int64_t row_bytes = dtype_bytes(state_dtype(p.state), p.count), blocks = blocks_of(p.count, job.block);
+  const int64_t rows = rows_of_state1(p.rule);
+  for (int64_t row = 0; row < rows; ++row) {
+    job.planes[row] = {static_cast<uint8_t*>(a.state1) + row * row_bytes,
+                       a.scales1 == nullptr ? nullptr : a.scales1 + row * blocks, book_of(p.state, false)};
+  }
+  if (rows_of_state2(p.rule) > 0) job.planes[rows] = {a.state2, a.scales2, book_of(p.state, true)};
+  return job;
+}
+
+int32_t threads_of(const gatun_optimizer_params& p, int64_t blocks) {
+  return useful_threads(p.threads, blocks, 2 * dtype_bytes(p.p_dtype, p.count), kGrainBytes);
+}
+
+// Adds sum(begin, end) of parts of [0, count), cut at multiples of `unit`, in ascending order. The cuts depend on the
+// count alone.
+template <class Sum>
+auto ordered_sum(int64_t count, int64_t unit, int32_t threads, Sum sum) {
+  const int64_t part = blocks_of(blocks_of(count, unit), kMostParts) * unit,
+                parts = count == 0 ? 0 : blocks_of(count, part);
+  decltype(sum(count, count)) partial[kMostParts], total{};
+  parallel_for(parts, std::max(1, static_cast<int32_t>(std::min<int64_t>(threads, parts))),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) partial[i] = sum(i * part, std::min(count, (i + 1) * part));
+               });
+  for (int64_t i = 0; i < parts; ++i) total += partial[i];
+  return total;
+}
+
+struct Norms : Squares {
+  Norms& operator+=(const Norms& other) {
+    p += other.p;
+    update += other.update;
+    return *this;
+  }
+};
+
+// What the rate is multiplied by, so that the update keeps to its largest norm.
+double trust(const gatun_optimizer_params& params, const Kernel& kernel, const Job& job, int64_t blocks,
+             int32_t threads) {
+  const Norms norms = ordered_sum(blocks, 1, threads, [&](int64_t begin, int64_t end) {
+    return Norms{kernel.measure[params.rule](job, begin, end)};
+  });
+  // The update is in units of the rate; lr is what is left when both are divided by it.
+  const double unit = params.learning_rate == 0 ? 1 : double{job.constants.rate} / double{params.learning_rate};
+  const double p = std::sqrt(norms.p), update = std::fabs(unit) * std::sqrt(norms.update);
+  if (!(p > 0) || !(update > 0)) return 1;
+  return std::min(1.0, double{params.max_update_norm} * p / update);
+}
+
+}  // namespace
+
+int32_t run_step(Tier limit, const gatun_optimizer_params* params, void* p, const void* g, void* state1, float* scales1,
+                 void* state2, float* scales2) {
+  GATUN_TRY(check_params(params));
+  const Arguments arguments{p, g, state1, scales1, state2, scales2};
+  GATUN_TRY(check_arguments(*params, arguments));
+  if (params->count == 0) return GATUN_OK;
+  const DefaultFloatMode mode;  // as in a loop's body
+  Job job = job_of(*params, arguments);
+  const Kernel& kernel = *table().select(params->state, params->state, limit).kernel;
+  const int64_t blocks = blocks_of(job.count, job.block);
+  const int32_t threads = threads_of(*params, blocks);
+  if (params->max_update_norm > 0) {
+    const double factor = trust(*params, kernel, job, blocks, threads);
+    job.constants.rate = static_cast<float>(double{job.constants.rate} * factor);
+  }
+  parallel_for(blocks, threads, [&](int64_t begin, int64_t end) { kernel.step[params->rule](job, begin, end); });
+  return GATUN_OK;
+}
+
+int32_t run_gradient_norm(Tier limit, int32_t dtype, int64_t count, const void* g, int32_t threads,
+                          double* sum_of_squares) {
+  GATUN_TRY(check_gradients(dtype, count, g, threads, sum_of_squares));
+  constexpr int64_t kUnit = 1024;  // a chunk of squares.h
+  const SquaresKernel& kernel = *squares_table().select(0, 0, limit).kernel;
+  const DefaultFloatMode mode;
+  *sum_of_squares = ordered_sum(
+      count, kUnit, useful_threads(threads, blocks_of(count, kUnit), dtype_bytes(dtype, count), kGrainBytes),
+      [&](int64_t begin, int64_t end) { return kernel.sum(dtype, g, begin, end); });
+  return GATUN_OK;
+}
+
+}  // namespace gatun::optimizer
+
+using namespace gatun;
+using namespace gatun::optimizer;
+
+int32_t gatun_optimizer_step(const gatun_optimizer_params* params, void* p, const void* g, void* state1, float* scales1,
+                             void* state2, float* scales2) {
+  return run_step(active_tier(), params, p, g, state1, scales1, state2, scales2);
+}
+
+int32_t gatun_gradient_norm(int32_t dtype, int64_t count, const void* g, int32_t threads, double* sum_of_squares) {
+  return run_gradient_norm(active_tier(), dtype, count, g, threads, sum_of_squares);
+}
+
+int32_t gatun_optimizer_explain(const gatun_optimizer_params* params, char* text, int64_t capacity) {
+  constexpr const char* kRuleNames[kRules] = {"ADAM", "ADEMAMIX", "MOMENTUM", "RMSPROP", "ADAGRAD", "LION"};
+  constexpr const char* kStateNames[] = {"F32", "DYNAMIC8", "F8E4M3", "DYNAMIC4"};
+  GATUN_TRY(check_params(params));
+  const gatun_optimizer_params& p = *params;
+  int64_t bytes;
+  GATUN_TRY(check_extent(1, p.count, p.count, 1, dtype_bytes(p.p_dtype, 1) * 8, "p", &bytes));
+  const KernelRow<Kernel>& chosen = table().select(p.state, p.state, active_tier());
+  Text out;
+  out.add("%s: the best kernel for %s state on tier %s, p and g in %s\n", chosen.name, kStateNames[p.state],
+          tier_name(active_tier()), dtype_name(p.p_dtype));
+  for (const KernelRow<Kernel>* row = table().begin(); row != &chosen; ++row) {
+    if (row->from == p.state) table().explain_passed_over(*row, out);
+  }
+  const int64_t block = p.state == GATUN_STATE_F32 ? kPlainBlock : p.block, blocks = blocks_of(p.count, block);
+  const int32_t threads = threads_of(p, blocks);
+  out.add("  %s of %lld elements in %lld blocks of %lld on %d thread%s\n", kRuleNames[p.rule], LongLong{p.count},
+          LongLong{blocks}, LongLong{block}, threads, threads == 1 ? "" : "s");
+  if (p.max_update_norm > 0) out.add("  p, g and the state are read twice, for the norm of the update\n");
+  return out.copy_to(text, capacity);
+}

@@ -1,0 +1,160 @@
+// State in memory as the rules see it: f32, or codes with a scale a block.
+//
+//   block  [ 4 vectors of kLanes | 4 vectors | .. | fewer ]   load, the rule, store; then finish()
+//
+// Quantized: new state waits in f32, 8 KiB at most, until the block's largest magnitude is known. Codes and scales are
+// those of quantize, whose encoders make them.
+#pragma once
+
+#include "optimizer/kernel.h"
+#include "quantize/tile_book.h"
+#include "quantize/tile_float.h"
+
+namespace gatun::GATUN_ISA {
+namespace {
+
+using optimizer::Plane;
+
+constexpr int64_t kStep = 4 * kLanes;
+
+GATUN_INLINE int lanes_of(int64_t left) { return static_cast<int>(left < 0 ? 0 : smaller(left, kLanes)); }
+
+// Of a plane of f32: what is stored is there.
+class F32State {
+ public:
+  static constexpr bool kQuantized = false;
+
+  F32State(const Plane& plane, bool) : plane_(static_cast<float*>(plane.codes)) {}
+
+  void start(int64_t, int64_t first) { at_ = plane_ + first; }
+
+  // kStep values from element i of the block on; or `left`, and zeros.
+  template <bool kFull>
+  GATUN_INLINE void load(int64_t i, int64_t left, F32 (&s)[4]) const {
+    for (int j = 0; j < 4; ++j) {
+      const float* from = at_ + i + j * kLanes;
+      s[j] = kFull ? load_f32(from) : load_f32_n(from, lanes_of(left - j * kLanes));
+    }
+  }
+
+  template <bool kFull>
+  GATUN_INLINE void store(int64_t i, int64_t left, const F32 (&s)[4]) {
+    for (int j = 0; j < 4; ++j) {
+      float* to = at_ + i + j * kLanes;
+      kFull ? store_f32(to, s[j]) : store_f32_n(to, s[j], lanes_of(left - j * kLanes));
+    }
+  }
+
+  void finish(int64_t, I32) {}
+
+ private:
+  float* const plane_;
+  float* at_ = nullptr;
+};
+
+// Codes of 4 bits, the first of two in the high half of a byte, to U4 and back.
+__attribute__((noinline)) void swap_nibbles(const uint8_t* from, int64_t bytes, uint8_t* to) {
+  for (int64_t i = 0; i < bytes; ++i) to[i] = static_cast<uint8_t>(from[i] << 4 | from[i] >> 4);
+}
+
+__attribute__((noinline)) void copy_bytes(const uint8_t* from, int64_t bytes, uint8_t* to) {
+  for (int64_t i = 0; i < bytes; ++i) to[i] = from[i];
+}
+
+// Of a plane of codes.
+template <class Codes, bool kSwapped>
+class QuantizedState {
+ public:
+  static constexpr bool kQuantized = true;
+
+  QuantizedState(const Plane& plane, bool second)
+      : codes_(static_cast<uint8_t*>(plane.codes)),
+        scales_(plane.scales),
+        forgets_sign_(!second && plane.book != nullptr && Codes::kBits == 8),
+        book_(job_of(plane)),
+        decoder_(book_),
+        encoder_(book_) {}
+
+  void start(int64_t block, int64_t first) {
+    at_ = codes_ + first * Codes::kBits / 8;
+    scale_at_ = scales_ + block;
+    scale_ = set1(*scale_at_);
+  }
+
+  template <bool kFull>
+  GATUN_INLINE void load(int64_t i, int64_t left, F32 (&s)[4]) const {
+    const uint8_t* from = at_ + i * Codes::kBits / 8;
+    uint8_t bytes[kStepBytes];
+    if (!kFull || kSwapped) {
+      for (uint8_t& byte : bytes) byte = 0;
+      const int64_t count = kFull ? kStepBytes : code_bytes<Codes::kBits>(left);
+      kSwapped ? swap_nibbles(from, count, bytes) : copy_bytes(from, count, bytes);
+      from = bytes;
+    }
+    decoder_.values(from, s);
+    for (int j = 0; j < 4; ++j) {
+      s[j] = mul(s[j], scale_);
+      if (!kFull) s[j] = keep_n(s[j], lanes_of(left - j * kLanes));
+    }
+  }
+
+  template <bool>
+  GATUN_INLINE void store(int64_t i, int64_t, const F32 (&s)[4]) {
+    for (int j = 0; j < 4; ++j) store_f32(state_ + i + j * kLanes, s[j]);
+  }
+
+  // Makes scale and codes of the block's new state, whose largest magnitude has the largest bits of `high`.
+  void finish(int64_t count, I32 high) {
+    const float amax = reduce_max(as_f32(high));
+    float scale = amax / Codes::kLargest;
+    if (scale < 0x1p-120f) scale = 0;
+    *scale_at_ = scale;
+    const F32 inverse = set1(scale == 0 ? 0 : 1 / scale);
+    const I32 kept = set1_i32(scale == 0 ? 2 * Codes::kMagnitude + 1 : Codes::kMagnitude);
+    const I32 kepts[4] = {kept, kept, kept, kept};
+    for (int64_t i = 0; i < count; i += kStep) {
+      F32 v[4];
+      for (int j = 0; j < 4; ++j) v[j] = mul(load_f32(state_ + i + j * kLanes), inverse);
+      Bytes codes = encoder_.template nearest<false>(v, kepts);
+      if (forgets_sign_) codes = select_negative(v, min_u8(codes, set1_u8(kZero - 1)), codes);
+      put(codes, i, count - i);
+    }
+  }
+
+ private:
+  static constexpr int64_t kStepBytes = kStep * Codes::kBits / 8;
+  static constexpr uint8_t kZero = 127;  // among the codes of state 1 in DYNAMIC8
+
+  static quantize::Job job_of(const Plane& plane) {
+    quantize::Job job{};
+    job.book = plane.book;
+    return job;
+  }
+
+  GATUN_INLINE void put(Bytes codes, int64_t i, int64_t left) {
+    uint8_t* to = at_ + i * Codes::kBits / 8;
+    if (!kSwapped) return left >= kStep ? Codes::store(to, codes) : Codes::store_n(to, codes, static_cast<int>(left));
+    uint8_t bytes[kStepBytes];
+    const int64_t some = smaller(left, kStep);
+    Codes::store_n(bytes, codes, static_cast<int>(some));
+    swap_nibbles(bytes, code_bytes<Codes::kBits>(some), to);
+  }
+
+  uint8_t* const codes_;
+  float* const scales_;
+  const bool forgets_sign_;  // whether a code of 0 has none, and codes of negative values are to have one
+  const quantize::Job book_;
+  const typename Codes::Decoder decoder_;
+  const typename Codes::Encoder encoder_;
+  uint8_t* at_ = nullptr;
+  float* scale_at_ = nullptr;
+  F32 scale_ = {};
+  alignas(64) float state_[optimizer::kMostBlock];
+};
+
+using Dynamic8State = QuantizedState<book8, false>;
+using Fp8State = QuantizedState<f8e4m3, false>;
+using Dynamic4State = QuantizedState<book4, true>;
+
+}  // namespace
+}  // namespace gatun::GATUN_ISA
