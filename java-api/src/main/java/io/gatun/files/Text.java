@@ -8,22 +8,13 @@ import java.nio.CharBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 
-/** Strings of files: strict UTF-8, and a form that is safe in a message whatever a file holds. */
+/** Strings of files: strict UTF-8, and a form that is safe in a message. */
 final class Text {
-    private static final int LONGEST_QUOTE = 80;
-
     private Text() {}
 
-    /** The string in quotes; control characters escaped, cut after 80 characters. */
+    /** As {@link Check#quote}. */
     static String quote(String text) {
-        StringBuilder quoted = new StringBuilder("'");
-        int end = Math.min(text.length(), LONGEST_QUOTE);
-        for (int i = 0; i < end; i++) {
-            char c = text.charAt(i);
-            boolean printable = !Character.isISOControl(c) && Character.getType(c) != Character.FORMAT;
-            quoted.append(printable ? String.valueOf(c) : String.format("\\u%04x", (int) c));
-        }
-        return quoted.append(end < text.length() ? "..." : "").append("'").toString();
+        return Check.quote(text);
     }
 
     /** The string of these bytes. The caller has checked that they are few enough for an array. */

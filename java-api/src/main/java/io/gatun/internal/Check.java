@@ -11,6 +11,8 @@ import java.util.Set;
  * needed, so a successful check allocates nothing.
  */
 public final class Check {
+    private static final int LONGEST_QUOTE = 80;
+
     private Check() {}
 
     /** The exception for an argument that is not allowed. */
@@ -159,5 +161,17 @@ public final class Check {
     /** Refuses a number of threads that the native library does not take. */
     public static void threads(int threads) {
         range("threads", threads, 0, 1024);
+    }
+
+    /** A text in quotes, safe in a message whatever it holds: control characters escaped, cut after 80 characters. */
+    public static String quote(String text) {
+        StringBuilder quoted = new StringBuilder("'");
+        int end = Math.min(text.length(), LONGEST_QUOTE);
+        for (int i = 0; i < end; i++) {
+            char c = text.charAt(i);
+            boolean printable = !Character.isISOControl(c) && Character.getType(c) != Character.FORMAT;
+            quoted.append(printable ? String.valueOf(c) : String.format("\\u%04x", (int) c));
+        }
+        return quoted.append(end < text.length() ? "..." : "").append("'").toString();
     }
 }
