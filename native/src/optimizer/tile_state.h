@@ -87,7 +87,7 @@ class QuantizedState {
     uint8_t bytes[kStepBytes];
     if (!kFull || kSwapped) {
       for (uint8_t& byte : bytes) byte = 0;
-      const int64_t count = kFull ? kStepBytes : code_bytes<Codes::kBits>(left);
+      const int64_t count = kFull ? kStepBytes : code_bytes<Codes::kBits>(smaller(left, kStep));
       kSwapped ? swap_nibbles(from, count, bytes) : copy_bytes(from, count, bytes);
       from = bytes;
     }
