@@ -31,6 +31,7 @@ struct Constants {
   float rate;           // what the rule's update is multiplied by
   float decay;          // 1 - lr wd where that is decoupled, otherwise 1
   bool raw_gradient;
+  bool starts;  // MOMENTUM at step 1, which takes no part of its old state
 };
 
 struct Job {

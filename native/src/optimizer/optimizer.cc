@@ -43,7 +43,7 @@ Constants constants_of(const gatun_optimizer_params& p) {
   Constants c{};
   c.gradient_scale = p.gradient_scale;
   c.weight_decay = apart ? 0 : p.weight_decay;
-  c.beta1 = p.rule == GATUN_MOMENTUM && p.step == 1 ? 0 : p.beta1;
+  c.beta1 = p.beta1;
   c.rest1 = 1 - p.beta1;
   c.beta2 = p.beta2;
   c.rest2 = 1 - p.beta2;
@@ -56,6 +56,7 @@ Constants constants_of(const gatun_optimizer_params& p) {
   c.rate = static_cast<float>(adam ? rate * c2 / c1 : rate);
   c.decay = apart ? static_cast<float>(1 - rate * double{p.weight_decay}) : 1;
   c.raw_gradient = p.raw_gradient == 1;
+  c.starts = p.step == 1;
   return c;
 }
 

@@ -75,12 +75,15 @@ struct Momentum : Rule {
   static constexpr int kStates = 1;
   static constexpr bool kSecond = false;
 
-  using Rule::Rule;
+  explicit GATUN_INLINE Momentum(const Constants& c) : Rule(c), starts(c.starts) {}
 
   GATUN_INLINE F32 update(F32 p, F32 gradient, F32 (&s)[kStates]) const {
-    s[0] = fma(beta1, s[0], fma(weight_decay, p, mul(gradient, scale)));
+    const F32 g = fma(weight_decay, p, mul(gradient, scale));
+    s[0] = starts ? g : fma(beta1, s[0], g);
     return s[0];
   }
+
+  const bool starts;  // the old state may be anything
 };
 
 // RMSprop and Adagrad: the gradient over the root of its squares.
