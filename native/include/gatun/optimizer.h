@@ -25,8 +25,8 @@
  * update is multiplied by min(1, u ||p|| / ||update||), where the update is what lr multiplies and norms are those of
  * the tensor before the step: LAMB is ADAM with u = 1, LARS is MOMENTUM with 0.02. The factor is 1 if a norm is 0.
  *
- * An element whose new state is not finite (NaN or infinity in its gradient or old state, or a square beyond f32) keeps
- * its p, and its state becomes 0.
+ * An element whose new state is not finite (NaN or infinity in its gradient or old state, or a square beyond f32), or
+ * whose new state 2 is negative, keeps its p, and its state becomes 0.
  *
  * State 1 is [count], of ADEMAMIX [2, count] (m, n); state 2 is v of ADAM and ADEMAMIX [count]; other rules have none.
  * Quantized state is cut into blocks of `block` elements (the last one of a row may be shorter), each with a scale:
@@ -39,7 +39,7 @@
  *   DYNAMIC4   two a byte, the first one in     absmax                                 0.53 (block 128)
  *              the high four bits (unlike U4):
  *              0, +-0.0055, +-0.0325, +-0.0775, +-0.2125, +-0.4375, +-0.6625, +-0.8875, 1 in ascending order;
- *              (i + 1) / 16
+ *              (i + 1) / 16 (0.0325 and 0.2125 are 0x1.0a3d72p-5 and 0x1.b33332p-3, as f32 arithmetic makes them)
  *
  * State of zeros is all bits 0, in every format. DYNAMIC8 is what bitsandbytes 0.44 and later keeps with blocks of 256,
  * before with 2048; F8E4M3 with blocks of 256 and DYNAMIC4 with 128 is torchao's.
