@@ -104,46 +104,62 @@ inline Tensors normal_tensors(const gatun_optimizer_params& params, Rng& rng) {
   return make_tensors(params, p, g, state1, state2);
 }
 
-// Calls with copies of the arguments beside inaccessible memory; null where there is nothing to point to. Returns what
-// became of them.
+// Calls with the addresses of what holds the arguments (each has data()); null where there is nothing to point to.
+template <class Buffer, class Call>
+void call_with(const gatun_optimizer_params& params, Buffer& p, const Buffer& g, Buffer& state1, Buffer& scales1,
+               Buffer& state2, Buffer& scales2, Call call) {
+  const bool second = rows_of_state2(params.rule) > 0, quantized = params.state != GATUN_STATE_F32;
+  const auto floats = [](Buffer& buffer) { return reinterpret_cast<float*>(buffer.data()); };
+  call(p.data(), g.data(), state1.data(), quantized ? floats(scales1) : nullptr, second ? state2.data() : nullptr,
+       second && quantized ? floats(scales2) : nullptr);
+}
+
 template <class Call>
-Tensors call_beside_guards(const Tensors& given, const gatun_optimizer_params& params, Edge edge, int64_t offset,
+void call_in_place(const gatun_optimizer_params& params, Tensors& t, Call call) {
+  call_with(params, t.p, t.g, t.state1, t.scales1, t.state2, t.scales2, call);
+}
+
+// Calls with copies of the arguments beside inaccessible memory. Returns what became of them.
+template <class Call>
+Tensors call_beside_guards(const gatun_optimizer_params& params, const Tensors& given, Edge edge, int64_t offset,
                            Call call) {
   const int64_t element = dtype_bytes(params.p_dtype, 1), state = params.state == GATUN_STATE_F32 ? 4 : 1;
   GuardBuffer<uint8_t> p(given.p, edge, offset * element), g(given.g, edge, offset * element);
   GuardBuffer<uint8_t> state1(given.state1, edge, offset * state), state2(given.state2, edge, offset * state);
   GuardBuffer<uint8_t> scales1(given.scales1, edge, offset * 4), scales2(given.scales2, edge, offset * 4);
   g.make_read_only();
-  const bool second = rows_of_state2(params.rule) > 0, quantized = params.state != GATUN_STATE_F32;
-  const auto floats = [](GuardBuffer<uint8_t>& buffer) { return reinterpret_cast<float*>(buffer.data()); };
-  call(p.data(), g.data(), state1.data(), quantized ? floats(scales1) : nullptr, second ? state2.data() : nullptr,
-       second && quantized ? floats(scales2) : nullptr);
+  call_with(params, p, g, state1, scales1, state2, scales2, call);
   return {p.copy(), g.copy(), state1.copy(), scales1.copy(), state2.copy(), scales2.copy()};
 }
 
-// The step of the entry.
+// The step of the entry, of the entry with a tier, and of the reference, as calls.
+inline auto entry(const gatun_optimizer_params& params) {
+  return [&params](void* p, const void* g, void* state1, float* scales1, void* state2, float* scales2) {
+    EXPECT_EQ(gatun_optimizer_step(&params, p, g, state1, scales1, state2, scales2), GATUN_OK) << gatun_last_error();
+  };
+}
+inline auto entry_on(Tier tier, const gatun_optimizer_params& params) {
+  return [tier, &params](void* p, const void* g, void* state1, float* scales1, void* state2, float* scales2) {
+    EXPECT_EQ(run_step(tier, &params, p, g, state1, scales1, state2, scales2), GATUN_OK) << gatun_last_error();
+  };
+}
+inline auto reference(const gatun_optimizer_params& params) {
+  return [&params](void* p, const void* g, void* state1, float* scales1, void* state2, float* scales2) {
+    reference_step(params, p, g, state1, scales1, state2, scales2);
+  };
+}
+
 inline Tensors step(const gatun_optimizer_params& params, const Tensors& given, Edge edge = Edge::back,
                     int64_t offset = 0) {
-  return call_beside_guards(given, params, edge, offset,
-                            [&](void* p, const void* g, void* state1, float* scales1, void* state2, float* scales2) {
-                              EXPECT_EQ(gatun_optimizer_step(&params, p, g, state1, scales1, state2, scales2), GATUN_OK)
-                                  << gatun_last_error();
-                            });
+  return call_beside_guards(params, given, edge, offset, entry(params));
 }
-
-inline Tensors step_on_tier(Tier tier, const gatun_optimizer_params& params, const Tensors& given) {
-  return call_beside_guards(given, params, Edge::back, 0,
-                            [&](void* p, const void* g, void* state1, float* scales1, void* state2, float* scales2) {
-                              EXPECT_EQ(run_step(tier, &params, p, g, state1, scales1, state2, scales2), GATUN_OK)
-                                  << gatun_last_error();
-                            });
+inline Tensors step_on_tier(Tier tier, const gatun_optimizer_params& params, Tensors given) {
+  call_in_place(params, given, entry_on(tier, params));
+  return given;
 }
-
-inline Tensors step_of_reference(const gatun_optimizer_params& params, const Tensors& given) {
-  return call_beside_guards(given, params, Edge::back, 0,
-                            [&](void* p, const void* g, void* state1, float* scales1, void* state2, float* scales2) {
-                              reference_step(params, p, g, state1, scales1, state2, scales2);
-                            });
+inline Tensors step_of_reference(const gatun_optimizer_params& params, Tensors given) {
+  call_in_place(params, given, reference(params));
+  return given;
 }
 
 // NaN of p in f32 may be any: processors differ in the sign of what they make of infinities.
