@@ -8,18 +8,18 @@
  * gatun_quantize of the new one, but that a code of 0 for a value of state 1 with its sign bit set in DYNAMIC8 becomes
  * the negative code next to 0. All results are the same, bit for bit, on every tier and for any number of threads.
  *
- * With t = step, g = fl(gradient * gradient_scale), and fma where a product is added:
+ * With t = step, gs = gradient_scale, G the gradient and g = gs G; constants are made in f64 and rounded once:
  *
- *   rule      state   new state, update d, parameter
- *   ADAM      m v     m = b1 m + (1 - b1) g    v = b2 v + ((1 - b2) g) g
+ *   rule      state   new state and parameter
+ *   ADAM      m v     m = b1 m + ((1 - b1) gs) G    v = b2 v + ((sqrt(1 - b2) gs) G)^2
  *                     p = (p - a m / (sqrt(v) + e)) (1 - lr wd),  a = lr c2 / c1,  e = epsilon c2,
  *                     c1 = 1 - b1^t,  c2 = sqrt(1 - b2^t)
- *   ADEMAMIX  m n v   m = b1 m + (1 - b1) g    n = b3 n + (1 - b3) g    v = b2 v + ((1 - b2) g) g
+ *   ADEMAMIX  m n v   m and v as ADAM    n = b3 n + ((1 - b3) gs) G
  *                     p = (p - lr (m / c1 + alpha n) / (sqrt(v) / c2 + epsilon)) (1 - lr wd)
- *   MOMENTUM  m       g += wd p    m = g if t = 1, else b1 m + g    p -= lr m
- *   RMSPROP   v       g += wd p    v = b1 v + ((1 - b1) g) g    p -= lr g / (sqrt(v) + epsilon)
- *   ADAGRAD   v       g += wd p    v += g g    p -= lr g / (sqrt(v) + epsilon)
- *   LION      m       p = p (1 - lr wd) - lr sign(b1 m + (1 - b1) g)    m = b2 m + (1 - b2) g;  sign(0) = 0
+ *   MOMENTUM  m       h = g + wd p    m = h if t = 1, else b1 m + h    p -= lr m
+ *   RMSPROP   v       h = g + wd p    v = b1 v + (sqrt(1 - b1) h)^2    p -= lr h / (sqrt(v) + epsilon)
+ *   ADAGRAD   v       h = g + wd p    v += h^2    p -= lr h / (sqrt(v) + epsilon)
+ *   LION      m       p = p (1 - lr wd) - lr sign(b1 m + ((1 - b1) gs) G)    m = b2 m + ((1 - b2) gs) G;  sign(0) = 0
  *
  * ADAM is AdamW: its weight decay is decoupled; ADEMAMIX and LION the same. With max_update_norm = u > 0, lr times the
  * update is multiplied by min(1, u ||p|| / ||update||), where the update is what lr multiplies and norms are those of

@@ -23,13 +23,15 @@ struct Plane {
   const quantize::Book* book;  // the values of codes; null if they are no indices
 };
 
-// Numbers that the rules share, as optimizer.h names them; rest1 = 1 - beta1.
+// Numbers that the rules share, as optimizer.h names them.
 struct Constants {
   float gradient_scale, weight_decay;
-  float beta1, rest1, beta2, rest2, beta3, rest3, alpha, epsilon;
-  float first, second;  // 1 / c1, 1 / c2
-  float rate;           // what the rule's update is multiplied by
-  float decay;          // 1 - lr wd where that is decoupled, otherwise 1
+  float beta1, beta2, beta3, alpha, epsilon;
+  float rest1, rest2, rest3;  // 1 - beta1, .., times the gradient's scale
+  float root1, root2;         // sqrt(1 - beta1); sqrt(1 - beta2) times the gradient's scale
+  float first, second;        // 1 / c1, 1 / c2
+  float rate;                 // what the rule's update is multiplied by
+  float decay;                // 1 - lr wd where that is decoupled, otherwise 1
   bool raw_gradient;
   bool starts;  // MOMENTUM at step 1, which takes no part of its old state
 };

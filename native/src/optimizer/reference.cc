@@ -79,15 +79,15 @@ class Rule {
     switch (p_.rule) {
       case GATUN_ADAM: {
         Real& v = e.state[1];
-        s = average(p_.beta1, s, g);
-        v = average_square(p_.beta2, v, g);
+        s = average(p_.beta1, s, e.g);
+        v = average_square(p_.beta2, v, p_.gradient_scale, e.g);
         return s / (root(v) + epsilon_);
       }
       case GATUN_ADEMAMIX: {
         Real &n = e.state[1], &v = e.state[2];
-        s = average(p_.beta1, s, g);
-        n = average(p_.beta3, n, g);
-        v = average_square(p_.beta2, v, g);
+        s = average(p_.beta1, s, e.g);
+        n = average(p_.beta3, n, e.g);
+        v = average_square(p_.beta2, v, p_.gradient_scale, e.g);
         const Real first = Make::constant(1 / corrections_.first), second = Make::constant(1 / corrections_.second);
         return fused(f32(p_.alpha), n, s * first) / fused(root(v), second, epsilon_);
       }
@@ -97,13 +97,13 @@ class Rule {
         return s;
       }
       case GATUN_LION: {
-        const Real way = average(p_.beta1, s, g);
-        s = average(p_.beta2, s, g);
+        const Real way = average(p_.beta1, s, e.g);
+        s = average(p_.beta2, s, e.g);
         return sign_of(way);
       }
       default: {
         const Real decayed = fused(f32(p_.weight_decay), e.p, g);
-        s = p_.rule == GATUN_RMSPROP ? average_square(p_.beta1, s, decayed) : fused(decayed, decayed, s);
+        s = p_.rule == GATUN_RMSPROP ? average_square(p_.beta1, s, 1, decayed) : fused(decayed, decayed, s);
         return (p_.raw_gradient != 0 ? e.g : decayed) / (root(s) + epsilon_);
       }
     }
@@ -123,10 +123,14 @@ class Rule {
 
  private:
   static Real f32(float x) { return Make::f32(x); }
-  static Real rest_of(float beta) { return f32(1.0f) + -f32(beta); }
-  static Real average(float beta, const Real& m, const Real& g) { return fused(f32(beta), m, rest_of(beta) * g); }
-  static Real average_square(float beta, const Real& v, const Real& g) {
-    return fused(f32(beta), v, rest_of(beta) * g * g);
+  // beta m + (1 - beta) g of a gradient that is still to be scaled.
+  Real average(float beta, const Real& m, const Real& gradient) const {
+    return fused(f32(beta), m, Make::constant((1 - double{beta}) * double{p_.gradient_scale}) * gradient);
+  }
+  // beta v + (1 - beta) (scale g)^2.
+  static Real average_square(float beta, const Real& v, float scale, const Real& g) {
+    const Real h = Make::constant(std::sqrt(1 - double{beta}) * double{scale}) * g;
+    return fused(h, h, f32(beta) * v);
   }
 
   const gatun_optimizer_params& p_;

@@ -30,23 +30,25 @@ struct Rule {
   const F32 scale, weight_decay, beta1, rest1, epsilon, back, decay;
 };
 
-// The average of squares: beta v + (1 - beta) g^2.
-GATUN_INLINE F32 average_square(F32 beta, F32 rest, F32 v, F32 g) { return fma(beta, v, mul(mul(rest, g), g)); }
+// The average of squares: beta v + (root g)^2, root^2 = 1 - beta.
+GATUN_INLINE F32 average_square(F32 beta, F32 v, F32 root, F32 g) {
+  const F32 h = mul(root, g);
+  return fma(h, h, mul(beta, v));
+}
 
 struct Adam : Rule {
   static constexpr int kStates = 2;
   static constexpr bool kSecond = true;
 
-  explicit GATUN_INLINE Adam(const Constants& c) : Rule(c), beta2(set1(c.beta2)), rest2(set1(c.rest2)) {}
+  explicit GATUN_INLINE Adam(const Constants& c) : Rule(c), beta2(set1(c.beta2)), root2(set1(c.root2)) {}
 
   GATUN_INLINE F32 update(F32, F32 gradient, F32 (&s)[kStates]) const {
-    const F32 g = mul(gradient, scale);
-    s[0] = fma(beta1, s[0], mul(rest1, g));
-    s[1] = average_square(beta2, rest2, s[1], g);
+    s[0] = fma(beta1, s[0], mul(rest1, gradient));
+    s[1] = average_square(beta2, s[1], root2, gradient);
     return div(s[0], add(sqrt(s[1]), epsilon));
   }
 
-  const F32 beta2, rest2;
+  const F32 beta2, root2;
 };
 
 struct AdEmaMix : Adam {
@@ -61,10 +63,9 @@ struct AdEmaMix : Adam {
         second(set1(c.second)) {}
 
   GATUN_INLINE F32 update(F32, F32 gradient, F32 (&s)[kStates]) const {
-    const F32 g = mul(gradient, scale);
-    s[0] = fma(beta1, s[0], mul(rest1, g));
-    s[1] = fma(beta3, s[1], mul(rest3, g));
-    s[2] = average_square(beta2, rest2, s[2], g);
+    s[0] = fma(beta1, s[0], mul(rest1, gradient));
+    s[1] = fma(beta3, s[1], mul(rest3, gradient));
+    s[2] = average_square(beta2, s[2], root2, gradient);
     return div(fma(alpha, s[1], mul(s[0], first)), fma(sqrt(s[2]), second, epsilon));
   }
 
@@ -102,13 +103,15 @@ struct Scaled : Rule {
 };
 
 struct RmsProp : Scaled {
-  using Scaled::Scaled;
+  explicit GATUN_INLINE RmsProp(const Constants& c) : Scaled(c), root1(set1(c.root1)) {}
 
   GATUN_INLINE F32 update(F32 p, F32 gradient, F32 (&s)[kStates]) const {
     const F32 g = decayed(p, gradient);
-    s[0] = average_square(beta1, rest1, s[0], g);
+    s[0] = average_square(beta1, s[0], root1, g);
     return over_root(gradient, g, s[0]);
   }
+
+  const F32 root1;
 };
 
 struct Adagrad : Scaled {
@@ -128,8 +131,8 @@ struct Lion : Rule {
   explicit GATUN_INLINE Lion(const Constants& c) : Rule(c), beta2(set1(c.beta2)), rest2(set1(c.rest2)) {}
 
   GATUN_INLINE F32 update(F32, F32 gradient, F32 (&s)[kStates]) const {
-    const F32 g = mul(gradient, scale), way = fma(beta1, s[0], mul(rest1, g));
-    s[0] = fma(beta2, s[0], mul(rest2, g));
+    const F32 way = fma(beta1, s[0], mul(rest1, gradient));
+    s[0] = fma(beta2, s[0], mul(rest2, gradient));
     return select_less(zero_f32(), abs(way), copy_sign(set1(1), way), zero_f32());
   }
 

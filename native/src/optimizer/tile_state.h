@@ -22,8 +22,6 @@ GATUN_INLINE int lanes_of(int64_t left) { return static_cast<int>(left < 0 ? 0 :
 // Of a plane of f32: what is stored is there.
 class F32State {
  public:
-  static constexpr bool kQuantized = false;
-
   F32State(const Plane& plane, bool) : plane_(static_cast<float*>(plane.codes)) {}
 
   void start(int64_t, int64_t first) { at_ = plane_ + first; }
@@ -61,19 +59,65 @@ __attribute__((noinline)) void copy_bytes(const uint8_t* from, int64_t bytes, ui
   for (int64_t i = 0; i < bytes; ++i) to[i] = from[i];
 }
 
-// Of a plane of codes.
+// The scale of a block of new state, stored, and what values are multiplied with to be encoded: 0 for a scale of 0.
+struct BlockScale {
+  GATUN_INLINE BlockScale(float amax, float largest) : scale(amax / largest) {
+    if (scale < 0x1p-120f) scale = 0;
+    inverse = scale == 0 ? 0 : 1 / scale;
+  }
+
+  float scale, inverse;
+};
+
+// What encoders and decoders of quantize have to know.
+quantize::Job job_of(const Plane& plane) {
+  quantize::Job job{};
+  job.book = plane.book;
+  return job;
+}
+
+// New state to codes, by the encoders of quantize.
 template <class Codes, bool kSwapped>
+class PlainEncoder {
+ public:
+  PlainEncoder(const Plane& plane, bool second)
+      : keeps_signs_(!second && plane.book != nullptr && Codes::kBits == 8), job_(job_of(plane)), encoder_(job_) {}
+
+  void encode(const float* state, int64_t count, float inverse, uint8_t* to) const {
+    const typename Codes::Encoder encoder = encoder_;  // a copy: what it has in registers stays there
+    const I32 kept = set1_i32(inverse == 0 ? 2 * Codes::kMagnitude + 1 : Codes::kMagnitude);
+    const I32 kepts[4] = {kept, kept, kept, kept};
+    for (int64_t i = 0; i < count; i += kStep) {
+      F32 v[4];
+      for (int j = 0; j < 4; ++j) v[j] = mul(load_f32(state + i + j * kLanes), set1(inverse));
+      Bytes codes = encoder.template nearest<false>(v, kepts);
+      if (keeps_signs_) codes = select_negative(v, min_u8(codes, set1_u8(126)), codes);  // 127 is 0
+      put(codes, smaller(kStep, count - i), to + i * Codes::kBits / 8);
+    }
+  }
+
+ private:
+  static GATUN_INLINE void put(Bytes codes, int64_t count, uint8_t* to) {
+    if (!kSwapped) return count == kStep ? Codes::store(to, codes) : Codes::store_n(to, codes, static_cast<int>(count));
+    uint8_t bytes[kStep * Codes::kBits / 8];
+    Codes::store_n(bytes, codes, static_cast<int>(count));
+    swap_nibbles(bytes, code_bytes<Codes::kBits>(count), to);
+  }
+
+  const bool keeps_signs_;  // DYNAMIC8's code of 0 has none
+  const quantize::Job job_;
+  const typename Codes::Encoder encoder_;
+};
+
+// Of a plane of codes.
+template <class Codes, bool kSwapped, class Encoder = PlainEncoder<Codes, kSwapped>>
 class QuantizedState {
  public:
-  static constexpr bool kQuantized = true;
-
   QuantizedState(const Plane& plane, bool second)
       : codes_(static_cast<uint8_t*>(plane.codes)),
         scales_(plane.scales),
-        forgets_sign_(!second && plane.book != nullptr && Codes::kBits == 8),
-        book_(job_of(plane)),
-        decoder_(book_),
-        encoder_(book_) {}
+        decoder_(job_of(plane)),
+        encoder_(plane, second) {}
 
   void start(int64_t block, int64_t first) {
     at_ = codes_ + first * Codes::kBits / 8;
@@ -103,49 +147,20 @@ class QuantizedState {
     for (int j = 0; j < 4; ++j) store_f32(state_ + i + j * kLanes, s[j]);
   }
 
-  // Makes scale and codes of the block's new state, whose largest magnitude has the largest bits of `high`.
+  // Makes scale and codes of the block's new state, of whose magnitudes the largest has the largest bits of `high`.
   void finish(int64_t count, I32 high) {
-    const float amax = reduce_max(as_f32(high));
-    float scale = amax / Codes::kLargest;
-    if (scale < 0x1p-120f) scale = 0;
-    *scale_at_ = scale;
-    const F32 inverse = set1(scale == 0 ? 0 : 1 / scale);
-    const I32 kept = set1_i32(scale == 0 ? 2 * Codes::kMagnitude + 1 : Codes::kMagnitude);
-    const I32 kepts[4] = {kept, kept, kept, kept};
-    for (int64_t i = 0; i < count; i += kStep) {
-      F32 v[4];
-      for (int j = 0; j < 4; ++j) v[j] = mul(load_f32(state_ + i + j * kLanes), inverse);
-      Bytes codes = encoder_.template nearest<false>(v, kepts);
-      if (forgets_sign_) codes = select_negative(v, min_u8(codes, set1_u8(kZero - 1)), codes);
-      put(codes, i, count - i);
-    }
+    const BlockScale made(reduce_max(as_f32(high)), Codes::kLargest);
+    *scale_at_ = made.scale;
+    encoder_.encode(state_, count, made.inverse, at_);
   }
 
  private:
   static constexpr int64_t kStepBytes = kStep * Codes::kBits / 8;
-  static constexpr uint8_t kZero = 127;  // among the codes of state 1 in DYNAMIC8
-
-  static quantize::Job job_of(const Plane& plane) {
-    quantize::Job job{};
-    job.book = plane.book;
-    return job;
-  }
-
-  GATUN_INLINE void put(Bytes codes, int64_t i, int64_t left) {
-    uint8_t* to = at_ + i * Codes::kBits / 8;
-    if (!kSwapped) return left >= kStep ? Codes::store(to, codes) : Codes::store_n(to, codes, static_cast<int>(left));
-    uint8_t bytes[kStepBytes];
-    const int64_t some = smaller(left, kStep);
-    Codes::store_n(bytes, codes, static_cast<int>(some));
-    swap_nibbles(bytes, code_bytes<Codes::kBits>(some), to);
-  }
 
   uint8_t* const codes_;
   float* const scales_;
-  const bool forgets_sign_;  // whether a code of 0 has none, and codes of negative values are to have one
-  const quantize::Job book_;
   const typename Codes::Decoder decoder_;
-  const typename Codes::Encoder encoder_;
+  const Encoder encoder_;
   uint8_t* at_ = nullptr;
   float* scale_at_ = nullptr;
   F32 scale_ = {};

@@ -76,6 +76,12 @@
 // bf16 dot products, in units of tier avx512vnni alone: elements 2 l and 2 l + 1 of a Bytes vector belong to lane l
 //   F32 dot_bf16(F32 sum, Bytes a, Bytes b)           sum + a[2 l + 1] * b[2 l + 1], then + a[2 l] * b[2 l], one fma
 //                                                     each, to nearest even; subnormals in and out are 0
+// as does what searches 256 values by bytes:
+//   void split_words(const I32 (&x)[4], Bytes& low, Bytes& high)
+//                                                     bytes 0 and 1 of each lane: byte j * kLanes + l is that of x[j]
+//   Bytes add_where_above(Bytes a, Bytes b, Bytes x, int amount): each byte of x, plus `amount` if a > b, unsigned
+//   uint64_t equal_bytes(Bytes, Bytes): bit i says whether bytes i are equal
+//   Bytes max_u8(Bytes, Bytes), subtract_u8(Bytes, Bytes): unsigned; a difference below 0 is 0
 // and what makes such elements from codes; words are of 16 bits:
 //   Bytes shift_words<N>(Bytes)                       each word to the right, zeros from the left
 //   Bytes lookup_words(Bytes table, Bytes index)      word index % 32 of the table

@@ -405,6 +405,26 @@ GATUN_INLINE Bytes lookup(const ByteTable& table, Bytes index) {
   return lookup_in_halves(table, index, _mm512_movepi8_mask(index));
 }
 
+GATUN_INLINE void split_words(const I32 (&x)[4], Bytes& low, Bytes& high) {
+  alignas(64) static constexpr uint16_t kWords[32] = {0,  2,  4,  6,  8,  10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30,
+                                                      32, 34, 36, 38, 40, 42, 44, 46, 48, 50, 52, 54, 56, 58, 60, 62};
+  const __m512i words = _mm512_load_si512(kWords);
+  const __m512i a = _mm512_permutex2var_epi16(x[0], words, x[1]), b = _mm512_permutex2var_epi16(x[2], words, x[3]);
+  alignas(64) static constexpr uint8_t kBytes[64] = {
+      0,  2,  4,  6,  8,  10, 12,  14,  16,  18,  20,  22,  24,  26,  28,  30,  32,  34,  36,  38, 40, 42,
+      44, 46, 48, 50, 52, 54, 56,  58,  60,  62,  64,  66,  68,  70,  72,  74,  76,  78,  80,  82, 84, 86,
+      88, 90, 92, 94, 96, 98, 100, 102, 104, 106, 108, 110, 112, 114, 116, 118, 120, 122, 124, 126};
+  const __m512i bytes = _mm512_load_si512(kBytes);
+  low = _mm512_permutex2var_epi8(a, bytes, b);
+  high = _mm512_permutex2var_epi8(a, _mm512_or_si512(bytes, _mm512_set1_epi8(1)), b);
+}
+GATUN_INLINE Bytes add_where_above(Bytes a, Bytes b, Bytes x, int amount) {
+  return _mm512_mask_add_epi8(x, _mm512_cmpgt_epu8_mask(a, b), x, _mm512_set1_epi8(static_cast<char>(amount)));
+}
+GATUN_INLINE uint64_t equal_bytes(Bytes a, Bytes b) { return _mm512_cmpeq_epi8_mask(a, b); }
+GATUN_INLINE Bytes max_u8(Bytes a, Bytes b) { return _mm512_max_epu8(a, b); }
+GATUN_INLINE Bytes subtract_u8(Bytes a, Bytes b) { return _mm512_subs_epu8(a, b); }
+
 struct FloatTable {
   ByteTable plane[4];  // byte 0 of all entries, byte 1, ..
 };
