@@ -317,8 +317,8 @@ TEST(Optimizer, ByHand) {
       {GATUN_MOMENTUM, 0, {0, 0.5f}, {2, -1}, {}},
       // g = 2 + 1/2 = 5/2, p = 1 - 5/4; g = -2 - 1/8, m = 5/4 - 17/8 = -7/8.
       {GATUN_MOMENTUM, 0.5f, {-0.25f, -0.25f + 7.0f / 16}, {2.5f, -0.875f}, {}},
-      // v = 2, 3.
-      {GATUN_RMSPROP, 0, {1 - std::sqrt(0.5f), 1 - std::sqrt(0.5f) + 1 / std::sqrt(3.0f)}, {2, 3}, {}},
+      // beta1 = 0.75: v = 1, 7/4.
+      {GATUN_RMSPROP, 0, {0, 1 / std::sqrt(1.75f)}, {1, 1.75f}, {}},
       {GATUN_ADAGRAD, 0, {0.5f, 0.5f + 1 / std::sqrt(8.0f)}, {4, 8}, {}},
       // m = 1/2, then way = 1/4 - 1 < 0, m = 3/8 - 1/2.
       {GATUN_LION, 0, {0.5f, 1}, {0.5f, -0.125f}, {}},
@@ -327,7 +327,7 @@ TEST(Optimizer, ByHand) {
   for (const Case& c : cases) {
     gatun_optimizer_params params = step_params(c.rule, GATUN_F32, GATUN_STATE_F32, 1);
     params.learning_rate = 0.5f;
-    params.beta1 = 0.5f;
+    params.beta1 = c.rule == GATUN_RMSPROP ? 0.75f : 0.5f;  // 1 - beta1 has a root
     params.beta2 = params.beta3 = 0.75f;
     params.alpha = 2;
     params.epsilon = 0;
