@@ -6,7 +6,7 @@
 namespace gatun::optimizer {
 namespace {
 
-constexpr int64_t kCount = 50000;  // enough for several threads
+constexpr int64_t kCount = 40000;  // enough for several threads
 
 TEST(SameResults, OnEveryTier) {
   Rng rng(1);
@@ -14,13 +14,14 @@ TEST(SameResults, OnEveryTier) {
     for (const int32_t state : kStates) {
       for (const int32_t p_dtype : kFloats) {
         for (const float most : {0.0f, 0.02f}) {
-          for (const int64_t count : {1, 100, 1000, 5001}) {
+          for (const int64_t count : {1, 100, 1000, 2500}) {
             gatun_optimizer_params params = step_params(rule, p_dtype, state, count, 256);
             params.max_update_norm = most;
             if (p_dtype == GATUN_BF16) params.rounding = GATUN_PARAMETER_STOCHASTIC;
-            const Tensors before = normal_tensors(params, rng);
-            ASSERT_TRUE(same(params, step(params, before), step_on_tier(Tier::scalar, params, before)))
-                << describe(params);
+            Tensors mine = normal_tensors(params, rng);
+            const Tensors scalar = step_on_tier(Tier::scalar, params, mine);
+            call_in_place(params, mine, entry(params));
+            ASSERT_TRUE(same(params, mine, scalar)) << describe(params);
           }
         }
       }

@@ -253,30 +253,28 @@ TEST(Optimizer, UpdateNorm) {
   int64_t limited = 0, unlimited = 0;
   for (const int32_t rule : kAllRules) {
     for (const int32_t state : kStates) {
-      for (const int32_t p_dtype : kFloats) {
-        for (const int64_t count : {0, 1, 17, 300, 5000}) {
-          for (const float most : {1.0f, 0.02f, 1e-6f, 1e6f}) {
-            gatun_optimizer_params params = step_params(rule, p_dtype, state, count, 128);
-            params.max_update_norm = most;
-            params.weight_decay = rng.integer(0, 1) == 0 ? 0 : 0.1f;
-            const Tensors before = normal_tensors(params, rng);
-            check(params, before, checked);
-            if (HasFatalFailure()) return;
-            const std::vector<float> scales1 = floats_of(before.scales1), scales2 = floats_of(before.scales2);
-            const Expected factor =
-                reference_bounds(params, before.p.data(), before.g.data(),
-                                 reference_state(params, before.state1.data(), scales1.data(), false),
-                                 reference_state(params, before.state2.data(), scales2.data(), true))
-                    .factor;
-            EXPECT_LE(factor.error, 0x1p-16 * factor.value);
-            (factor.value == 1 ? unlimited : limited) += 1;
-          }
+      for (const int64_t count : {0, 1, 17, 300, 2500}) {
+        for (const float most : {1.0f, 0.02f, 1e-6f, 1e6f}) {
+          const int32_t p_dtype = rng.pick<int32_t>({GATUN_F32, GATUN_F16, GATUN_BF16});
+          gatun_optimizer_params params = step_params(rule, p_dtype, state, count, 128);
+          params.max_update_norm = most;
+          params.weight_decay = rng.integer(0, 1) == 0 ? 0 : 0.1f;
+          const Tensors before = normal_tensors(params, rng);
+          check(params, before, checked);
+          if (HasFatalFailure()) return;
+          const std::vector<float> scales1 = floats_of(before.scales1), scales2 = floats_of(before.scales2);
+          const Expected factor = reference_bounds(params, before.p.data(), before.g.data(),
+                                                   reference_state(params, before.state1.data(), scales1.data(), false),
+                                                   reference_state(params, before.state2.data(), scales2.data(), true))
+                                      .factor;
+          EXPECT_LE(factor.error, 0x1p-16 * factor.value);
+          (factor.value == 1 ? unlimited : limited) += 1;
         }
       }
     }
   }
-  EXPECT_GT(limited, 200);
-  EXPECT_GT(unlimited, 200);
+  EXPECT_GT(limited, 100);
+  EXPECT_GT(unlimited, 100);
   EXPECT_EQ(checked.unbounded, 0);
 }
 
