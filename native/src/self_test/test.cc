@@ -6,6 +6,7 @@
 
 #include "calibrate/table.h"
 #include "norm/table.h"
+#include "optimizer/table.h"
 #include "qmatmul/table.h"
 #include "quantize/table.h"
 #include "self_test/self_test.h"
@@ -27,6 +28,8 @@ TEST(SelfTest, EveryTier) {
     const auto names_row = [&](const auto& row) { EXPECT_NE(std::strstr(text, row.name), nullptr) << row.name; };
     for_each_selected(quantize::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(norm::table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(optimizer::table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(optimizer::squares_table(), static_cast<Tier>(tier), names_row);
     for_each_selected(calibrate::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(calibrate::code_table(), static_cast<Tier>(tier), names_row);
     for_each_selected(qmatmul::table(), static_cast<Tier>(tier), names_row);
