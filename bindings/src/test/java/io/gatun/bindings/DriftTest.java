@@ -63,7 +63,7 @@ class DriftTest {
             gatun_tier()                 | GATUN_API int32_t gatun_tier(void); | ''
             gatun_other()                | GATUN_API int32_t gatun_tier(void); | GATUN_API int32_t gatun_tier(void); \
                                                                         GATUN_API int32_t gatun_other(void);
-            struct gatun_norm_params     | float epsilon;                      | float epsilon; float gamma;
+            struct gatun_optimizer_params | float beta3;                       | float beta3; float gamma;
             struct gatun_norm_params     | int32_t kind;                       | int64_t kind;
             struct gatun_qmatmul_params  | int64_t residual_row_stride;        | int64_t row_stride;
             struct gatun_quantize_params | int64_t x_column_stride;            | int64_t x_column_stride; int64_t last;

@@ -393,7 +393,7 @@ public final class Optimizer {
 
     /**
      * The square root of the sum of squares of all gradients as they are, with a relative error below 2^-18; infinite or
-     * NaN if one is. It allocates nothing once warmed up.
+     * NaN if one is infinite or NaN. It allocates nothing once warmed up.
      */
     public double gradientNorm() {
         check();
