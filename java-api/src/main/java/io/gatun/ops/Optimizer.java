@@ -392,8 +392,8 @@ public final class Optimizer {
     }
 
     /**
-     * The square root of the sum of squares of all gradients as they are, with a relative error below 2^-18; infinite or
-     * NaN if one is infinite or NaN. It allocates nothing once warmed up.
+     * The square root of the sum of squares of all gradients as they are, with a relative error below 2^-18; not
+     * finite if one is not. It allocates nothing once warmed up.
      */
     public double gradientNorm() {
         check();
