@@ -12,7 +12,8 @@ public final class Bench {
     /** In the order in which they run. */
     private static final List<Op> OPS = List.of(
             new QMatmulBench(BuildTree.root().resolve("bench/shapes/qmatmul.csv"), Peers::all),
-            new QuantizeBench(Peers::quantizers));
+            new QuantizeBench(Peers::quantizers),
+            new OptimizerBench(Peers::optimizers));
 
     private static final int WRONG_USAGE = 2;
     private static final int FAILED = 1;

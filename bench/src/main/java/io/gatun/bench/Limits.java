@@ -1,5 +1,8 @@
 package io.gatun.bench;
 
+import java.util.List;
+import java.util.stream.Collectors;
+
 /** What the machine allows at best. */
 interface Limits {
     /** What is limited. */
@@ -45,6 +48,29 @@ interface Limits {
      */
     default double movedPerSecondNow(Proportion proportion, int threads) {
         return perSecondNow(Kind.MOVE, null, threads);
+    }
+
+    /** Bytes a second, read and written ones together, of a loop that changes streams in place. */
+    default double updatedPerSecondNow(Update update, int threads) {
+        return perSecondNow(Kind.MOVE, null, threads);
+    }
+
+    /**
+     * Streams that a loop reads, of which it changes some in place, round after round.
+     *
+     * @param changed pieces of 256 bytes that a round takes of each that is changed
+     * @param read of each that is only read
+     */
+    record Update(List<Integer> changed, List<Integer> read) {
+        /** {@code 4+1+1 in place, 4 read}. */
+        @Override
+        public String toString() {
+            return (changed.isEmpty() ? "" : joined(changed) + " in place, ") + joined(read) + " read";
+        }
+
+        private static String joined(List<Integer> pieces) {
+            return pieces.stream().map(String::valueOf).collect(Collectors.joining("+"));
+        }
     }
 
     /** Streams that are read and written. */

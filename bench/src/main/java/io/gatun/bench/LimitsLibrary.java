@@ -11,6 +11,8 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
 
 /** The functions of libgatun_limits, see {@code native/src/limits/limits.h}. */
 @SuppressWarnings("restricted")
@@ -19,6 +21,7 @@ final class LimitsLibrary {
     private static final int UNSUPPORTED = gatun_h.GATUN_UNSUPPORTED();
 
     private final MethodHandle measure;
+    private final MethodHandle update;
     private final MethodHandle lastError;
 
     /**
@@ -45,6 +48,18 @@ final class LimitsLibrary {
                         ValueLayout.JAVA_DOUBLE,
                         ValueLayout.ADDRESS,
                         ValueLayout.ADDRESS));
+        update = handle(
+                library,
+                "gatun_limits_update",
+                FunctionDescriptor.of(
+                        ValueLayout.JAVA_INT,
+                        ValueLayout.JAVA_INT,
+                        ValueLayout.JAVA_INT,
+                        ValueLayout.JAVA_INT,
+                        ValueLayout.ADDRESS,
+                        ValueLayout.JAVA_DOUBLE,
+                        ValueLayout.ADDRESS,
+                        ValueLayout.ADDRESS));
         lastError = handle(library, "gatun_limits_last_error", FunctionDescriptor.of(ValueLayout.ADDRESS));
     }
 
@@ -59,17 +74,43 @@ final class LimitsLibrary {
 
     /** The same; streams matter to {@link Limits.Kind#MOVE} alone. */
     double best(Limits.Kind kind, String tier, int threads, Limits.Proportion streams, double seconds) {
-        try (Arena arena = Arena.ofConfined()) {
+        return best(kind.title, (arena, best, median) -> {
             MemorySegment name = tier == null ? MemorySegment.NULL : arena.allocateFrom(tier);
-            MemorySegment best = arena.allocate(ValueLayout.JAVA_DOUBLE);
-            MemorySegment median = arena.allocate(ValueLayout.JAVA_DOUBLE);
-            int status = (int) measure.invokeExact(
+            return (int) measure.invokeExact(
                     kind.ordinal(), name, threads, streams.reads(), streams.writes(), seconds, best, median);
+        });
+    }
+
+    /** The best rate of a loop that changes streams in place. */
+    double best(Limits.Update streams, int threads, double seconds) {
+        int[] pieces = Stream.of(streams.changed(), streams.read())
+                .flatMap(List::stream)
+                .mapToInt(Integer::intValue)
+                .toArray();
+        return best(streams.toString(), (arena, best, median) -> (int) update.invokeExact(
+                threads,
+                pieces.length,
+                streams.changed().size(),
+                arena.allocateFrom(ValueLayout.JAVA_INT, pieces),
+                seconds,
+                best,
+                median));
+    }
+
+    /** Fills both rates and returns a status. */
+    private interface Measurement {
+        int call(Arena arena, MemorySegment best, MemorySegment median) throws Throwable;
+    }
+
+    private double best(String title, Measurement measurement) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment best = arena.allocate(ValueLayout.JAVA_DOUBLE);
+            int status = measurement.call(arena, best, arena.allocate(ValueLayout.JAVA_DOUBLE));
             if (status != 0) {
                 String message = text((MemorySegment) lastError.invokeExact());
                 throw status == UNSUPPORTED
                         ? new UnsupportedOperationException(message)
-                        : new IllegalStateException("limit " + kind.title + ": " + message);
+                        : new IllegalStateException("limit " + title + ": " + message);
             }
             return best.get(ValueLayout.JAVA_DOUBLE, 0);
         } catch (RuntimeException | Error e) {

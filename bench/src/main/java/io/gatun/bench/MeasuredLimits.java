@@ -11,19 +11,19 @@ final class MeasuredLimits implements Limits {
     /** The name in records. */
     static final String OP = "limits";
 
+    /** What they are measured with. */
+    static final String TIER_IN_USE = "best of the tier in use";
+
     private static final int SAMPLES = 3;
     private static final double SAMPLE_SECONDS = 0.2;
 
     private static final Proportion COPY = new Proportion(1, 1);
 
-    private record Key(Kind kind, Proportion streams, String tier, int threads) {
-        Key(Kind kind, String tier, int threads) {
-            this(kind, COPY, tier, threads);
-        }
-
+    /** What is measured; streams are empty unless they matter. */
+    private record Key(Kind kind, String streams, String tier, int threads) {
         String caseName() {
-            String proportion = streams.equals(COPY) ? "" : " " + streams.reads() + ":" + streams.writes();
-            return kind.title + proportion + " t=" + threads + (tier == null ? "" : " tier=" + tier);
+            return kind.title + (streams.isEmpty() ? "" : " " + streams) + " t=" + threads
+                    + (tier == null ? "" : " tier=" + tier);
         }
     }
 
@@ -34,7 +34,7 @@ final class MeasuredLimits implements Limits {
     void measureAll(List<Integer> threadCounts, Progress progress) {
         for (Kind kind : Kind.values()) {
             for (int threads : threadCounts) {
-                progress.show("limit " + new Key(kind, null, threads).caseName());
+                progress.show("limit " + new Key(kind, "", null, threads).caseName());
                 try {
                     perSecond(kind, null, threads);
                 } catch (UnsupportedOperationException e) {
@@ -49,29 +49,32 @@ final class MeasuredLimits implements Limits {
     /** The fastest sample so far. */
     @Override
     public double perSecond(Kind kind, String tier, int threads) {
-        Key key = new Key(kind, tier, threads);
-        while (samples(key).size() < SAMPLES) {
-            sample(key);
+        Key key = new Key(kind, "", tier, threads);
+        while (samples.getOrDefault(key, List.of()).size() < SAMPLES) {
+            perSecondNow(kind, tier, threads);
         }
-        return Collections.max(samples(key));
+        return Collections.max(samples.get(key));
     }
 
     @Override
     public double perSecondNow(Kind kind, String tier, int threads) {
-        return sample(new Key(kind, tier, threads));
+        return add(new Key(kind, "", tier, threads), library.best(kind, tier, threads, SAMPLE_SECONDS));
     }
 
     @Override
     public double movedPerSecondNow(Proportion proportion, int threads) {
-        return sample(new Key(Kind.MOVE, proportion, null, threads));
+        String streams = proportion.equals(COPY) ? "" : proportion.reads() + ":" + proportion.writes();
+        return add(
+                new Key(Kind.MOVE, streams, null, threads),
+                library.best(Kind.MOVE, null, threads, proportion, SAMPLE_SECONDS));
     }
 
-    private List<Double> samples(Key key) {
-        return samples.getOrDefault(key, List.of());
+    @Override
+    public double updatedPerSecondNow(Update update, int threads) {
+        return add(new Key(Kind.MOVE, update.toString(), null, threads), library.best(update, threads, SAMPLE_SECONDS));
     }
 
-    private double sample(Key key) {
-        double rate = library.best(key.kind, key.tier, key.threads, key.streams, SAMPLE_SECONDS);
+    private double add(Key key, double rate) {
         samples.computeIfAbsent(key, k -> new ArrayList<>()).add(rate);
         return rate;
     }
@@ -82,21 +85,14 @@ final class MeasuredLimits implements Limits {
         samples.forEach((key, rates) -> {
             Summary giga =
                     Summary.of(rates.stream().mapToDouble(rate -> rate * 1e-9).toArray());
-            results.add(new Result(
+            results.add(Result.ofMachine(
                     OP,
                     key.caseName(),
-                    "machine",
                     key.threads,
                     key.kind.metric,
                     key.kind.unit,
-                    giga.median(),
-                    giga.min(),
-                    giga.max(),
-                    null,
-                    null,
-                    null,
-                    key.tier == null ? "best of the tier in use" : key.tier,
-                    "the loop alone"));
+                    giga,
+                    key.tier == null ? TIER_IN_USE : key.tier));
         });
         return results;
     }

@@ -42,37 +42,16 @@ final class QuantizeBench implements Op {
                 try (contenders) {
                     contenders.add(new QuantizeContender(problem, x));
                     for (QuantizePeer peer : peers) {
-                        add(contenders, session, peer, problem, x);
+                        session.add(contenders, problem.name(), peer.name(), () -> peer.prepare(problem, x));
                     }
                     session.compare(OP, work(problem, session.limits()), contenders, new QuantizeVerifier(problem, x));
                 }
-                rates.add(rate(session.results(), problem));
+                rates.add(session.ours(problem.name())
+                        .rateOf(problem.valueBytes(), problem.quantize() ? "f32 input" : "f32 output"));
             }
         }
         FormatProducts.measure(session);
         session.store("f32 values that become codes, or come of them, a second", rates);
-    }
-
-    /** A peer that fails is left out, which is said. */
-    private static void add(
-            Session.Contenders contenders, Session session, QuantizePeer peer, QuantizeCase problem, Tensor x) {
-        try {
-            Contender contender = peer.prepare(problem, x);
-            if (contender != null) {
-                contenders.add(contender);
-            }
-        } catch (Exception | LinkageError | OutOfMemoryError e) {
-            session.progress().say("LEFT OUT of " + problem.name() + ": " + peer.name() + ": " + e);
-        }
-    }
-
-    /** Ours of the last case, as bytes of values. */
-    private static Result rate(List<Result> results, QuantizeCase problem) {
-        return results.stream()
-                .filter(result -> result.isGatun() && result.caseName().equals(problem.name()))
-                .findFirst()
-                .orElseThrow()
-                .rateOf(problem.valueBytes(), problem.quantize() ? "f32 input" : "f32 output");
     }
 
     private static Session.Problem work(QuantizeCase problem, Limits limits) {

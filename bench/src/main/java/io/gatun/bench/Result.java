@@ -6,12 +6,12 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 /**
  * A record of {@code bench/target/results/<op>.json}. Fields that a record has no value for are null there.
  *
- * @param op what was measured: {@code qmatmul}, {@code quantize}, {@code limits}
- * @param caseName the problem, as {@code int4 g32 i8row 14336x4096 m=512 t=2}: see {@link QMatmulCase#name} and
- *     {@link QuantizeCase#name}
+ * @param op what was measured: {@code qmatmul}, {@code quantize}, {@code optimizer}, {@code limits}
+ * @param caseName the problem, as {@code int4 g32 i8row 14336x4096 m=512 t=2}: see {@link QMatmulCase#name},
+ *     {@link QuantizeCase#name} and {@link OptimizerCase#name}
  * @param impl who computed; ours starts with {@code gatun}
  * @param threads how many threads it was allowed
- * @param metric what the numbers are: {@code time}, {@code bandwidth}, {@code rate}, {@code f32 input}
+ * @param metric what the numbers are: {@code time}, {@code bandwidth}, {@code rate}, {@code f32 input}, {@code moved}
  * @param unit their unit
  * @param median of all samples of all rounds
  * @param min the smallest sample
@@ -65,6 +65,26 @@ public record Result(
                 relError,
                 contender.kernel(),
                 contender.timed());
+    }
+
+    /** What the machine does at best. */
+    static Result ofMachine(
+            String op, String caseName, int threads, String metric, String unit, Summary summary, String kernel) {
+        return new Result(
+                op,
+                caseName,
+                "machine",
+                threads,
+                metric,
+                unit,
+                summary.median(),
+                summary.min(),
+                summary.max(),
+                null,
+                null,
+                null,
+                kernel,
+                "the loop alone");
     }
 
     /** The same with its relation to limit and peers. */

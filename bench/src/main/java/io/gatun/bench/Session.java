@@ -99,6 +99,32 @@ final class Session {
         return List.copyOf(results);
     }
 
+    /** Our time of a case. */
+    Result ours(String caseName) {
+        return results.stream()
+                .filter(result -> result.isGatun() && result.caseName().equals(caseName))
+                .findFirst()
+                .orElseThrow();
+    }
+
+    /** Sets a peer up for a case. */
+    interface Preparation {
+        /** Null if the peer has nothing for such a case. */
+        Contender prepare() throws Exception;
+    }
+
+    /** Adds a peer's contender; a peer that fails is left out, which is said. */
+    void add(Contenders contenders, String caseName, String peer, Preparation preparation) {
+        try {
+            Contender contender = preparation.prepare();
+            if (contender != null) {
+                contenders.add(contender);
+            }
+        } catch (Exception | LinkageError | OutOfMemoryError e) {
+            progress.say("LEFT OUT of " + caseName + ": " + peer + ": " + e);
+        }
+    }
+
     /** Starts the table of an op; the columns are the peers' names in the records. */
     void begin(String title, List<String> peers) {
         List<String> columns = new ArrayList<>(peers);

@@ -4,6 +4,7 @@ import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import io.gatun.bench.HugePages;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
@@ -175,7 +176,7 @@ final class Dnnl {
 
         /** A buffer of that look. */
         MemorySegment allocate(MemorySegment descriptor) {
-            return Weights.allocate(arena, size(descriptor));
+            return HugePages.allocate(arena, size(descriptor));
         }
 
         /** A tensor in a buffer. */

@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import io.gatun.Tier;
 import io.gatun.bench.Contender;
+import io.gatun.bench.HugePages;
 import io.gatun.bench.Peer;
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.QMatmulData;
@@ -113,7 +114,7 @@ final class Jlama implements Peer {
             rows = Math.toIntExact(problem.rows());
             columns = weights.columns;
             depth = weights.depth;
-            x = arena.allocate((long) rows * depth, Weights.ALIGNMENT);
+            x = arena.allocate((long) rows * depth, HugePages.ALIGNMENT);
             xScales = floats((long) rows * blocks());
             quantize(data.x);
             codes = weights.pack(arena, (long) columns * depth / 2, this::packRow);
@@ -135,7 +136,7 @@ final class Jlama implements Peer {
         }
 
         private MemorySegment floats(long count) {
-            return Weights.allocate(arena, count * Float.BYTES);
+            return HugePages.allocate(arena, count * Float.BYTES);
         }
 
         /** The first half of a block lies in the low halves of its bytes. */

@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
 import io.gatun.bench.Contender;
+import io.gatun.bench.HugePages;
 import io.gatun.bench.Peer;
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.QMatmulData;
@@ -170,7 +171,7 @@ final class LibTorch implements Peer {
         }
 
         private MemorySegment floats(long count) {
-            return Weights.allocate(scope.arena(), count * Float.BYTES);
+            return HugePages.allocate(scope.arena(), count * Float.BYTES);
         }
 
         private Contender contender(String kernel, List<MemorySegment> copies, Product product) {

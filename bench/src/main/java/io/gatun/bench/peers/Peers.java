@@ -1,5 +1,6 @@
 package io.gatun.bench.peers;
 
+import io.gatun.bench.OptimizerPeer;
 import io.gatun.bench.Peer;
 import io.gatun.bench.QuantizePeer;
 import java.util.ArrayList;
@@ -31,7 +32,7 @@ public final class Peers {
      * @param missing is told of each that does not, by name and reason
      */
     public static List<Peer> all(Consumer<String> missing) {
-        NativeCode.setEnvironment("GOMP_SPINCOUNT", "30000"); // read when the library is loaded
+        shortenSpinning();
         List<Peer> peers = new ArrayList<>();
         load("onnxruntime", () -> List.of(new OnnxRuntime()), peers, missing);
         load("onednn", OneDnn::all, peers, missing);
@@ -45,6 +46,19 @@ public final class Peers {
         List<QuantizePeer> peers = new ArrayList<>();
         load("onnxruntime", () -> List.of(new OnnxQuantize()), peers, missing);
         return peers;
+    }
+
+    /** Those of {@code optimizer}, likewise. */
+    public static List<OptimizerPeer> optimizers(Consumer<String> missing) {
+        shortenSpinning();
+        List<OptimizerPeer> peers = new ArrayList<>();
+        load("libtorch", () -> List.of(new TorchOptimizer()), peers, missing);
+        return peers;
+    }
+
+    /** Read when the library of OpenMP is loaded. */
+    private static void shortenSpinning() {
+        NativeCode.setEnvironment("GOMP_SPINCOUNT", "30000");
     }
 
     static <P> void load(String name, Loader<P> loader, List<P> peers, Consumer<String> missing) {

@@ -8,6 +8,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.util.ArrayList;
@@ -43,12 +44,13 @@ final class Torch {
     private final MethodHandle dispatch;
     private final MethodHandle whatFailed;
     private final String version;
+    private final NativeCode library;
     private int threadsOfNewCallers;
 
     Torch() throws IOException {
         String blas = "org/bytedeco/openblas/linux-x86_64/";
         String torch = "org/bytedeco/pytorch/linux-x86_64/";
-        NativeCode library = new NativeCode(
+        library = new NativeCode(
                 blas + "libquadmath.so.0",
                 blas + "libgfortran.so.5",
                 blas + "libopenblas.so.0",
@@ -103,6 +105,11 @@ final class Torch {
 
     String version() {
         return version;
+    }
+
+    /** A C++ function that returns nothing. What it throws ends the process. */
+    MethodHandle operation(String symbol, MemoryLayout... arguments) {
+        return library.procedure(symbol, arguments);
     }
 
     /**

@@ -1,10 +1,8 @@
 package io.gatun.bench.peers;
 
-import static io.gatun.bindings.c.gatun_h.gatun_prefer_huge_pages;
-
+import io.gatun.bench.HugePages;
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.QMatmulData;
-import io.gatun.bindings.NativeLibrary;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -13,9 +11,6 @@ import java.util.stream.IntStream;
 
 /** The weights of a case in the forms that peers take, all copies of them. */
 final class Weights {
-    /** Peers' vectors are no longer than a cache line. */
-    static final long ALIGNMENT = 64;
-
     /** Larger than any cache, so that it is no use to keep more. */
     private static final long ROTATION_BYTES = 512L << 20;
 
@@ -47,23 +42,13 @@ final class Weights {
         return Math.toIntExact(Math.min(data.copies, Math.ceilDiv(ROTATION_BYTES, bytes)));
     }
 
-    /** Memory on huge pages where the system gives them, as Gatun's packed weights are. */
-    static MemorySegment allocate(Arena arena, long bytes) {
-        MemorySegment memory = arena.allocate(bytes, ALIGNMENT);
-        NativeLibrary.load();
-        if (gatun_prefer_huge_pages(memory, bytes) != 0) {
-            throw new IllegalStateException("huge pages under " + bytes + " bytes are refused");
-        }
-        return memory;
-    }
-
     /** Copies of weights of that many bytes in a form, the rest of it zeros. */
     MemorySegment[] pack(Arena arena, long bytes, RowPacker packer) {
         MemorySegment[] copies = new MemorySegment[copies(bytes)];
-        copies[0] = allocate(arena, bytes);
+        copies[0] = HugePages.allocate(arena, bytes);
         packFirst(packer, copies[0]);
         for (int copy = 1; copy < copies.length; copy++) {
-            copies[copy] = allocate(arena, bytes).copyFrom(copies[0]);
+            copies[copy] = HugePages.allocate(arena, bytes).copyFrom(copies[0]);
             packNext(copy, packer, copies[copy]);
         }
         return copies;
@@ -72,7 +57,7 @@ final class Weights {
     /** Hands over that many copies in a form that is not kept, one after the other in the same memory. */
     void convert(int copies, long bytes, RowPacker packer, Consumer<MemorySegment> conversion) {
         try (Arena arena = Arena.ofShared()) {
-            MemorySegment plain = allocate(arena, bytes);
+            MemorySegment plain = HugePages.allocate(arena, bytes);
             packFirst(packer, plain);
             conversion.accept(plain);
             for (int copy = 1; copy < copies; copy++) {

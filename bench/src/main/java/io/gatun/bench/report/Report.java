@@ -76,7 +76,15 @@ public final class Report {
         limits();
         Style.whyNoText().ifPresentOrElse(this::noCharts, () -> {
             rooflines();
-            shares();
+            shares(
+                    Shares.QUANTIZE,
+                    "Quantize and dequantize beside the limit of memory",
+                    "The limit: a loop that reads and writes the same bytes, by plain or non-temporal stores, whichever is"
+                            + " faster.");
+            shares(
+                    Shares.OPTIMIZER,
+                    "Optimizers beside the limit of memory",
+                    "The limit: a loop that reads gradients and changes parameters and state in place, as many bytes of each.");
             comparisons();
         });
         html.element("h2", "All records");
@@ -143,13 +151,13 @@ public final class Report {
                 threads -> "Roofline; the figures are in the table below");
     }
 
-    private void shares() {
+    private void shares(Shares shares, String title, String text) {
         charts(
-                "Quantize and dequantize beside the limit of memory",
-                "The limit: a loop that reads and writes the same bytes, by plain or non-temporal stores, whichever is faster.",
-                "shares",
-                threads -> Shares.chart(results, threads),
-                threads -> Shares.description(results, threads));
+                title,
+                text,
+                "shares-" + shares.op(),
+                threads -> shares.chart(results, threads),
+                threads -> shares.description(results, threads));
     }
 
     /** A chart for each number of threads that has one. */

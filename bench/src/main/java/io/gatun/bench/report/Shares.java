@@ -13,31 +13,41 @@ import org.knowm.xchart.CategoryChart;
 import org.knowm.xchart.CategoryChartBuilder;
 import org.knowm.xchart.CategorySeries;
 
-/** How near quantize and dequantize come to a loop that moves the same bytes, format by format. */
-final class Shares {
+/**
+ * How near an op that memory binds comes to a loop that moves the same bytes.
+ *
+ * @param op in the records
+ * @param name of its cases: what has bars of its own, and which of its bars the case is, if it has several
+ * @param series the names of these bars
+ */
+record Shares(String op, Pattern name, List<String> series) {
+    /** Bars of both directions for each format. */
+    static final Shares QUANTIZE = new Shares(
+            "quantize", Pattern.compile("(.+) (quantize|dequantize) \\w+ t=\\d+"), List.of("quantize", "dequantize"));
+
+    /** A bar for each optimizer and type of parameters. */
+    static final Shares OPTIMIZER = new Shares(
+            "optimizer", Pattern.compile("(\\w+) \\w+ (f32|f16|bf16) t=\\d+"), List.of("f32", "f16", "bf16"));
+
     private static final int WIDTH = 640;
     private static final int HEIGHT = 380;
-    private static final List<String> DIRECTIONS = List.of("quantize", "dequantize");
-    private static final Pattern NAME = Pattern.compile("(.+) (quantize|dequantize) \\w+ t=\\d+");
 
-    private Shares() {}
-
-    /** By format and direction, in the order in which they were measured: percent of the limit of ours. */
-    private static Map<String, Map<String, Double>> shares(List<Result> results, int threads) {
+    /** By group and bar, in the order in which they were measured: percent of the limit of ours. */
+    private Map<String, Map<String, Double>> shares(List<Result> results, int threads) {
         Map<String, Map<String, Double>> shares = new LinkedHashMap<>();
         for (Result result : results) {
-            Matcher name = NAME.matcher(result.caseName());
+            Matcher matcher = name.matcher(result.caseName());
             boolean ours = result.isGatun() && result.metric().equals("time") && result.percentOfLimit() != null;
-            if (result.op().equals("quantize") && result.threads() == threads && ours && name.matches()) {
-                shares.computeIfAbsent(name.group(1), format -> new LinkedHashMap<>())
-                        .put(name.group(2), result.percentOfLimit());
+            if (result.op().equals(op) && result.threads() == threads && ours && matcher.matches()) {
+                shares.computeIfAbsent(matcher.group(1), group -> new LinkedHashMap<>())
+                        .put(matcher.group(2), result.percentOfLimit());
             }
         }
         return shares;
     }
 
     /** Empty without such a case on so many threads. */
-    static Optional<CategoryChart> chart(List<Result> results, int threads) {
+    Optional<CategoryChart> chart(List<Result> results, int threads) {
         Map<String, Map<String, Double>> shares = shares(results, threads);
         if (shares.isEmpty()) {
             return Optional.empty();
@@ -50,14 +60,13 @@ final class Shares {
         Style.apply(chart.getStyler());
         chart.getStyler().setAvailableSpaceFill(0.7).setXAxisLabelRotation(30).setYAxisMin(0.0);
         chart.getStyler().setPlotGridVerticalLinesVisible(false);
-        List<String> formats = new ArrayList<>(shares.keySet());
-        for (int i = 0; i < DIRECTIONS.size(); i++) {
-            String direction = DIRECTIONS.get(i);
-            List<Double> values = formats.stream()
-                    .map(format -> shares.get(format).get(direction))
-                    .toList();
+        List<String> groups = new ArrayList<>(shares.keySet());
+        for (int i = 0; i < series.size(); i++) {
+            String bar = series.get(i);
+            List<Double> values =
+                    groups.stream().map(group -> shares.get(group).get(bar)).toList();
             if (!values.stream().allMatch(value -> value == null)) {
-                CategorySeries bars = chart.addSeries(direction, formats, values);
+                CategorySeries bars = chart.addSeries(bar, groups, values);
                 bars.setFillColor(Style.KINDS[i]);
             }
         }
@@ -65,10 +74,10 @@ final class Shares {
     }
 
     /** What the chart shows, in words. */
-    static String description(List<Result> results, int threads) {
+    String description(List<Result> results, int threads) {
         return shares(results, threads).entrySet().stream()
-                .map(format -> format.getKey() + ": "
-                        + format.getValue().entrySet().stream()
+                .map(group -> group.getKey() + ": "
+                        + group.getValue().entrySet().stream()
                                 .map(share -> share.getKey() + " " + Numbers.percent(share.getValue()))
                                 .collect(Collectors.joining(", ")))
                 .collect(Collectors.joining("; "));

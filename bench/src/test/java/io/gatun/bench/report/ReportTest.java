@@ -135,6 +135,27 @@ class ReportTest {
         assertTrue(Collections.frequency(bars, "rgb(213,94,0)") >= 2, bars::toString);
     }
 
+    /** Types of parameters beside each other. */
+    @Test
+    void drawsHowNearOptimizersComeToTheLimitOfMemory() throws Exception {
+        Document report = report(List.of(
+                optimization("adam8bit 64Mi f32 t=1", 88.4),
+                optimization("adamw8bit 64Mi bf16 t=1", 71.0),
+                optimization("adamw8bit 64Mi f32 t=1", 93.0)));
+        List<Element> charts = elements(report, "svg").stream()
+                .filter(svg -> svg.getAttribute("id").startsWith("shares-optimizer"))
+                .toList();
+        assertEquals(
+                List.of("1 thread: adam8bit: f32 88 %; adamw8bit: bf16 71 %, f32 93 %"),
+                charts.stream().map(svg -> svg.getAttribute("aria-label")).toList());
+        assertTrue(fills(charts.getFirst()).contains("rgb(0,158,115)"), "bf16");
+    }
+
+    private static Result optimization(String name, double percent) {
+        return new Result(
+                "optimizer", name, "gatun", 1, "time", "ms", 20, 19, 22, percent, null, 0.1, "kernel", "timed");
+    }
+
     private static Result quantization(String name, String impl, int threads, double percent) {
         return new Result(
                 "quantize", name, impl, threads, "time", "ms", 20, 19, 22, percent, null, 0.1, "kernel", "timed");
