@@ -91,6 +91,8 @@ void fuzz_pack(Input& input);
 void fuzz_qmatmul(Input& input);
 void fuzz_stack(Input& input);
 void fuzz_norm(Input& input);
+void fuzz_optimizer(Input& input);
+void fuzz_gradient_norm(Input& input);
 void fuzz_calibrate(Input& input);
 void fuzz_requantize(Input& input);
 void fuzz_packing(Input& input);

@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gatun::fuzz;
   Input input(data, size);
-  switch (input.range(0, 12)) {
+  switch (input.range(0, 15)) {
     case 0:
       fuzz_quantize(input);
       break;
@@ -37,6 +37,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 10:
       fuzz_requantize(input);
+      break;
+    case 11:
+    case 12:
+      fuzz_optimizer(input);
+      break;
+    case 13:
+      fuzz_gradient_norm(input);
       break;
     default:
       fuzz_qmatmul(input);
