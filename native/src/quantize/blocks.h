@@ -105,8 +105,8 @@ GATUN_INLINE void copy_to_f32(const void* x, int64_t rows, int64_t columns, int6
 constexpr int64_t kChunk = 2048;  // values of a chunk
 
 // Rows [row, row + rows), at most kBatch, of columns [k, k + count) to a chunk, whose rows are `columns` apart.
-__attribute__((noinline)) void read_chunk(const Job& job, int64_t row, int64_t rows, int64_t k, int64_t count,
-                                          int64_t columns, float* chunk) {
+[[maybe_unused]] __attribute__((noinline)) void read_chunk(const Job& job, int64_t row, int64_t rows, int64_t k,
+                                                           int64_t count, int64_t columns, float* chunk) {
   const int64_t index = row * job.x_row_stride + k * job.x_column_stride;
   const auto read = [&](auto type) GATUN_INLINE_LAMBDA {
     using X = decltype(type);
