@@ -116,9 +116,10 @@ final class OptimizerFile {
                 checkCodes(parameter);
             }
         }
-        for (String name : tensors.keySet()) {
-            if (!known.contains(name)) {
-                throw invalid(name, "in the file", "names of state of the optimizer's parameters");
+        for (Map.Entry<String, SafetensorsTensor> stored : tensors.entrySet()) {
+            if (!known.contains(stored.getKey())) {
+                throw invalid(
+                        stored.getKey(), typeOf(stored.getValue()), "names of state of the optimizer's parameters");
             }
         }
         for (int i = 0; i < steps.length; i++) {
@@ -147,7 +148,7 @@ final class OptimizerFile {
         }
         boolean whole = steps >= 0 && steps <= ParameterState.MOST_STEPS && steps == Math.rint(steps);
         if (!whole) {
-            String given = stored.type() + "" + stored.shape();
+            String given = typeOf(stored);
             throw invalid(
                     name,
                     stored.shape().elements() == 1 ? given + " " + steps : given,
@@ -170,7 +171,7 @@ final class OptimizerFile {
             String blocks = suffix.startsWith(".absmax")
                     ? ", as blocks have " + parameter.block() + " (Options.withBlockSize)"
                     : "";
-            throw invalid(name, stored.type() + "" + stored.shape(), target.describe() + blocks);
+            throw invalid(name, typeOf(stored), target.describe() + blocks);
         }
         boolean squares = suffix.endsWith("2") || parameter.rule().keepsSquares();
         if (suffix.startsWith(".qmap")) {
@@ -231,6 +232,10 @@ final class OptimizerFile {
                 throw invalid(name, "code " + code + " at " + i, "codes of numbers >= 0, from " + zero);
             }
         }
+    }
+
+    private static String typeOf(SafetensorsTensor stored) {
+        return stored.type() + stored.shape().toString();
     }
 
     private IllegalArgumentException invalid(String name, Object given, Object allowed) {

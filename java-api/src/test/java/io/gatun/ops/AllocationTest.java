@@ -124,4 +124,22 @@ class AllocationTest {
         Tensor out = Tensor.allocate(DType.F32, 2, 32);
         assertNone("Packing.permute", () -> Packing.permute(x, permutation, out, 1));
     }
+
+    @Test
+    void optimizer() {
+        for (Optimizer.State state : Optimizer.State.values()) {
+            Parameter small = Parameter.of("small", Tensor.allocate(DType.F32, 5));
+            Parameter large = Parameter.of("large", Tensor.allocate(DType.BF16, 20, 10));
+            Optimizer.Options options = Optimizer.Options.of(Optimizer.Rule.ADEMAMIX)
+                    .withMin8bitSize(100)
+                    .withSchedule(1_000_000, 1_000_000)
+                    .withStochasticRounding(3)
+                    .withThreads(1);
+            Optimizer optimizer = Optimizer.of(options, state, small, large);
+            assertNone("Optimizer.step on " + state, optimizer::step);
+            assertNone("Optimizer.step on " + state + ", unscaled", () -> optimizer.step(0.5f));
+            assertNone("Optimizer.stepClipped on " + state, () -> optimizer.stepClipped(1, 1024));
+            assertNone("Optimizer.gradientNorm", optimizer::gradientNorm);
+        }
+    }
 }

@@ -1,0 +1,455 @@
+package io.gatun.ops;
+
+import static io.gatun.ops.OptimizerStepTest.assertSame;
+import static io.gatun.ops.OptimizerTest.drawGradient;
+import static io.gatun.ops.OptimizerTest.parameter;
+import static io.gatun.ops.OptimizerTest.unusual;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.gatun.DType;
+import io.gatun.Shape;
+import io.gatun.Tensor;
+import io.gatun.files.MalformedFileException;
+import io.gatun.files.Safetensors;
+import io.gatun.files.SafetensorsTensor;
+import io.gatun.files.SafetensorsType;
+import io.gatun.ops.Optimizer.Options;
+import io.gatun.ops.Optimizer.Rule;
+import io.gatun.ops.Optimizer.State;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class OptimizerFileTest {
+    @TempDir
+    Path folder;
+
+    /** Half the steps, a file, the other half by a new optimizer: all bits are those of one that went on. */
+    @ParameterizedTest
+    @EnumSource(Rule.class)
+    void goesOnFromAFile(Rule rule) throws IOException {
+        for (State state : State.values()) {
+            for (DType dtype : List.of(DType.F32, DType.BF16)) {
+                String context = rule + " " + state + " " + dtype + " ";
+                Options options = unusual(rule).withStochasticRounding(5).withMin8bitSize(200);
+                Parameter through = parameter(new Random(91), "layer.w", dtype, 3, 333);
+                Parameter small = parameter(new Random(92), "layer.b", dtype, 33);
+                Optimizer first = Optimizer.of(options, state, through, small);
+                Random random = new Random(93);
+                for (int step = 0; step < 5; step++) {
+                    drawGradient(random, through);
+                    drawGradient(random, small);
+                    first.step();
+                }
+                Path file = folder.resolve("state.safetensors");
+                first.save(file);
+                Parameter resumed = Parameter.of("layer.w", copy(through.value()));
+                Parameter resumedSmall = Parameter.of("layer.b", copy(small.value()));
+                Optimizer second = Optimizer.of(options, state, resumed, resumedSmall);
+                second.load(file);
+                Optimizer third = Optimizer.of(options, state, resumed, resumedSmall);
+                third.load(first.state());
+                assertSame(first, through, third, resumed, context);
+                assertEquals(5, second.stepCount());
+                for (int step = 0; step < 3; step++) {
+                    drawGradient(random, through);
+                    drawGradient(random, small);
+                    resumed.gradient().segment().copyFrom(through.gradient().segment());
+                    resumedSmall.gradient().segment().copyFrom(small.gradient().segment());
+                    first.step();
+                    second.step();
+                    assertSame(first, through, second, resumed, context);
+                    assertSame(first, small, second, resumedSmall, context);
+                }
+            }
+        }
+    }
+
+    private static Tensor copy(Tensor tensor) {
+        return tensor.to(tensor.dtype());
+    }
+
+    /** What bitsandbytes' Adam8bit has after a step: codes, scales, both maps, the step. */
+    private Map<String, Tensor> checkpoint(int count, int block) {
+        Random random = new Random(94);
+        int blocks = Math.ceilDiv(count, block);
+        byte[] codes1 = new byte[count];
+        byte[] codes2 = new byte[count];
+        random.source.nextBytes(codes1);
+        random.source.nextBytes(codes2);
+        float[] scales1 = random.normal(blocks, 0.01);
+        float[] scales2 = random.normal(blocks, 1e-4);
+        for (int i = 0; i < blocks; i++) {
+            scales1[i] = Math.abs(scales1[i]);
+            scales2[i] = Math.abs(scales2[i]);
+        }
+        Map<String, Tensor> tensors = new LinkedHashMap<>();
+        tensors.put("w.state1", Tensor.of(DType.U8, codes1, 4, count / 4));
+        tensors.put("w.state2", Tensor.of(DType.U8, codes2, 4, count / 4));
+        tensors.put("w.absmax1", Tensor.of(scales1, blocks));
+        tensors.put("w.absmax2", Tensor.of(scales2, blocks));
+        tensors.put("w.qmap1", Tensor.of(CodeBook.DYNAMIC.values(), 256));
+        tensors.put("w.qmap2", Tensor.of(CodeBook.DYNAMIC_UNSIGNED.values(), 256));
+        return tensors;
+    }
+
+    private Path write(Map<String, Tensor> tensors, SafetensorsTensor... more) throws IOException {
+        Path file = folder.resolve("checkpoint.safetensors");
+        Safetensors.write(
+                file,
+                Map.of("format", "pt"),
+                Stream.concat(
+                                Stream.of(more),
+                                tensors.entrySet().stream()
+                                        .map(entry -> SafetensorsTensor.of(entry.getKey(), entry.getValue())))
+                        .toList());
+        return file;
+    }
+
+    /** With the step as torch keeps it, i64, and blocks of today and of before 0.44. */
+    @Test
+    void readsCheckpointsOfBitsandbytes() throws IOException {
+        for (int block : new int[] {256, 2048}) {
+            Map<String, Tensor> checkpoint = checkpoint(4 * 1500, block);
+            MemorySegment step = Arena.ofAuto().allocate(8);
+            step.set(ValueLayout.JAVA_LONG, 0, 100);
+            Path file = write(checkpoint, new SafetensorsTensor("w.step", SafetensorsType.I64, Shape.of(), step));
+            Parameter w = parameter(new Random(95), "w", DType.F16, 4, 1500);
+            Options options = Options.of(Rule.ADAM).withBlockSize(block == 256 ? 0 : block);
+            Optimizer adam = Optimizer.adam8bit(options, w);
+            adam.load(file);
+            assertEquals(100, adam.stepCount());
+            checkpoint.forEach((name, tensor) -> assertEquals(
+                    -1, tensor.segment().mismatch(adam.state().get(name).segment()), name));
+            // The number after which it goes on counts: bias corrections are those of step 101.
+            drawGradient(new Random(96), w);
+            OptimizerOracle oracle = new OptimizerOracle(adam, w, options, 1);
+            adam.step();
+            oracle.check("block " + block);
+            assertEquals(101, adam.stepCount());
+        }
+    }
+
+    /** A parameter of small size has f32 state there, and steps may be f32, as torch's own optimizers keep them. */
+    @Test
+    void readsF32State() throws IOException {
+        Map<String, Tensor> tensors = new LinkedHashMap<>();
+        tensors.put("b.state1", Tensor.of(new float[] {1, -2, 0}, 3));
+        tensors.put("b.state2", Tensor.of(new float[] {1, 2, 0}, 3));
+        tensors.put("b.step", Tensor.of(new float[] {7}, 1));
+        Optimizer adam = Optimizer.adam8bit(Parameter.of("b", Tensor.allocate(DType.BF16, 3)));
+        adam.load(write(tensors));
+        assertEquals(7, adam.stepCount());
+        assertArrayEquals(new float[] {1, -2, 0}, adam.state().get("b.state1").toFloatArray());
+    }
+
+    /** Each parameter goes on from its own step. */
+    @Test
+    void stepsMayDiffer() {
+        Parameter a = Parameter.of("a", Tensor.allocate(DType.F32, 1));
+        Parameter b = Parameter.of("b", Tensor.allocate(DType.F32, 1));
+        Optimizer adam = Optimizer.adam(a, b);
+        Map<String, Tensor> state = new LinkedHashMap<>(adam.state());
+        state.put("a.step", Tensor.of(new int[] {3}));
+        state.put("b.step", Tensor.of(new int[] {9}));
+        adam.load(state);
+        assertEquals(9, adam.stepCount());
+        adam.step();
+        assertEquals(4, adam.state().get("a.step").getInt());
+        assertEquals(10, adam.state().get("b.step").getInt());
+        state.put("b.step", Tensor.of(new int[] {Integer.MAX_VALUE}));
+        adam.load(state);
+        assertEquals(
+                "parameter 'b': given 2147483647 steps before this one; allowed: fewer than 2147483647",
+                assertThrows(IllegalArgumentException.class, adam::step).getMessage());
+        assertEquals(3, adam.state().get("a.step").getInt());
+    }
+
+    private static DynamicTest refused(String name, Rule rule, State state, String message, Change change) {
+        return DynamicTest.dynamicTest(name, () -> {
+            Parameter w = parameter(new Random(97), "w", DType.F32, 300);
+            Options options = Options.of(rule).withMin8bitSize(0);
+            Optimizer optimizer = Optimizer.of(options, state, w);
+            drawGradient(new Random(98), w);
+            optimizer.step();
+            Map<String, Tensor> tensors = new LinkedHashMap<>();
+            optimizer.state().forEach((key, tensor) -> tensors.put(key, copy(tensor)));
+            optimizer.step();
+            Map<String, byte[]> before = new LinkedHashMap<>();
+            optimizer
+                    .state()
+                    .forEach((key, tensor) -> before.put(key, tensor.segment().toArray(ValueLayout.JAVA_BYTE)));
+            change.on(tensors);
+            String given = assertThrows(RuntimeException.class, () -> optimizer.load(tensors))
+                    .getMessage();
+            assertEquals(message, given);
+            optimizer
+                    .state()
+                    .forEach((key, tensor) ->
+                            assertArrayEquals(before.get(key), tensor.segment().toArray(ValueLayout.JAVA_BYTE), key));
+        });
+    }
+
+    private interface Change {
+        void on(Map<String, Tensor> tensors);
+    }
+
+    private static Change put(String name, Tensor tensor) {
+        return tensors -> tensors.put(name, tensor);
+    }
+
+    private static Change poke(String name, float value, long... index) {
+        return tensors -> tensors.get(name).setFloat(value, index);
+    }
+
+    @TestFactory
+    Stream<DynamicTest> badState() {
+        State f32 = State.F32;
+        State dynamic8 = State.DYNAMIC8;
+        return Stream.of(
+                refused(
+                        "missing codes",
+                        Rule.ADAM,
+                        dynamic8,
+                        "tensor 'w.state2': given none; allowed: u8[300]",
+                        tensors -> tensors.remove("w.state2")),
+                refused(
+                        "missing scales",
+                        Rule.RMSPROP,
+                        dynamic8,
+                        "tensor 'w.absmax1': given none; allowed: f32[2]",
+                        tensors -> tensors.remove("w.absmax1")),
+                refused(
+                        "missing map",
+                        Rule.ADAM,
+                        dynamic8,
+                        "tensor 'w.qmap2': given none; allowed: f32[256]",
+                        tensors -> tensors.remove("w.qmap2")),
+                refused(
+                        "missing step",
+                        Rule.ADAM,
+                        dynamic8,
+                        "tensor 'w.step': given none; allowed: i32[], the number of steps",
+                        tensors -> tensors.remove("w.step")),
+                refused(
+                        "another rule's",
+                        Rule.LION,
+                        f32,
+                        "tensor 'w.state2': given F32[300]; allowed: names of state of the optimizer's parameters",
+                        put("w.state2", Tensor.allocate(DType.F32, 300))),
+                refused(
+                        "another parameter's",
+                        Rule.LION,
+                        f32,
+                        "tensor 'v\\u000a.state1': given F32[1]; allowed: names of state of the optimizer's parameters",
+                        put("v\n.state1", Tensor.allocate(DType.F32, 1))),
+                refused(
+                        "shape",
+                        Rule.ADAM,
+                        dynamic8,
+                        "tensor 'w.state1': given U8[3, 100]; allowed: u8[300]",
+                        put("w.state1", Tensor.allocate(DType.U8, 3, 100))),
+                refused(
+                        "type",
+                        Rule.ADAM,
+                        dynamic8,
+                        "tensor 'w.state1': given F32[300]; allowed: u8[300]",
+                        put("w.state1", Tensor.allocate(DType.F32, 300))),
+                refused(
+                        "blocks",
+                        Rule.ADAM,
+                        dynamic8,
+                        "tensor 'w.absmax2': given F32[1]; allowed: f32[2], as blocks have 256 (Options.withBlockSize)",
+                        put("w.absmax2", Tensor.allocate(DType.F32, 1))),
+                refused(
+                        "half codes",
+                        Rule.ADAM,
+                        State.DYNAMIC4,
+                        "tensor 'w.state1': given U8[300]; allowed: u8[150]",
+                        put("w.state1", Tensor.allocate(DType.U8, 300))),
+                refused(
+                        "map",
+                        Rule.ADAM,
+                        dynamic8,
+                        "tensor 'w.qmap1': given -0.0 at 127; allowed: 0.0, bit for bit",
+                        poke("w.qmap1", -0f, 127)),
+                refused(
+                        "map of the other state",
+                        Rule.LION,
+                        dynamic8,
+                        "tensor 'w.qmap1': given 0.0 at 0; allowed: -0.99296874, bit for bit",
+                        put("w.qmap1", Tensor.of(CodeBook.DYNAMIC_UNSIGNED.values(), 256))),
+                refused(
+                        "scale NaN",
+                        Rule.ADAM,
+                        dynamic8,
+                        "tensor 'w.absmax2': given NaN at 1; allowed: finite numbers >= 0",
+                        poke("w.absmax2", Float.NaN, 1)),
+                refused(
+                        "scale infinite",
+                        Rule.ADAM,
+                        State.FP8,
+                        "tensor 'w.absmax1': given Infinity at 0; allowed: finite numbers >= 0",
+                        poke("w.absmax1", Float.POSITIVE_INFINITY, 0)),
+                refused(
+                        "scale negative",
+                        Rule.LION,
+                        State.DYNAMIC4,
+                        "tensor 'w.absmax1': given -1.0 at 2; allowed: finite numbers >= 0",
+                        poke("w.absmax1", -1, 2)),
+                refused(
+                        "state NaN",
+                        Rule.MOMENTUM,
+                        f32,
+                        "tensor 'w.state1': given NaN at 299; allowed: finite numbers",
+                        poke("w.state1", Float.NaN, 299)),
+                refused(
+                        "square negative",
+                        Rule.ADAM,
+                        f32,
+                        "tensor 'w.state2': given -1.0 at 7; allowed: finite numbers >= 0",
+                        poke("w.state2", -1, 7)),
+                refused(
+                        "only square negative",
+                        Rule.ADAGRAD,
+                        f32,
+                        "tensor 'w.state1': given -1.0 at 7; allowed: finite numbers >= 0",
+                        poke("w.state1", -1, 7)),
+                refused(
+                        "FP8 NaN",
+                        Rule.LION,
+                        State.FP8,
+                        "tensor 'w.state1': given NaN at 3; allowed: numbers",
+                        poke("w.state1", Float.NaN, 3)),
+                refused(
+                        "FP8 square negative",
+                        Rule.ADEMAMIX,
+                        State.FP8,
+                        "tensor 'w.state2': given -2.0 at 4; allowed: numbers >= 0",
+                        poke("w.state2", -2, 4)),
+                refused(
+                        "code of a negative square",
+                        Rule.RMSPROP,
+                        dynamic8,
+                        "tensor 'w.state1': given code 126 at 299; allowed: codes of numbers >= 0, from 127",
+                        poke("w.state1", 126, 299)),
+                refused(
+                        "half code of a negative square",
+                        Rule.ADAGRAD,
+                        State.DYNAMIC4,
+                        "tensor 'w.state1': given code 6 at 1; allowed: codes of numbers >= 0, from 7",
+                        poke("w.state1", 0xf6, 0)),
+                refused(
+                        "step of no type",
+                        Rule.ADAM,
+                        f32,
+                        "tensor 'w.step': given U8[] -1.0; allowed: i32[], i64[] or f32[], a whole number 0..2147483647",
+                        put("w.step", Tensor.of(DType.U8, new byte[] {1}))),
+                refused(
+                        "half a step",
+                        Rule.ADAM,
+                        f32,
+                        "tensor 'w.step': given F32[] 1.5; allowed: i32[], i64[] or f32[], a whole number 0..2147483647",
+                        put("w.step", Tensor.of(new float[] {1.5f}))),
+                refused(
+                        "negative step",
+                        Rule.ADAM,
+                        f32,
+                        "tensor 'w.step': given I32[] -3.0; allowed: i32[], i64[] or f32[], a whole number 0..2147483647",
+                        put("w.step", Tensor.of(new int[] {-3}))),
+                refused(
+                        "two steps",
+                        Rule.ADAM,
+                        f32,
+                        "tensor 'w.step': given I32[2]; allowed: i32[], i64[] or f32[], a whole number 0..2147483647",
+                        put("w.step", Tensor.of(new int[] {3, 3}, 2))),
+                refused(
+                        "closed memory",
+                        Rule.LION,
+                        f32,
+                        "tensor 'w.state1': given memory of a closed arena; allowed: memory whose arena stays open during the call",
+                        put("w.state1", Unreachable.closed(DType.F32, 300))),
+                refused(
+                        "a view with gaps",
+                        Rule.LION,
+                        f32,
+                        "tensor 'w.state1': given f32[300] strides [2]; allowed: a contiguous tensor (see Tensor.contiguous)",
+                        put("w.state1", Refusals.view(Refusals.f32(600), Shape.of(300), 2))),
+                refused(
+                        "null",
+                        Rule.LION,
+                        f32,
+                        "tensor 'w.state1': given null; allowed: a value",
+                        tensors -> tensors.put("w.state1", null)));
+    }
+
+    /** Zero blocks have codes of any value, and codes of squares that are 0 are fine. */
+    @Test
+    void codesOfZeroBlocksAreFree() {
+        Parameter w = parameter(new Random(99), "w", DType.F32, 300);
+        Optimizer optimizer = Optimizer.of(Options.of(Rule.RMSPROP).withMin8bitSize(0), State.DYNAMIC8, w);
+        optimizer.load(optimizer.state());
+        Map<String, Tensor> state = optimizer.state();
+        state.get("w.absmax1").setFloat(1, 0);
+        for (int i = 0; i < 256; i++) {
+            state.get("w.state1").setFloat(127, i);
+        }
+        optimizer.load(state);
+        assertEquals(0, optimizer.stepCount());
+    }
+
+    @Test
+    void filesOfOtherOptionsAreRefused() throws IOException {
+        Path file = folder.resolve("lars.safetensors");
+        Parameter w = parameter(new Random(100), "w", DType.F32, 200);
+        Options lars = Options.of(Rule.LARS).withMin8bitSize(0);
+        Optimizer.of(lars, State.DYNAMIC8, w).save(file);
+        Optimizer.of(lars, State.DYNAMIC8, w).load(file);
+        Optimizer momentum = Optimizer.of(Options.of(Rule.MOMENTUM).withMin8bitSize(0), State.DYNAMIC8, w);
+        assertEquals(
+                file + ": gatun.rule: given 'LARS'; allowed: MOMENTUM, as options say",
+                assertThrows(IllegalArgumentException.class, () -> momentum.load(file))
+                        .getMessage());
+        Optimizer wide = Optimizer.of(lars.withBlockSize(512), State.DYNAMIC8, w);
+        assertEquals(
+                file + ": gatun.block: given '256'; allowed: 512, as options say",
+                assertThrows(IllegalArgumentException.class, () -> wide.load(file))
+                        .getMessage());
+        Optimizer other = Optimizer.of(lars, State.DYNAMIC8, parameter(new Random(100), "v", DType.F32, 200));
+        assertEquals(
+                file + ": tensor 'v.state1': given none; allowed: u8[200]",
+                assertThrows(IllegalArgumentException.class, () -> other.load(file))
+                        .getMessage());
+    }
+
+    @Test
+    void filesThatAreNone() throws IOException {
+        Optimizer adam = Optimizer.adam(parameter(new Random(101), "w", DType.F32, 20));
+        assertThrows(NoSuchFileException.class, () -> adam.load(folder.resolve("none")));
+        Path file = folder.resolve("text");
+        Files.writeString(file, "this is a text, no tensors");
+        assertTrue(assertThrows(MalformedFileException.class, () -> adam.load(file))
+                .getMessage()
+                .startsWith(file + ": header, length at byte 0"));
+        assertThrows(
+                NoSuchFileException.class,
+                () -> adam.save(folder.resolve("none").resolve("state")));
+    }
+}
