@@ -7,10 +7,12 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
 
 /**
  * Embeds sentences with all-MiniLM-L6-v2 in int8 and int4 on Gatun and compares size, accuracy and speed with ONNX
- * Runtime in the same process. {@code --quick} times fewer rounds.
+ * Runtime in the same process. {@code --quick} times fewer rounds. {@code --train} trains a classifier instead, see {@link
+ * TrainingDemo}.
  */
 public final class Demo {
     private static final String FP32_MODEL = "/all-minilm-l6-v2.onnx";
@@ -39,12 +41,17 @@ public final class Demo {
     }
 
     public static void main(String[] arguments) throws IOException, OrtException {
-        boolean quick = List.of(arguments).contains("--quick");
-        if (arguments.length > (quick ? 1 : 0)) {
-            System.err.println("usage: Demo [--quick]");
+        List<String> words = List.of(arguments);
+        if (!Set.of("--train", "--quick").containsAll(words)) {
+            System.err.println("usage: Demo [--train] [--quick]");
             System.exit(2);
         }
-        new Demo().run(quick ? QUICK_ROUNDS : ROUNDS);
+        boolean quick = words.contains("--quick");
+        if (words.contains("--train")) {
+            TrainingDemo.run(quick);
+        } else {
+            new Demo().run(quick ? QUICK_ROUNDS : ROUNDS);
+        }
     }
 
     private void run(int rounds) throws IOException, OrtException {
