@@ -497,9 +497,9 @@ public final class Optimizer {
         return text.toString();
     }
 
-    /** Options, parameters and the size of state: {@code ADAM ..., DYNAMIC8: 2 parameters, 1572864 bytes of state}. */
+    /** Options, how state is kept, how much of it, and of how many parameters. */
     @Override
     public String toString() {
-        return options + "; " + state + ": " + parameters.size() + " parameters, " + stateBytes() + " bytes of state";
+        return options + "; " + state + ", " + stateBytes() + " bytes of state; parameters: " + parameters.size();
     }
 }

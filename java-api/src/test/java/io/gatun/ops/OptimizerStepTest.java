@@ -337,7 +337,7 @@ class OptimizerStepTest {
         String text = lion.explain();
         for (String part : List.of(
                 "LION learning rate 1.0E-4",
-                "DYNAMIC8: 2 parameters, " + lion.stateBytes() + " bytes of state",
+                "DYNAMIC8, " + lion.stateBytes() + " bytes of state; parameters: 2",
                 "\nfirst bf16[80, 80]: optimizer_",
                 "\nsecond f32[9]: optimizer_")) {
             assertTrue(text.contains(part), text);
