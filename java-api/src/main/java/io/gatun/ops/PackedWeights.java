@@ -17,6 +17,10 @@ import java.util.List;
  * bytes on every processor, so it may be stored and mapped.
  */
 public final class PackedWeights {
+    private static final List<QMatmul.Mode> INTEGER_MODES =
+            List.of(QMatmul.Mode.INT8_ROW, QMatmul.Mode.INT8_GROUP, QMatmul.Mode.PRECISE);
+    private static final List<QMatmul.Mode> FLOAT_MODES = List.of(QMatmul.Mode.BF16, QMatmul.Mode.PRECISE);
+
     private static final long ALIGNMENT = 64;
 
     private final MemorySegment segment;
@@ -123,9 +127,7 @@ public final class PackedWeights {
 
     /** The modes of {@link QMatmul} that these weights take, the default one first. */
     public List<QMatmul.Mode> modes() {
-        return integers
-                ? List.of(QMatmul.Mode.INT8_ROW, QMatmul.Mode.INT8_GROUP, QMatmul.Mode.PRECISE)
-                : List.of(QMatmul.Mode.BF16, QMatmul.Mode.PRECISE);
+        return integers ? INTEGER_MODES : FLOAT_MODES;
     }
 
     QMatmulCall.Weights argument() {
