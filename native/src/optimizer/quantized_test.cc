@@ -10,44 +10,6 @@
 namespace gatun::optimizer {
 namespace {
 
-// As torchao's, bit for bit.
-const std::vector<float> kSigned4 = {
-    -0.8875f, -0.6625f,       -0.4375f, -0x1.b33332p-3f, -0.0775f, -0x1.0a3d72p-5f, -0.0055f, 0,
-    0.0055f,  0x1.0a3d72p-5f, 0.0775f,  0x1.b33332p-3f,  0.4375f,  0.6625f,         0.8875f,  1};
-
-std::vector<float> book_of(int32_t state, bool second) {
-  std::vector<float> book(256);
-  if (state == GATUN_STATE_DYNAMIC8) {
-    gatun_code_book(second ? GATUN_BOOK_DYNAMIC_UNSIGNED : GATUN_BOOK_DYNAMIC, book.data());
-    return book;
-  }
-  if (!second) return kSigned4;
-  book.resize(16);
-  for (size_t i = 0; i < 16; ++i) book[i] = static_cast<float>(i + 1) / 16;
-  return book;
-}
-
-// State as quantize sees it.
-gatun_quantize_params state_params(const gatun_optimizer_params& params, int64_t rows, bool second) {
-  gatun_quantize_params q{};
-  q.struct_size = sizeof(q);
-  q.x_dtype = q.scale_dtype = GATUN_F32;
-  q.code_dtype = params.state == GATUN_STATE_DYNAMIC8 ? GATUN_U8
-                 : params.state == GATUN_STATE_F8E4M3 ? GATUN_F8E4M3
-                                                      : GATUN_U4;
-  q.book = params.state == GATUN_STATE_F8E4M3     ? GATUN_BOOK_NONE
-           : params.state == GATUN_STATE_DYNAMIC4 ? GATUN_BOOK_GIVEN
-           : second                               ? GATUN_BOOK_DYNAMIC_UNSIGNED
-                                                  : GATUN_BOOK_DYNAMIC;
-  q.threads = 1;
-  q.tensor_scale = 1;
-  q.rows = rows;
-  q.depth = q.x_row_stride = params.count;
-  q.group = std::min(params.block, params.count);
-  q.group_rows = q.x_column_stride = 1;
-  return q;
-}
-
 Bytes exchanged(const gatun_optimizer_params& params, Bytes codes) {
   if (params.state != GATUN_STATE_DYNAMIC4) return codes;
   for (uint8_t& byte : codes) byte = static_cast<uint8_t>((byte & 15) << 4 | byte >> 4);
@@ -61,8 +23,8 @@ struct Stored {
 Bytes dequantized(const gatun_optimizer_params& params, const Bytes& codes, const Bytes& scales, bool second) {
   const int64_t rows = second ? rows_of_state2(params.rule) : rows_of_state1(params.rule);
   std::vector<float> values(static_cast<size_t>(rows * params.count));
-  const gatun_quantize_params q = state_params(params, rows, second);
-  const std::vector<float> book = book_of(params.state, second);
+  const gatun_quantize_params q = reference_quantize_params(params, rows, second);
+  const std::vector<float> book = reference_book4(second);
   const Bytes readable = exchanged(params, codes);
   EXPECT_EQ(gatun_dequantize(&q, q.book == GATUN_BOOK_GIVEN ? book.data() : nullptr, readable.data(), scales.data(),
                              nullptr, values.data()),
@@ -75,8 +37,8 @@ Stored quantized(const gatun_optimizer_params& params, const Bytes& values, bool
   const int64_t rows = second ? rows_of_state2(params.rule) : rows_of_state1(params.rule);
   Stored stored = {Bytes(static_cast<size_t>(rows * state_row_bytes(params))),
                    Bytes(static_cast<size_t>(4 * rows * state_row_scales(params)))};
-  const gatun_quantize_params q = state_params(params, rows, second);
-  const std::vector<float> book = book_of(params.state, second);
+  const gatun_quantize_params q = reference_quantize_params(params, rows, second);
+  const std::vector<float> book = reference_book4(second);
   EXPECT_EQ(gatun_quantize(&q, values.data(), q.book == GATUN_BOOK_GIVEN ? book.data() : nullptr, nullptr,
                            stored.codes.data(), stored.scales.data(), nullptr),
             GATUN_OK)

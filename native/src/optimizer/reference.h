@@ -6,8 +6,12 @@
 #include <vector>
 
 #include "gatun/optimizer.h"
+#include "gatun/quantize.h"
 
 namespace gatun::optimizer {
+
+// Usual parameters of a second step on one thread. The block is for quantized state.
+gatun_optimizer_params step_params(int32_t rule, int32_t p_dtype, int32_t state, int64_t count, int64_t block = 256);
 
 // Each operation in f32 as the definition orders it, state through the references of quantize: the bits of every
 // kernel, but of p with max_update_norm, whose factor comes from sums of no particular order: p is left as it was.
@@ -20,6 +24,12 @@ std::vector<float> reference_state(const gatun_optimizer_params& params, const v
 // The other way.
 void reference_store_state(const gatun_optimizer_params& params, const std::vector<float>& values, void* state,
                            float* scales, bool second);
+
+// How quantize sees a quantized state argument of so many rows, but that DYNAMIC4 has the halves of its bytes
+// exchanged.
+gatun_quantize_params reference_quantize_params(const gatun_optimizer_params& params, int64_t rows, bool second);
+// The code book of DYNAMIC4. Two of its numbers are not the f32 nearest to the decimal fraction.
+std::vector<float> reference_book4(bool second);
 
 // A result in double, and how far from it f32 arithmetic may come. The error is infinite where rounding decides about
 // the result: a state at the end of f32's range, a divisor that may vanish.

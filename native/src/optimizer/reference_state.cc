@@ -12,8 +12,36 @@
 namespace gatun::optimizer {
 namespace {
 
-// The book of DYNAMIC4. Two of its numbers are not the f32 nearest to the decimal fraction.
-std::vector<float> book4(bool second) {
+std::vector<uint8_t> swapped_nibbles(const uint8_t* bytes, int64_t count) {
+  std::vector<uint8_t> swapped(bytes, bytes + count);
+  for (uint8_t& byte : swapped) byte = static_cast<uint8_t>(byte << 4 | byte >> 4);
+  return swapped;
+}
+
+}  // namespace
+
+gatun_optimizer_params step_params(int32_t rule, int32_t p_dtype, int32_t state, int64_t count, int64_t block) {
+  gatun_optimizer_params p{};
+  p.struct_size = sizeof(p);
+  p.rule = rule;
+  p.p_dtype = p_dtype;
+  p.state = state;
+  p.threads = 1;
+  p.learning_rate = 1e-2f;
+  p.beta1 = 0.9f;
+  p.beta2 = 0.99f;
+  p.beta3 = 0.999f;
+  p.alpha = 3;
+  p.epsilon = 1e-8f;
+  p.weight_decay = 0.1f;
+  p.gradient_scale = 1;
+  p.step = 2;
+  p.count = count;
+  p.block = state == GATUN_STATE_F32 ? 0 : block;
+  return p;
+}
+
+std::vector<float> reference_book4(bool second) {
   std::vector<float> book;
   for (int i = 0; i < 16 && second; ++i) book.push_back(static_cast<float>(i + 1) / 16);
   if (second) return book;
@@ -26,8 +54,7 @@ std::vector<float> book4(bool second) {
   return book;
 }
 
-// How quantize sees a state argument.
-gatun_quantize_params quantize_params(const gatun_optimizer_params& params, int64_t rows, bool second) {
+gatun_quantize_params reference_quantize_params(const gatun_optimizer_params& params, int64_t rows, bool second) {
   gatun_quantize_params p{};
   p.struct_size = sizeof(p);
   p.x_dtype = GATUN_F32;
@@ -53,14 +80,6 @@ gatun_quantize_params quantize_params(const gatun_optimizer_params& params, int6
   return p;
 }
 
-std::vector<uint8_t> swapped_nibbles(const uint8_t* bytes, int64_t count) {
-  std::vector<uint8_t> swapped(bytes, bytes + count);
-  for (uint8_t& byte : swapped) byte = static_cast<uint8_t>(byte << 4 | byte >> 4);
-  return swapped;
-}
-
-}  // namespace
-
 int64_t state_row_bytes(const gatun_optimizer_params& params) {
   return dtype_bytes(state_dtype(params.state), params.count);
 }
@@ -82,8 +101,8 @@ std::vector<float> reference_state(const gatun_optimizer_params& params, const v
   const int64_t bytes = rows * state_row_bytes(params);
   const std::vector<uint8_t> readable =
       params.state == GATUN_STATE_DYNAMIC4 ? swapped_nibbles(codes, bytes) : std::vector<uint8_t>(codes, codes + bytes);
-  quantize::reference_dequantize(quantize_params(params, rows, second), book4(second).data(), readable.data(), scales,
-                                 nullptr, values.data());
+  quantize::reference_dequantize(reference_quantize_params(params, rows, second), reference_book4(second).data(),
+                                 readable.data(), scales, nullptr, values.data());
   return values;
 }
 
@@ -97,8 +116,8 @@ void reference_store_state(const gatun_optimizer_params& params, const std::vect
   const int64_t rows = static_cast<int64_t>(values.size()) / params.count;
   uint8_t* const codes = static_cast<uint8_t*>(state);
   const int64_t bytes = rows * state_row_bytes(params);
-  quantize::reference_quantize(quantize_params(params, rows, second), values.data(), book4(second).data(), nullptr,
-                               codes, scales, nullptr);
+  quantize::reference_quantize(reference_quantize_params(params, rows, second), values.data(),
+                               reference_book4(second).data(), nullptr, codes, scales, nullptr);
   if (params.state == GATUN_STATE_DYNAMIC4) {
     const std::vector<uint8_t> swapped = swapped_nibbles(codes, bytes);
     std::copy(swapped.begin(), swapped.end(), codes);

@@ -60,22 +60,8 @@ void test_steps(Tier tier, Report& report) {
     for (int32_t rule = 0; rule < kRules; ++rule) {
       for (const int32_t p_dtype : {GATUN_F32, GATUN_F16, GATUN_BF16}) {
         for (const int64_t count : {int64_t{7}, int64_t{300}}) {
-          gatun_optimizer_params p{};
-          p.struct_size = sizeof(p);
-          p.rule = rule;
-          p.p_dtype = p_dtype;
-          p.state = row.from;
-          p.rounding = p_dtype == GATUN_BF16 ? GATUN_PARAMETER_STOCHASTIC : GATUN_PARAMETER_NEAREST;
-          p.threads = 1;
-          p.learning_rate = 0.01f;
-          p.beta1 = 0.9f;
-          p.beta2 = p.beta3 = 0.99f;
-          p.alpha = 2;
-          p.epsilon = 1e-8f;
-          p.weight_decay = 0.1f;
-          p.gradient_scale = 1;
-          p.count = count;
-          p.block = row.from == GATUN_STATE_F32 ? 0 : 128;
+          gatun_optimizer_params p = step_params(rule, p_dtype, row.from, count, 128);
+          if (p_dtype == GATUN_BF16) p.rounding = GATUN_PARAMETER_STOCHASTIC;
           ++cases;
           wrong += !agrees(tier, p);
         }

@@ -29,28 +29,6 @@ inline constexpr int32_t kAllRules[] = {GATUN_ADAM,    GATUN_ADEMAMIX, GATUN_MOM
 inline constexpr int32_t kFloats[] = {GATUN_F32, GATUN_F16, GATUN_BF16};
 inline constexpr int32_t kStates[] = {GATUN_STATE_F32, GATUN_STATE_DYNAMIC8, GATUN_STATE_F8E4M3, GATUN_STATE_DYNAMIC4};
 
-inline gatun_optimizer_params step_params(int32_t rule, int32_t p_dtype, int32_t state, int64_t count,
-                                          int64_t block = 256) {
-  gatun_optimizer_params p{};
-  p.struct_size = sizeof(p);
-  p.rule = rule;
-  p.p_dtype = p_dtype;
-  p.state = state;
-  p.threads = 1;
-  p.learning_rate = 1e-2f;
-  p.beta1 = 0.9f;
-  p.beta2 = 0.99f;
-  p.beta3 = 0.999f;
-  p.alpha = 3;
-  p.epsilon = 1e-8f;
-  p.weight_decay = 0.1f;
-  p.gradient_scale = 1;
-  p.step = 2;
-  p.count = count;
-  p.block = state == GATUN_STATE_F32 ? 0 : block;
-  return p;
-}
-
 inline std::string describe(const gatun_optimizer_params& p) {
   std::string text = "rule " + std::to_string(p.rule) + ", p " + dtype_name(p.p_dtype) + ", state " +
                      std::to_string(p.state) + ", rounding " + std::to_string(p.rounding) + ", raw gradient " +

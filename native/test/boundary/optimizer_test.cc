@@ -2,6 +2,7 @@
 #include "gatun/optimizer.h"
 
 #include "boundary.h"
+#include "optimizer/test_step.h"
 #include "tolerance.h"
 
 namespace gatun::test {
@@ -45,27 +46,8 @@ class OptimizerBoundary : public ::testing::Test {
   }
   static float* floats(std::vector<uint8_t>& bytes) { return reinterpret_cast<float*>(bytes.data()); }
 
-  static gatun_optimizer_params good_params() {
-    gatun_optimizer_params p{};
-    p.struct_size = sizeof(p);
-    p.rule = GATUN_ADEMAMIX;
-    p.p_dtype = GATUN_F32;
-    p.state = GATUN_STATE_DYNAMIC8;
-    p.threads = 1;
-    p.learning_rate = 1e-3f;
-    p.beta1 = 0.9f;
-    p.beta2 = 0.999f;
-    p.beta3 = 0.9999f;
-    p.alpha = 5;
-    p.epsilon = 1e-8f;
-    p.gradient_scale = 1;
-    p.step = 1;
-    p.count = kCount;
-    p.block = kBlock;
-    return p;
-  }
-
-  const gatun_optimizer_params good = good_params();
+  const gatun_optimizer_params good =
+      optimizer::step_params(GATUN_ADEMAMIX, GATUN_F32, GATUN_STATE_DYNAMIC8, kCount, kBlock);
   gatun_optimizer_params params = good;
   const gatun_optimizer_params* given = &params;
   std::vector<float> g = std::vector<float>(kCount + kRoom / 4, 1.0f);
