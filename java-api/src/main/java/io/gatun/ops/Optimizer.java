@@ -260,11 +260,6 @@ public final class Optimizer {
             return numbers.rule;
         }
 
-        /** The learning rate of the first step. */
-        public float learningRate() {
-            return numbers.learningRate;
-        }
-
         OptimizerNumbers numbers() {
             return numbers;
         }
@@ -285,7 +280,7 @@ public final class Optimizer {
         this.options = options;
         this.state = state;
         this.parameters = ParameterState.allocate(arena, options, state, parameters);
-        learningRate = options.learningRate();
+        learningRate = options.numbers().learningRate;
     }
 
     /** Adam on f32 state, with {@link Options#of} its rule. */
@@ -338,10 +333,10 @@ public final class Optimizer {
     }
 
     /**
-     * A step with the gradients as they are. Neither this nor the next two allocate once warmed up. O(elements).
+     * A step with the gradients as they are. No step allocates once warmed up. O(elements).
      *
-     * @throws IllegalStateException if the arena of a tensor is closed; nothing has changed then, nor after the others
-     * @throws WrongThreadException if it is confined to another thread
+     * @throws IllegalStateException if the arena of a tensor is closed; no parameter has changed then
+     * @throws WrongThreadException if it is confined to another thread; no parameter has changed then
      */
     public void step() {
         step(1);
@@ -371,23 +366,21 @@ public final class Optimizer {
      * it; nothing at all if the norm is not finite, when a loss scaler halves its scale.
      *
      * @param maxNorm above 0; infinity for no clipping
-     * @param lossScale finite, above 0
+     * @param lossScale above 0, finite, and so its reciprocal
      * @return whether there was a step
      */
     public boolean stepClipped(float maxNorm, float lossScale) {
         if (!(maxNorm > 0)) {
             throw Check.invalid("maxNorm", maxNorm, "numbers > 0");
         }
-        if (!(lossScale > 0 && lossScale <= Float.MAX_VALUE)) {
-            throw Check.invalid("lossScale", lossScale, "finite numbers > 0");
+        if (!(lossScale > 0 && lossScale <= Float.MAX_VALUE && 1 / lossScale <= Float.MAX_VALUE)) {
+            throw Check.invalid("lossScale", lossScale, "finite numbers > 0 with a finite reciprocal");
         }
         double norm = gradientNorm() / lossScale;
         if (!(norm <= Double.MAX_VALUE)) {
             return false;
         }
-        // A loss scale below the smallest reciprocal of f32 would make it infinite.
-        double scale = (norm > maxNorm ? maxNorm / norm : 1) / lossScale;
-        step((float) Math.min(scale, Float.MAX_VALUE));
+        step((float) ((norm > maxNorm ? maxNorm / norm : 1) / lossScale));
         return true;
     }
 

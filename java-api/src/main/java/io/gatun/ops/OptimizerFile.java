@@ -137,21 +137,20 @@ final class OptimizerFile {
     private long steps(String name) {
         SafetensorsTensor stored = find(name, "i32[], the number of steps");
         MemorySegment data = stored.data();
-        double steps = -1;
+        Number number = null;
         if (stored.shape().elements() == 1) {
-            steps = switch (stored.type()) {
-                case I32 -> data.get(JAVA_INT_UNALIGNED, 0);
-                case I64 -> data.get(JAVA_LONG_UNALIGNED, 0);
-                case F32 -> data.get(JAVA_FLOAT_UNALIGNED, 0);
-                default -> -1;
+            number = switch (stored.type()) {
+                case I32 -> (Number) data.get(JAVA_INT_UNALIGNED, 0);
+                case I64 -> (Number) data.get(JAVA_LONG_UNALIGNED, 0);
+                case F32 -> (Number) data.get(JAVA_FLOAT_UNALIGNED, 0);
+                default -> null;
             };
         }
-        boolean whole = steps >= 0 && steps <= ParameterState.MOST_STEPS && steps == Math.rint(steps);
-        if (!whole) {
-            String given = typeOf(stored);
+        double steps = number == null ? -1 : number.doubleValue();
+        if (!(steps >= 0 && steps <= ParameterState.MOST_STEPS && steps == Math.rint(steps))) {
             throw invalid(
                     name,
-                    stored.shape().elements() == 1 ? given + " " + steps : given,
+                    typeOf(stored) + (number == null ? "" : " " + number),
                     "i32[], i64[] or f32[], a whole number 0.." + ParameterState.MOST_STEPS);
         }
         return (long) steps;

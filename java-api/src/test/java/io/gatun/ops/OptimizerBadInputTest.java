@@ -11,6 +11,7 @@ import io.gatun.ops.Optimizer.Options;
 import io.gatun.ops.Optimizer.Rule;
 import io.gatun.ops.Optimizer.State;
 import java.lang.foreign.Arena;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -133,6 +134,20 @@ class OptimizerBadInputTest {
                 refused("threads: given 1025; allowed: 0..1024", () -> ADAM.withThreads(1025)));
     }
 
+    private static Arena closed() {
+        Arena arena = Arena.ofConfined();
+        arena.close();
+        return arena;
+    }
+
+    private static Arena foreign() throws InterruptedException {
+        Arena[] arena = new Arena[1];
+        Thread owner = new Thread(() -> arena[0] = Arena.ofConfined());
+        owner.start();
+        owner.join();
+        return arena[0];
+    }
+
     @TestFactory
     Stream<DynamicTest> optimizers() {
         Tensor buffer = f32(100);
@@ -150,6 +165,15 @@ class OptimizerBadInputTest {
                 missing("parameters", () -> Optimizer.of(Arena.ofAuto(), ADAM, State.F32, null)),
                 missing("parameters[1]", () -> Optimizer.adam(a, null)),
                 missing("arena", () -> Optimizer.of(null, ADAM, State.F32, List.of(a))),
+                refused(
+                        IllegalStateException.class,
+                        "arena: given a closed arena; allowed: an open one",
+                        () -> Optimizer.of(closed(), ADAM, State.F32, List.of(a))),
+                refused(
+                        WrongThreadException.class,
+                        "arena: given another thread's confined arena, on thread " + thread
+                                + "; allowed: this thread's, a shared, an automatic or the global arena",
+                        () -> Optimizer.of(foreign(), ADAM, State.F32, List.of(a))),
                 missing("options", () -> Optimizer.adam8bit((Options) null, a)),
                 refused("parameters: given none; allowed: one or more", () -> Optimizer.adam8bit()),
                 refused(
@@ -195,14 +219,21 @@ class OptimizerBadInputTest {
                         () -> adam.step(Float.NEGATIVE_INFINITY)),
                 refused("maxNorm: given 0.0; allowed: numbers > 0", () -> adam.stepClipped(0)),
                 refused("maxNorm: given NaN; allowed: numbers > 0", () -> adam.stepClipped(Float.NaN)),
-                refused("lossScale: given 0.0; allowed: finite numbers > 0", () -> adam.stepClipped(1, 0)),
-                refused("lossScale: given -2.0; allowed: finite numbers > 0", () -> adam.stepClipped(1, -2)),
                 refused(
-                        "lossScale: given Infinity; allowed: finite numbers > 0",
+                        "lossScale: given 0.0; allowed: finite numbers > 0 with a finite reciprocal",
+                        () -> adam.stepClipped(1, 0)),
+                refused(
+                        "lossScale: given 1.4E-45; allowed: finite numbers > 0 with a finite reciprocal",
+                        () -> adam.stepClipped(1, Float.MIN_VALUE)),
+                refused(
+                        "lossScale: given -2.0; allowed: finite numbers > 0 with a finite reciprocal",
+                        () -> adam.stepClipped(1, -2)),
+                refused(
+                        "lossScale: given Infinity; allowed: finite numbers > 0 with a finite reciprocal",
                         () -> adam.stepClipped(1, Float.POSITIVE_INFINITY)),
                 refused("learningRate: given -0.1; allowed: finite numbers >= 0", () -> adam.learningRate(-0.1f)),
                 missing("tensors", () -> adam.load((Map<String, Tensor>) null)),
-                missing("file", () -> adam.load((java.nio.file.Path) null)),
+                missing("file", () -> adam.load((Path) null)),
                 missing("file", () -> adam.save(null)));
         return Stream.concat(tests, Stream.of(DynamicTest.dynamicTest("nothing has changed", () -> {
             assertEquals(Arrays.toString(before), Arrays.toString(w.value().toFloatArray()));
