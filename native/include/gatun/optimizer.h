@@ -23,7 +23,8 @@
  *
  * ADAM is AdamW: its weight decay is decoupled; ADEMAMIX and LION the same. With max_update_norm = u > 0, lr times the
  * update is multiplied by min(1, u ||p|| / ||update||), where the update is what lr multiplies and norms are those of
- * the tensor before the step: LAMB is ADAM with u = 1, LARS is MOMENTUM with 0.02. The factor is 1 if a norm is 0.
+ * the tensor before the step: LAMB is ADAM with u = 1, LARS is MOMENTUM with 0.02. The factor is 1 if a norm is 0 or
+ * not finite.
  *
  * An element whose new state is not finite (NaN or infinity in its gradient or old state, or a square beyond f32), or
  * whose new state 2 is negative, keeps its p, and its state becomes 0.

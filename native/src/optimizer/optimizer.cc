@@ -35,12 +35,24 @@ const quantize::Book* book_of(int32_t state, bool second) {
 
 bool decays_apart(int32_t rule) { return rule == GATUN_ADAM || rule == GATUN_ADEMAMIX || rule == GATUN_LION; }
 
-// With the update as the rule makes it: lr times the update of gatun/optimizer.h is `rate` times that.
+struct Corrections {
+  double c1, c2;
+};
+Corrections corrections_of(const gatun_optimizer_params& p) {
+  const double t = static_cast<double>(p.step);
+  return {1 - std::pow(double{p.beta1}, t), std::sqrt(1 - std::pow(double{p.beta2}, t))};
+}
+
+// What the update as the rule makes it is multiplied by: lr, and what else belongs to ADAM's.
+double rate_of(const gatun_optimizer_params& p) {
+  const auto [c1, c2] = corrections_of(p);
+  return p.rule == GATUN_ADAM ? double{p.learning_rate} * c2 / c1 : double{p.learning_rate};
+}
+
 Constants constants_of(const gatun_optimizer_params& p) {
-  const double t = static_cast<double>(p.step), rate = p.learning_rate;
-  const double c1 = 1 - std::pow(double{p.beta1}, t), c2 = std::sqrt(1 - std::pow(double{p.beta2}, t));
+  const auto [c1, c2] = corrections_of(p);
+  const double rate = p.learning_rate, scale = p.gradient_scale;
   const bool adam = p.rule == GATUN_ADAM, apart = decays_apart(p.rule);
-  const double scale = p.gradient_scale;
   const auto rest = [&](float beta) { return static_cast<float>((1 - double{beta}) * scale); };
   Constants c{};
   c.gradient_scale = p.gradient_scale;
@@ -57,7 +69,7 @@ Constants constants_of(const gatun_optimizer_params& p) {
   c.epsilon = adam ? static_cast<float>(double{p.epsilon} * c2) : p.epsilon;
   c.first = static_cast<float>(1 / c1);
   c.second = static_cast<float>(1 / c2);
-  c.rate = static_cast<float>(adam ? rate * c2 / c1 : rate);
+  c.rate = static_cast<float>(rate_of(p));
   c.decay = apart ? static_cast<float>(1 - rate * double{p.weight_decay}) : 1;
   c.raw_gradient = p.raw_gradient == 1;
   c.starts = p.step == 1;
@@ -117,10 +129,10 @@ double trust(const gatun_optimizer_params& params, const Kernel& kernel, const J
   const Norms norms = ordered_sum(blocks, 1, threads, [&](int64_t begin, int64_t end) {
     return Norms{kernel.measure[params.rule](job, begin, end)};
   });
-  // The update is in units of the rate; lr is what is left when both are divided by it.
-  const double unit = params.learning_rate == 0 ? 1 : double{job.constants.rate} / double{params.learning_rate};
+  const auto [c1, c2] = corrections_of(params);
+  const double unit = params.rule == GATUN_ADAM ? c2 / c1 : 1;  // of the update, which lr multiplies
   const double p = std::sqrt(norms.p), update = std::fabs(unit) * std::sqrt(norms.update);
-  if (!(p > 0) || !(update > 0)) return 1;
+  if (!(p > 0) || !(update > 0) || !std::isfinite(p) || !std::isfinite(update)) return 1;
   return std::min(1.0, double{params.max_update_norm} * p / update);
 }
 
@@ -139,7 +151,7 @@ int32_t run_step(Tier limit, const gatun_optimizer_params* params, void* p, cons
   const int32_t threads = threads_of(*params, blocks);
   if (params->max_update_norm > 0) {
     const double factor = trust(*params, kernel, job, blocks, threads);
-    job.constants.rate = static_cast<float>(double{job.constants.rate} * factor);
+    job.constants.rate = static_cast<float>(rate_of(*params) * factor);
   }
   parallel_for(blocks, threads, [&](int64_t begin, int64_t end) { kernel.step[params->rule](job, begin, end); });
   return GATUN_OK;
