@@ -64,7 +64,7 @@ class Rule {
   Rule(const gatun_optimizer_params& p, const Number& factor) : p_(p), corrections_(corrections_of(p)) {
     const auto& [c1, c2] = corrections_;
     const bool adam = p.rule == GATUN_ADAM;
-    const double rate = double{p.learning_rate} * (adam ? c2 / c1 : 1.0);
+    const double rate = adam ? double{p.learning_rate} * c2 / c1 : double{p.learning_rate};
     rate_ = factor.error == 0 && factor.value == 1
                 ? Make::constant(rate)
                 : Make::constant(Number{rate * factor.value, std::fabs(rate) * factor.error});
@@ -209,16 +209,17 @@ Number factor_of(const gatun_optimizer_params& params, const void* p, const void
   const auto [c1, c2] = corrections_of(params);
   const double unit = params.rule == GATUN_ADAM ? c2 / c1 : 1;  // what lr multiplies has it
   Squares parameters, updates;
+  bool sure = true;
   for_each_element<Number>(params, p, g, state1, state2, [&](int64_t, Element<Number>& element) {
     parameters.add(element.p);
     const Number update = rule.update(element);
-    if (!known(params, element)) {
-      updates.most = kInfinity;
-    } else if (stepped(params, element)) {
-      updates.add({update.value * unit, update.error * std::fabs(unit)});
-    }
+    const bool counts = stepped(params, element);
+    sure = sure && known(params, element) && (!counts || update.known());
+    if (sure && counts) updates.add({update.value * unit, update.error * std::fabs(unit)});
   });
-  if (!(parameters.value > 0) || !(updates.most > 0)) return {1, 0};
+  if (!sure) return {1, kInfinity};
+  const auto norm = [](const Squares& squares) { return squares.most > 0 && std::isfinite(squares.value); };
+  if (!norm(parameters) || !norm(updates)) return {1, 0};
   const double numerator = double{params.max_update_norm} * std::sqrt(parameters.value);
   // Sums of squares are f32 ones in part.
   const auto factor = [&](double squares, double slack) {
