@@ -1,5 +1,6 @@
 package io.gatun.bench;
 
+import io.gatun.DType;
 import io.gatun.Tensor;
 import io.gatun.bench.OptimizerCase.Kind;
 import io.gatun.ops.CodeBook;
@@ -27,7 +28,6 @@ final class OptimizerOracle {
     private static final double F32_ERROR = 1e-6;
 
     private static final int BLOCKS = 16;
-    private static final long CHUNK = 1 << 16;
 
     private static final double[] STATE4 = {
         -0.8875, -0.6625, -0.4375, -0.2125, -0.0775, -0.0325, -0.0055, 0, 0.0055, 0.0325, 0.0775, 0.2125, 0.4375,
@@ -37,16 +37,11 @@ final class OptimizerOracle {
     private final Kind kind;
     private final long count;
     private final long[] indices;
-    private final double[] trust = new double[STEPS + 1]; // factors of the learning rate, by step
 
     OptimizerOracle(OptimizerCase problem) {
         kind = problem.kind();
         count = problem.count();
         indices = sample(count, kind.block());
-        Arrays.fill(trust, 1);
-        for (int step = 1; step <= STEPS && kind.needsNorms(); step++) {
-            trust[step] = trustAt(step);
-        }
     }
 
     /** The first block, the last, which may be shorter, and some between them. */
@@ -84,17 +79,22 @@ final class OptimizerOracle {
 
     private double[] parameters(boolean rounded) {
         Element[] elements = LongStream.of(indices).mapToObj(Element::new).toArray(Element[]::new);
-        for (int step = 1; step <= STEPS; step++) {
+        walk(elements, STEPS, trust(rounded), rounded);
+        return Arrays.stream(elements)
+                .mapToDouble(element -> element.undecided ? Double.NaN : element.p)
+                .toArray();
+    }
+
+    /** Takes whole blocks through steps. */
+    private void walk(Element[] elements, int steps, double[] trust, boolean rounded) {
+        for (int step = 1; step <= steps; step++) {
             for (Element element : elements) {
-                element.step(step);
+                element.step(step, trust[step]);
             }
             if (rounded) {
                 round(elements);
             }
         }
-        return Arrays.stream(elements)
-                .mapToDouble(element -> element.undecided ? Double.NaN : element.p)
-                .toArray();
     }
 
     /** A parameter with its state. */
@@ -111,12 +111,12 @@ final class OptimizerOracle {
             p = OptimizerData.parameter(index);
         }
 
-        void step(int step) {
+        void step(int step, double trust) {
             double rate = kind.learningRate();
             double wd = kind.weightDecay();
             boolean coupled = !isDecoupled(kind.rule());
             double update = update(step, OptimizerData.gradient(step, index) + (coupled ? wd * p : 0));
-            p -= rate * trust[step] * update;
+            p -= rate * trust * update;
             p *= coupled ? 1 : 1 - rate * wd;
         }
 
@@ -165,25 +165,35 @@ final class OptimizerOracle {
         };
     }
 
-    /** min(1, ||p|| / ||update||) of all elements, whose state is not rounded: 64 Mi roundings leave a norm as it is. */
-    private double trustAt(int step) {
-        double[] sums = LongStream.range(0, Math.ceilDiv(count, CHUNK))
-                .parallel()
-                .mapToObj(chunk -> {
-                    double[] sum = new double[2];
-                    for (long i = chunk * CHUNK; i < Math.min(count, (chunk + 1) * CHUNK); i++) {
-                        Element element = new Element(i);
-                        for (int before = 1; before < step; before++) {
-                            element.step(before);
-                        }
-                        double update = element.update(step, OptimizerData.gradient(step, i));
-                        sum[0] += element.p * element.p;
-                        sum[1] += update * update;
-                    }
-                    return sum;
-                })
-                .reduce(new double[2], (a, b) -> new double[] {a[0] + b[0], a[1] + b[1]});
-        return Math.min(1, Math.sqrt(sums[0] / sums[1]));
+    /** Factors of the learning rate by step: min(1, ||p|| / ||update||) of the whole tensor for rules with norms. */
+    private double[] trust(boolean rounded) {
+        double[] trust = new double[STEPS + 1];
+        Arrays.fill(trust, 1);
+        for (int step = 1; step <= STEPS && kind.needsNorms(); step++) {
+            int now = step;
+            double[] sums = LongStream.range(0, Math.ceilDiv(count, kind.block()))
+                    .parallel()
+                    .mapToObj(block -> squares(block, now, trust, rounded))
+                    .reduce(new double[2], (a, b) -> new double[] {a[0] + b[0], a[1] + b[1]});
+            trust[step] = Math.min(1, Math.sqrt(sums[0] / sums[1]));
+        }
+        return trust;
+    }
+
+    /** Of a block's parameters before a step and of its update. */
+    private double[] squares(long block, int step, double[] trust, boolean rounded) {
+        long begin = block * kind.block();
+        Element[] elements = LongStream.range(begin, Math.min(count, begin + kind.block()))
+                .mapToObj(Element::new)
+                .toArray(Element[]::new);
+        walk(elements, step - 1, trust, rounded);
+        double[] sums = new double[2];
+        for (Element element : elements) {
+            sums[0] += element.p * element.p;
+            double update = element.update(step, OptimizerData.gradient(step, element.index));
+            sums[1] += update * update;
+        }
+        return sums;
     }
 
     private void round(Element[] elements) {
@@ -205,7 +215,9 @@ final class OptimizerOracle {
     }
 
     private double keepParameter(double p) {
-        return Tensor.of(kind.dtype(), new float[] {(float) p}, 1).getFloat(0);
+        return kind.dtype() == DType.F32
+                ? (float) p
+                : Tensor.of(kind.dtype(), new float[] {(float) p}, 1).getFloat(0);
     }
 
     /** A block of state becomes the values of its codes. */
@@ -231,11 +243,10 @@ final class OptimizerOracle {
     }
 
     private static double nearest(double[] book, double x) {
-        double best = book[0];
-        for (double value : book) {
-            best = Math.abs(value - x) < Math.abs(best - x) ? value : best;
-        }
-        return best;
+        int found = Arrays.binarySearch(book, x);
+        int above = Math.min(book.length - 1, found < 0 ? -found - 1 : found);
+        int below = Math.max(0, above - 1);
+        return book[above] - x < x - book[below] ? book[above] : book[below];
     }
 
     /** Ascending. */

@@ -1,6 +1,5 @@
 package io.gatun.bench;
 
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 
@@ -12,8 +11,8 @@ final class OptimizerVerifier implements Session.Verifier {
     /** f32 steps round parameters by 2^-29 at most, twice, and these go about 2^-10. */
     private static final double ROUNDING = 1e-5;
 
-    /** The oracle's norms are of state that is not rounded. */
-    private static final double NORMS = 1e-3;
+    /** Norms are of all parameters, those among them that may be rounded either way. */
+    private static final double NORMS = 1e-4;
 
     /** How many parameters may be rounded either way. */
     private static final double UNDECIDED = 0.05;
@@ -33,10 +32,7 @@ final class OptimizerVerifier implements Session.Verifier {
 
     @Override
     public double relError(Contender contender) throws OutputCheck.WrongOutput {
-        float[] values = new float[Math.toIntExact(problem.count())];
-        Arrays.fill(values, Float.NaN);
-        contender.output(0, values);
-        return relError(contender.impl(), values);
+        return relError(contender.impl(), OutputCheck.outputOf(contender, problem.count()));
     }
 
     double relError(String impl, float[] values) throws OutputCheck.WrongOutput {

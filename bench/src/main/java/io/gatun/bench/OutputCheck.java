@@ -1,5 +1,6 @@
 package io.gatun.bench;
 
+import java.util.Arrays;
 import java.util.SplittableRandom;
 import java.util.random.RandomGenerator;
 import java.util.stream.IntStream;
@@ -39,6 +40,14 @@ final class OutputCheck {
     private final long[] indices;
     private final double[] expected;
     private final double rootMeanSquare;
+
+    /** What a contender gives with the first copy of its weights; NaN where it gives nothing. */
+    static float[] outputOf(Contender contender, long count) {
+        float[] values = new float[Math.toIntExact(count)];
+        Arrays.fill(values, Float.NaN);
+        contender.output(0, values);
+        return values;
+    }
 
     /** Computes what is expected, once for all contenders of a case. */
     OutputCheck(long rows, long columns, Expected exact) {

@@ -2,7 +2,6 @@ package io.gatun.bench;
 
 import io.gatun.Tensor;
 import java.lang.foreign.ValueLayout;
-import java.util.Arrays;
 
 /** Checks that sampled values of codes are as near to what was quantized as the format allows, and no nearer. */
 final class QuantizeVerifier implements Session.Verifier {
@@ -21,10 +20,7 @@ final class QuantizeVerifier implements Session.Verifier {
 
     @Override
     public double relError(Contender contender) throws OutputCheck.WrongOutput {
-        float[] values = new float[Math.toIntExact(problem.values())];
-        Arrays.fill(values, Float.NaN);
-        contender.output(0, values);
-        return relError(contender.impl(), values);
+        return relError(contender.impl(), OutputCheck.outputOf(contender, problem.values()));
     }
 
     double relError(String impl, float[] values) throws OutputCheck.WrongOutput {
