@@ -5,8 +5,9 @@
  * A step takes a tensor of `count` parameters p with gradients g and changes p and the state s in place. It computes in
  * f32: state is dequantized, the rule applied, p rounded once to its dtype, and the new state, unrounded, quantized
  * again. So a step on quantized state is, bit for bit, gatun_dequantize of the state, the step on f32 state, and
- * gatun_quantize of the new one, but that a code of 0 for a value of state 1 with its sign bit set in DYNAMIC8 becomes
- * the negative code next to 0. All results are the same, bit for bit, on every tier and for any number of threads.
+ * gatun_quantize of the new one, but that a value of state 1 in DYNAMIC8 below -2^-60 times its scale never
+ * becomes 0, but the negative code next to it (the sign is what LION and momentum live on). All results are the same,
+ * bit for bit, on every tier and for any number of threads.
  *
  * With t = step, gs = gradient_scale, G the gradient and g = gs G; constants are made in f64 and rounded once:
  *

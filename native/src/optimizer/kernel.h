@@ -14,7 +14,7 @@ namespace gatun::optimizer {
 
 inline constexpr int kRules = 6;
 inline constexpr int kMostStates = 3;
-inline constexpr int64_t kMostBlock = 2048;
+inline constexpr int64_t kLeastBlock = 128, kMostBlock = 2048;
 
 // A row of state: of `count` elements. Plane k of a rule: rows of state 1, then state 2.
 struct Plane {

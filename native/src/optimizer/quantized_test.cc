@@ -45,8 +45,11 @@ Stored quantized(const gatun_optimizer_params& params, const Bytes& values, bool
       << gatun_last_error();
   stored.codes = exchanged(params, stored.codes);
   if (params.state != GATUN_STATE_DYNAMIC8 || second) return stored;
+  const std::vector<float> x = floats_of(values), scales = floats_of(stored.scales);
+  const size_t count = static_cast<size_t>(params.count), block = static_cast<size_t>(params.block);
   for (size_t i = 0; i < stored.codes.size(); ++i) {
-    if (stored.codes[i] == 127 && values[4 * i + 3] >> 7 != 0) stored.codes[i] = 126;
+    const float scale = scales[i / count * ((count - 1) / block + 1) + i % count / block];
+    if (stored.codes[i] == 127 && scale != 0 && x[i] * (1 / scale) < -0x1p-60f) stored.codes[i] = 126;
   }
   return stored;
 }
@@ -123,7 +126,7 @@ TEST(QuantizedState, SmallNegativeValuesKeepTheirSign) {
     params.beta1 = params.beta2 = params.beta3 = 0.5f;
     params.weight_decay = 0;
     params.step = 1;
-    Tensors a = make_tensors(params, {0, 0, 0, 0}, {1, -1e-20f, 1e-20f, 0},
+    Tensors a = make_tensors(params, {0, 0, 0, 0}, {1, -1e-17f, 1e-17f, -1e-19f},
                              std::vector<float>(static_cast<size_t>(4 * rows_of_state1(rule))),
                              std::vector<float>(static_cast<size_t>(4 * rows_of_state2(rule))));
     a = step(params, a);

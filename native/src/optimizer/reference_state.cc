@@ -124,8 +124,11 @@ void reference_store_state(const gatun_optimizer_params& params, const std::vect
   }
   if (params.state != GATUN_STATE_DYNAMIC8 || second) return;
   constexpr uint8_t kZero = 127;
+  const int64_t blocks = (params.count - 1) / params.block + 1;
   for (int64_t i = 0; i < bytes; ++i) {
-    if (codes[i] == kZero && std::signbit(values[static_cast<size_t>(i)])) codes[i] = kZero - 1;
+    const float scale = scales[i / params.count * blocks + i % params.count / params.block];
+    const float v = scale == 0 ? 0 : values[static_cast<size_t>(i)] * (1 / scale);
+    if (codes[i] == kZero && v < -0x1p-60f) codes[i] = kZero - 1;
   }
 }
 

@@ -12,14 +12,6 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
 
-std::vector<float> floats_of(const Bytes& bytes) {
-  std::vector<float> floats;
-  for (const double value : test::to_doubles(bytes.data(), GATUN_F32, static_cast<int64_t>(bytes.size() / 4))) {
-    floats.push_back(static_cast<float>(value));
-  }
-  return floats;
-}
-
 // Elements whose bound is infinite.
 struct Checked {
   int64_t elements = 0, unbounded = 0;

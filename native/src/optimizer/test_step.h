@@ -50,6 +50,13 @@ struct Tensors {
 };
 
 inline Bytes bytes_of(const std::vector<float>& values) { return test::from_floats(values, GATUN_F32); }
+inline std::vector<float> floats_of(const Bytes& bytes) {
+  std::vector<float> floats;
+  for (const double value : test::to_doubles(bytes.data(), GATUN_F32, static_cast<int64_t>(bytes.size() / 4))) {
+    floats.push_back(static_cast<float>(value));
+  }
+  return floats;
+}
 
 // Tensors from values of p and g and of f32 state.
 inline Tensors make_tensors(const gatun_optimizer_params& params, const std::vector<float>& p,

@@ -150,20 +150,24 @@ void step_blocks(const optimizer::Job& job, int64_t begin, int64_t end) {
   const R rule(job.constants);
   Planes<R, State> planes(job);
   Values p_values(job, job.p), g_values(job, job.g);
-  for (int64_t block = begin; block < end; ++block) {
+  const int64_t batch = optimizer::kMostBlock / job.block;
+  for (int64_t block = begin, index = 0; block < end; ++block) {
     const int64_t first = block * job.block, count = smaller(job.block, job.count - first);
     float* const p = p_values.start(first, count);
     const float* const g = g_values.start(first, count);
     I32 high[R::kStates];
     for (int k = 0; k < R::kStates; ++k) {
       high[k] = zero_i32();
-      planes.plane[k].start(block, first);
+      planes.plane[k].start(index, block, first);
     }
     int64_t i = 0;
     for (; i + kStep <= count; i += kStep) step_vectors<true>(rule, planes, i, kStep, g + i, p + i, high);
     if (i < count) step_vectors<false>(rule, planes, i, count - i, g + i, p + i, high);
     for (int k = 0; k < R::kStates; ++k) planes.plane[k].finish(count, high[k]);
     p_values.finish(job, first, count);
+    if (++index < batch && block + 1 < end) continue;
+    for (State& plane : planes.plane) plane.encode(job.block);
+    index = 0;
   }
 }
 
@@ -179,7 +183,7 @@ optimizer::Squares measure_blocks(const optimizer::Job& job, int64_t begin, int6
     const int64_t first = block * job.block, count = smaller(job.block, job.count - first);
     const float* const p = p_values.start(first, count);
     const float* const g = g_values.start(first, count);
-    for (State& plane : planes.plane) plane.start(block, first);
+    for (State& plane : planes.plane) plane.start(0, block, first);
     for (int64_t i = 0; i < count; i += kStep) {
       F32 s[R::kStates][4];
       for (int k = 0; k < R::kStates; ++k) planes.plane[k].template load<false>(i, count - i, s[k]);

@@ -1,9 +1,12 @@
 // State in memory as the rules see it: f32, or codes with a scale a block.
 //
-//   block  [ 4 vectors of kLanes | 4 vectors | .. | fewer ]   load, the rule, store; then finish()
+//   batch  [ block                                          | block | .. ]   start
+//          [ 4 vectors of kLanes | 4 vectors | .. | fewer ]                  load, the rule, store; finish
+//   all of the batch                                                         encode
 //
-// Quantized: new state waits in f32, 8 KiB at most, until the block's largest magnitude is known. Codes and scales are
-// those of quantize, whose encoders make them.
+// Quantized: new state waits in f32, 8 KiB at most, until the largest magnitudes of its blocks are known. So the next
+// block's steps hide how long the way from a block's last state to its scale is. Codes and scales are those of
+// quantize, whose encoders make them.
 #pragma once
 
 #include "optimizer/kernel.h"
@@ -24,7 +27,7 @@ class F32State {
  public:
   F32State(const Plane& plane, bool) : plane_(static_cast<float*>(plane.codes)) {}
 
-  void start(int64_t, int64_t first) { at_ = plane_ + first; }
+  void start(int64_t, int64_t, int64_t first) { at_ = plane_ + first; }
 
   // kStep values from element i of the block on; or `left`, and zeros.
   template <bool kFull>
@@ -44,6 +47,7 @@ class F32State {
   }
 
   void finish(int64_t, I32) {}
+  void encode(int64_t) {}
 
  private:
   float* const plane_;
@@ -83,16 +87,23 @@ class PlainEncoder {
   PlainEncoder(const Plane& plane, bool second)
       : keeps_signs_(!second && plane.book != nullptr && Codes::kBits == 8), job_(job_of(plane)), encoder_(job_) {}
 
-  void encode(const float* state, int64_t count, float inverse, uint8_t* to) const {
+  // count values of blocks, each times the inverse of its block's scale.
+  void encode(const float* state, int64_t count, int64_t block, const float* inverses, uint8_t* to) const {
     const typename Codes::Encoder encoder = encoder_;  // a copy: what it has in registers stays there
-    const I32 kept = set1_i32(inverse == 0 ? 2 * Codes::kMagnitude + 1 : Codes::kMagnitude);
-    const I32 kepts[4] = {kept, kept, kept, kept};
-    for (int64_t i = 0; i < count; i += kStep) {
-      F32 v[4];
-      for (int j = 0; j < 4; ++j) v[j] = mul(load_f32(state + i + j * kLanes), set1(inverse));
-      Bytes codes = encoder.template nearest<false>(v, kepts);
-      if (keeps_signs_) codes = select_negative(v, min_u8(codes, set1_u8(126)), codes);  // 127 is 0
-      put(codes, smaller(kStep, count - i), to + i * Codes::kBits / 8);
+    for (int64_t first = 0; first < count; first += block) {
+      const float inverse = inverses[first / block];
+      const I32 kept = set1_i32(inverse == 0 ? 2 * Codes::kMagnitude + 1 : Codes::kMagnitude);
+      const I32 kepts[4] = {kept, kept, kept, kept};
+      for (int64_t i = first; i < smaller(first + block, count); i += kStep) {
+        F32 v[4];
+        for (int j = 0; j < 4; ++j) v[j] = mul(load_f32(state + i + j * kLanes), set1(inverse));
+        Bytes codes = encoder.template nearest<false>(v, kepts);
+        if (keeps_signs_) {  // 127 is 0
+          for (F32& value : v) value = add(value, set1(0x1p-60f));
+          codes = select_negative(v, min_u8(codes, set1_u8(126)), codes);
+        }
+        put(codes, smaller(kStep, count - i), to + i * Codes::kBits / 8);
+      }
     }
   }
 
@@ -119,7 +130,11 @@ class QuantizedState {
         decoder_(job_of(plane)),
         encoder_(plane, second) {}
 
-  void start(int64_t block, int64_t first) {
+  // Block `index` of its batch, block `block` of all, begins at element `first`.
+  void start(int64_t index, int64_t block, int64_t first) {
+    if (index == 0) begin_ = first;
+    index_ = index;
+    first_ = first;
     at_ = codes_ + first * Codes::kBits / 8;
     scale_at_ = scales_ + block;
     scale_ = set1(*scale_at_);
@@ -144,15 +159,19 @@ class QuantizedState {
 
   template <bool>
   GATUN_INLINE void store(int64_t i, int64_t, const F32 (&s)[4]) {
-    for (int j = 0; j < 4; ++j) store_f32(state_ + i + j * kLanes, s[j]);
+    for (int j = 0; j < 4; ++j) store_f32(state_ + first_ - begin_ + i + j * kLanes, s[j]);
   }
 
-  // Makes scale and codes of the block's new state, of whose magnitudes the largest has the largest bits of `high`.
+  // Makes the scale of the block's new state, of whose magnitudes the largest has the largest bits of `high`.
   void finish(int64_t count, I32 high) {
     const BlockScale made(reduce_max(as_f32(high)), Codes::kLargest);
     *scale_at_ = made.scale;
-    encoder_.encode(state_, count, made.inverse, at_);
+    inverses_[index_] = made.inverse;
+    count_ = first_ - begin_ + count;
   }
+
+  // The batch has ended.
+  void encode(int64_t block) { encoder_.encode(state_, count_, block, inverses_, codes_ + begin_ * Codes::kBits / 8); }
 
  private:
   static constexpr int64_t kStepBytes = kStep * Codes::kBits / 8;
@@ -161,9 +180,11 @@ class QuantizedState {
   float* const scales_;
   const typename Codes::Decoder decoder_;
   const Encoder encoder_;
+  int64_t begin_ = 0, first_ = 0, index_ = 0, count_ = 0;  // elements of the batch, and of the block
   uint8_t* at_ = nullptr;
   float* scale_at_ = nullptr;
   F32 scale_ = {};
+  float inverses_[optimizer::kMostBlock / optimizer::kLeastBlock];
   alignas(64) float state_[optimizer::kMostBlock];
 };
 

@@ -2,10 +2,10 @@
 //
 //   v     [ 4 vectors of a block's new state, times 1 / scale ]
 //   place the last 16 bits of a sum in f32; low and high bytes of all four vectors side by side
-//   codes starts[high] + (low > within[high]); of values with a sign 127 + or - that
+//   codes starts[high] + (low > within[0][high]) + (low > within[1][high])
 //
-// Values whose place is that of a threshold are noted in bits, and put right one by one when the block is done: with
-// even values one of 256.
+// A value whose place is that of a threshold, one of 256 where values are even, may have a code that is too low by one.
+// Of 64 values one is settled always, so that no branch depends on whether there is one; more are rare.
 #pragma once
 
 #include "optimizer/tile_state.h"
@@ -20,71 +20,64 @@ class TreeEncoder {
  public:
   TreeEncoder(const Plane&, bool second) : cells_(quantize::dynamic_cells(!second)) {}
 
-  void encode(const float* state, int64_t count, float inverse, uint8_t* to) const {
-    cells_.is_signed ? encode<true>(state, count, inverse, to) : encode<false>(state, count, inverse, to);
+  // As PlainEncoder.
+  void encode(const float* state, int64_t count, int64_t block, const float* inverses, uint8_t* to) const {
+    cells_.is_signed ? encode_all<true>(state, count, block, inverses, to)
+                     : encode_all<false>(state, count, block, inverses, to);
   }
 
  private:
-  static constexpr int64_t kZero = 127;  // the code of 0 among those with a sign
+  template <bool kSigned>
+  static GATUN_INLINE F32 curve(F32 v) {
+    I32 bits = kSigned ? shift_right<2>(as_i32(v)) : shift_right_logical<2>(as_i32(v));
+    if (kSigned) bits = and_i32(bits, set1_i32(-0x60000001));  // one bit of three with the sign
+    return as_f32(add_i32(bits, set1_i32(DynamicCells::kKink)));
+  }
 
   template <bool kSigned>
-  GATUN_INLINE void encode(const float* state, int64_t count, float inverse, uint8_t* to) const {
-    const ByteTable starts = load_byte_table(cells_.starts), first = load_byte_table(cells_.within[0]);
-    const ByteTable second = load_byte_table(cells_.within[1]);
-    const F32 power = set1(cells_.power), shift = set1(cells_.shift);
+  GATUN_INLINE void encode_all(const float* state, int64_t count, int64_t block, const float* inverses,
+                               uint8_t* to) const {
+    const ByteTable starts = load_byte_table(cells_.starts);
+    const ByteTable first = load_byte_table(cells_.within[0]), second = load_byte_table(cells_.within[1]);
     const F32 slope = set1(cells_.slope), offset = set1(cells_.offset);
-    uint64_t doubts[optimizer::kMostBlock / kStep], any = 0;
-    for (int64_t i = 0; i < count; i += kStep) {
-      F32 v[4];
-      I32 place[4];
-      for (int j = 0; j < 4; ++j) {
-        v[j] = mul(load_f32(state + i + j * kLanes), set1(inverse));
-        const I32 bits = kSigned ? and_i32(as_i32(v[j]), set1_i32(0x7fffffff)) : as_i32(v[j]);
-        const F32 y = as_f32(round_to_i32(fma(to_f32(bits), power, shift)));
-        place[j] = as_i32(fma(y, slope, offset));
+    uint64_t doubts[optimizer::kMostBlock / kStep];
+    for (int64_t begin = 0; begin < count; begin += block) {
+      const F32 inverse = set1(inverses[begin / block]);
+      for (int64_t i = begin; i < smaller(begin + block, count); i += kStep) {
+        I32 place[4];
+        for (int j = 0; j < 4; ++j) {
+          const F32 v = mul(load_f32(state + i + j * kLanes), inverse);
+          place[j] = as_i32(fma(curve<kSigned>(v), slope, offset));
+        }
+        Bytes low, high;
+        split_words(place, low, high);
+        low = min_u8(low, set1_u8(DynamicCells::kLast));
+        const Bytes lower = lookup(first, high), upper = lookup(second, high);
+        const Bytes codes = add_where_above(low, upper, add_where_above(low, lower, lookup(starts, high), 1), 1);
+        uint64_t doubt = equal_bytes(low, lower) | equal_bytes(low, upper);
+        if (count - i >= kStep) {
+          store_bytes(to + i, codes);
+        } else {
+          store_bytes_n(to + i, codes, static_cast<int>(count - i));
+          doubt &= (uint64_t{1} << (count - i)) - 1;
+        }
+        doubts[i / kStep] = doubt;
       }
-      Bytes low, high;
-      split_words(place, low, high);
-      const Bytes least = lookup(first, high);
-      Bytes codes = add_where_above(low, least, lookup(starts, high), 1);
-      uint64_t doubt = equal_bytes(low, least);
-      if (kSigned) {
-        const Bytes zero = set1_u8(kZero), above = add_bytes(codes, kZero);
-        codes = select_negative(v, subtract_u8(zero, max_u8(codes, set1_u8(1))), above);
-      } else {
-        const Bytes next = lookup(second, high);
-        codes = add_where_above(low, next, codes, 1);
-        doubt |= equal_bytes(low, next);
-      }
-      if (count - i >= kStep) {
-        store_bytes(to + i, codes);
-      } else {
-        store_bytes_n(to + i, codes, static_cast<int>(count - i));
-        doubt &= (uint64_t{1} << (count - i)) - 1;
-      }
-      doubts[i / kStep] = doubt;
-      any |= doubt;
     }
-    if (any == 0) return;
     for (int64_t i = 0; i < count; i += kStep) {
-      for (uint64_t doubt = doubts[i / kStep]; doubt != 0; doubt &= doubt - 1) {
-        const int64_t k = i + __builtin_ctzll(doubt);
-        settle<kSigned>(state[k] * inverse, to + k);
+      const uint64_t doubt = doubts[i / kStep], none = doubt == 0;  // then the first: it stays as it is
+      int64_t k = i + __builtin_ctzll(doubt | none);
+      settle(state[k] * inverses[k / block], to + k);
+      for (uint64_t more = doubt & (doubt - 1); __builtin_expect(more != 0, 0); more &= more - 1) {
+        k = i + __builtin_ctzll(more);
+        settle(state[k] * inverses[k / block], to + k);
       }
     }
   }
 
-  // Puts right a code that is too near 0 for v.
-  template <bool kSigned>
+  // Puts right a code that may be too low for v.
   GATUN_INLINE void settle(float v, uint8_t* code) const {
-    const float* const thresholds = cells_.book->thresholds;  // infinite after the last one
-    int64_t c = *code;
-    if (kSigned && __builtin_signbit(v)) {
-      while (c > 0 && !(v > thresholds[c - 1])) --c;
-    } else {
-      while (v > thresholds[c]) ++c;
-    }
-    *code = static_cast<uint8_t>(c);
+    *code = static_cast<uint8_t>(*code + (v > cells_.thresholds[*code]));
   }
 
   const DynamicCells& cells_;

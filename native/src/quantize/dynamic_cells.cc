@@ -5,37 +5,33 @@
 
 #include "base/dtype.h"
 #include "gatun/quantize.h"
+#include "quantize/books.h"
 #include "simd/float_mode.h"
 
 namespace gatun::quantize {
 namespace {
 
-constexpr int32_t kMagnitude = 0x7fffffff;
-
-// The curve: nearly |v|^power, times a constant.
-float curve(const DynamicCells& cells, float v) {
-  const float bits = static_cast<float>(static_cast<int32_t>(float_bits(v) & kMagnitude));
-  const float y = std::nearbyint(std::fma(bits, cells.power, cells.shift));
-  return float_from_bits(static_cast<uint32_t>(static_cast<int64_t>(y)));
+float curve(float v) {
+  const uint32_t bits = float_bits(v);
+  return float_from_bits((bits & 0x80000000u) | ((bits & 0x7fffffffu) / 4 + DynamicCells::kKink));
 }
 
 DynamicCells make(bool is_signed) {
+  const Book& book = built_in_book(is_signed ? GATUN_BOOK_DYNAMIC : GATUN_BOOK_DYNAMIC_UNSIGNED);
   DynamicCells cells{};
-  cells.book = &built_in_book(is_signed ? GATUN_BOOK_DYNAMIC : GATUN_BOOK_DYNAMIC_UNSIGNED);
   cells.is_signed = is_signed;
-  // Found by trying powers from 0.2 and kinks on; test: DynamicCells.
-  constexpr float kOne = 127 << 23;  // the bits of 1
-  cells.power = is_signed ? 0.2f : 0.2225f;
-  cells.shift = (1 - cells.power) * kOne + (is_signed ? 0.2f : 0.22f) * (1 << 23);
-  const float low = curve(cells, 0), high = curve(cells, 1);
-  cells.slope = 65500 / (high - low);  // room for what rounding adds to 1
-  cells.offset = 0x1p23f + 4 - low * cells.slope;
+  // From the outermost places inwards, these are the first with two thresholds a cell.
+  cells.slope = (is_signed ? 32568 : 65160) / curve(1);
+  cells.offset = 0x1p23f + (is_signed ? 0x8000 : 0);
+  std::copy(book.thresholds, book.thresholds + 256, cells.thresholds);
+  if (is_signed) cells.thresholds[126] = -DynamicCells::kLeast;
   std::fill_n(&cells.within[0][0], sizeof(cells.within), uint8_t{255});
-  const int first = is_signed ? 127 : 0, count = 255 - first;  // thresholds above 0
   int32_t found[256] = {};
-  for (int i = 0; i < count; ++i) {
-    const int32_t place = place_of(cells, cells.book->thresholds[first + i]), cell = place >> 8;
-    if (found[cell] < 2) cells.within[found[cell]][cell] = static_cast<uint8_t>(place);
+  for (int i = 0; i < 255; ++i) {
+    const int32_t place = place_of(cells, cells.thresholds[i]), cell = place >> 8;
+    if (found[cell] < 2) {
+      cells.within[found[cell]][cell] = std::min(static_cast<uint8_t>(place), DynamicCells::kLast);
+    }
     ++found[cell];
   }
   for (int cell = 0, before = 0; cell < 256; before += found[cell++]) {
@@ -47,7 +43,7 @@ DynamicCells make(bool is_signed) {
 }  // namespace
 
 int32_t place_of(const DynamicCells& cells, float v) {
-  return static_cast<int32_t>(float_bits(std::fma(curve(cells, v), cells.slope, cells.offset)) & 0xffff);
+  return static_cast<int32_t>(float_bits(std::fma(curve(v), cells.slope, cells.offset)) & 0xffff);
 }
 
 const DynamicCells& dynamic_cells(bool is_signed) {
