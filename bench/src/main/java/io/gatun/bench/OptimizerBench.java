@@ -2,8 +2,11 @@ package io.gatun.bench;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
 
@@ -26,13 +29,14 @@ final class OptimizerBench implements Op {
     public void run(Session session) throws Exception {
         session.progress().show("loading peers");
         List<OptimizerPeer> peers = allPeers.apply(missing -> session.progress().say("LEFT OUT: " + missing));
+        List<OptimizerCase> problems = OptimizerCase.all(
+                session.arguments().quick(), session.arguments().threadCounts());
         session.begin(
-                OP,
+                OP + substitutes(problems, peers),
                 peers.stream().map(peer -> peer.name() + " " + peer.version()).toList());
         List<Result> rates = new ArrayList<>();
         Map<Integer, List<Double>> reads = new LinkedHashMap<>();
-        for (OptimizerCase problem : OptimizerCase.all(
-                session.arguments().quick(), session.arguments().threadCounts())) {
+        for (OptimizerCase problem : problems) {
             compare(session, problem, peers);
             rates.add(session.ours(problem.name()).rateOf(problem.bytesRead() + problem.bytesWritten(), "moved"));
             double read = session.limits().perSecondNow(Limits.Kind.READ, null, problem.threads());
@@ -41,6 +45,22 @@ final class OptimizerBench implements Op {
         }
         session.store("bytes that a step must move, a second", rates);
         session.store("memory mode: bytes read from DRAM a second, right after each case", modes(reads));
+    }
+
+    /** Says which rules of peers stand for others: {@code " (libtorch has momentum for lion)"}. */
+    static String substitutes(List<OptimizerCase> problems, List<OptimizerPeer> peers) {
+        Set<String> all = new LinkedHashSet<>();
+        for (OptimizerPeer peer : peers) {
+            for (OptimizerCase problem : problems) {
+                peer.nearest(problem)
+                        .map(own -> own.kind().rule())
+                        .filter(rule -> rule != problem.kind().rule())
+                        .ifPresent(rule ->
+                                all.add(peer.name() + " has " + rule.name().toLowerCase(Locale.ROOT) + " for "
+                                        + problem.kind().rule().name().toLowerCase(Locale.ROOT)));
+            }
+        }
+        return all.isEmpty() ? "" : " (" + String.join(", ", all) + ")";
     }
 
     /** One case. */

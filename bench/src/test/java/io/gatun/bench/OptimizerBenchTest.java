@@ -205,6 +205,16 @@ class OptimizerBenchTest {
         assertTrue(said.toString().contains("LEFT OUT of lion32bit 5197 f32 t=1: broken: "), said::toString);
     }
 
+    @Test
+    void rulesThatStandForOthersAreNamed() {
+        OptimizerCase lion = new OptimizerCase(new Kind(Rule.LION, State.DYNAMIC8, 1e-3f), COUNT, 1);
+        OptimizerCase momentum = new OptimizerCase(new Kind(Rule.MOMENTUM, State.F32, 0.1f), COUNT, 1);
+        List<OptimizerPeer> peers =
+                List.of(peer("a", Optional.of(momentum), momentum), peer("b", Optional.empty(), momentum));
+        assertEquals(" (a has momentum for lion)", OptimizerBench.substitutes(List.of(momentum, lion, lion), peers));
+        assertEquals("", OptimizerBench.substitutes(List.of(momentum), peers));
+    }
+
     private static OptimizerPeer peer(String name, Optional<OptimizerCase> nearest, OptimizerCase made) {
         return new OptimizerPeer() {
             @Override
