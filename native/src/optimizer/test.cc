@@ -354,6 +354,33 @@ TEST(Optimizer, RawGradient) {
   }
 }
 
+// Momentum's first step is the gradient, whatever its state was.
+TEST(Optimizer, MomentumStartsFromAnything) {
+  for (const float old : {kNan, kInfinity, 5.0f}) {
+    gatun_optimizer_params params = step_params(GATUN_MOMENTUM, GATUN_F32, GATUN_STATE_F32, 1);
+    params.step = 1;
+    params.learning_rate = 0.5f;
+    params.weight_decay = 0;
+    const Tensors after = step(params, make_tensors(params, {1}, {3}, {old}, {}));
+    EXPECT_EQ(floats_of(after.state1)[0], 3);
+    EXPECT_EQ(floats_of(after.p)[0], -0.5f);
+  }
+}
+
+// p is rounded to its dtype, once: the f32 in between is 1 + 2^-11 + 2^-20, above the middle of two f16. What is beyond
+// f16 becomes infinite.
+TEST(Optimizer, ParametersAreRoundedOnce) {
+  gatun_optimizer_params params = step_params(GATUN_MOMENTUM, GATUN_F16, GATUN_STATE_F32, 2);
+  params.step = 1;
+  params.learning_rate = -1;
+  params.weight_decay = 0;
+  params.gradient_scale = 0x1p-11f + 0x1p-20f;
+  const Tensors after = step(params, make_tensors(params, {1, 65504}, {1, 65504}, {0, 0}, {}));
+  const std::vector<double> p = test::to_doubles(after.p.data(), GATUN_F16, 2);
+  EXPECT_EQ(p[0], 1 + 0x1p-10);
+  EXPECT_EQ(p[1], kInfinity);
+}
+
 TEST(Optimizer, ExplainNamesTheKernel) {
   char text[1024];
   for (const int32_t state : kStates) {
