@@ -56,6 +56,12 @@ class Values {
     return chunk_;
   }
 
+  GATUN_INLINE void prefetch(int64_t index) const {
+    const char* const at = static_cast<const char*>(values_) + index * (dtype_ == GATUN_F32 ? 4 : 2);
+    prefetch_far_line(at + kFarBytes);
+    prefetch_far_line(at + kNearBytes);
+  }
+
   // What start() gave and has been changed goes back.
   void finish(const optimizer::Job& job, int64_t first, int64_t count) const {
     if (dtype_ == GATUN_F32) return;
@@ -145,6 +151,18 @@ GATUN_INLINE void step_vectors(const R& rule, Planes<R, State>& planes, int64_t 
   }
 }
 
+// Asks for what a later step reads. Steps on f32 state do nothing but wait for memory, whose streams the processor
+// sees by itself; those on codes are slow enough to lose sight of them.
+template <class R, class State>
+GATUN_INLINE void prefetch_step(const Values& p, const Values& g, const Planes<R, State>& planes, int64_t index,
+                                int64_t i) {
+  for (int j = 0; j < 4; ++j) {
+    p.prefetch(index + j * kLanes);
+    g.prefetch(index + j * kLanes);
+  }
+  for (const State& plane : planes.plane) plane.prefetch(i);
+}
+
 template <class R, class State>
 void step_blocks(const optimizer::Job& job, int64_t begin, int64_t end) {
   const R rule(job.constants);
@@ -161,7 +179,10 @@ void step_blocks(const optimizer::Job& job, int64_t begin, int64_t end) {
       planes.plane[k].start(index, block, first);
     }
     int64_t i = 0;
-    for (; i + kStep <= count; i += kStep) step_vectors<true>(rule, planes, i, kStep, g + i, p + i, high);
+    for (; i + kStep <= count; i += kStep) {
+      if constexpr (State::kQuantized) prefetch_step(p_values, g_values, planes, first + i, i);
+      step_vectors<true>(rule, planes, i, kStep, g + i, p + i, high);
+    }
     if (i < count) step_vectors<false>(rule, planes, i, count - i, g + i, p + i, high);
     for (int k = 0; k < R::kStates; ++k) planes.plane[k].finish(count, high[k]);
     p_values.finish(job, first, count);

@@ -19,12 +19,16 @@ namespace {
 using optimizer::Plane;
 
 constexpr int64_t kStep = 4 * kLanes;
+// How far ahead of their use lines are asked for, twice: of the first requests some are dropped.
+constexpr int64_t kFarBytes = 16384, kNearBytes = 4096;
 
 GATUN_INLINE int lanes_of(int64_t left) { return static_cast<int>(left < 0 ? 0 : smaller(left, kLanes)); }
 
 // Of a plane of f32: what is stored is there.
 class F32State {
  public:
+  static constexpr bool kQuantized = false;
+
   F32State(const Plane& plane, bool) : plane_(static_cast<float*>(plane.codes)) {}
 
   void start(int64_t, int64_t, int64_t first) { at_ = plane_ + first; }
@@ -124,6 +128,8 @@ class PlainEncoder {
 template <class Codes, bool kSwapped, class Encoder = PlainEncoder<Codes, kSwapped>>
 class QuantizedState {
  public:
+  static constexpr bool kQuantized = true;
+
   QuantizedState(const Plane& plane, bool second)
       : codes_(static_cast<uint8_t*>(plane.codes)),
         scales_(plane.scales),
@@ -139,6 +145,8 @@ class QuantizedState {
     scale_at_ = scales_ + block;
     scale_ = set1(*scale_at_);
   }
+
+  GATUN_INLINE void prefetch(int64_t i) const { prefetch_far_line(at_ + i * Codes::kBits / 8 + kNearBytes); }
 
   template <bool kFull>
   GATUN_INLINE void load(int64_t i, int64_t left, F32 (&s)[4]) const {
