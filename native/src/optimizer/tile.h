@@ -7,10 +7,12 @@
 //   scales   [ one                  | one                  |    | one           ]
 //   A block goes 4 vectors of kLanes at a time. p and g of 16 bits are converted a block at a time, on the stack.
 //
-// A state that is not finite shows in the largest bits of all new states, which are needed anyway; such elements keep
-// their p and lose their state.
+// Overflow: a state that is not finite shows in the largest bits of all new states, which are needed anyway; such
+// elements keep their p and lose their state.
 // Tails: a last round of the same body, with fewer lanes and zeros in the others.
 // Bound: none, every tier gives the same bits.
+// Measured (AMD EPYC 9004, one core, 64 Mi parameters in f32): Adam 53 GB/s with f32 state, as fast as memory moves;
+// 0.86 ns a parameter with DYNAMIC8, momentum and Lion 0.46 ns, which arithmetic takes (bench/NOTES.md).
 #pragma once
 
 #include <utility>
