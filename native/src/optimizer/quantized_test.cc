@@ -122,18 +122,19 @@ TEST(QuantizedState, AnyCodesAndMagnitudes) {
 // A negative value keeps its sign in state 1 of DYNAMIC8, however small it is beside its block's largest.
 TEST(QuantizedState, SmallNegativeValuesKeepTheirSign) {
   for (const int32_t rule : {GATUN_MOMENTUM, GATUN_LION, GATUN_ADAM, GATUN_ADEMAMIX}) {
-    gatun_optimizer_params params = step_params(rule, GATUN_F32, GATUN_STATE_DYNAMIC8, 4);
+    gatun_optimizer_params params = step_params(rule, GATUN_F32, GATUN_STATE_DYNAMIC8, 6);
     params.beta1 = params.beta2 = params.beta3 = 0.5f;
     params.weight_decay = 0;
     params.step = 1;
-    Tensors a = make_tensors(params, {0, 0, 0, 0}, {1, -1e-17f, 1e-17f, -1e-19f},
-                             std::vector<float>(static_cast<size_t>(4 * rows_of_state1(rule))),
-                             std::vector<float>(static_cast<size_t>(4 * rows_of_state2(rule))));
+    const float least = -0x1p-60f;
+    Tensors a = make_tensors(params, std::vector<float>(6, 0.0f),
+                             {1, -1e-17f, 1e-17f, -1e-19f, least, std::nextafter(least, -1.0f)},
+                             std::vector<float>(static_cast<size_t>(6 * rows_of_state1(rule))),
+                             std::vector<float>(static_cast<size_t>(6 * rows_of_state2(rule))));
     a = step(params, a);
-    for (size_t row = 0; row < static_cast<size_t>(rows_of_state1(rule)); ++row) {
-      EXPECT_EQ(
-          Bytes(a.state1.begin() + static_cast<int64_t>(4 * row), a.state1.begin() + static_cast<int64_t>(4 * row + 4)),
-          (Bytes{255, 126, 127, 127}))
+    for (int64_t row = 0; row < rows_of_state1(rule); ++row) {
+      EXPECT_EQ(Bytes(a.state1.begin() + 6 * row, a.state1.begin() + 6 * row + 6),
+                (Bytes{255, 126, 127, 127, 127, 126}))
           << describe(params);
     }
   }

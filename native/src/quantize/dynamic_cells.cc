@@ -24,7 +24,7 @@ DynamicCells make(bool is_signed) {
   cells.slope = (is_signed ? 32568 : 65160) / curve(1);
   cells.offset = 0x1p23f + (is_signed ? 0x8000 : 0);
   std::copy(book.thresholds, book.thresholds + 256, cells.thresholds);
-  if (is_signed) cells.thresholds[126] = -DynamicCells::kLeast;
+  if (is_signed) cells.thresholds[126] = std::nextafterf(-DynamicCells::kLeast, -1);  // what is not above it has a sign
   std::fill_n(&cells.within[0][0], sizeof(cells.within), uint8_t{255});
   int32_t found[256] = {};
   for (int i = 0; i < 255; ++i) {
