@@ -191,13 +191,14 @@ void check_p(const gatun_optimizer_params& p, const char* what, const std::vecto
   }
 }
 
-void check_state(const gatun_optimizer_params& p, const Contents& actual, const Contents& expected) {
+void check_state(const gatun_optimizer_params& p, Tier tier, const Contents& actual, const Contents& expected) {
   for (size_t i = 1; i < kBuffers; ++i) {
     if (actual[i] == expected[i]) continue;
     const auto at = std::mismatch(actual[i].begin(), actual[i].end(), expected[i].begin());
     describe(p);
-    defect("%s[byte %lld] = 0x%x, reference 0x%x", kNames[i], static_cast<long long>(at.first - actual[i].begin()),
-           unsigned{*at.first}, unsigned{*at.second});
+    defect("%s[byte %lld] = 0x%x of tier %s, reference 0x%x", kNames[i],
+           static_cast<long long>(at.first - actual[i].begin()), unsigned{*at.first}, tier_name(tier),
+           unsigned{*at.second});
   }
 }
 
@@ -240,7 +241,7 @@ void fuzz_optimizer(Input& input) {
     const Contents after = a.copies();
     if (!a.valid && after != before) defect("gatun_optimizer_step failed and wrote something");
     if (!some) continue;
-    check_state(p, after, expected);
+    check_state(p, tier, after, expected);
     check_bounds(p, bounds, after[0]);
     if (p.max_update_norm == 0) check_p(p, "reference", after[0], expected[0]);
     if (!first.empty()) check_p(p, "of the scalar tier", after[0], first[0]);
