@@ -4,6 +4,7 @@ import static io.gatun.bindings.c.gatun_h.GATUN_INVALID_ARGUMENT;
 import static io.gatun.bindings.c.gatun_h.GATUN_OK;
 import static io.gatun.bindings.c.gatun_h.GATUN_UNSUPPORTED;
 import static io.gatun.bindings.c.gatun_h.gatun_last_error;
+import static io.gatun.bindings.c.gatun_h.gatun_prefer_huge_pages;
 
 import io.gatun.GatunException;
 import io.gatun.Tensor;
@@ -32,6 +33,12 @@ public final class Native {
             params.set(ValueLayout.JAVA_INT, 0, (int) params.byteSize());
             return params;
         });
+    }
+
+    /** Asks for huge pages under memory that long loops will read: on small ones they lose up to a third of their speed. */
+    public static void preferHugePages(MemorySegment memory) {
+        NativeLibrary.load();
+        call(() -> gatun_prefer_huge_pages(memory, memory.byteSize()));
     }
 
     /** The memory of an optional argument; the null pointer without one. */

@@ -1,8 +1,5 @@
 package io.gatun.ops;
 
-import static io.gatun.bindings.c.gatun_h.gatun_prefer_huge_pages;
-
-import io.gatun.bindings.NativeLibrary;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
 import java.lang.foreign.Arena;
@@ -155,8 +152,7 @@ public final class PackedStack {
     /** Weights of a stack may be smaller than the huge pages that the stack as a whole fills. */
     private static MemorySegment allocate(Arena arena, long bytes) {
         MemorySegment packed = Check.allocate(arena, bytes, ALIGNMENT);
-        NativeLibrary.load();
-        Native.call(() -> gatun_prefer_huge_pages(packed, bytes));
+        Native.preferHugePages(packed);
         return packed;
     }
 

@@ -122,7 +122,9 @@ final class ParameterState {
         if (format == State.DYNAMIC4) {
             shape = new long[] {Math.ceilDiv(count(), 2)};
         }
-        return Tensor.allocate(arena, dtype, withRows(rows, shape));
+        Tensor codes = Tensor.allocate(arena, dtype, withRows(rows, shape));
+        Native.preferHugePages(codes.segment());
+        return codes;
     }
 
     private Tensor scales(Arena arena, long rows) {
