@@ -451,10 +451,12 @@ public final class Optimizer {
 
     /**
      * Takes a copy of state as {@link #state} gives it, and goes on from it bit for bit. Options, learning rate and
-     * parameters are the caller's.
+     * parameters are the caller's. {@code <parameter>.unorm_vec} and {@code <parameter>.gnorm_vec}, norms that checkpoints of
+     * bitsandbytes hold besides, are left out.
      *
-     * @throws IllegalArgumentException if a tensor is missing, none of ours, misshapen, or holds what state never does: a
-     *     number that is not finite, a scale or mean of squares below 0, another map; nothing has changed then
+     * @throws IllegalArgumentException if a tensor is missing, none of ours, misshapen, overlaps state of this optimizer
+     *     other than the one it goes to, or holds what state never does: a number that is not finite, a scale or mean of
+     *     squares below 0, another map; nothing has changed then
      */
     public void load(Map<String, Tensor> tensors) {
         OptimizerFile.load(tensors, parameters);

@@ -20,13 +20,18 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.NavigableMap;
 import java.util.Set;
+import java.util.TreeMap;
 
 /** State of an {@link Optimizer} from tensors by name, all of them checked before any is taken, and from and to files. */
 final class OptimizerFile {
     private static final String RULE = "gatun.rule";
     private static final String BLOCK = "gatun.block";
     private static final String STEP = ".step";
+    /** Beside the state, in files of bitsandbytes: norms of updates of LAMB and LARS, and once of gradients. */
+    private static final List<String> NORMS = List.of(".unorm_vec", ".gnorm_vec");
+
     /** Codes below are negative: of the dynamic map of 8 bits. */
     private static final int ZERO8 = 127;
     /** And of the signed map of 4 bits. */
@@ -103,6 +108,7 @@ final class OptimizerFile {
             ParameterState parameter = parameters.get(i);
             parameter.check();
             Map<String, Tensor> parts = parameter.parts();
+            NORMS.forEach(norms -> known.add(parameter.name() + norms));
             for (Map.Entry<String, Tensor> part : parts.entrySet()) {
                 String name = parameter.name() + part.getKey();
                 known.add(name);
@@ -122,16 +128,47 @@ final class OptimizerFile {
                         stored.getKey(), typeOf(stored.getValue()), "names of state of the optimizer's parameters");
             }
         }
+        Map<String, MemorySegment> targets = targets(parameters);
+        checkDisjoint(targets);
         for (int i = 0; i < steps.length; i++) {
-            ParameterState parameter = parameters.get(i);
-            parameter.steps(steps[i]);
+            parameters.get(i).steps(steps[i]);
+        }
+        targets.forEach((name, target) -> target.copyFrom(tensors.get(name).data()));
+    }
+
+    /** What is copied, by name: all state but steps and maps. */
+    private static Map<String, MemorySegment> targets(List<ParameterState> parameters) {
+        Map<String, MemorySegment> targets = new LinkedHashMap<>();
+        for (ParameterState parameter : parameters) {
             parameter.parts().forEach((suffix, tensor) -> {
                 if (!tensor.segment().isReadOnly() && !suffix.equals(STEP)) {
-                    tensor.segment()
-                            .copyFrom(tensors.get(parameter.name() + suffix).data());
+                    targets.put(parameter.name() + suffix, tensor.segment());
                 }
             });
         }
+        return targets;
+    }
+
+    /** One is copied after the other, so none may lie where another one goes. */
+    private void checkDisjoint(Map<String, MemorySegment> targets) {
+        NavigableMap<Long, String> names = new TreeMap<>();
+        targets.forEach((name, target) -> names.put(target.address(), name));
+        targets.forEach((name, target) -> {
+            MemorySegment from = tensors.get(name).data();
+            // State overlaps no other state, so what lies before the first one that ends before this ends before it,
+            // too.
+            Map.Entry<Long, String> other = names.lowerEntry(from.address() + from.byteSize());
+            while (other != null
+                    && other.getKey() + targets.get(other.getValue()).byteSize() > from.address()) {
+                if (from.byteSize() > 0 && !other.getValue().equals(name)) {
+                    throw invalid(
+                            name,
+                            "memory that overlaps the optimizer's own " + Check.quote(other.getValue()),
+                            "memory of its own, or where it goes");
+                }
+                other = names.lowerEntry(other.getKey());
+            }
+        });
     }
 
     private long steps(String name) {
