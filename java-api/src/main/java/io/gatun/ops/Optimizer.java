@@ -6,11 +6,9 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.function.Consumer;
 
 /**
@@ -109,11 +107,6 @@ public final class Optimizer {
      * A rule and its numbers. Immutable: each {@code with} returns another one. What a rule does not have is refused.
      */
     public static final class Options {
-        private static final Set<Rule> MOMENTA = EnumSet.of(Rule.MOMENTUM, Rule.LARS);
-        private static final Set<Rule> BETAS = EnumSet.of(Rule.ADAM, Rule.ADEMAMIX, Rule.LION, Rule.LAMB);
-        private static final Set<Rule> SQUARES = EnumSet.of(Rule.RMSPROP, Rule.ADAGRAD);
-        private static final Set<Rule> EPSILONS = EnumSet.complementOf(EnumSet.of(Rule.MOMENTUM, Rule.LARS, Rule.LION));
-
         private final OptimizerNumbers numbers;
 
         private Options(OptimizerNumbers numbers) {
@@ -144,34 +137,22 @@ public final class Optimizer {
 
         /** With b1 and b2 of ADAM, ADEMAMIX, LION and LAMB, both from 0 on and below 1. */
         public Options withBetas(float beta1, float beta2) {
-            numbers.only(BETAS, "betas", beta1 + ", " + beta2);
-            OptimizerNumbers.fraction("beta1", beta1);
-            OptimizerNumbers.fraction("beta2", beta2);
-            return with(changed -> {
-                changed.beta1 = beta1;
-                changed.beta2 = beta2;
-            });
+            return with(changed -> changed.betas(beta1, beta2));
         }
 
         /** With the momentum of MOMENTUM and LARS, from 0 on and below 1. */
         public Options withMomentum(float momentum) {
-            numbers.only(MOMENTA, "momentum", momentum);
-            OptimizerNumbers.fraction("momentum", momentum);
-            return with(changed -> changed.beta1 = momentum);
+            return with(changed -> changed.momentum(momentum));
         }
 
         /** With the decay of the mean of squares of RMSPROP (alpha elsewhere), from 0 on and below 1. */
         public Options withDecay(float decay) {
-            numbers.only(EnumSet.of(Rule.RMSPROP), "decay", decay);
-            OptimizerNumbers.fraction("decay", decay);
-            return with(changed -> changed.beta1 = decay);
+            return with(changed -> changed.decay(decay));
         }
 
         /** With epsilon, finite, >= 0; of all rules but MOMENTUM, LARS and LION. */
         public Options withEpsilon(float epsilon) {
-            numbers.only(EPSILONS, "epsilon", epsilon);
-            OptimizerNumbers.notNegative("epsilon", epsilon);
-            return with(changed -> changed.epsilon = epsilon);
+            return with(changed -> changed.epsilon(epsilon));
         }
 
         /** With wd, finite, >= 0: decoupled of ADAM, ADEMAMIX, LION and LAMB, otherwise added to gradients. */
@@ -182,13 +163,7 @@ public final class Optimizer {
 
         /** With alpha, finite, >= 0, and beta3, from 0 on and below 1, of ADEMAMIX. */
         public Options withSlowMean(float alpha, float beta3) {
-            numbers.only(EnumSet.of(Rule.ADEMAMIX), "alpha", alpha);
-            OptimizerNumbers.notNegative("alpha", alpha);
-            OptimizerNumbers.fraction("beta3", beta3);
-            return with(changed -> {
-                changed.alpha = alpha;
-                changed.beta3 = beta3;
-            });
+            return with(changed -> changed.slowMean(alpha, beta3));
         }
 
         /**
@@ -196,13 +171,7 @@ public final class Optimizer {
          * proportion to t, 1 / log(beta3) from 1 / log(beta1) likewise.
          */
         public Options withSchedule(int alphaSteps, int beta3Steps) {
-            numbers.only(EnumSet.of(Rule.ADEMAMIX), "alphaSteps", alphaSteps);
-            Check.range("alphaSteps", alphaSteps, 0, Integer.MAX_VALUE);
-            Check.range("beta3Steps", beta3Steps, 0, Integer.MAX_VALUE);
-            return with(changed -> {
-                changed.alphaSteps = alphaSteps;
-                changed.beta3Steps = beta3Steps;
-            });
+            return with(changed -> changed.schedule(alphaSteps, beta3Steps));
         }
 
         /** With updates of at most so many norms of the parameter, finite, >= 0; 0 for no limit. */
@@ -245,8 +214,7 @@ public final class Optimizer {
          * scaled nor with weight decay. Parameters with f32 state take the correct form, there as here.
          */
         public Options withBitsandbytesGradient(boolean asThere) {
-            numbers.only(SQUARES, "bitsandbytesGradient", asThere);
-            return with(changed -> changed.bitsandbytesGradient = asThere);
+            return with(changed -> changed.bitsandbytesGradient(asThere));
         }
 
         /** With a number of threads: 0 for all, 1 for only the calling one. Results do not depend on it. */
@@ -264,7 +232,7 @@ public final class Optimizer {
             return numbers;
         }
 
-        /** Rule and numbers, for a person. */
+        /** The rule, all numbers that it has, and what else was set; for a person. */
         @Override
         public String toString() {
             return numbers.toString();

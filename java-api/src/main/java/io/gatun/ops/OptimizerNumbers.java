@@ -3,10 +3,19 @@ package io.gatun.ops;
 import io.gatun.internal.Check;
 import io.gatun.ops.Optimizer.Rule;
 import io.gatun.ops.Optimizer.State;
+import java.util.EnumSet;
 import java.util.Set;
 
 /** What {@link Optimizer.Options} hold, which alone change it, before anyone sees them. */
 final class OptimizerNumbers {
+    private static final Set<Rule> MOMENTA = EnumSet.of(Rule.MOMENTUM, Rule.LARS);
+    private static final Set<Rule> BETAS = EnumSet.of(Rule.ADAM, Rule.ADEMAMIX, Rule.LION, Rule.LAMB);
+    private static final Set<Rule> DECAYS = EnumSet.of(Rule.RMSPROP);
+    private static final Set<Rule> SQUARES = EnumSet.of(Rule.RMSPROP, Rule.ADAGRAD);
+    private static final Set<Rule> SLOW_MEANS = EnumSet.of(Rule.ADEMAMIX);
+    private static final Set<Rule> EPSILONS = EnumSet.complementOf(EnumSet.of(Rule.MOMENTUM, Rule.LARS, Rule.LION));
+    private static final long MIN_8BIT_SIZE = 4096;
+
     final Rule rule;
     float learningRate;
     float beta1;
@@ -19,7 +28,7 @@ final class OptimizerNumbers {
     float weightDecay;
     float maxUpdateNorm;
     int blockSize;
-    long min8bitSize = 4096;
+    long min8bitSize = MIN_8BIT_SIZE;
     boolean stochastic;
     long seed;
     boolean bitsandbytesGradient;
@@ -36,8 +45,55 @@ final class OptimizerNumbers {
         maxUpdateNorm = rule == Rule.LAMB ? 1 : rule == Rule.LARS ? 0.02f : 0;
     }
 
+    void betas(float first, float second) {
+        only(BETAS, "betas", first + ", " + second);
+        fraction("beta1", first);
+        fraction("beta2", second);
+        beta1 = first;
+        beta2 = second;
+    }
+
+    void momentum(float momentum) {
+        only(MOMENTA, "momentum", momentum);
+        fraction("momentum", momentum);
+        beta1 = momentum;
+    }
+
+    void decay(float decay) {
+        only(DECAYS, "decay", decay);
+        fraction("decay", decay);
+        beta1 = decay;
+    }
+
+    void epsilon(float least) {
+        only(EPSILONS, "epsilon", least);
+        notNegative("epsilon", least);
+        epsilon = least;
+    }
+
+    void slowMean(float factor, float beta) {
+        only(SLOW_MEANS, "alpha", factor);
+        notNegative("alpha", factor);
+        fraction("beta3", beta);
+        alpha = factor;
+        beta3 = beta;
+    }
+
+    void schedule(int stepsOfAlpha, int stepsOfBeta3) {
+        only(SLOW_MEANS, "alphaSteps", stepsOfAlpha);
+        Check.range("alphaSteps", stepsOfAlpha, 0, Integer.MAX_VALUE);
+        Check.range("beta3Steps", stepsOfBeta3, 0, Integer.MAX_VALUE);
+        alphaSteps = stepsOfAlpha;
+        beta3Steps = stepsOfBeta3;
+    }
+
+    void bitsandbytesGradient(boolean asThere) {
+        only(SQUARES, "bitsandbytesGradient", asThere);
+        bitsandbytesGradient = asThere;
+    }
+
     /** Refuses what the rule does not have. */
-    void only(Set<Rule> rules, String argument, Object given) {
+    private void only(Set<Rule> rules, String argument, Object given) {
         if (!rules.contains(rule)) {
             throw Check.invalid(argument, given + " with " + rule, "with " + rules);
         }
@@ -49,7 +105,7 @@ final class OptimizerNumbers {
         }
     }
 
-    static void fraction(String argument, float given) {
+    private static void fraction(String argument, float given) {
         if (!(given >= 0 && given < 1)) {
             throw Check.invalid(argument, given, "0 <= " + argument + " < 1");
         }
@@ -98,7 +154,28 @@ final class OptimizerNumbers {
 
     @Override
     public String toString() {
-        return rule + " learning rate " + learningRate + ", betas " + beta1 + " " + beta2 + ", epsilon " + epsilon
-                + ", weight decay " + weightDecay;
+        StringBuilder text = new StringBuilder(rule + " learning rate " + learningRate);
+        add(text, "betas", beta1 + " " + beta2, BETAS.contains(rule));
+        add(text, "momentum", beta1, MOMENTA.contains(rule));
+        add(text, "decay", beta1, DECAYS.contains(rule));
+        add(text, "alpha", alpha, SLOW_MEANS.contains(rule));
+        add(text, "over steps", alphaSteps, alphaSteps > 0);
+        add(text, "beta3", beta3, SLOW_MEANS.contains(rule));
+        add(text, "over steps", beta3Steps, beta3Steps > 0);
+        add(text, "epsilon", epsilon, EPSILONS.contains(rule));
+        add(text, "weight decay", weightDecay, true);
+        add(text, "max update norm", maxUpdateNorm, maxUpdateNorm > 0);
+        add(text, "block", blockSize, blockSize > 0);
+        add(text, "min 8-bit size", min8bitSize, min8bitSize != MIN_8BIT_SIZE);
+        add(text, "stochastic rounding with seed", seed, stochastic);
+        add(text, "gradient of", "bitsandbytes", bitsandbytesGradient);
+        add(text, "threads", threads, threads > 0);
+        return text.toString();
+    }
+
+    private static void add(StringBuilder text, String name, Object value, boolean there) {
+        if (there) {
+            text.append(", ").append(name).append(' ').append(value);
+        }
     }
 }

@@ -314,18 +314,46 @@ class OptimizerStepTest {
                 "ADAM learning rate 0.001, betas 0.9 0.999, epsilon 1.0E-8, weight decay 0.0",
                 Options.of(Rule.ADAM).toString());
         assertEquals(
-                "ADEMAMIX learning rate 0.001, betas 0.9 0.999, epsilon 1.0E-8, weight decay 0.01",
+                "ADEMAMIX learning rate 0.001, betas 0.9 0.999, alpha 5.0, beta3 0.9999, epsilon 1.0E-8,"
+                        + " weight decay 0.01",
                 Options.of(Rule.ADEMAMIX).toString());
         assertEquals(
-                "LION learning rate 1.0E-4, betas 0.9 0.99, epsilon 0.0, weight decay 0.0",
+                "LION learning rate 1.0E-4, betas 0.9 0.99, weight decay 0.0",
                 Options.of(Rule.LION).toString());
         assertEquals(
-                "RMSPROP learning rate 0.01, betas 0.99 0.0, epsilon 1.0E-8, weight decay 0.0",
+                "RMSPROP learning rate 0.01, decay 0.99, epsilon 1.0E-8, weight decay 0.0",
                 Options.of(Rule.RMSPROP).toString());
         assertEquals(
-                "ADAGRAD learning rate 0.01, betas 0.0 0.0, epsilon 1.0E-10, weight decay 0.0",
+                "ADAGRAD learning rate 0.01, epsilon 1.0E-10, weight decay 0.0",
                 Options.of(Rule.ADAGRAD).toString());
+        assertEquals(
+                "LAMB learning rate 0.001, betas 0.9 0.999, epsilon 1.0E-8, weight decay 0.0, max update norm 1.0",
+                Options.of(Rule.LAMB).toString());
         assertEquals(Rule.LION, Options.of(Rule.LION).rule());
+    }
+
+    @Test
+    void optionsTellTheirNumbers() {
+        assertEquals(
+                "MOMENTUM learning rate 0.01, momentum 0.9, weight decay 0.0",
+                Options.of(Rule.MOMENTUM).toString());
+        assertEquals(
+                "LARS learning rate 0.03, momentum 0.7, weight decay 0.1, max update norm 0.02, min 8-bit size 0,"
+                        + " threads 2",
+                unusual(Rule.LARS).withThreads(2).toString());
+        assertEquals(
+                "ADEMAMIX learning rate 0.03, betas 0.8 0.95, alpha 3.0, over steps 4, beta3 0.99, over steps 3,"
+                        + " epsilon 1.0E-8, weight decay 0.1, max update norm 2.0, block 512, min 8-bit size 0,"
+                        + " stochastic rounding with seed 0",
+                unusual(Rule.ADEMAMIX)
+                        .withMaxUpdateNorm(2)
+                        .withBlockSize(512)
+                        .withStochasticRounding(0)
+                        .toString());
+        assertEquals(
+                "RMSPROP learning rate 0.03, decay 0.8, epsilon 0.001, weight decay 0.1, min 8-bit size 0,"
+                        + " gradient of bitsandbytes",
+                unusual(Rule.RMSPROP).withBitsandbytesGradient(true).toString());
     }
 
     @Test
