@@ -3,6 +3,7 @@ package io.gatun.ops;
 import io.gatun.DType;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
+import io.gatun.internal.Native;
 import java.util.EnumSet;
 import java.util.Set;
 
@@ -42,7 +43,9 @@ public record Parameter(String name, Tensor value, Tensor gradient, boolean full
     public static Parameter of(String name, Tensor value) {
         Check.present("value", value);
         Check.dtype("value", value, FLOATS);
-        return of(name, value, Tensor.allocate(value.dtype(), value.shape().toArray()));
+        Tensor gradient = Tensor.allocate(value.dtype(), value.shape().toArray());
+        Native.preferHugePages(gradient.segment());
+        return of(name, value, gradient);
     }
 
     /** With a gradient that something else writes. */
@@ -50,7 +53,11 @@ public record Parameter(String name, Tensor value, Tensor gradient, boolean full
         return new Parameter(name, value, gradient, false);
     }
 
-    /** The same with f32 state whatever the optimizer's is. */
+    /**
+     * The same with f32 state whatever the optimizer's is: for embeddings and whatever else has sparse gradients. Where a
+     * gradient becomes 0 and state is far below its block's largest, the mean of squares of Adam falls to code 0 before the
+     * mean does, and without its divisor a step may be large.
+     */
     public Parameter withFullPrecisionState() {
         return new Parameter(name, value, gradient, true);
     }

@@ -332,6 +332,27 @@ class OptimizerStepTest {
         assertEquals(Rule.LION, Options.of(Rule.LION).rule());
     }
 
+    /** A factor that f32 cannot hold makes gradients 0; the step counts. */
+    @Test
+    void factorsOfClippingBelowF32() {
+        Parameter w = Parameter.of("w", Tensor.of(new float[] {1, 2}, 2));
+        w.gradient().copyFrom(new float[] {3e38f, 1});
+        Optimizer momentum = Optimizer.of(Options.of(Rule.MOMENTUM), State.F32, w);
+        assertTrue(momentum.stepClipped(Float.MIN_VALUE));
+        assertArrayEquals(new float[] {1, 2}, w.value().toFloatArray());
+        assertArrayEquals(new float[2], momentum.state().get("w.state1").toFloatArray());
+        assertEquals(1, momentum.stepCount());
+    }
+
+    @Test
+    void withoutEpsilonZerosAreDividedByZeros() {
+        Parameter w = Parameter.of("w", Tensor.of(new float[] {1, 2}, 2));
+        w.gradient().copyFrom(new float[] {0, 1});
+        Optimizer.of(Options.of(Rule.ADAM).withEpsilon(0).withLearningRate(0.5f), State.F32, w)
+                .step();
+        assertArrayEquals(new float[] {Float.NaN, 1.5f}, w.value().toFloatArray(), 1e-6f);
+    }
+
     @Test
     void optionsTellTheirNumbers() {
         assertEquals(
