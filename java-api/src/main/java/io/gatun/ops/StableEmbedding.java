@@ -28,6 +28,9 @@ import java.util.Set;
  */
 public final class StableEmbedding {
     private static final float EPSILON = 1e-5f;
+    /** The length that an array of any JVM may have. */
+    private static final long MOST_PLACES = Integer.MAX_VALUE - 8;
+
     private static final Set<DType> F32 = EnumSet.of(DType.F32);
     private static final Set<DType> I32 = EnumSet.of(DType.I32);
     private static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.F16, DType.BF16);
@@ -89,7 +92,7 @@ public final class StableEmbedding {
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then
      */
     public void forward(Tensor indices, Tensor y) {
-        check(indices, "y", y);
+        check(indices, Long.MAX_VALUE, "y", y);
         Check.writable("y", y.segment());
         Check.disjoint("y", y, "indices", indices);
         for (Parameter parameter : parameters()) {
@@ -110,12 +113,12 @@ public final class StableEmbedding {
      * indices and then of their places, and are rounded once to the dtype of the gradient, so the result is always the same.
      * O(indices * (dimension + log indices)).
      *
-     * @param indices as {@link #forward} was given them, the table being what it was
+     * @param indices as {@link #forward} was given them, at most 2^31 - 9, the table being what it was
      * @param dy the gradient of y: f32 [n, dimension], contiguous, memory of its own
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then
      */
     public void backward(Tensor indices, Tensor dy) {
-        check(indices, "dy", dy);
+        check(indices, MOST_PLACES, "dy", dy);
         for (Parameter parameter : parameters()) {
             Check.disjoint("dy", dy, parameter.name(), parameter.gradient());
             Check.disjoint("indices", indices, parameter.name(), parameter.gradient());
@@ -126,7 +129,7 @@ public final class StableEmbedding {
         double[] weightSum = new double[dimension];
         double[] biasSum = new double[dimension];
         // Places in the order of their indices.
-        long[] order = new long[Math.toIntExact(indices.shape().size(0))];
+        long[] order = new long[(int) indices.shape().size(0)];
         for (int i = 0; i < order.length; i++) {
             order[i] = index(indices, i) << 32 | i;
         }
@@ -198,13 +201,14 @@ public final class StableEmbedding {
         return table.value().shape().size(1);
     }
 
-    private void check(Tensor indices, String name, Tensor values) {
+    private void check(Tensor indices, long most, String name, Tensor values) {
         Check.present("indices", indices);
         Check.present(name, values);
         Check.dtype("indices", indices, I32);
         if (indices.shape().rank() != 1) {
             throw Check.invalid("indices", "shape " + indices.shape(), "a vector");
         }
+        Check.range("length of indices", indices.shape().size(0), 0, most);
         Check.contiguous("indices", indices);
         Check.reachable("indices", indices.segment());
         Check.dtype(name, values, F32);

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
+import io.gatun.Shape;
 import io.gatun.Tensor;
 import java.util.Arrays;
 import java.util.List;
@@ -203,6 +204,11 @@ class StableEmbeddingTest {
                         message, assertThrows(RuntimeException.class, call).getMessage()));
     }
 
+    /** Of any length in the memory of one. */
+    private static Tensor broadcast(long length) {
+        return Tensor.wrap(Tensor.of(new int[1], 1).segment(), DType.I32, Shape.of(length), 0);
+    }
+
     @TestFactory
     Stream<DynamicTest> badInput() {
         StableEmbedding layer = layer(DType.F32);
@@ -225,6 +231,12 @@ class StableEmbeddingTest {
                 refused(
                         "indices: given shape [5, 1]; allowed: a vector",
                         () -> layer.forward(indices.reshape(5, 1), y)),
+                refused(
+                        "length of indices: given 2147483648; allowed: 0..2147483639",
+                        () -> layer.backward(broadcast(1L << 31), y)),
+                refused(
+                        "length of indices: given 2147483640; allowed: 0..2147483639",
+                        () -> layer.backward(broadcast((1L << 31) - 8), y)),
                 refused("indices[2]: given 7; allowed: 0..6", () -> layer.forward(wrong, y)),
                 refused("indices[4]: given -1; allowed: 0..6", () -> layer.backward(negative, y)),
                 refused("y: given shape [5, 4]; allowed: a matrix [5, 5]", () -> layer.forward(indices, f32(5, 4))),
