@@ -28,9 +28,9 @@ import java.util.function.Consumer;
  * state becomes 0.
  *
  * <p>{@link State#DYNAMIC8} has the layout of bitsandbytes (blocks of 256 since its version 0.44, of 2048 before), so
- * checkpoints load and save both ways. Steps differ in two places: a mean below 0 by at most 2^-60 of its block's largest
- * magnitude becomes 0 here, the code next to 0 there; and {@link Rule#LAMB} and {@link Rule#LARS} limit updates here with
- * state of any kind, there with f32 state alone.
+ * checkpoints load and save both ways. Steps differ in rounding, and: a mean below 0 by at most 2^-60 of its block's largest
+ * magnitude becomes 0 here, the code next to 0 there; {@link Rule#LAMB} and {@link Rule#LARS} limit updates here with state
+ * of any kind, there with f32 state alone; for RMSPROP and ADAGRAD see {@link Options#withBitsandbytesGradient}.
  *
  * <p>An optimizer is used by one thread at a time, any number of them at once. A call with bad input changes nothing.
  */
