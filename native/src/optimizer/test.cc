@@ -100,7 +100,8 @@ TEST(Optimizer, EveryBlock) {
   for (const int32_t rule : kAllRules) {
     for (const int32_t state : kStates) {
       for (const int64_t block : {128, 256, 384, 2048}) {
-        for (const int64_t count : {block - 1, block, block + 1, 2 * block + 1}) {
+        // The last one ends within the second batch of blocks: codes are made of 2048 elements at once.
+        for (const int64_t count : {block - 1, block, block + 1, 2 * block + 1, 2048 + block + 1}) {
           const gatun_optimizer_params params = step_params(rule, rng.pick<int32_t>({1, 2, 3}), state, count, block);
           const Edge edge = rng.integer(0, 1) == 0 ? Edge::front : Edge::back;
           check(params, normal_tensors(params, rng), checked, edge, rng.integer(0, 3));
