@@ -445,7 +445,9 @@ public final class Optimizer {
     }
 
     /**
-     * Writes {@link #state} into a safetensors file; a file of that name is replaced when the new one is complete.
+     * Writes {@link #state} into a safetensors file; a file of that name is replaced when the new one is complete. It holds
+     * state alone: values of parameters ({@link io.gatun.files.Safetensors#write}), options and learning rate are the
+     * caller's to keep.
      *
      * @throws IOException if the file cannot be written
      */
@@ -456,7 +458,8 @@ public final class Optimizer {
 
     /**
      * Takes state from a safetensors file: one of {@link #save}, or one with the tensors of a bitsandbytes optimizer under
-     * the names of {@link #state}, the step as i32, i64 or f32.
+     * the names of {@link #state}, the step as i32, i64 or f32. Values of parameters, options and learning rate stay as they
+     * are.
      *
      * @throws IllegalArgumentException as {@link #load(Map)} does, and if the file was saved with another rule or block
      * @throws IOException if the file cannot be read, or is malformed
@@ -474,9 +477,10 @@ public final class Optimizer {
         return text.toString();
     }
 
-    /** Options, how state is kept, how much of it, and of how many parameters. */
+    /** Options with the learning rate of the next step, how state is kept, how much of it, and of how many parameters. */
     @Override
     public String toString() {
-        return options + "; " + state + ", " + stateBytes() + " bytes of state; parameters: " + parameters.size();
+        return options.numbers().text(learningRate) + "; " + state + ", " + stateBytes()
+                + " bytes of state; parameters: " + parameters.size();
     }
 }

@@ -154,7 +154,12 @@ final class OptimizerNumbers {
 
     @Override
     public String toString() {
-        StringBuilder text = new StringBuilder(rule + " learning rate " + learningRate);
+        return text(learningRate);
+    }
+
+    /** The same with the learning rate of the next step. */
+    String text(float rate) {
+        StringBuilder text = new StringBuilder(rule + " learning rate " + rate);
         add(text, "betas", beta1 + " " + beta2, BETAS.contains(rule));
         add(text, "momentum", beta1, MOMENTA.contains(rule));
         add(text, "decay", beta1, DECAYS.contains(rule));

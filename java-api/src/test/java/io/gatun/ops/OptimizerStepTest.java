@@ -377,6 +377,18 @@ class OptimizerStepTest {
                 unusual(Rule.RMSPROP).withBitsandbytesGradient(true).toString());
     }
 
+    /** Both that of the next step, not that of the options. */
+    @Test
+    void tellsTheLearningRateOfTheNextStep() {
+        Optimizer adam = Optimizer.adam(parameter(new Random(72), "w", DType.F32, 9));
+        adam.learningRate(0.25f);
+        assertEquals(
+                "ADAM learning rate 0.25, betas 0.9 0.999, epsilon 1.0E-8, weight decay 0.0; F32, 72 bytes of state;"
+                        + " parameters: 1",
+                adam.toString());
+        assertTrue(adam.explain().startsWith(adam + "\nw f32[9]: optimizer_"), adam.explain());
+    }
+
     @Test
     void explainsItself() {
         Random random = new Random(71);
