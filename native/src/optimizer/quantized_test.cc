@@ -140,6 +140,48 @@ TEST(QuantizedState, SmallNegativeValuesKeepTheirSign) {
   }
 }
 
+// The values of codes in ascending order.
+std::vector<float> book_of(int32_t state, bool second) {
+  if (state == GATUN_STATE_DYNAMIC4) return reference_book4(second);
+  std::vector<float> book(256);
+  EXPECT_EQ(gatun_code_book(second ? GATUN_BOOK_DYNAMIC_UNSIGNED : GATUN_BOOK_DYNAMIC, book.data()), GATUN_OK);
+  return book;
+}
+
+// New state where codes part: values at and next to the middles of neighbouring codes' values, times scales. Momentum's
+// first state is the gradient; with a beta2 of 0 ADAM's v is its square, which takes several scales to meet most f32.
+TEST(QuantizedState, ValuesBetweenCodes) {
+  for (const int32_t rule : {GATUN_MOMENTUM, GATUN_ADAM}) {
+    const bool second = rule == GATUN_ADAM;
+    for (const int32_t state : {GATUN_STATE_DYNAMIC8, GATUN_STATE_DYNAMIC4}) {
+      const std::vector<float> book = book_of(state, second);
+      std::vector<double> middles = {second ? 0x1p-60 : -0x1p-60};
+      for (size_t i = 1; i < book.size(); ++i) middles.push_back((double{book[i - 1]} + double{book[i]}) / 2);
+      for (const float largest : {1.0f, 1.125f, 1.25f, 1.375f, 1.5f, 1.625f, 1.75f, 1.875f}) {
+        std::vector<float> g;
+        for (const double middle : middles) {
+          float value = largest * static_cast<float>(second ? std::sqrt(middle) : middle);
+          for (int n = 0; n < 4; ++n) value = std::nextafter(value, -2.0f);
+          for (int n = 0; n < 9; ++n, value = std::nextafter(value, 2.0f)) {
+            if (g.size() % 128 == 0) g.push_back(largest);
+            g.push_back(value);
+          }
+        }
+        gatun_optimizer_params params = step_params(rule, GATUN_F32, state, static_cast<int64_t>(g.size()), 128);
+        params.step = 1;
+        params.beta1 = params.beta2 = params.weight_decay = 0;
+        const std::vector<float> zeros(g.size());
+        const Tensors before = make_tensors(params, g, g, zeros, second ? zeros : std::vector<float>());
+        const Tensors after = step(params, before);
+        ASSERT_TRUE(same(params, after, step_of_reference(params, before))) << describe(params);
+        ASSERT_TRUE(same(params, after, three_steps(params, before))) << describe(params);
+        const float scale = second ? largest * largest : largest;
+        for (const float actual : floats_of(second ? after.scales2 : after.scales1)) ASSERT_EQ(actual, scale);
+      }
+    }
+  }
+}
+
 // Zero bytes are a state of zeros.
 TEST(QuantizedState, ZeroBytesAreZeros) {
   Rng rng(3);
