@@ -7,7 +7,7 @@
  * again. So a step on quantized state is, bit for bit, gatun_dequantize of the state, the step on f32 state, and
  * gatun_quantize of the new one, but that a value of state 1 in DYNAMIC8 below -2^-60 times its scale never
  * becomes 0, but the negative code next to it (the sign is what LION and momentum live on). All results are the same,
- * bit for bit, on every tier and for any number of threads.
+ * bit for bit, on every tier and for any number of threads, but for which NaN a NaN is.
  *
  * With t = step, gs = gradient_scale, G the gradient and g = gs G; constants are made in f64 and rounded once:
  *
@@ -28,7 +28,8 @@
  * not finite.
  *
  * An element whose new state is not finite (NaN or infinity in its gradient or old state, or a square beyond f32), or
- * whose new state 2 is negative, keeps its p, and its state becomes 0.
+ * whose new v is negative, keeps its p, and its state becomes 0. With epsilon = 0, p becomes NaN where all gradients
+ * were 0, as the formula says.
  *
  * State 1 is [count], of ADEMAMIX [2, count] (m, n); state 2 is v of ADAM and ADEMAMIX [count]; other rules have none.
  * Quantized state is cut into blocks of `block` elements (the last one of a row may be shorter), each with a scale:
@@ -97,7 +98,7 @@ typedef struct gatun_optimizer_params {
                             bitsandbytes' 8-bit kernels do; else 0 */
   int32_t threads;       /* 0 = gatun_threads(); 1 = only the calling thread */
   float learning_rate;   /* lr; all floats are finite */
-  float beta1;           /* 0..1 */
+  float beta1;           /* 0..1; c1 and c2 are 0, and p NaN, with a 1 in ADAM and ADEMAMIX */
   float beta2;           /* 0..1 */
   float beta3;           /* 0..1; ADEMAMIX */
   float alpha;           /* ADEMAMIX */
@@ -113,7 +114,7 @@ typedef struct gatun_optimizer_params {
 
 /*
  * p and g of p_dtype [count]; state and scales as above, null where there are none. Outputs are p, states and scales;
- * they overlap nothing. O(count); p and g are read twice with max_update_norm.
+ * they overlap nothing. O(count); p, g and states are read twice with max_update_norm.
  */
 GATUN_API int32_t gatun_optimizer_step(const gatun_optimizer_params* params, void* p, const void* g, void* state1,
                                        float* scales1, void* state2, float* scales2);

@@ -199,8 +199,17 @@ int32_t gatun_optimizer_explain(const gatun_optimizer_params* params, char* text
   }
   const int64_t block = p.state == GATUN_STATE_F32 ? kPlainBlock : p.block, blocks = blocks_of(p.count, block);
   const int32_t threads = threads_of(p, blocks);
-  out.add("  %s of %lld elements in %lld blocks of %lld on %d thread%s\n", kRuleNames[p.rule], LongLong{p.count},
-          LongLong{blocks}, LongLong{block}, threads, threads == 1 ? "" : "s");
+  out.add("  %s of %lld elements", kRuleNames[p.rule], LongLong{p.count});
+  if (p.state != GATUN_STATE_F32) {
+    out.add(", blocks of %lld: %lld scales a row of state", LongLong{block}, LongLong{blocks});
+  }
+  out.add(", on %d thread%s\n", threads, threads == 1 ? "" : "s");
+  if (p.state == GATUN_STATE_DYNAMIC8 && chosen.tier != Tier::avx512vnni) {
+    out.add(
+        "  without look-ups of bytes in registers (avx512vnni) the new state's codes are searched in memory, which "
+        "takes"
+        " several times as long as F32 or F8E4M3 state\n");
+  }
   if (p.max_update_norm > 0) out.add("  p, g and the state are read twice, for the norm of the update\n");
   return out.copy_to(text, capacity);
 }

@@ -178,10 +178,11 @@ void for_each_element(const gatun_optimizer_params& params, const void* p, const
   }
 }
 
-// Whether an element is stepped at all: v of state 2 is no number below 0.
+// Whether an element is stepped at all: v is no number below 0.
 template <class Real>
 bool stepped(const gatun_optimizer_params& params, const Element<Real>& element) {
-  const bool negative = rows_of_state2(params.rule) > 0 && is_negative(element.state[rows_of(params) - 1]);
+  const bool squares = params.rule != GATUN_MOMENTUM && params.rule != GATUN_LION;
+  const bool negative = squares && is_negative(element.state[rows_of(params) - 1]);
   return !negative &&
          std::all_of(element.state, element.state + rows_of(params), [](const Real& s) { return is_finite(s); });
 }

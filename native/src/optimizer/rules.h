@@ -1,9 +1,8 @@
 // The rules: what an element's gradient does to its state, and which way it moves the parameter.
 //
-// A rule has kStates states in planes, of which the last one is state 2 if kSecond. update(p, gradient, s) makes the
-// new states of the old ones and returns d, by which move() changes the parameter. Each operation rounds once, so that
-// every tier gives the same bits. A new element-wise rule is a struct here, its number in gatun/optimizer.h and its
-// place in kernel_of (tile.h).
+// A rule has kStates states in planes, of which the last one is state 2 if kSecond, and a mean or sum of squares if
+// kSquares. update(p, gradient, s) makes the new states of the old ones and returns d, by which move() changes the
+// parameter. Each operation rounds once, so that every tier gives the same bits.
 #pragma once
 
 #include "optimizer/kernel.h"
@@ -38,7 +37,7 @@ GATUN_INLINE F32 average_square(F32 beta, F32 v, F32 root, F32 g) {
 
 struct Adam : Rule {
   static constexpr int kStates = 2;
-  static constexpr bool kSecond = true;
+  static constexpr bool kSecond = true, kSquares = true;
 
   explicit GATUN_INLINE Adam(const Constants& c) : Rule(c), beta2(set1(c.beta2)), root2(set1(c.root2)) {}
 
@@ -74,7 +73,7 @@ struct AdEmaMix : Adam {
 
 struct Momentum : Rule {
   static constexpr int kStates = 1;
-  static constexpr bool kSecond = false;
+  static constexpr bool kSecond = false, kSquares = false;
 
   explicit GATUN_INLINE Momentum(const Constants& c) : Rule(c), starts(c.starts) {}
 
@@ -90,7 +89,7 @@ struct Momentum : Rule {
 // RMSprop and Adagrad: the gradient over the root of its squares.
 struct Scaled : Rule {
   static constexpr int kStates = 1;
-  static constexpr bool kSecond = false;
+  static constexpr bool kSecond = false, kSquares = true;
 
   explicit GATUN_INLINE Scaled(const Constants& c) : Rule(c), raw(c.raw_gradient) {}
 
@@ -126,7 +125,7 @@ struct Adagrad : Scaled {
 
 struct Lion : Rule {
   static constexpr int kStates = 1;
-  static constexpr bool kSecond = false;
+  static constexpr bool kSecond = false, kSquares = false;
 
   explicit GATUN_INLINE Lion(const Constants& c) : Rule(c), beta2(set1(c.beta2)), rest2(set1(c.rest2)) {}
 

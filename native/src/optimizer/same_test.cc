@@ -31,7 +31,7 @@ TEST(SameResults, OnEveryTier) {
 int32_t threads_of(const gatun_optimizer_params& params) {
   char text[1024];
   EXPECT_EQ(gatun_optimizer_explain(&params, text, sizeof(text)), GATUN_OK) << gatun_last_error();
-  const std::string all = text, before = " blocks of ", on = " on ";
+  const std::string all = text, before = " elements", on = " on ";
   const size_t at = all.find(on, all.find(before));
   EXPECT_NE(at, std::string::npos) << all;
   return std::atoi(all.c_str() + at + on.size());

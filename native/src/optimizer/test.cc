@@ -291,6 +291,20 @@ TEST(Optimizer, UpdateNormOfNothing) {
 
 // p, state after two steps with gradients of 1 and -1, in numbers worked by hand; g = 2 * gradient, no decay but where
 // the name says so.
+// A mean of squares below 0 is none: p would become NaN.
+TEST(Optimizer, NegativeSquaresAreForgotten) {
+  for (const int32_t rule : {GATUN_ADAM, GATUN_ADEMAMIX, GATUN_RMSPROP, GATUN_ADAGRAD}) {
+    const gatun_optimizer_params params = step_params(rule, GATUN_F32, GATUN_STATE_F32, 1);
+    const size_t rows1 = static_cast<size_t>(rows_of_state1(rule)), rows2 = static_cast<size_t>(rows_of_state2(rule));
+    const Tensors a =
+        step(params, make_tensors(params, {2}, {1e-3f}, std::vector<float>(rows1, rows2 > 0 ? 0.5f : -1.0f),
+                                  std::vector<float>(rows2, -1.0f)));
+    EXPECT_EQ(floats_of(a.p), std::vector<float>{2}) << describe(params);
+    EXPECT_EQ(floats_of(a.state1), std::vector<float>(rows1, 0)) << describe(params);
+    EXPECT_EQ(floats_of(a.state2), std::vector<float>(rows2, 0)) << describe(params);
+  }
+}
+
 TEST(Optimizer, ByHand) {
   struct Case {
     int32_t rule;

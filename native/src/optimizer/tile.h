@@ -25,11 +25,12 @@
 namespace gatun::GATUN_ISA {
 namespace {
 
-// What a vector's magnitudes are compared by: bits, as unsigned numbers. State 2 has no sign, unless it is NaN.
+// What a vector's magnitudes are compared by: bits, as unsigned numbers. Squares have no sign, unless something is
+// wrong with them, and with it they are beyond all finite numbers.
 template <class R>
 GATUN_INLINE I32 magnitude(F32 s, int k) {
-  const bool positive = R::kSecond && k == R::kStates - 1;
-  return positive ? as_i32(s) : and_i32(as_i32(s), set1_i32(0x7fffffff));
+  const bool squares = R::kSquares && k == R::kStates - 1;
+  return squares ? as_i32(s) : and_i32(as_i32(s), set1_i32(0x7fffffff));
 }
 
 // Whether a lane is beyond the exponents of finite numbers.

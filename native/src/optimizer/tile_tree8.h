@@ -4,7 +4,7 @@
 //   place the last 16 bits of a sum in f32; low and high bytes of all four vectors side by side
 //   codes starts[high] + (low > within[0][high]) + (low > within[1][high])
 //
-// A value whose place is that of a threshold, one of 256 where values are even, may have a code that is too low by one.
+// A value whose place is that of a threshold, 1 of 250 where values are even, may have a code that is too low by one.
 // Of 64 values one is settled always, so that no branch depends on whether there is one; more are rare.
 #pragma once
 
@@ -53,7 +53,7 @@ class TreeEncoder {
         split_words(place, low, high);
         low = min_u8(low, set1_u8(DynamicCells::kLast));
         const Bytes lower = lookup(first, high), upper = lookup(second, high);
-        const Bytes codes = add_where_above(low, upper, add_where_above(low, lower, lookup(starts, high), 1), 1);
+        const Bytes codes = increase_where_above(low, upper, increase_where_above(low, lower, lookup(starts, high)));
         uint64_t doubt = equal_bytes(low, lower) | equal_bytes(low, upper);
         if (count - i >= kStep) {
           store_bytes(to + i, codes);

@@ -4,7 +4,6 @@
 namespace gatun::GATUN_ISA {
 
 const optimizer::Kernel optimizer_f32_avx512 = kernel_of<F32State>();
-const optimizer::Kernel optimizer_dynamic8_avx512 = kernel_of<Dynamic8State>();
 const optimizer::Kernel optimizer_f8e4m3_avx512 = kernel_of<Fp8State>();
 const optimizer::Kernel optimizer_dynamic4_avx512 = kernel_of<Dynamic4State>();
 const optimizer::SquaresKernel optimizer_squares_avx512 = {squares_of};

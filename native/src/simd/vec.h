@@ -79,9 +79,8 @@
 // as does what searches 256 values by bytes:
 //   void split_words(const I32 (&x)[4], Bytes& low, Bytes& high)
 //                                                     bytes 0 and 1 of each lane: byte j * kLanes + l is that of x[j]
-//   Bytes add_where_above(Bytes a, Bytes b, Bytes x, int amount): each byte of x, plus `amount` if a > b, unsigned
+//   Bytes increase_where_above(Bytes a, Bytes b, Bytes x): each byte of x, plus 1 if a > b, unsigned
 //   uint64_t equal_bytes(Bytes, Bytes): bit i says whether bytes i are equal
-//   Bytes max_u8(Bytes, Bytes), subtract_u8(Bytes, Bytes): unsigned; a difference below 0 is 0
 // and what makes such elements from codes; words are of 16 bits:
 //   Bytes shift_words<N>(Bytes)                       each word to the right, zeros from the left
 //   Bytes lookup_words(Bytes table, Bytes index)      word index % 32 of the table

@@ -418,12 +418,10 @@ GATUN_INLINE void split_words(const I32 (&x)[4], Bytes& low, Bytes& high) {
   low = _mm512_permutex2var_epi8(a, bytes, b);
   high = _mm512_permutex2var_epi8(a, _mm512_or_si512(bytes, _mm512_set1_epi8(1)), b);
 }
-GATUN_INLINE Bytes add_where_above(Bytes a, Bytes b, Bytes x, int amount) {
-  return _mm512_mask_add_epi8(x, _mm512_cmpgt_epu8_mask(a, b), x, _mm512_set1_epi8(static_cast<char>(amount)));
+GATUN_INLINE Bytes increase_where_above(Bytes a, Bytes b, Bytes x) {
+  return _mm512_mask_add_epi8(x, _mm512_cmpgt_epu8_mask(a, b), x, _mm512_set1_epi8(1));
 }
 GATUN_INLINE uint64_t equal_bytes(Bytes a, Bytes b) { return _mm512_cmpeq_epi8_mask(a, b); }
-GATUN_INLINE Bytes max_u8(Bytes a, Bytes b) { return _mm512_max_epu8(a, b); }
-GATUN_INLINE Bytes subtract_u8(Bytes a, Bytes b) { return _mm512_subs_epu8(a, b); }
 
 struct FloatTable {
   ByteTable plane[4];  // byte 0 of all entries, byte 1, ..
