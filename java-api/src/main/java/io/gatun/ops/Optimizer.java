@@ -37,30 +37,41 @@ import java.util.function.Consumer;
 public final class Optimizer {
     /**
      * How gradients g move parameters p at step t, with learning rate lr and weight decay wd. LAMB and LARS limit the
-     * norm of an update by that of the parameter.
+     * norm of an update by that of the parameter. Weight decay is 0 by default unless a rule says otherwise.
      */
     public enum Rule {
         /**
          * m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon); p *= 1
-         * - lr wd. With weight decay, AdamW. State m and v.
+         * - lr wd. With weight decay, AdamW. State m and v. Defaults: learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-8.
          */
         ADAM(0, 1e-3f, 0.9f, 0.999f, 1e-8f),
         /**
          * Adam with a second mean n = b3 n + (1 - b3) g: p -= lr (m / (1 - b1^t) + alpha n) / (sqrt(v / (1 - b2^t)) +
-         * epsilon) (Pagliardini et al. 2024). State m, n and v.
+         * epsilon), then decay as of ADAM (Pagliardini et al. 2024). State m, n and v. Defaults: learning rate 0.001, betas
+         * 0.9, 0.999 and 0.9999 (beta3), alpha 5, epsilon 1e-8, weight decay 0.01.
          */
         ADEMAMIX(1, 1e-3f, 0.9f, 0.999f, 1e-8f),
-        /** g += wd p; m = g at first, then momentum m + g; p -= lr m. State m. */
+        /**
+         * g += wd p; m = g at first, then momentum m + g; p -= lr m. State m. Defaults: learning rate 0.01, momentum 0.9.
+         */
         MOMENTUM(2, 1e-2f, 0.9f, 0, 0),
-        /** g += wd p; v = decay v + (1 - decay) g^2; p -= lr g / (sqrt(v) + epsilon). State v. */
+        /**
+         * g += wd p; v = decay v + (1 - decay) g^2; p -= lr g / (sqrt(v) + epsilon). State v. Defaults: learning rate 0.01,
+         * decay 0.99, epsilon 1e-8.
+         */
         RMSPROP(3, 1e-2f, 0.99f, 0, 1e-8f),
-        /** g += wd p; v += g^2; p -= lr g / (sqrt(v) + epsilon). State v. */
+        /**
+         * g += wd p; v += g^2; p -= lr g / (sqrt(v) + epsilon). State v. Defaults: learning rate 0.01, epsilon 1e-10.
+         */
         ADAGRAD(4, 1e-2f, 0, 0, 1e-10f),
-        /** p = p (1 - lr wd) - lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g (Chen et al. 2023). State m. */
+        /**
+         * p = p (1 - lr wd) - lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g (Chen et al. 2023). State m. Defaults: learning
+         * rate 0.0001, betas 0.9 and 0.99.
+         */
         LION(5, 1e-4f, 0.9f, 0.99f, 0),
-        /** {@link #ADAM} whose updates are at most as long as the parameter (You et al. 2020). */
+        /** {@link #ADAM}, defaults too, whose updates are at most as long as the parameter (You et al. 2020). */
         LAMB(0, 1e-3f, 0.9f, 0.999f, 1e-8f),
-        /** {@link #MOMENTUM} whose updates have at most 0.02 of the parameter's norm (You et al. 2017). */
+        /** {@link #MOMENTUM}, defaults too, whose updates have at most 0.02 of the parameter's norm (You et al. 2017). */
         LARS(2, 1e-2f, 0.9f, 0, 0);
 
         /** The {@code gatun_optimizer_rule}. */
@@ -211,8 +222,9 @@ public final class Optimizer {
 
         /**
          * With bf16 parameters rounded up or down with a probability in proportion to the distance, so that updates below
-         * half a unit in the last place are not lost. Other parameters are rounded to nearest as ever. Random bits depend on
-         * seed, step, the place of the parameter in the optimizer and the index of the element.
+         * half a unit in the last place are not lost. bf16 only: f16 and f32 parameters are rounded to nearest as ever, and
+         * such updates of f16 are lost. Random bits depend on seed, step, the place of the parameter in the optimizer and the
+         * index of the element.
          */
         public Options withStochasticRounding(long seed) {
             return with(changed -> {
@@ -468,7 +480,7 @@ public final class Optimizer {
         OptimizerFile.load(file, options, state, parameters);
     }
 
-    /** What is trained and how, and which kernel each parameter takes and why; for a person. */
+    /** What is trained and how, which parameters are rounded stochastically, which kernel each takes and why; for a person. */
     public String explain() {
         StringBuilder text = new StringBuilder(toString());
         for (ParameterState parameter : parameters) {

@@ -260,18 +260,22 @@ final class ParameterState {
 
     String explain(float learningRate) {
         MemorySegment params = params(learningRate, 1);
-        return parameter + ": "
+        return parameter
+                + (isStochastic() ? ", rounded stochastically: " : ": ")
                 + Native.text(EXPLAIN_BYTES, text -> gatun_optimizer_explain(params, text, EXPLAIN_BYTES));
+    }
+
+    private boolean isStochastic() {
+        return options.stochastic && parameter.value().dtype() == DType.BF16;
     }
 
     private MemorySegment params(float learningRate, float gradientScale) {
         long step = steps + 1;
-        boolean stochastic = options.stochastic && parameter.value().dtype() == DType.BF16;
         MemorySegment params = PARAMS.get();
         gatun_optimizer_params.rule(params, options.rule.number);
         gatun_optimizer_params.p_dtype(params, parameter.value().dtype().code());
         gatun_optimizer_params.state(params, format.ordinal());
-        gatun_optimizer_params.rounding(params, stochastic ? 1 : 0);
+        gatun_optimizer_params.rounding(params, isStochastic() ? 1 : 0);
         gatun_optimizer_params.raw_gradient(params, options.bitsandbytesGradient && format != State.F32 ? 1 : 0);
         gatun_optimizer_params.threads(params, options.threads);
         gatun_optimizer_params.learning_rate(params, learningRate);
@@ -286,7 +290,7 @@ final class ParameterState {
         gatun_optimizer_params.step(params, step);
         gatun_optimizer_params.count(params, count());
         gatun_optimizer_params.block(params, block);
-        gatun_optimizer_params.seed(params, stochastic ? mix(seed + step) : 0);
+        gatun_optimizer_params.seed(params, isStochastic() ? mix(seed + step) : 0);
         return params;
     }
 

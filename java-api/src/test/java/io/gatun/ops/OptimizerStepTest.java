@@ -389,6 +389,24 @@ class OptimizerStepTest {
         assertTrue(adam.explain().startsWith(adam + "\nw f32[9]: optimizer_"), adam.explain());
     }
 
+    /** Of bf16 parameters alone, and if asked to. */
+    @Test
+    void tellsWhatIsRoundedStochastically() {
+        Random random = new Random(73);
+        Parameter[] parameters = {
+            parameter(random, "a", DType.BF16, 9),
+            parameter(random, "b", DType.F16, 9),
+            parameter(random, "c", DType.F32, 9)
+        };
+        Options options = Options.of(Rule.ADAM);
+        String text = Optimizer.of(options.withStochasticRounding(7), State.FP8, parameters)
+                .explain();
+        assertTrue(text.contains("\na bf16[9], rounded stochastically: optimizer_"), text);
+        assertTrue(text.contains("\nb f16[9]: optimizer_"), text);
+        assertTrue(text.contains("\nc f32[9]: optimizer_"), text);
+        assertTrue(Optimizer.of(options, State.FP8, parameters).explain().contains("\na bf16[9]: optimizer_"));
+    }
+
     @Test
     void explainsItself() {
         Random random = new Random(71);
