@@ -21,10 +21,16 @@ import java.util.Set;
  *
  * <pre>
  * StableEmbedding embedding = StableEmbedding.of("tokens", DType.BF16, vocabulary, 512, seed);
+ * Optimizer optimizer = Optimizer.adam8bit(embedding.parameters().toArray(Parameter[]::new));
+ * // at each step:
+ * optimizer.zeroGradients(); // as backward adds to them
  * embedding.forward(tokens, y);
  * // the rest of the model, forward and backward
  * embedding.backward(tokens, dy);
+ * optimizer.step();
  * </pre>
+ *
+ * <p>Lookup and backward are plain Java on the calling thread; the norm of forward is {@link Norm#layer}.
  */
 public final class StableEmbedding {
     private static final float EPSILON = 1e-5f;
@@ -222,6 +228,12 @@ public final class StableEmbedding {
                 throw Check.invalid("indices[" + i + "]", index, "0.." + (rows - 1));
             }
         }
+    }
+
+    /** Name, dtype and shape of the table, and the norm; for a person. */
+    @Override
+    public String toString() {
+        return "StableEmbedding " + table + ", LayerNorm with epsilon " + EPSILON;
     }
 
     private static long index(Tensor indices, long i) {

@@ -137,6 +137,7 @@ class StableEmbeddingTest {
         assertEquals(
                 "[tokens.weight f32[1000, 50], tokens.norm.weight f32[50], tokens.norm.bias f32[50]]",
                 layer.parameters().toString());
+        assertEquals("StableEmbedding tokens.weight f32[1000, 50], LayerNorm with epsilon 1.0E-5", layer.toString());
         assertTrue(layer.parameters().get(0).fullPrecisionState());
         float[] values = layer.parameters().get(0).value().toFloatArray();
         double bound = Math.sqrt(6.0 / 1050);
