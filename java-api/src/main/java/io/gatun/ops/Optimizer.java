@@ -473,10 +473,11 @@ public final class Optimizer {
      * the names of {@link #state}, the step as i32, i64 or f32. Values of parameters, options and learning rate stay as they
      * are.
      *
-     * @throws IllegalArgumentException as {@link #load(Map)} does, and if the file was saved with another rule or block
+     * @throws IllegalArgumentException as {@link #load(Map)} does, and if the file was saved with another rule, state or block
      * @throws IOException if the file cannot be read, or is malformed
      */
     public void load(Path file) throws IOException {
+        check();
         OptimizerFile.load(file, options, state, parameters);
     }
 

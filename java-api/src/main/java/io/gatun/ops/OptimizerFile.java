@@ -26,6 +26,9 @@ import java.util.TreeMap;
 
 /** State of an {@link Optimizer} from tensors by name, all of them checked before any is taken, and from and to files. */
 final class OptimizerFile {
+    /** Files of before may lack it. */
+    private static final String STATE = "gatun.state";
+
     private static final String RULE = "gatun.rule";
     private static final String BLOCK = "gatun.block";
     private static final String STEP = ".step";
@@ -62,6 +65,7 @@ final class OptimizerFile {
 
     static void save(Path file, Options options, State state, Map<String, Tensor> tensors) throws IOException {
         Map<String, String> metadata = new LinkedHashMap<>();
+        metadata.put(STATE, state.name());
         metadata.put(RULE, options.rule().name());
         metadata.put(BLOCK, String.valueOf(options.numbers().blockSize(state)));
         List<SafetensorsTensor> stored = tensors.entrySet().stream()
@@ -73,17 +77,18 @@ final class OptimizerFile {
     static void load(Path file, Options options, State state, List<ParameterState> parameters) throws IOException {
         try (Arena arena = Arena.ofConfined()) {
             Safetensors opened = Safetensors.open(file, arena);
-            metadata(file, opened, RULE, options.rule().name());
-            metadata(file, opened, BLOCK, String.valueOf(options.numbers().blockSize(state)));
+            metadata(file, opened, STATE, state.name(), "this optimizer has");
+            metadata(file, opened, RULE, options.rule().name(), "options say");
+            metadata(file, opened, BLOCK, String.valueOf(options.numbers().blockSize(state)), "options say");
             new OptimizerFile(file + ": ", opened.tensors()).load(parameters);
         }
     }
 
     /** What another program wrote has none. */
-    private static void metadata(Path file, Safetensors opened, String name, String expected) {
+    private static void metadata(Path file, Safetensors opened, String name, String expected, String because) {
         String given = opened.metadata().getOrDefault(name, expected);
         if (!given.equals(expected)) {
-            throw Check.invalid(file + ": " + name, Check.quote(given), expected + ", as options say");
+            throw Check.invalid(file + ": " + name, Check.quote(given), expected + ", as " + because);
         }
     }
 

@@ -31,6 +31,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -225,6 +226,54 @@ class OptimizerFileTest {
                 file + ": tensor 'v.state1': given none; allowed: u8[200]",
                 assertThrows(IllegalArgumentException.class, () -> other.load(file))
                         .getMessage());
+    }
+
+    /** By name, before any tensor is looked at; old files do not tell. */
+    @Test
+    void filesOfOtherStateAreRefused() throws IOException {
+        Path file = folder.resolve("fp8.safetensors");
+        Parameter w = parameter(new Random(104), "w", DType.F32, 200);
+        Options options = Options.of(Rule.ADAM).withMin8bitSize(0);
+        Optimizer first = Optimizer.of(options, State.FP8, w);
+        drawGradient(new Random(105), w);
+        first.step();
+        first.save(file);
+        for (State state : List.of(State.F32, State.DYNAMIC8, State.DYNAMIC4)) {
+            Optimizer other = Optimizer.of(options, state, w);
+            assertEquals(
+                    file + ": gatun.state: given 'FP8'; allowed: " + state + ", as this optimizer has",
+                    assertThrows(IllegalArgumentException.class, () -> other.load(file))
+                            .getMessage());
+        }
+        Path old = folder.resolve("old.safetensors");
+        try (Arena arena = Arena.ofConfined()) {
+            Safetensors saved = Safetensors.open(file, arena);
+            Map<String, String> metadata = new LinkedHashMap<>(saved.metadata());
+            assertEquals("FP8", metadata.remove("gatun.state"));
+            Safetensors.write(old, metadata, saved.tensors().values());
+        }
+        Optimizer second = Optimizer.of(options, State.FP8, w);
+        second.load(old);
+        assertSame(first, w, second, w, "old file");
+    }
+
+    /** Whatever the file holds. */
+    @Test
+    void closedStateIsRefusedFirst() throws IOException {
+        Path file = folder.resolve("other.safetensors");
+        Parameter w = parameter(new Random(106), "w", DType.F32, 200);
+        Options options = Options.of(Rule.ADAM).withMin8bitSize(0);
+        Optimizer.of(options.withBlockSize(512), State.DYNAMIC8, w).save(file);
+        Optimizer closed;
+        try (Arena arena = Arena.ofConfined()) {
+            closed = Optimizer.of(arena, options, State.DYNAMIC8, List.of(w));
+        }
+        for (Executable call : List.<Executable>of(() -> closed.load(file), () -> closed.save(file))) {
+            assertEquals(
+                    "parameter 'w'.state1: given memory of a closed arena; allowed: memory whose arena stays open during"
+                            + " the call",
+                    assertThrows(IllegalStateException.class, call).getMessage());
+        }
     }
 
     @Test
