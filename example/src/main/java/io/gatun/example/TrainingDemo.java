@@ -54,7 +54,6 @@ final class TrainingDemo {
         System.out.println(whyNot.map(reason -> "no picture: this JVM finds no fonts. Install fontconfig and a font (on"
                         + " Debian and Ubuntu: fontconfig, fonts-dejavu-core) and run again. It said: " + reason)
                 .orElse("picture: " + picture));
-        System.out.println(lastLine(pairs));
     }
 
     /** Each training on one thread, as many at once as there are threads: what comes of it does not depend on that. */
@@ -85,11 +84,14 @@ final class TrainingDemo {
         StringBuilder text = new StringBuilder();
         text.append(format(
                 """
-                %s on Gatun %s, CPU tier %s: %d steps of %d fresh points each, seed %d
-                tested on %d other points; the best guess that there is has a loss of %.4f on them and %.2f %% errors
-                in the long run; weights of 4096 numbers or more have 8-bit state, others 32-bit state
+                An MLP %s learns %d classes of made-up points, each class a mixture of two normal distributions.
+                Gatun %s, CPU tier %s: %d steps of %d fresh points each, seed %d.
+                Weights of 4096 numbers or more have 8-bit state in the 8-bit runs, others 32-bit state.
+                Tested on %d other points, where the best possible classifier has a loss of %.4f.
+                In the long run the best possible classifier has %.2f %% errors.
                 """,
                 training.network(SEED),
+                Mixture.CLASSES,
                 Gatun.version(),
                 Gatun.tier(),
                 training.steps(),
@@ -98,32 +100,25 @@ final class TrainingDemo {
                 test.size(),
                 test.bestLoss(),
                 100 * Mixture.bayesError()));
-        text.append(format("%n%-10s%24s%16s%16s%14s%n", "", "bytes of state", "test loss", "test errors", "loss"));
-        text.append(format("%-10s%12s%12s%8s%8s%8s%8s%14s%n", "", "32 bits", "8 bits", "32", "8", "32", "8", "8 / 32"));
+        text.append(format(
+                "%n%-10s%8s%18s%12s%14s%20s%n",
+                "rule", "state", "bytes of state", "test loss", "test errors", "loss, 8 / 32 bits"));
         for (Pair pair : pairs) {
-            text.append(format(
-                    "%-10s%12d%12d%8.4f%8.4f%6.2f %%%6.2f %%%14.4f%n",
-                    name(pair.rule()),
-                    pair.full().stateBytes(),
-                    pair.eightBits().stateBytes(),
-                    pair.full().last().loss(),
-                    pair.eightBits().last().loss(),
-                    100 * pair.full().last().error(),
-                    100 * pair.eightBits().last().error(),
-                    pair.lossRatio()));
+            text.append(row(name(pair.rule()), "32 bits", pair.full(), ""));
+            text.append(row("", "8 bits", pair.eightBits(), format("%20.4f", pair.lossRatio())));
         }
         return text.append(format("%n")).toString();
     }
 
-    /** For scripts. */
-    private static String lastLine(List<Pair> pairs) {
-        StringBuilder line = new StringBuilder("demo:");
-        for (Pair pair : pairs) {
-            line.append(format(" %s_loss_ratio=%.4f", name(pair.rule()), pair.lossRatio()));
-        }
-        Pair adam = pairs.getFirst();
-        double memory = (double) adam.eightBits().stateBytes() / adam.full().stateBytes();
-        return line.append(format(" adam_memory_ratio=%.3f", memory)).toString();
+    private static String row(String rule, String state, Training.Outcome outcome, String lossRatio) {
+        return format(
+                "%-10s%8s%18d%12.4f%12.2f %%%s%n",
+                rule,
+                state,
+                outcome.stateBytes(),
+                outcome.last().loss(),
+                100 * outcome.last().error(),
+                lossRatio);
     }
 
     /** {@code adam}. */
