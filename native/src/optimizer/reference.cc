@@ -188,6 +188,10 @@ bool stepped(const gatun_optimizer_params& params, const Element<Real>& element)
 }
 
 bool known(const gatun_optimizer_params& params, const Element<Number>& element) {
+  const Number& last = element.state[rows_of(params) - 1];
+  const bool squares = params.rule != GATUN_MOMENTUM && params.rule != GATUN_LION;
+  // Whether it is stepped hangs on the sign.
+  if (squares && last.error > 0 && std::fabs(last.value) <= last.error) return false;
   return std::all_of(element.state, element.state + rows_of(params), [](const Number& s) { return s.known(); });
 }
 
