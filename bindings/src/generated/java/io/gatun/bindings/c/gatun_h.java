@@ -295,6 +295,2664 @@ public class gatun_h {
     public static int GATUN_E8M0() {
         return GATUN_E8M0;
     }
+    private static final int GATUN_SCORE_MAGNITUDE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_prune_score.GATUN_SCORE_MAGNITUDE = 0
+     * }
+     */
+    public static int GATUN_SCORE_MAGNITUDE() {
+        return GATUN_SCORE_MAGNITUDE;
+    }
+    private static final int GATUN_SCORE_WANDA = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_prune_score.GATUN_SCORE_WANDA = 1
+     * }
+     */
+    public static int GATUN_SCORE_WANDA() {
+        return GATUN_SCORE_WANDA;
+    }
+    private static final int GATUN_SCORE_LAMP = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_prune_score.GATUN_SCORE_LAMP = 2
+     * }
+     */
+    public static int GATUN_SCORE_LAMP() {
+        return GATUN_SCORE_LAMP;
+    }
+    private static final int GATUN_SCORE_GIVEN = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_prune_score.GATUN_SCORE_GIVEN = 3
+     * }
+     */
+    public static int GATUN_SCORE_GIVEN() {
+        return GATUN_SCORE_GIVEN;
+    }
+    private static final int GATUN_PATTERN_NM = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_prune_pattern.GATUN_PATTERN_NM = 0
+     * }
+     */
+    public static int GATUN_PATTERN_NM() {
+        return GATUN_PATTERN_NM;
+    }
+    private static final int GATUN_PATTERN_TRANSPOSABLE = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_prune_pattern.GATUN_PATTERN_TRANSPOSABLE = 1
+     * }
+     */
+    public static int GATUN_PATTERN_TRANSPOSABLE() {
+        return GATUN_PATTERN_TRANSPOSABLE;
+    }
+    private static final int GATUN_PATTERN_UNSTRUCTURED = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_prune_pattern.GATUN_PATTERN_UNSTRUCTURED = 2
+     * }
+     */
+    public static int GATUN_PATTERN_UNSTRUCTURED() {
+        return GATUN_PATTERN_UNSTRUCTURED;
+    }
+    private static final int GATUN_PATTERN_ROW = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_prune_pattern.GATUN_PATTERN_ROW = 3
+     * }
+     */
+    public static int GATUN_PATTERN_ROW() {
+        return GATUN_PATTERN_ROW;
+    }
+    private static final int GATUN_PATTERN_ROWS = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_prune_pattern.GATUN_PATTERN_ROWS = 4
+     * }
+     */
+    public static int GATUN_PATTERN_ROWS() {
+        return GATUN_PATTERN_ROWS;
+    }
+    private static final int GATUN_PATTERN_COLUMNS = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_prune_pattern.GATUN_PATTERN_COLUMNS = 5
+     * }
+     */
+    public static int GATUN_PATTERN_COLUMNS() {
+        return GATUN_PATTERN_COLUMNS;
+    }
+    private static final int GATUN_PATTERN_BLOCKS = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_prune_pattern.GATUN_PATTERN_BLOCKS = 6
+     * }
+     */
+    public static int GATUN_PATTERN_BLOCKS() {
+        return GATUN_PATTERN_BLOCKS;
+    }
+
+    private static class gatun_prune {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_prune");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune(const gatun_prune_params *params, const void *w, const float *norms, const float *scores, uint8_t *mask)
+     * }
+     */
+    public static FunctionDescriptor gatun_prune$descriptor() {
+        return gatun_prune.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune(const gatun_prune_params *params, const void *w, const float *norms, const float *scores, uint8_t *mask)
+     * }
+     */
+    public static MethodHandle gatun_prune$handle() {
+        return gatun_prune.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune(const gatun_prune_params *params, const void *w, const float *norms, const float *scores, uint8_t *mask)
+     * }
+     */
+    public static MemorySegment gatun_prune$address() {
+        return gatun_prune.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_prune(const gatun_prune_params *params, const void *w, const float *norms, const float *scores, uint8_t *mask)
+     * }
+     */
+    public static int gatun_prune(MemorySegment params, MemorySegment w, MemorySegment norms, MemorySegment scores, MemorySegment mask) {
+        var mh$ = gatun_prune.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_prune", params, w, norms, scores, mask);
+            }
+            return (int)mh$.invokeExact(params, w, norms, scores, mask);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_prune_scores {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_prune_scores");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune_scores(const gatun_prune_params *params, const void *w, const float *norms, float *scores)
+     * }
+     */
+    public static FunctionDescriptor gatun_prune_scores$descriptor() {
+        return gatun_prune_scores.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune_scores(const gatun_prune_params *params, const void *w, const float *norms, float *scores)
+     * }
+     */
+    public static MethodHandle gatun_prune_scores$handle() {
+        return gatun_prune_scores.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune_scores(const gatun_prune_params *params, const void *w, const float *norms, float *scores)
+     * }
+     */
+    public static MemorySegment gatun_prune_scores$address() {
+        return gatun_prune_scores.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_prune_scores(const gatun_prune_params *params, const void *w, const float *norms, float *scores)
+     * }
+     */
+    public static int gatun_prune_scores(MemorySegment params, MemorySegment w, MemorySegment norms, MemorySegment scores) {
+        var mh$ = gatun_prune_scores.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_prune_scores", params, w, norms, scores);
+            }
+            return (int)mh$.invokeExact(params, w, norms, scores);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_prune_observe {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_prune_observe");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune_observe(int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride, const void *x, int32_t threads, double *sums, double *squares)
+     * }
+     */
+    public static FunctionDescriptor gatun_prune_observe$descriptor() {
+        return gatun_prune_observe.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune_observe(int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride, const void *x, int32_t threads, double *sums, double *squares)
+     * }
+     */
+    public static MethodHandle gatun_prune_observe$handle() {
+        return gatun_prune_observe.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune_observe(int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride, const void *x, int32_t threads, double *sums, double *squares)
+     * }
+     */
+    public static MemorySegment gatun_prune_observe$address() {
+        return gatun_prune_observe.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_prune_observe(int32_t x_dtype, int64_t rows, int64_t depth, int64_t x_row_stride, const void *x, int32_t threads, double *sums, double *squares)
+     * }
+     */
+    public static int gatun_prune_observe(int x_dtype, long rows, long depth, long x_row_stride, MemorySegment x, int threads, MemorySegment sums, MemorySegment squares) {
+        var mh$ = gatun_prune_observe.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_prune_observe", x_dtype, rows, depth, x_row_stride, x, threads, sums, squares);
+            }
+            return (int)mh$.invokeExact(x_dtype, rows, depth, x_row_stride, x, threads, sums, squares);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_prune_regrow {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_prune_regrow");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune_regrow(const gatun_regrow_params *params, const void *w, const float *means, const float *variances, const float *norms, uint8_t *mask)
+     * }
+     */
+    public static FunctionDescriptor gatun_prune_regrow$descriptor() {
+        return gatun_prune_regrow.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune_regrow(const gatun_regrow_params *params, const void *w, const float *means, const float *variances, const float *norms, uint8_t *mask)
+     * }
+     */
+    public static MethodHandle gatun_prune_regrow$handle() {
+        return gatun_prune_regrow.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune_regrow(const gatun_regrow_params *params, const void *w, const float *means, const float *variances, const float *norms, uint8_t *mask)
+     * }
+     */
+    public static MemorySegment gatun_prune_regrow$address() {
+        return gatun_prune_regrow.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_prune_regrow(const gatun_regrow_params *params, const void *w, const float *means, const float *variances, const float *norms, uint8_t *mask)
+     * }
+     */
+    public static int gatun_prune_regrow(MemorySegment params, MemorySegment w, MemorySegment means, MemorySegment variances, MemorySegment norms, MemorySegment mask) {
+        var mh$ = gatun_prune_regrow.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_prune_regrow", params, w, means, variances, norms, mask);
+            }
+            return (int)mh$.invokeExact(params, w, means, variances, norms, mask);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_mask_apply {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_INT,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_mask_apply");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_mask_apply(int32_t dtype, int64_t rows, int64_t depth, int64_t x_row_stride, const void *x, const uint8_t *mask, int32_t threads, int64_t y_row_stride, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_mask_apply$descriptor() {
+        return gatun_mask_apply.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_mask_apply(int32_t dtype, int64_t rows, int64_t depth, int64_t x_row_stride, const void *x, const uint8_t *mask, int32_t threads, int64_t y_row_stride, void *y)
+     * }
+     */
+    public static MethodHandle gatun_mask_apply$handle() {
+        return gatun_mask_apply.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_mask_apply(int32_t dtype, int64_t rows, int64_t depth, int64_t x_row_stride, const void *x, const uint8_t *mask, int32_t threads, int64_t y_row_stride, void *y)
+     * }
+     */
+    public static MemorySegment gatun_mask_apply$address() {
+        return gatun_mask_apply.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_mask_apply(int32_t dtype, int64_t rows, int64_t depth, int64_t x_row_stride, const void *x, const uint8_t *mask, int32_t threads, int64_t y_row_stride, void *y)
+     * }
+     */
+    public static int gatun_mask_apply(int dtype, long rows, long depth, long x_row_stride, MemorySegment x, MemorySegment mask, int threads, long y_row_stride, MemorySegment y) {
+        var mh$ = gatun_mask_apply.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_mask_apply", dtype, rows, depth, x_row_stride, x, mask, threads, y_row_stride, y);
+            }
+            return (int)mh$.invokeExact(dtype, rows, depth, x_row_stride, x, mask, threads, y_row_stride, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_mask_count {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_mask_count");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_mask_count(int64_t rows, int64_t depth, const uint8_t *mask, int64_t *ones)
+     * }
+     */
+    public static FunctionDescriptor gatun_mask_count$descriptor() {
+        return gatun_mask_count.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_mask_count(int64_t rows, int64_t depth, const uint8_t *mask, int64_t *ones)
+     * }
+     */
+    public static MethodHandle gatun_mask_count$handle() {
+        return gatun_mask_count.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_mask_count(int64_t rows, int64_t depth, const uint8_t *mask, int64_t *ones)
+     * }
+     */
+    public static MemorySegment gatun_mask_count$address() {
+        return gatun_mask_count.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_mask_count(int64_t rows, int64_t depth, const uint8_t *mask, int64_t *ones)
+     * }
+     */
+    public static int gatun_mask_count(long rows, long depth, MemorySegment mask, MemorySegment ones) {
+        var mh$ = gatun_mask_count.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_mask_count", rows, depth, mask, ones);
+            }
+            return (int)mh$.invokeExact(rows, depth, mask, ones);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_prune_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_prune_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune_explain(const gatun_prune_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_prune_explain$descriptor() {
+        return gatun_prune_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune_explain(const gatun_prune_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_prune_explain$handle() {
+        return gatun_prune_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_prune_explain(const gatun_prune_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_prune_explain$address() {
+        return gatun_prune_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_prune_explain(const gatun_prune_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_prune_explain(MemorySegment params, MemorySegment text, long capacity) {
+        var mh$ = gatun_prune_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_prune_explain", params, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_bytes(const gatun_nm_format *format, int64_t *dense, int64_t *values, int64_t *indices, int64_t *mask)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_bytes$descriptor() {
+        return gatun_nm_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_bytes(const gatun_nm_format *format, int64_t *dense, int64_t *values, int64_t *indices, int64_t *mask)
+     * }
+     */
+    public static MethodHandle gatun_nm_bytes$handle() {
+        return gatun_nm_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_bytes(const gatun_nm_format *format, int64_t *dense, int64_t *values, int64_t *indices, int64_t *mask)
+     * }
+     */
+    public static MemorySegment gatun_nm_bytes$address() {
+        return gatun_nm_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_bytes(const gatun_nm_format *format, int64_t *dense, int64_t *values, int64_t *indices, int64_t *mask)
+     * }
+     */
+    public static int gatun_nm_bytes(MemorySegment format, MemorySegment dense, MemorySegment values, MemorySegment indices, MemorySegment mask) {
+        var mh$ = gatun_nm_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_bytes", format, dense, values, indices, mask);
+            }
+            return (int)mh$.invokeExact(format, dense, values, indices, mask);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_compress {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_compress");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_compress(const gatun_nm_format *format, const void *dense, const uint8_t *mask, const uint8_t *zero_points, void *values, uint8_t *indices)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_compress$descriptor() {
+        return gatun_nm_compress.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_compress(const gatun_nm_format *format, const void *dense, const uint8_t *mask, const uint8_t *zero_points, void *values, uint8_t *indices)
+     * }
+     */
+    public static MethodHandle gatun_nm_compress$handle() {
+        return gatun_nm_compress.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_compress(const gatun_nm_format *format, const void *dense, const uint8_t *mask, const uint8_t *zero_points, void *values, uint8_t *indices)
+     * }
+     */
+    public static MemorySegment gatun_nm_compress$address() {
+        return gatun_nm_compress.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_compress(const gatun_nm_format *format, const void *dense, const uint8_t *mask, const uint8_t *zero_points, void *values, uint8_t *indices)
+     * }
+     */
+    public static int gatun_nm_compress(MemorySegment format, MemorySegment dense, MemorySegment mask, MemorySegment zero_points, MemorySegment values, MemorySegment indices) {
+        var mh$ = gatun_nm_compress.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_compress", format, dense, mask, zero_points, values, indices);
+            }
+            return (int)mh$.invokeExact(format, dense, mask, zero_points, values, indices);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_decompress {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_decompress");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_decompress(const gatun_nm_format *format, const void *values, const uint8_t *indices, const uint8_t *zero_points, void *dense)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_decompress$descriptor() {
+        return gatun_nm_decompress.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_decompress(const gatun_nm_format *format, const void *values, const uint8_t *indices, const uint8_t *zero_points, void *dense)
+     * }
+     */
+    public static MethodHandle gatun_nm_decompress$handle() {
+        return gatun_nm_decompress.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_decompress(const gatun_nm_format *format, const void *values, const uint8_t *indices, const uint8_t *zero_points, void *dense)
+     * }
+     */
+    public static MemorySegment gatun_nm_decompress$address() {
+        return gatun_nm_decompress.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_decompress(const gatun_nm_format *format, const void *values, const uint8_t *indices, const uint8_t *zero_points, void *dense)
+     * }
+     */
+    public static int gatun_nm_decompress(MemorySegment format, MemorySegment values, MemorySegment indices, MemorySegment zero_points, MemorySegment dense) {
+        var mh$ = gatun_nm_decompress.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_decompress", format, values, indices, zero_points, dense);
+            }
+            return (int)mh$.invokeExact(format, values, indices, zero_points, dense);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_mask {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_mask");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_mask(const gatun_nm_format *format, const uint8_t *indices, uint8_t *mask)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_mask$descriptor() {
+        return gatun_nm_mask.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_mask(const gatun_nm_format *format, const uint8_t *indices, uint8_t *mask)
+     * }
+     */
+    public static MethodHandle gatun_nm_mask$handle() {
+        return gatun_nm_mask.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_mask(const gatun_nm_format *format, const uint8_t *indices, uint8_t *mask)
+     * }
+     */
+    public static MemorySegment gatun_nm_mask$address() {
+        return gatun_nm_mask.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_mask(const gatun_nm_format *format, const uint8_t *indices, uint8_t *mask)
+     * }
+     */
+    public static int gatun_nm_mask(MemorySegment format, MemorySegment indices, MemorySegment mask) {
+        var mh$ = gatun_nm_mask.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_mask", format, indices, mask);
+            }
+            return (int)mh$.invokeExact(format, indices, mask);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_check {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_check");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_check(const gatun_nm_format *format, const uint8_t *indices)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_check$descriptor() {
+        return gatun_nm_check.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_check(const gatun_nm_format *format, const uint8_t *indices)
+     * }
+     */
+    public static MethodHandle gatun_nm_check$handle() {
+        return gatun_nm_check.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_check(const gatun_nm_format *format, const uint8_t *indices)
+     * }
+     */
+    public static MemorySegment gatun_nm_check$address() {
+        return gatun_nm_check.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_check(const gatun_nm_format *format, const uint8_t *indices)
+     * }
+     */
+    public static int gatun_nm_check(MemorySegment format, MemorySegment indices) {
+        var mh$ = gatun_nm_check.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_check", format, indices);
+            }
+            return (int)mh$.invokeExact(format, indices);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_prune {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_prune");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_prune(const gatun_nm_format *format, const gatun_prune_params *prune, const void *w, const float *norms, const float *scores, void *values, uint8_t *indices)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_prune$descriptor() {
+        return gatun_nm_prune.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_prune(const gatun_nm_format *format, const gatun_prune_params *prune, const void *w, const float *norms, const float *scores, void *values, uint8_t *indices)
+     * }
+     */
+    public static MethodHandle gatun_nm_prune$handle() {
+        return gatun_nm_prune.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_prune(const gatun_nm_format *format, const gatun_prune_params *prune, const void *w, const float *norms, const float *scores, void *values, uint8_t *indices)
+     * }
+     */
+    public static MemorySegment gatun_nm_prune$address() {
+        return gatun_nm_prune.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_prune(const gatun_nm_format *format, const gatun_prune_params *prune, const void *w, const float *norms, const float *scores, void *values, uint8_t *indices)
+     * }
+     */
+    public static int gatun_nm_prune(MemorySegment format, MemorySegment prune, MemorySegment w, MemorySegment norms, MemorySegment scores, MemorySegment values, MemorySegment indices) {
+        var mh$ = gatun_nm_prune.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_prune", format, prune, w, norms, scores, values, indices);
+            }
+            return (int)mh$.invokeExact(format, prune, w, norms, scores, values, indices);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_sm80_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_sm80_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_sm80_bytes(const gatun_nm_format *format, int64_t *metadata_bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_sm80_bytes$descriptor() {
+        return gatun_nm_sm80_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_sm80_bytes(const gatun_nm_format *format, int64_t *metadata_bytes)
+     * }
+     */
+    public static MethodHandle gatun_nm_sm80_bytes$handle() {
+        return gatun_nm_sm80_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_sm80_bytes(const gatun_nm_format *format, int64_t *metadata_bytes)
+     * }
+     */
+    public static MemorySegment gatun_nm_sm80_bytes$address() {
+        return gatun_nm_sm80_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_sm80_bytes(const gatun_nm_format *format, int64_t *metadata_bytes)
+     * }
+     */
+    public static int gatun_nm_sm80_bytes(MemorySegment format, MemorySegment metadata_bytes) {
+        var mh$ = gatun_nm_sm80_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_sm80_bytes", format, metadata_bytes);
+            }
+            return (int)mh$.invokeExact(format, metadata_bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_to_sm80 {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_to_sm80");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_to_sm80(const gatun_nm_format *format, const uint8_t *indices, void *metadata)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_to_sm80$descriptor() {
+        return gatun_nm_to_sm80.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_to_sm80(const gatun_nm_format *format, const uint8_t *indices, void *metadata)
+     * }
+     */
+    public static MethodHandle gatun_nm_to_sm80$handle() {
+        return gatun_nm_to_sm80.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_to_sm80(const gatun_nm_format *format, const uint8_t *indices, void *metadata)
+     * }
+     */
+    public static MemorySegment gatun_nm_to_sm80$address() {
+        return gatun_nm_to_sm80.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_to_sm80(const gatun_nm_format *format, const uint8_t *indices, void *metadata)
+     * }
+     */
+    public static int gatun_nm_to_sm80(MemorySegment format, MemorySegment indices, MemorySegment metadata) {
+        var mh$ = gatun_nm_to_sm80.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_to_sm80", format, indices, metadata);
+            }
+            return (int)mh$.invokeExact(format, indices, metadata);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_from_sm80 {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_from_sm80");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_from_sm80(const gatun_nm_format *format, const void *metadata, uint8_t *indices)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_from_sm80$descriptor() {
+        return gatun_nm_from_sm80.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_from_sm80(const gatun_nm_format *format, const void *metadata, uint8_t *indices)
+     * }
+     */
+    public static MethodHandle gatun_nm_from_sm80$handle() {
+        return gatun_nm_from_sm80.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_from_sm80(const gatun_nm_format *format, const void *metadata, uint8_t *indices)
+     * }
+     */
+    public static MemorySegment gatun_nm_from_sm80$address() {
+        return gatun_nm_from_sm80.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_from_sm80(const gatun_nm_format *format, const void *metadata, uint8_t *indices)
+     * }
+     */
+    public static int gatun_nm_from_sm80(MemorySegment format, MemorySegment metadata, MemorySegment indices) {
+        var mh$ = gatun_nm_from_sm80.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_from_sm80", format, metadata, indices);
+            }
+            return (int)mh$.invokeExact(format, metadata, indices);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_explain(const gatun_nm_format *format, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_explain$descriptor() {
+        return gatun_nm_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_explain(const gatun_nm_format *format, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_nm_explain$handle() {
+        return gatun_nm_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_explain(const gatun_nm_format *format, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_nm_explain$address() {
+        return gatun_nm_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_explain(const gatun_nm_format *format, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_nm_explain(MemorySegment format, MemorySegment text, long capacity) {
+        var mh$ = gatun_nm_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_explain", format, text, capacity);
+            }
+            return (int)mh$.invokeExact(format, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+    private static final int GATUN_ACTIVATION_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_activation.GATUN_ACTIVATION_NONE = 0
+     * }
+     */
+    public static int GATUN_ACTIVATION_NONE() {
+        return GATUN_ACTIVATION_NONE;
+    }
+    private static final int GATUN_ACTIVATION_RELU = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_activation.GATUN_ACTIVATION_RELU = 1
+     * }
+     */
+    public static int GATUN_ACTIVATION_RELU() {
+        return GATUN_ACTIVATION_RELU;
+    }
+    private static final int GATUN_ACTIVATION_GELU = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_activation.GATUN_ACTIVATION_GELU = 2
+     * }
+     */
+    public static int GATUN_ACTIVATION_GELU() {
+        return GATUN_ACTIVATION_GELU;
+    }
+    private static final int GATUN_ACTIVATION_GELU_TANH = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_activation.GATUN_ACTIVATION_GELU_TANH = 3
+     * }
+     */
+    public static int GATUN_ACTIVATION_GELU_TANH() {
+        return GATUN_ACTIVATION_GELU_TANH;
+    }
+    private static final int GATUN_ACTIVATION_SILU = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_activation.GATUN_ACTIVATION_SILU = 4
+     * }
+     */
+    public static int GATUN_ACTIVATION_SILU() {
+        return GATUN_ACTIVATION_SILU;
+    }
+    private static final int GATUN_QMATMUL_INT8_ROW = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_qmatmul_mode.GATUN_QMATMUL_INT8_ROW = 0
+     * }
+     */
+    public static int GATUN_QMATMUL_INT8_ROW() {
+        return GATUN_QMATMUL_INT8_ROW;
+    }
+    private static final int GATUN_QMATMUL_INT8_GROUP = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_qmatmul_mode.GATUN_QMATMUL_INT8_GROUP = 1
+     * }
+     */
+    public static int GATUN_QMATMUL_INT8_GROUP() {
+        return GATUN_QMATMUL_INT8_GROUP;
+    }
+    private static final int GATUN_QMATMUL_PRECISE = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_qmatmul_mode.GATUN_QMATMUL_PRECISE = 2
+     * }
+     */
+    public static int GATUN_QMATMUL_PRECISE() {
+        return GATUN_QMATMUL_PRECISE;
+    }
+    private static final int GATUN_QMATMUL_BF16 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_qmatmul_mode.GATUN_QMATMUL_BF16 = 3
+     * }
+     */
+    public static int GATUN_QMATMUL_BF16() {
+        return GATUN_QMATMUL_BF16;
+    }
+
+    private static class gatun_qmatmul_packed_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_packed_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights *weights, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_packed_bytes$descriptor() {
+        return gatun_qmatmul_packed_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights *weights, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_packed_bytes$handle() {
+        return gatun_qmatmul_packed_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights *weights, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_packed_bytes$address() {
+        return gatun_qmatmul_packed_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights *weights, int64_t *bytes)
+     * }
+     */
+    public static int gatun_qmatmul_packed_bytes(MemorySegment weights, MemorySegment bytes) {
+        var mh$ = gatun_qmatmul_packed_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_packed_bytes", weights, bytes);
+            }
+            return (int)mh$.invokeExact(weights, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_pack {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_pack");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const float *code_book, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_pack$descriptor() {
+        return gatun_qmatmul_pack.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const float *code_book, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_pack$handle() {
+        return gatun_qmatmul_pack.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const float *code_book, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_pack$address() {
+        return gatun_qmatmul_pack.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const float *code_book, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static int gatun_qmatmul_pack(MemorySegment weights, MemorySegment codes, MemorySegment code_book, MemorySegment scales, MemorySegment zero_points, MemorySegment packed, long packed_bytes) {
+        var mh$ = gatun_qmatmul_pack.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_pack", weights, codes, code_book, scales, zero_points, packed, packed_bytes);
+            }
+            return (int)mh$.invokeExact(weights, codes, code_book, scales, zero_points, packed, packed_bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_pack_gguf {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_pack_gguf");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights *weights, const void *blocks, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_pack_gguf$descriptor() {
+        return gatun_qmatmul_pack_gguf.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights *weights, const void *blocks, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_pack_gguf$handle() {
+        return gatun_qmatmul_pack_gguf.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights *weights, const void *blocks, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_pack_gguf$address() {
+        return gatun_qmatmul_pack_gguf.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights *weights, const void *blocks, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static int gatun_qmatmul_pack_gguf(MemorySegment weights, MemorySegment blocks, MemorySegment packed, long packed_bytes) {
+        var mh$ = gatun_qmatmul_pack_gguf.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_pack_gguf", weights, blocks, packed, packed_bytes);
+            }
+            return (int)mh$.invokeExact(weights, blocks, packed, packed_bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_describe {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_describe");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_describe(const void *packed, int64_t packed_bytes, gatun_qmatmul_weights *weights)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_describe$descriptor() {
+        return gatun_qmatmul_describe.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_describe(const void *packed, int64_t packed_bytes, gatun_qmatmul_weights *weights)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_describe$handle() {
+        return gatun_qmatmul_describe.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_describe(const void *packed, int64_t packed_bytes, gatun_qmatmul_weights *weights)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_describe$address() {
+        return gatun_qmatmul_describe.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_describe(const void *packed, int64_t packed_bytes, gatun_qmatmul_weights *weights)
+     * }
+     */
+    public static int gatun_qmatmul_describe(MemorySegment packed, long packed_bytes, MemorySegment weights) {
+        var mh$ = gatun_qmatmul_describe.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_describe", packed, packed_bytes, weights);
+            }
+            return (int)mh$.invokeExact(packed, packed_bytes, weights);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_unpack {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_unpack");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, float *code_book, void *scales, void *zero_points)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_unpack$descriptor() {
+        return gatun_qmatmul_unpack.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, float *code_book, void *scales, void *zero_points)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_unpack$handle() {
+        return gatun_qmatmul_unpack.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, float *code_book, void *scales, void *zero_points)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_unpack$address() {
+        return gatun_qmatmul_unpack.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, float *code_book, void *scales, void *zero_points)
+     * }
+     */
+    public static int gatun_qmatmul_unpack(MemorySegment weights, MemorySegment packed, long packed_bytes, MemorySegment codes, MemorySegment code_book, MemorySegment scales, MemorySegment zero_points) {
+        var mh$ = gatun_qmatmul_unpack.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_unpack", weights, packed, packed_bytes, codes, code_book, scales, zero_points);
+            }
+            return (int)mh$.invokeExact(weights, packed, packed_bytes, codes, code_book, scales, zero_points);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_unpack_gguf {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_unpack_gguf");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *blocks)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_unpack_gguf$descriptor() {
+        return gatun_qmatmul_unpack_gguf.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *blocks)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_unpack_gguf$handle() {
+        return gatun_qmatmul_unpack_gguf.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *blocks)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_unpack_gguf$address() {
+        return gatun_qmatmul_unpack_gguf.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *blocks)
+     * }
+     */
+    public static int gatun_qmatmul_unpack_gguf(MemorySegment weights, MemorySegment packed, long packed_bytes, MemorySegment blocks) {
+        var mh$ = gatun_qmatmul_unpack_gguf.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_unpack_gguf", weights, packed, packed_bytes, blocks);
+            }
+            return (int)mh$.invokeExact(weights, packed, packed_bytes, blocks);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul(const gatun_qmatmul_params *params, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul$descriptor() {
+        return gatun_qmatmul.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul(const gatun_qmatmul_params *params, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul$handle() {
+        return gatun_qmatmul.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul(const gatun_qmatmul_params *params, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul$address() {
+        return gatun_qmatmul.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul(const gatun_qmatmul_params *params, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static int gatun_qmatmul(MemorySegment params, MemorySegment x, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y) {
+        var mh$ = gatun_qmatmul.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul", params, x, packed, packed_bytes, bias, residual, y);
+            }
+            return (int)mh$.invokeExact(params, x, packed, packed_bytes, bias, residual, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_scaled {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_scaled");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params *params, int64_t x_group, const void *x, const float *x_scales, int64_t x_scales_row_stride, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_scaled$descriptor() {
+        return gatun_qmatmul_scaled.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params *params, int64_t x_group, const void *x, const float *x_scales, int64_t x_scales_row_stride, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_scaled$handle() {
+        return gatun_qmatmul_scaled.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params *params, int64_t x_group, const void *x, const float *x_scales, int64_t x_scales_row_stride, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_scaled$address() {
+        return gatun_qmatmul_scaled.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params *params, int64_t x_group, const void *x, const float *x_scales, int64_t x_scales_row_stride, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static int gatun_qmatmul_scaled(MemorySegment params, long x_group, MemorySegment x, MemorySegment x_scales, long x_scales_row_stride, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y) {
+        var mh$ = gatun_qmatmul_scaled.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_scaled", params, x_group, x, x_scales, x_scales_row_stride, packed, packed_bytes, bias, residual, y);
+            }
+            return (int)mh$.invokeExact(params, x_group, x, x_scales, x_scales_row_stride, packed, packed_bytes, bias, residual, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_explain(const gatun_qmatmul_params *params, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_explain$descriptor() {
+        return gatun_qmatmul_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_explain(const gatun_qmatmul_params *params, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_explain$handle() {
+        return gatun_qmatmul_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_explain(const gatun_qmatmul_params *params, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_explain$address() {
+        return gatun_qmatmul_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_explain(const gatun_qmatmul_params *params, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_qmatmul_explain(MemorySegment params, MemorySegment packed, long packed_bytes, MemorySegment text, long capacity) {
+        var mh$ = gatun_qmatmul_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_explain", params, packed, packed_bytes, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, packed, packed_bytes, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_concat {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_concat");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat(const gatun_qmatmul_params *params, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_concat$descriptor() {
+        return gatun_qmatmul_concat.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat(const gatun_qmatmul_params *params, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_concat$handle() {
+        return gatun_qmatmul_concat.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat(const gatun_qmatmul_params *params, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_concat$address() {
+        return gatun_qmatmul_concat.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat(const gatun_qmatmul_params *params, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static int gatun_qmatmul_concat(MemorySegment params, int count, MemorySegment x, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y) {
+        var mh$ = gatun_qmatmul_concat.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_concat", params, count, x, packed, packed_bytes, bias, residual, y);
+            }
+            return (int)mh$.invokeExact(params, count, x, packed, packed_bytes, bias, residual, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_concat_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_concat_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params *params, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_concat_explain$descriptor() {
+        return gatun_qmatmul_concat_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params *params, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_concat_explain$handle() {
+        return gatun_qmatmul_concat_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params *params, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_concat_explain$address() {
+        return gatun_qmatmul_concat_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params *params, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_qmatmul_concat_explain(MemorySegment params, int count, MemorySegment packed, long packed_bytes, MemorySegment text, long capacity) {
+        var mh$ = gatun_qmatmul_concat_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_concat_explain", params, count, packed, packed_bytes, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, count, packed, packed_bytes, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_grouped {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_grouped");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_grouped$descriptor() {
+        return gatun_qmatmul_grouped.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_grouped$handle() {
+        return gatun_qmatmul_grouped.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_grouped$address() {
+        return gatun_qmatmul_grouped.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static int gatun_qmatmul_grouped(MemorySegment params, MemorySegment group_rows, int count, MemorySegment x, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y) {
+        var mh$ = gatun_qmatmul_grouped.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_grouped", params, group_rows, count, x, packed, packed_bytes, bias, residual, y);
+            }
+            return (int)mh$.invokeExact(params, group_rows, count, x, packed, packed_bytes, bias, residual, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_qmatmul_grouped_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_grouped_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_qmatmul_grouped_explain$descriptor() {
+        return gatun_qmatmul_grouped_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_qmatmul_grouped_explain$handle() {
+        return gatun_qmatmul_grouped_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_qmatmul_grouped_explain$address() {
+        return gatun_qmatmul_grouped_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_qmatmul_grouped_explain(MemorySegment params, MemorySegment group_rows, int count, MemorySegment packed, long packed_bytes, MemorySegment text, long capacity) {
+        var mh$ = gatun_qmatmul_grouped_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_qmatmul_grouped_explain", params, group_rows, count, packed, packed_bytes, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, group_rows, count, packed, packed_bytes, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+    private static final int GATUN_NM_F32 = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_nm_mode.GATUN_NM_F32 = 0
+     * }
+     */
+    public static int GATUN_NM_F32() {
+        return GATUN_NM_F32;
+    }
+    private static final int GATUN_NM_BF16 = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_nm_mode.GATUN_NM_BF16 = 1
+     * }
+     */
+    public static int GATUN_NM_BF16() {
+        return GATUN_NM_BF16;
+    }
+    private static final int GATUN_NM_INT8 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_nm_mode.GATUN_NM_INT8 = 2
+     * }
+     */
+    public static int GATUN_NM_INT8() {
+        return GATUN_NM_INT8;
+    }
+    private static final int GATUN_NM_DENSE_NEVER = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_nm_dense.GATUN_NM_DENSE_NEVER = 0
+     * }
+     */
+    public static int GATUN_NM_DENSE_NEVER() {
+        return GATUN_NM_DENSE_NEVER;
+    }
+    private static final int GATUN_NM_DENSE_IF_FASTER = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_nm_dense.GATUN_NM_DENSE_IF_FASTER = 1
+     * }
+     */
+    public static int GATUN_NM_DENSE_IF_FASTER() {
+        return GATUN_NM_DENSE_IF_FASTER;
+    }
+
+    private static class gatun_nm_packed_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_packed_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_packed_bytes(const gatun_nm_weights *weights, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_packed_bytes$descriptor() {
+        return gatun_nm_packed_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_packed_bytes(const gatun_nm_weights *weights, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_nm_packed_bytes$handle() {
+        return gatun_nm_packed_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_packed_bytes(const gatun_nm_weights *weights, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_nm_packed_bytes$address() {
+        return gatun_nm_packed_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_packed_bytes(const gatun_nm_weights *weights, int64_t *bytes)
+     * }
+     */
+    public static int gatun_nm_packed_bytes(MemorySegment weights, MemorySegment bytes) {
+        var mh$ = gatun_nm_packed_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_packed_bytes", weights, bytes);
+            }
+            return (int)mh$.invokeExact(weights, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_pack {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_pack");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_pack(const gatun_nm_weights *weights, const void *values, const uint8_t *indices, const void *scales, const uint8_t *zero_points, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_pack$descriptor() {
+        return gatun_nm_pack.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_pack(const gatun_nm_weights *weights, const void *values, const uint8_t *indices, const void *scales, const uint8_t *zero_points, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static MethodHandle gatun_nm_pack$handle() {
+        return gatun_nm_pack.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_pack(const gatun_nm_weights *weights, const void *values, const uint8_t *indices, const void *scales, const uint8_t *zero_points, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static MemorySegment gatun_nm_pack$address() {
+        return gatun_nm_pack.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_pack(const gatun_nm_weights *weights, const void *values, const uint8_t *indices, const void *scales, const uint8_t *zero_points, void *packed, int64_t packed_bytes)
+     * }
+     */
+    public static int gatun_nm_pack(MemorySegment weights, MemorySegment values, MemorySegment indices, MemorySegment scales, MemorySegment zero_points, MemorySegment packed, long packed_bytes) {
+        var mh$ = gatun_nm_pack.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_pack", weights, values, indices, scales, zero_points, packed, packed_bytes);
+            }
+            return (int)mh$.invokeExact(weights, values, indices, scales, zero_points, packed, packed_bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_describe {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_describe");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_describe(const void *packed, int64_t packed_bytes, gatun_nm_weights *weights)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_describe$descriptor() {
+        return gatun_nm_describe.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_describe(const void *packed, int64_t packed_bytes, gatun_nm_weights *weights)
+     * }
+     */
+    public static MethodHandle gatun_nm_describe$handle() {
+        return gatun_nm_describe.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_describe(const void *packed, int64_t packed_bytes, gatun_nm_weights *weights)
+     * }
+     */
+    public static MemorySegment gatun_nm_describe$address() {
+        return gatun_nm_describe.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_describe(const void *packed, int64_t packed_bytes, gatun_nm_weights *weights)
+     * }
+     */
+    public static int gatun_nm_describe(MemorySegment packed, long packed_bytes, MemorySegment weights) {
+        var mh$ = gatun_nm_describe.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_describe", packed, packed_bytes, weights);
+            }
+            return (int)mh$.invokeExact(packed, packed_bytes, weights);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_unpack {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_unpack");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_unpack(const gatun_nm_weights *weights, const void *packed, int64_t packed_bytes, void *values, uint8_t *indices, void *scales, uint8_t *zero_points)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_unpack$descriptor() {
+        return gatun_nm_unpack.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_unpack(const gatun_nm_weights *weights, const void *packed, int64_t packed_bytes, void *values, uint8_t *indices, void *scales, uint8_t *zero_points)
+     * }
+     */
+    public static MethodHandle gatun_nm_unpack$handle() {
+        return gatun_nm_unpack.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_unpack(const gatun_nm_weights *weights, const void *packed, int64_t packed_bytes, void *values, uint8_t *indices, void *scales, uint8_t *zero_points)
+     * }
+     */
+    public static MemorySegment gatun_nm_unpack$address() {
+        return gatun_nm_unpack.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_unpack(const gatun_nm_weights *weights, const void *packed, int64_t packed_bytes, void *values, uint8_t *indices, void *scales, uint8_t *zero_points)
+     * }
+     */
+    public static int gatun_nm_unpack(MemorySegment weights, MemorySegment packed, long packed_bytes, MemorySegment values, MemorySegment indices, MemorySegment scales, MemorySegment zero_points) {
+        var mh$ = gatun_nm_unpack.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_unpack", weights, packed, packed_bytes, values, indices, scales, zero_points);
+            }
+            return (int)mh$.invokeExact(weights, packed, packed_bytes, values, indices, scales, zero_points);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_report {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_report");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_report(const gatun_nm_weights *weights, int32_t *slower, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_report$descriptor() {
+        return gatun_nm_report.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_report(const gatun_nm_weights *weights, int32_t *slower, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_nm_report$handle() {
+        return gatun_nm_report.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_report(const gatun_nm_weights *weights, int32_t *slower, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_nm_report$address() {
+        return gatun_nm_report.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_report(const gatun_nm_weights *weights, int32_t *slower, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_nm_report(MemorySegment weights, MemorySegment slower, MemorySegment text, long capacity) {
+        var mh$ = gatun_nm_report.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_report", weights, slower, text, capacity);
+            }
+            return (int)mh$.invokeExact(weights, slower, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_matmul {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_matmul");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_matmul(const gatun_nm_matmul_params *params, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_matmul$descriptor() {
+        return gatun_nm_matmul.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_matmul(const gatun_nm_matmul_params *params, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MethodHandle gatun_nm_matmul$handle() {
+        return gatun_nm_matmul.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_matmul(const gatun_nm_matmul_params *params, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MemorySegment gatun_nm_matmul$address() {
+        return gatun_nm_matmul.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_matmul(const gatun_nm_matmul_params *params, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static int gatun_nm_matmul(MemorySegment params, MemorySegment x, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y) {
+        var mh$ = gatun_nm_matmul.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_matmul", params, x, packed, packed_bytes, bias, residual, y);
+            }
+            return (int)mh$.invokeExact(params, x, packed, packed_bytes, bias, residual, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_matmul_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_matmul_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_matmul_explain(const gatun_nm_matmul_params *params, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_matmul_explain$descriptor() {
+        return gatun_nm_matmul_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_matmul_explain(const gatun_nm_matmul_params *params, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_nm_matmul_explain$handle() {
+        return gatun_nm_matmul_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_matmul_explain(const gatun_nm_matmul_params *params, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_nm_matmul_explain$address() {
+        return gatun_nm_matmul_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_matmul_explain(const gatun_nm_matmul_params *params, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_nm_matmul_explain(MemorySegment params, MemorySegment packed, long packed_bytes, MemorySegment text, long capacity) {
+        var mh$ = gatun_nm_matmul_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_matmul_explain", params, packed, packed_bytes, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, packed, packed_bytes, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_armor_matmul {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_armor_matmul");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_armor_matmul(const gatun_nm_matmul_params *params, int64_t block, const void *x, const float *right, const void *packed, int64_t packed_bytes, const float *left, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_armor_matmul$descriptor() {
+        return gatun_armor_matmul.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_armor_matmul(const gatun_nm_matmul_params *params, int64_t block, const void *x, const float *right, const void *packed, int64_t packed_bytes, const float *left, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MethodHandle gatun_armor_matmul$handle() {
+        return gatun_armor_matmul.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_armor_matmul(const gatun_nm_matmul_params *params, int64_t block, const void *x, const float *right, const void *packed, int64_t packed_bytes, const float *left, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static MemorySegment gatun_armor_matmul$address() {
+        return gatun_armor_matmul.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_armor_matmul(const gatun_nm_matmul_params *params, int64_t block, const void *x, const float *right, const void *packed, int64_t packed_bytes, const float *left, const float *bias, const void *residual, void *y)
+     * }
+     */
+    public static int gatun_armor_matmul(MemorySegment params, long block, MemorySegment x, MemorySegment right, MemorySegment packed, long packed_bytes, MemorySegment left, MemorySegment bias, MemorySegment residual, MemorySegment y) {
+        var mh$ = gatun_armor_matmul.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_armor_matmul", params, block, x, right, packed, packed_bytes, left, bias, residual, y);
+            }
+            return (int)mh$.invokeExact(params, block, x, right, packed, packed_bytes, left, bias, residual, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_armor_fit {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_armor_fit");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_armor_fit(const gatun_armor_fit_params *params, const float *w, const float *norms, float *left, float *values, uint8_t *indices, float *right, double *losses)
+     * }
+     */
+    public static FunctionDescriptor gatun_armor_fit$descriptor() {
+        return gatun_armor_fit.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_armor_fit(const gatun_armor_fit_params *params, const float *w, const float *norms, float *left, float *values, uint8_t *indices, float *right, double *losses)
+     * }
+     */
+    public static MethodHandle gatun_armor_fit$handle() {
+        return gatun_armor_fit.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_armor_fit(const gatun_armor_fit_params *params, const float *w, const float *norms, float *left, float *values, uint8_t *indices, float *right, double *losses)
+     * }
+     */
+    public static MemorySegment gatun_armor_fit$address() {
+        return gatun_armor_fit.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_armor_fit(const gatun_armor_fit_params *params, const float *w, const float *norms, float *left, float *values, uint8_t *indices, float *right, double *losses)
+     * }
+     */
+    public static int gatun_armor_fit(MemorySegment params, MemorySegment w, MemorySegment norms, MemorySegment left, MemorySegment values, MemorySegment indices, MemorySegment right, MemorySegment losses) {
+        var mh$ = gatun_armor_fit.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_armor_fit", params, w, norms, left, values, indices, right, losses);
+            }
+            return (int)mh$.invokeExact(params, w, norms, left, values, indices, right, losses);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_ZERO_NONE = (int)0L;
     /**
      * {@snippet lang=c :
@@ -2131,6 +4789,192 @@ public class gatun_h {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+
+    private static class gatun_nm_backward_x {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_backward_x");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_backward_x(const gatun_nm_backward_params *params, const float *dy, const void *values, const uint8_t *indices, float *dx)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_backward_x$descriptor() {
+        return gatun_nm_backward_x.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_backward_x(const gatun_nm_backward_params *params, const float *dy, const void *values, const uint8_t *indices, float *dx)
+     * }
+     */
+    public static MethodHandle gatun_nm_backward_x$handle() {
+        return gatun_nm_backward_x.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_backward_x(const gatun_nm_backward_params *params, const float *dy, const void *values, const uint8_t *indices, float *dx)
+     * }
+     */
+    public static MemorySegment gatun_nm_backward_x$address() {
+        return gatun_nm_backward_x.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_backward_x(const gatun_nm_backward_params *params, const float *dy, const void *values, const uint8_t *indices, float *dx)
+     * }
+     */
+    public static int gatun_nm_backward_x(MemorySegment params, MemorySegment dy, MemorySegment values, MemorySegment indices, MemorySegment dx) {
+        var mh$ = gatun_nm_backward_x.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_backward_x", params, dy, values, indices, dx);
+            }
+            return (int)mh$.invokeExact(params, dy, values, indices, dx);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_backward_values {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_backward_values");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_backward_values(const gatun_nm_backward_params *params, const float *dy, const float *x, const uint8_t *indices, float *dvalues)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_backward_values$descriptor() {
+        return gatun_nm_backward_values.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_backward_values(const gatun_nm_backward_params *params, const float *dy, const float *x, const uint8_t *indices, float *dvalues)
+     * }
+     */
+    public static MethodHandle gatun_nm_backward_values$handle() {
+        return gatun_nm_backward_values.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_backward_values(const gatun_nm_backward_params *params, const float *dy, const float *x, const uint8_t *indices, float *dvalues)
+     * }
+     */
+    public static MemorySegment gatun_nm_backward_values$address() {
+        return gatun_nm_backward_values.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_backward_values(const gatun_nm_backward_params *params, const float *dy, const float *x, const uint8_t *indices, float *dvalues)
+     * }
+     */
+    public static int gatun_nm_backward_values(MemorySegment params, MemorySegment dy, MemorySegment x, MemorySegment indices, MemorySegment dvalues) {
+        var mh$ = gatun_nm_backward_values.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_backward_values", params, dy, x, indices, dvalues);
+            }
+            return (int)mh$.invokeExact(params, dy, x, indices, dvalues);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_nm_backward_dense {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_nm_backward_dense");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_backward_dense(const gatun_nm_backward_params *params, const float *dy, const float *x, const uint8_t *indices, float *dw)
+     * }
+     */
+    public static FunctionDescriptor gatun_nm_backward_dense$descriptor() {
+        return gatun_nm_backward_dense.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_backward_dense(const gatun_nm_backward_params *params, const float *dy, const float *x, const uint8_t *indices, float *dw)
+     * }
+     */
+    public static MethodHandle gatun_nm_backward_dense$handle() {
+        return gatun_nm_backward_dense.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_nm_backward_dense(const gatun_nm_backward_params *params, const float *dy, const float *x, const uint8_t *indices, float *dw)
+     * }
+     */
+    public static MemorySegment gatun_nm_backward_dense$address() {
+        return gatun_nm_backward_dense.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_nm_backward_dense(const gatun_nm_backward_params *params, const float *dy, const float *x, const uint8_t *indices, float *dw)
+     * }
+     */
+    public static int gatun_nm_backward_dense(MemorySegment params, MemorySegment dy, MemorySegment x, MemorySegment indices, MemorySegment dw) {
+        var mh$ = gatun_nm_backward_dense.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_nm_backward_dense", params, dy, x, indices, dw);
+            }
+            return (int)mh$.invokeExact(params, dy, x, indices, dw);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_NORM_LAYER = (int)0L;
     /**
      * {@snippet lang=c :
@@ -2883,907 +5727,6 @@ public class gatun_h {
                 traceDowncall("gatun_packing_permute", dtype, rows, depth, x_row_stride, y_row_stride, threads, permutation, x, y);
             }
             return (int)mh$.invokeExact(dtype, rows, depth, x_row_stride, y_row_stride, threads, permutation, x, y);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-    private static final int GATUN_ACTIVATION_NONE = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_activation.GATUN_ACTIVATION_NONE = 0
-     * }
-     */
-    public static int GATUN_ACTIVATION_NONE() {
-        return GATUN_ACTIVATION_NONE;
-    }
-    private static final int GATUN_ACTIVATION_RELU = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_activation.GATUN_ACTIVATION_RELU = 1
-     * }
-     */
-    public static int GATUN_ACTIVATION_RELU() {
-        return GATUN_ACTIVATION_RELU;
-    }
-    private static final int GATUN_ACTIVATION_GELU = (int)2L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_activation.GATUN_ACTIVATION_GELU = 2
-     * }
-     */
-    public static int GATUN_ACTIVATION_GELU() {
-        return GATUN_ACTIVATION_GELU;
-    }
-    private static final int GATUN_ACTIVATION_GELU_TANH = (int)3L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_activation.GATUN_ACTIVATION_GELU_TANH = 3
-     * }
-     */
-    public static int GATUN_ACTIVATION_GELU_TANH() {
-        return GATUN_ACTIVATION_GELU_TANH;
-    }
-    private static final int GATUN_ACTIVATION_SILU = (int)4L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_activation.GATUN_ACTIVATION_SILU = 4
-     * }
-     */
-    public static int GATUN_ACTIVATION_SILU() {
-        return GATUN_ACTIVATION_SILU;
-    }
-    private static final int GATUN_QMATMUL_INT8_ROW = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_qmatmul_mode.GATUN_QMATMUL_INT8_ROW = 0
-     * }
-     */
-    public static int GATUN_QMATMUL_INT8_ROW() {
-        return GATUN_QMATMUL_INT8_ROW;
-    }
-    private static final int GATUN_QMATMUL_INT8_GROUP = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_qmatmul_mode.GATUN_QMATMUL_INT8_GROUP = 1
-     * }
-     */
-    public static int GATUN_QMATMUL_INT8_GROUP() {
-        return GATUN_QMATMUL_INT8_GROUP;
-    }
-    private static final int GATUN_QMATMUL_PRECISE = (int)2L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_qmatmul_mode.GATUN_QMATMUL_PRECISE = 2
-     * }
-     */
-    public static int GATUN_QMATMUL_PRECISE() {
-        return GATUN_QMATMUL_PRECISE;
-    }
-    private static final int GATUN_QMATMUL_BF16 = (int)3L;
-    /**
-     * {@snippet lang=c :
-     * enum gatun_qmatmul_mode.GATUN_QMATMUL_BF16 = 3
-     * }
-     */
-    public static int GATUN_QMATMUL_BF16() {
-        return GATUN_QMATMUL_BF16;
-    }
-
-    private static class gatun_qmatmul_packed_bytes {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_packed_bytes");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights *weights, int64_t *bytes)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul_packed_bytes$descriptor() {
-        return gatun_qmatmul_packed_bytes.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights *weights, int64_t *bytes)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul_packed_bytes$handle() {
-        return gatun_qmatmul_packed_bytes.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights *weights, int64_t *bytes)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul_packed_bytes$address() {
-        return gatun_qmatmul_packed_bytes.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_packed_bytes(const gatun_qmatmul_weights *weights, int64_t *bytes)
-     * }
-     */
-    public static int gatun_qmatmul_packed_bytes(MemorySegment weights, MemorySegment bytes) {
-        var mh$ = gatun_qmatmul_packed_bytes.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_packed_bytes", weights, bytes);
-            }
-            return (int)mh$.invokeExact(weights, bytes);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_qmatmul_pack {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_pack");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const float *code_book, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul_pack$descriptor() {
-        return gatun_qmatmul_pack.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const float *code_book, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul_pack$handle() {
-        return gatun_qmatmul_pack.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const float *code_book, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul_pack$address() {
-        return gatun_qmatmul_pack.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights *weights, const void *codes, const float *code_book, const void *scales, const void *zero_points, void *packed, int64_t packed_bytes)
-     * }
-     */
-    public static int gatun_qmatmul_pack(MemorySegment weights, MemorySegment codes, MemorySegment code_book, MemorySegment scales, MemorySegment zero_points, MemorySegment packed, long packed_bytes) {
-        var mh$ = gatun_qmatmul_pack.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_pack", weights, codes, code_book, scales, zero_points, packed, packed_bytes);
-            }
-            return (int)mh$.invokeExact(weights, codes, code_book, scales, zero_points, packed, packed_bytes);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_qmatmul_pack_gguf {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_pack_gguf");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights *weights, const void *blocks, void *packed, int64_t packed_bytes)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul_pack_gguf$descriptor() {
-        return gatun_qmatmul_pack_gguf.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights *weights, const void *blocks, void *packed, int64_t packed_bytes)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul_pack_gguf$handle() {
-        return gatun_qmatmul_pack_gguf.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights *weights, const void *blocks, void *packed, int64_t packed_bytes)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul_pack_gguf$address() {
-        return gatun_qmatmul_pack_gguf.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights *weights, const void *blocks, void *packed, int64_t packed_bytes)
-     * }
-     */
-    public static int gatun_qmatmul_pack_gguf(MemorySegment weights, MemorySegment blocks, MemorySegment packed, long packed_bytes) {
-        var mh$ = gatun_qmatmul_pack_gguf.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_pack_gguf", weights, blocks, packed, packed_bytes);
-            }
-            return (int)mh$.invokeExact(weights, blocks, packed, packed_bytes);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_qmatmul_describe {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_describe");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_describe(const void *packed, int64_t packed_bytes, gatun_qmatmul_weights *weights)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul_describe$descriptor() {
-        return gatun_qmatmul_describe.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_describe(const void *packed, int64_t packed_bytes, gatun_qmatmul_weights *weights)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul_describe$handle() {
-        return gatun_qmatmul_describe.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_describe(const void *packed, int64_t packed_bytes, gatun_qmatmul_weights *weights)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul_describe$address() {
-        return gatun_qmatmul_describe.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_describe(const void *packed, int64_t packed_bytes, gatun_qmatmul_weights *weights)
-     * }
-     */
-    public static int gatun_qmatmul_describe(MemorySegment packed, long packed_bytes, MemorySegment weights) {
-        var mh$ = gatun_qmatmul_describe.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_describe", packed, packed_bytes, weights);
-            }
-            return (int)mh$.invokeExact(packed, packed_bytes, weights);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_qmatmul_unpack {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_unpack");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, float *code_book, void *scales, void *zero_points)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul_unpack$descriptor() {
-        return gatun_qmatmul_unpack.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, float *code_book, void *scales, void *zero_points)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul_unpack$handle() {
-        return gatun_qmatmul_unpack.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, float *code_book, void *scales, void *zero_points)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul_unpack$address() {
-        return gatun_qmatmul_unpack.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *codes, float *code_book, void *scales, void *zero_points)
-     * }
-     */
-    public static int gatun_qmatmul_unpack(MemorySegment weights, MemorySegment packed, long packed_bytes, MemorySegment codes, MemorySegment code_book, MemorySegment scales, MemorySegment zero_points) {
-        var mh$ = gatun_qmatmul_unpack.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_unpack", weights, packed, packed_bytes, codes, code_book, scales, zero_points);
-            }
-            return (int)mh$.invokeExact(weights, packed, packed_bytes, codes, code_book, scales, zero_points);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_qmatmul_unpack_gguf {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_unpack_gguf");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *blocks)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul_unpack_gguf$descriptor() {
-        return gatun_qmatmul_unpack_gguf.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *blocks)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul_unpack_gguf$handle() {
-        return gatun_qmatmul_unpack_gguf.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *blocks)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul_unpack_gguf$address() {
-        return gatun_qmatmul_unpack_gguf.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights *weights, const void *packed, int64_t packed_bytes, void *blocks)
-     * }
-     */
-    public static int gatun_qmatmul_unpack_gguf(MemorySegment weights, MemorySegment packed, long packed_bytes, MemorySegment blocks) {
-        var mh$ = gatun_qmatmul_unpack_gguf.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_unpack_gguf", weights, packed, packed_bytes, blocks);
-            }
-            return (int)mh$.invokeExact(weights, packed, packed_bytes, blocks);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_qmatmul {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul(const gatun_qmatmul_params *params, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul$descriptor() {
-        return gatun_qmatmul.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul(const gatun_qmatmul_params *params, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul$handle() {
-        return gatun_qmatmul.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul(const gatun_qmatmul_params *params, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul$address() {
-        return gatun_qmatmul.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul(const gatun_qmatmul_params *params, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static int gatun_qmatmul(MemorySegment params, MemorySegment x, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y) {
-        var mh$ = gatun_qmatmul.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul", params, x, packed, packed_bytes, bias, residual, y);
-            }
-            return (int)mh$.invokeExact(params, x, packed, packed_bytes, bias, residual, y);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_qmatmul_scaled {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_scaled");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params *params, int64_t x_group, const void *x, const float *x_scales, int64_t x_scales_row_stride, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul_scaled$descriptor() {
-        return gatun_qmatmul_scaled.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params *params, int64_t x_group, const void *x, const float *x_scales, int64_t x_scales_row_stride, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul_scaled$handle() {
-        return gatun_qmatmul_scaled.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params *params, int64_t x_group, const void *x, const float *x_scales, int64_t x_scales_row_stride, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul_scaled$address() {
-        return gatun_qmatmul_scaled.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params *params, int64_t x_group, const void *x, const float *x_scales, int64_t x_scales_row_stride, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static int gatun_qmatmul_scaled(MemorySegment params, long x_group, MemorySegment x, MemorySegment x_scales, long x_scales_row_stride, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y) {
-        var mh$ = gatun_qmatmul_scaled.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_scaled", params, x_group, x, x_scales, x_scales_row_stride, packed, packed_bytes, bias, residual, y);
-            }
-            return (int)mh$.invokeExact(params, x_group, x, x_scales, x_scales_row_stride, packed, packed_bytes, bias, residual, y);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_qmatmul_explain {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_explain");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_explain(const gatun_qmatmul_params *params, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul_explain$descriptor() {
-        return gatun_qmatmul_explain.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_explain(const gatun_qmatmul_params *params, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul_explain$handle() {
-        return gatun_qmatmul_explain.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_explain(const gatun_qmatmul_params *params, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul_explain$address() {
-        return gatun_qmatmul_explain.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_explain(const gatun_qmatmul_params *params, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
-     * }
-     */
-    public static int gatun_qmatmul_explain(MemorySegment params, MemorySegment packed, long packed_bytes, MemorySegment text, long capacity) {
-        var mh$ = gatun_qmatmul_explain.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_explain", params, packed, packed_bytes, text, capacity);
-            }
-            return (int)mh$.invokeExact(params, packed, packed_bytes, text, capacity);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_qmatmul_concat {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_concat");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_concat(const gatun_qmatmul_params *params, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul_concat$descriptor() {
-        return gatun_qmatmul_concat.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_concat(const gatun_qmatmul_params *params, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul_concat$handle() {
-        return gatun_qmatmul_concat.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_concat(const gatun_qmatmul_params *params, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul_concat$address() {
-        return gatun_qmatmul_concat.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_concat(const gatun_qmatmul_params *params, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static int gatun_qmatmul_concat(MemorySegment params, int count, MemorySegment x, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y) {
-        var mh$ = gatun_qmatmul_concat.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_concat", params, count, x, packed, packed_bytes, bias, residual, y);
-            }
-            return (int)mh$.invokeExact(params, count, x, packed, packed_bytes, bias, residual, y);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_qmatmul_concat_explain {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_concat_explain");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params *params, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul_concat_explain$descriptor() {
-        return gatun_qmatmul_concat_explain.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params *params, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul_concat_explain$handle() {
-        return gatun_qmatmul_concat_explain.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params *params, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul_concat_explain$address() {
-        return gatun_qmatmul_concat_explain.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_concat_explain(const gatun_qmatmul_params *params, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
-     * }
-     */
-    public static int gatun_qmatmul_concat_explain(MemorySegment params, int count, MemorySegment packed, long packed_bytes, MemorySegment text, long capacity) {
-        var mh$ = gatun_qmatmul_concat_explain.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_concat_explain", params, count, packed, packed_bytes, text, capacity);
-            }
-            return (int)mh$.invokeExact(params, count, packed, packed_bytes, text, capacity);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_qmatmul_grouped {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_grouped");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul_grouped$descriptor() {
-        return gatun_qmatmul_grouped.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul_grouped$handle() {
-        return gatun_qmatmul_grouped.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul_grouped$address() {
-        return gatun_qmatmul_grouped.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_grouped(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y)
-     * }
-     */
-    public static int gatun_qmatmul_grouped(MemorySegment params, MemorySegment group_rows, int count, MemorySegment x, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y) {
-        var mh$ = gatun_qmatmul_grouped.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_grouped", params, group_rows, count, x, packed, packed_bytes, bias, residual, y);
-            }
-            return (int)mh$.invokeExact(params, group_rows, count, x, packed, packed_bytes, bias, residual, y);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_qmatmul_grouped_explain {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG
-        );
-
-        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_qmatmul_grouped_explain");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
-     * }
-     */
-    public static FunctionDescriptor gatun_qmatmul_grouped_explain$descriptor() {
-        return gatun_qmatmul_grouped_explain.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
-     * }
-     */
-    public static MethodHandle gatun_qmatmul_grouped_explain$handle() {
-        return gatun_qmatmul_grouped_explain.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
-     * }
-     */
-    public static MemorySegment gatun_qmatmul_grouped_explain$address() {
-        return gatun_qmatmul_grouped_explain.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_qmatmul_grouped_explain(const gatun_qmatmul_params *params, const int64_t *group_rows, int32_t count, const void *packed, int64_t packed_bytes, char *text, int64_t capacity)
-     * }
-     */
-    public static int gatun_qmatmul_grouped_explain(MemorySegment params, MemorySegment group_rows, int count, MemorySegment packed, long packed_bytes, MemorySegment text, long capacity) {
-        var mh$ = gatun_qmatmul_grouped_explain.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_qmatmul_grouped_explain", params, group_rows, count, packed, packed_bytes, text, capacity);
-            }
-            return (int)mh$.invokeExact(params, group_rows, count, packed, packed_bytes, text, capacity);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
