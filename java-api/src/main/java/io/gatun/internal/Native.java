@@ -46,6 +46,11 @@ public final class Native {
         return tensor == null ? MemorySegment.NULL : tensor.segment();
     }
 
+    /** From a row of a matrix to the next one, in elements; of a single row, whose stride is free, its length. */
+    public static long rowStride(Tensor matrix) {
+        return matrix.shape().size(0) > 1 ? matrix.stride(0) : matrix.shape().size(1);
+    }
+
     /**
      * Calls a C function, with all that may go wrong turned into exceptions. It may allocate the lambda, so the calls that
      * must not allocate have the same body themselves.

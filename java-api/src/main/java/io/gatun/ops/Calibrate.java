@@ -87,7 +87,7 @@ public final class Calibrate {
         gatun_calibrate_params.depth(params, grid.columns);
         gatun_calibrate_params.group(params, grid.group);
         gatun_calibrate_params.group_rows(params, grid.groupRows);
-        gatun_calibrate_params.x_row_stride(params, blocks.flat() ? grid.columns : QuantizeCall.rowStride(x));
+        gatun_calibrate_params.x_row_stride(params, blocks.flat() ? grid.columns : Native.rowStride(x));
         return params;
     }
 
@@ -270,7 +270,7 @@ public final class Calibrate {
         gatun_quantize_params.threads(params, threads);
         gatun_quantize_params.rows(params, quantized.rows());
         gatun_quantize_params.depth(params, quantized.depth());
-        gatun_quantize_params.x_row_stride(params, QuantizeCall.rowStride(x));
+        gatun_quantize_params.x_row_stride(params, Native.rowStride(x));
         return params;
     }
 

@@ -93,8 +93,8 @@ public record FakeQuantize(QuantSpec.Blocks blocks, int lowest, int highest, flo
         MemorySegment params = params(x, scales);
         Check.present("dy", dy);
         like("dy", dy, x);
-        if (QuantizeCall.rowStride(dy) != QuantizeCall.rowStride(x)) {
-            throw Check.invalid("dy", dy.describe(), "rows that are " + QuantizeCall.rowStride(x) + " apart, as of x");
+        if (Native.rowStride(dy) != Native.rowStride(x)) {
+            throw Check.invalid("dy", dy.describe(), "rows that are " + Native.rowStride(x) + " apart, as of x");
         }
         output("dx", dx, x, params);
         Calibrate.perBlock("ds", ds, Calibrate.BlockGrid.of(x, blocks));
@@ -135,11 +135,11 @@ public record FakeQuantize(QuantSpec.Blocks blocks, int lowest, int highest, flo
         Check.present(name, out);
         like(name, out, x);
         Check.writable(name, out.segment());
-        long stride = blocks.flat() ? x.shape().elements() : QuantizeCall.rowStride(out);
+        long stride = blocks.flat() ? x.shape().elements() : Native.rowStride(out);
         gatun_calibrate_params.y_row_stride(params, stride);
     }
 
     private static boolean same(Tensor a, Tensor b) {
-        return a.segment().address() == b.segment().address() && QuantizeCall.rowStride(a) == QuantizeCall.rowStride(b);
+        return a.segment().address() == b.segment().address() && Native.rowStride(a) == Native.rowStride(b);
     }
 }

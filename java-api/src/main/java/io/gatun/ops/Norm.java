@@ -103,8 +103,8 @@ public final class Norm {
         Check.reachable("x", x.segment());
         Check.reachable("y", y.segment());
         Check.writable("y", y.segment());
-        long xStride = rows > 1 ? x.stride(0) : columns;
-        long yStride = rows > 1 ? y.stride(0) : columns;
+        long xStride = Native.rowStride(x);
+        long yStride = Native.rowStride(y);
         boolean inPlace =
                 x.segment().address() == y.segment().address() && x.dtype() == y.dtype() && xStride == yStride;
         if (!inPlace) {

@@ -121,7 +121,7 @@ final class PackedHeader {
         return spec.withScaleRule(ScaleRule.DEFAULT).with(new Blocks(group, own > 1 && own == rows ? 0 : own, false));
     }
 
-    private static DType dtype(int code) {
+    static DType dtype(int code) {
         for (DType dtype : DType.values()) {
             if (dtype.code() == code) {
                 return dtype;

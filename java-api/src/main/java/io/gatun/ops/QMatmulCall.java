@@ -15,7 +15,7 @@ import java.util.Set;
 
 /** The arguments of a call of {@link QMatmul}: checked, and then written into this thread's struct. */
 final class QMatmulCall {
-    private static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16);
+    static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16);
     private static final Set<DType> FLOATS8 = EnumSet.of(DType.F8E4M3, DType.F8E5M2);
     private static final Set<DType> F32 = EnumSet.of(DType.F32);
     private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_qmatmul_params::layout);
@@ -117,7 +117,8 @@ final class QMatmulCall {
     record Weights(
             String name, MemorySegment packed, long depth, long columns, long biases, List<QMatmul.Mode> modes) {}
 
-    private static MemorySegment params(Tensor x, Set<DType> xTypes, Weights weights, Tensor y, Options options) {
+    /** Refuses what does not fit, of any kind of packed weights; {@code x} is there. */
+    static void check(Tensor x, Set<DType> xTypes, Weights weights, Tensor y, Options options) {
         Check.present("y", y);
         Check.present("options", options);
         Check.dtype("x", x, xTypes);
@@ -129,7 +130,7 @@ final class QMatmulCall {
         Check.matrix("y", y, rows, columns);
         Check.rowMajor("y", y);
         long begin = options.columnBegin();
-        long end = options.columnEnd() == -1 ? columns : options.columnEnd();
+        long end = columnEnd(options, columns);
         if (end > columns || begin > end) {
             throw Check.invalid("columns", begin + ".." + end, "a part of 0.." + columns);
         }
@@ -145,7 +146,11 @@ final class QMatmulCall {
         if (options.residual() != null) {
             checkResidual(options.residual(), y);
         }
+    }
 
+    private static MemorySegment params(Tensor x, Set<DType> xTypes, Weights weights, Tensor y, Options options) {
+        check(x, xTypes, weights, y, options);
+        long rows = x.shape().size(0);
         MemorySegment params = PARAMS.get();
         gatun_qmatmul_params.x_dtype(params, x.dtype().code());
         gatun_qmatmul_params.y_dtype(params, y.dtype().code());
@@ -154,18 +159,22 @@ final class QMatmulCall {
         gatun_qmatmul_params.threads(params, options.threads());
         gatun_qmatmul_params.rows(params, rows);
         // The native side compares them with the headers, which whoever owns wrapped memory may have changed.
-        gatun_qmatmul_params.columns(params, columns);
+        gatun_qmatmul_params.columns(params, weights.columns);
         gatun_qmatmul_params.depth(params, weights.depth);
-        gatun_qmatmul_params.x_row_stride(params, rows > 1 ? x.stride(0) : weights.depth);
-        gatun_qmatmul_params.y_row_stride(params, rowStride(y));
+        gatun_qmatmul_params.x_row_stride(params, Native.rowStride(x));
+        gatun_qmatmul_params.y_row_stride(params, Native.rowStride(y));
         gatun_qmatmul_params.residual_row_stride(
-                params, options.residual() == null ? 0 : rowStride(options.residual()));
-        gatun_qmatmul_params.column_begin(params, begin);
-        gatun_qmatmul_params.column_end(params, end);
+                params, options.residual() == null ? 0 : Native.rowStride(options.residual()));
+        gatun_qmatmul_params.column_begin(params, options.columnBegin());
+        gatun_qmatmul_params.column_end(params, columnEnd(options, weights.columns));
         return params;
     }
 
-    private static QMatmul.Mode mode(Options options, Weights weights) {
+    static long columnEnd(Options options, long columns) {
+        return options.columnEnd() == -1 ? columns : options.columnEnd();
+    }
+
+    static QMatmul.Mode mode(Options options, Weights weights) {
         if (options.mode() == QMatmul.Mode.AUTO) {
             return weights.modes.get(0);
         }
@@ -194,13 +203,10 @@ final class QMatmulCall {
         Check.matrix("residual", residual, y.shape().size(0), y.shape().size(1));
         Check.rowMajor("residual", residual);
         Check.reachable("residual", residual.segment());
-        boolean same = residual.segment().address() == y.segment().address() && rowStride(residual) == rowStride(y);
+        boolean same = residual.segment().address() == y.segment().address()
+                && Native.rowStride(residual) == Native.rowStride(y);
         if (!same) {
             Check.disjoint("y", y, "residual", residual);
         }
-    }
-
-    private static long rowStride(Tensor matrix) {
-        return matrix.shape().size(0) > 1 ? matrix.stride(0) : matrix.shape().size(1);
     }
 }

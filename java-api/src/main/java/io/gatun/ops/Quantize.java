@@ -161,7 +161,7 @@ public final class Quantize {
                     x.dtype().code(),
                     out.rows(),
                     out.depth(),
-                    QuantizeCall.rowStride(x),
+                    Native.rowStride(x),
                     options.threads,
                     x.segment(),
                     out.codes().segment()));
@@ -232,7 +232,7 @@ public final class Quantize {
                     out.dtype().code(),
                     quantized.rows(),
                     quantized.depth(),
-                    QuantizeCall.rowStride(out),
+                    Native.rowStride(out),
                     threads,
                     quantized.codes().segment(),
                     out.segment()));

@@ -158,8 +158,4 @@ final class QuantizeCall {
         gatun_quantize_params.seed(params, 0);
         return params;
     }
-
-    static long rowStride(Tensor matrix) {
-        return matrix.shape().size(0) > 1 ? matrix.stride(0) : matrix.shape().size(1);
-    }
 }
