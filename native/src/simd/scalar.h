@@ -272,6 +272,11 @@ GATUN_INLINE Bytes max_i8(Bytes a, Bytes b) {
   });
 }
 
+template <int E>
+GATUN_INLINE Bytes keep_bits(Bytes x, uint64_t bits) {
+  return bytes([=](int i) { return bits >> i / E & 1 ? x.byte[i] : 0; });
+}
+
 GATUN_INLINE Bytes low_nibbles(Bytes x) {
   return bytes([=](int i) { return x.byte[i] & 15; });
 }

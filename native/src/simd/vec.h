@@ -56,6 +56,7 @@
 //
 // bytes: Bytes pack_i8(I32 a, I32 b, I32 c, I32 d), pack_u8: the lanes of a, then of b, c and d, saturated to i8 or u8;
 //   lanes are within i16; Bytes set1_u8(uint8_t), min_u8(Bytes, Bytes), max_i8
+//   Bytes keep_bits<E>(Bytes x, uint64_t bits): of elements of E = 1, 2 or 4 bytes those whose bit is 1, the others 0
 //
 // 8-bit dot products: byte 4 l + j of a Bytes vector belongs to lane l. dot adds to lane l of `sum` the exact
 // sum_j w[4 l + j] * a[4 l + j], w unsigned, a signed, and not -128 where kU8Bias is not 0:

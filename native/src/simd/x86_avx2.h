@@ -220,6 +220,25 @@ GATUN_INLINE Bytes set1_u8(uint8_t x) { return _mm256_set1_epi8(static_cast<char
 GATUN_INLINE Bytes min_u8(Bytes a, Bytes b) { return _mm256_min_epu8(a, b); }
 
 GATUN_INLINE Bytes max_i8(Bytes a, Bytes b) { return _mm256_max_epi8(a, b); }
+template <int E>
+GATUN_INLINE Bytes keep_bits(Bytes x, uint64_t bits) {
+  const __m256i low = _mm256_set1_epi32(static_cast<int32_t>(bits));
+  if (E == 4) {
+    const __m256i each = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return _mm256_and_si256(x, _mm256_cmpeq_epi32(_mm256_and_si256(low, each), each));
+  }
+  // Byte i, or both bytes of word i, get the byte that has bit i.
+  const __m256i which = E == 1 ? _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303)
+                               : _mm256_setr_epi64x(0, 0, 0x0101010101010101, 0x0101010101010101);
+  const __m256i spread = _mm256_shuffle_epi8(low, which);
+  if (E == 1) {
+    const __m256i each = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
+    return _mm256_and_si256(x, _mm256_cmpeq_epi8(_mm256_and_si256(spread, each), each));
+  }
+  const __m256i each = _mm256_set1_epi64x(0x0008000400020001);
+  const __m256i both = _mm256_blend_epi32(each, _mm256_slli_epi16(each, 4), 0xcc);
+  return _mm256_and_si256(x, _mm256_cmpeq_epi16(_mm256_and_si256(spread, both), both));
+}
 
 GATUN_INLINE Bytes low_nibbles(Bytes x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
 GATUN_INLINE Bytes high_nibbles(Bytes x) { return _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(15)); }

@@ -202,6 +202,12 @@ GATUN_INLINE Bytes set1_u8(uint8_t x) { return _mm512_set1_epi8(static_cast<char
 GATUN_INLINE Bytes min_u8(Bytes a, Bytes b) { return _mm512_min_epu8(a, b); }
 
 GATUN_INLINE Bytes max_i8(Bytes a, Bytes b) { return _mm512_max_epi8(a, b); }
+template <int E>
+GATUN_INLINE Bytes keep_bits(Bytes x, uint64_t bits) {
+  if (E == 1) return _mm512_maskz_mov_epi8(bits, x);
+  if (E == 2) return _mm512_maskz_mov_epi16(static_cast<__mmask32>(bits), x);
+  return _mm512_maskz_mov_epi32(static_cast<__mmask16>(bits), x);
+}
 
 GATUN_INLINE Bytes low_nibbles(Bytes x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
 GATUN_INLINE Bytes high_nibbles(Bytes x) { return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15)); }

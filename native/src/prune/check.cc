@@ -1,0 +1,167 @@
+// Checks of what selects the weights to keep.
+#include "base/check.h"
+
+#include <atomic>
+#include <cmath>
+
+#include "base/dtype.h"
+#include "base/parallel.h"
+#include "prune/pattern.h"
+#include "prune/table.h"
+#include "simd/float_mode.h"
+
+namespace gatun::prune {
+namespace {
+
+int32_t check_nm(const gatun_prune_params& p) {
+  if (p.m != 2 && p.m != 4 && p.m != 8 && p.m != 16 && p.m != 32) {
+    return fail(GATUN_INVALID_ARGUMENT, "params.m = %d; allowed: 2, 4, 8, 16, 32", p.m);
+  }
+  GATUN_TRY(check_range(p.n, 1, p.m, "params.n"));
+  return check_range(p.vector, 1, INT32_MAX, "params.vector");
+}
+
+// How many things a pattern keeps `keep` of. The number of weights is known not to overflow.
+int64_t choices(const gatun_prune_params& p) {
+  if (p.columns == 0 || p.depth == 0) return 0;
+  switch (p.pattern) {
+    case GATUN_PATTERN_UNSTRUCTURED:
+      return p.columns * p.depth;
+    case GATUN_PATTERN_ROW:
+    case GATUN_PATTERN_COLUMNS:
+      return p.depth;
+    case GATUN_PATTERN_ROWS:
+      return p.columns;
+    default:
+      return blocks_of(p.columns, p.block_rows) * blocks_of(p.depth, p.block_depth);
+  }
+}
+
+int32_t check_norms(const gatun_prune_params& p, const float* norms) {
+  const DefaultFloatMode mode;
+  for (int64_t k = 0; k < p.depth; ++k) {
+    if (!std::isfinite(norms[k]) || norms[k] < 0) {
+      return fail(GATUN_INVALID_ARGUMENT, "norms[%lld] = %g; allowed: finite numbers, at least 0", LongLong{k},
+                  static_cast<double>(norms[k]));
+    }
+  }
+  return GATUN_OK;
+}
+
+bool adds_up(const gatun_prune_params& p) {
+  return p.pattern == GATUN_PATTERN_NM ? p.vector > 1
+                                       : p.pattern != GATUN_PATTERN_UNSTRUCTURED && p.pattern != GATUN_PATTERN_ROW;
+}
+
+// The magnitudes that are refused, as bits, are those above `allowed`.
+constexpr uint32_t kNoNan = 0x7f800000u, kFinite = 0x7f7fffffu;
+
+// The first row with a score whose magnitude is refused, or the number of rows.
+int64_t first_refused(const Job& job, uint32_t allowed) {
+  const int64_t rows = job.p.columns;
+  std::atomic<int64_t> first(rows);
+  parallel_for(rows, threads_of(job.p, rows), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end && row < first.load(std::memory_order_relaxed); ++row) {
+      if (job.kernel->largest(job.weights, row, 0, job.p.depth) <= allowed) continue;
+      int64_t known = first.load();
+      while (row < known && !first.compare_exchange_weak(known, row)) {
+      }
+    }
+  });
+  return first;
+}
+
+int32_t refuse(const Job& job, int64_t row, int64_t k, float score, const char* why) {
+  const LongLong at = row, in = k;
+  const double value = static_cast<double>(score);
+  if (job.p.score == GATUN_SCORE_GIVEN) {
+    return fail(GATUN_INVALID_ARGUMENT, "scores[%lld][%lld] = %g; allowed: %s", at, in, value, why);
+  }
+  Weights plain = job.weights;
+  plain.norms = nullptr;
+  float magnitude;
+  job.kernel->score(plain, row, k, 1, &magnitude);
+  if (job.weights.norms == nullptr || std::isnan(magnitude)) {
+    return fail(GATUN_INVALID_ARGUMENT, "w[%lld][%lld] = %s; allowed: %s", at, in,
+                std::isnan(magnitude) ? "NaN" : "infinity", why);
+  }
+  return fail(GATUN_INVALID_ARGUMENT, "|w[%lld][%lld]| * norms[%lld] = %g * %g is the score %g; allowed: %s", at, in,
+              in, static_cast<double>(magnitude), static_cast<double>(job.weights.norms[k]), value, why);
+}
+
+int32_t check_scores(const Job& job, uint32_t allowed, const char* why) {
+  const int64_t row = first_refused(job, allowed);
+  if (row == job.p.columns) return GATUN_OK;
+  const DefaultFloatMode mode;
+  int32_t status = GATUN_INTERNAL;
+  for_each_chunk(job, row, 0, job.p.depth, [&](int64_t first, const float* scores, int64_t count) {
+    for (int64_t i = 0; i < count && status == GATUN_INTERNAL; ++i) {
+      if ((float_bits(scores[i]) & 0x7fffffffu) > allowed) status = refuse(job, row, first + i, scores[i], why);
+    }
+  });
+  return status;
+}
+
+}  // namespace
+
+int32_t check_params(const gatun_prune_params* params) {
+  GATUN_TRY(check_not_null(params, "params"));
+  const gatun_prune_params& p = *params;
+  GATUN_TRY(check_struct_size(p.struct_size, sizeof(p), "params"));
+  GATUN_TRY(check_dtype(p.w_dtype, {GATUN_F32, GATUN_F16, GATUN_BF16}, "params.w_dtype"));
+  GATUN_TRY(check_range(p.score, GATUN_SCORE_MAGNITUDE, GATUN_SCORE_GIVEN, "params.score"));
+  GATUN_TRY(check_range(p.pattern, GATUN_PATTERN_NM, GATUN_PATTERN_BLOCKS, "params.pattern"));
+  if (p.pattern == GATUN_PATTERN_NM) GATUN_TRY(check_nm(p));
+  GATUN_TRY(check_range(p.threads, 0, kMaxThreads, "params.threads"));
+  GATUN_TRY(check_range(p.columns, 0, INT64_MAX, "params.columns"));
+  GATUN_TRY(check_range(p.depth, 0, INT64_MAX, "params.depth"));
+  int64_t bytes;
+  GATUN_TRY(check_extent(p.columns, p.depth, p.depth, 1, 32, "scores", &bytes));
+  if (p.pattern == GATUN_PATTERN_NM || p.pattern == GATUN_PATTERN_TRANSPOSABLE) return GATUN_OK;
+  if (p.pattern == GATUN_PATTERN_BLOCKS) {
+    GATUN_TRY(check_range(p.block_rows, 1, INT64_MAX, "params.block_rows"));
+    GATUN_TRY(check_range(p.block_depth, 1, INT64_MAX, "params.block_depth"));
+  }
+  return check_range(p.keep, 0, choices(p), "params.keep");
+}
+
+int32_t check_memory(const gatun_prune_params& p, const void* w, const float* norms, const float* scores,
+                     const uint8_t* mask) {
+  const bool given = p.score == GATUN_SCORE_GIVEN, wanda = p.score == GATUN_SCORE_WANDA;
+  GATUN_TRY(check_absent(!given, w, "w", "params.score is GIVEN"));
+  GATUN_TRY(check_absent(wanda, norms, "norms", "params.score is not WANDA"));
+  GATUN_TRY(check_absent(given, scores, "scores", "params.score is not GIVEN"));
+  const int64_t row_bytes = mask_bytes(p.depth);
+  Buffer buffers[] = {
+      {"mask", mask, p.columns, row_bytes, row_bytes, 1, true},
+      {given ? "scores" : "w", given ? scores : w, p.columns, p.depth, p.depth, given ? 4 : dtype_bytes(p.w_dtype, 1),
+       false},
+      {"norms", norms, wanda && p.columns > 0 ? 1 : 0, p.depth, p.depth, 4, false},
+  };
+  GATUN_TRY(check_buffers(buffers));
+  return wanda && p.columns > 0 ? check_norms(p, norms) : GATUN_OK;
+}
+
+int32_t prepare(const gatun_prune_params& p, const void* w, const float* norms, const float* scores, Tier limit,
+                Job* job) {
+  const int32_t given_dtype = GATUN_F32;
+  const bool given = p.score == GATUN_SCORE_GIVEN;
+  const int32_t dtype = given ? given_dtype : p.w_dtype;
+  job->p = p;
+  job->weights = {given ? scores : w, norms, given, p.depth};
+  job->kernel = table().select(dtype, dtype, limit).kernel;
+  if (p.columns == 0 || p.depth == 0) return GATUN_OK;
+  if (p.score == GATUN_SCORE_LAMP) {
+    GATUN_TRY(check_scores(*job, kFinite, "finite numbers, since LAMP adds up squares"));
+    float* lamp;
+    GATUN_TRY(get_array(job->lamp_scores, p.columns * p.depth, &lamp));
+    GATUN_TRY(lamp_scores(*job, lamp));
+    job->weights = {lamp, nullptr, true, p.depth};
+    job->kernel = table().select(given_dtype, given_dtype, limit).kernel;
+    return GATUN_OK;
+  }
+  if (adds_up(p)) return check_scores(*job, kFinite, "finite numbers, since this pattern adds scores up");
+  return check_scores(*job, kNoNan, "any number but NaN");
+}
+
+}  // namespace gatun::prune
