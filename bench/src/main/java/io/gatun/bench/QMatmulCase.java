@@ -5,7 +5,8 @@ package io.gatun.bench;
  *
  * @param weights {@code int4} or {@code int8}
  * @param group weights of a row that share a scale, or 0 for the whole row
- * @param activations how x meets them: {@code i8row} (quantized on the fly, one scale a row), {@code i8group} or {@code f32}
+ * @param activations how x meets them: {@code i8row} (quantized on the fly, one scale a row), {@code i8group} or {@code f32};
+ *     {@code bf16} where peers multiply bf16 values of both, as they do beside sparse weights
  * @param columns N
  * @param depth K
  * @param rows M
@@ -64,6 +65,11 @@ public record QMatmulCase(
                 + rows
                 + " t=" + threads + (tier == null ? "" : " tier=" + tier) + (precise ? " mode=precise" : "")
                 + (odd ? " odd" : "");
+    }
+
+    /** Whether peers multiply values in bf16, weights having been expanded before. */
+    public boolean inBf16() {
+        return activations.equals("bf16");
     }
 
     /** Whether weights have 4 bits. */

@@ -11,34 +11,28 @@ import io.gatun.bench.HugePages;
 import io.gatun.bench.Peer;
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.QMatmulData;
-import io.gatun.bench.RotatingContender;
 import java.io.IOException;
 import java.io.InputStream;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.util.Properties;
-import java.util.concurrent.ForkJoinPool;
-import java.util.function.IntConsumer;
-import java.util.stream.IntStream;
 
 /**
- * Jlama's product of int8 activations and int4 weights, both in blocks of 32 (larger groups repeat their scale). Its C
- * function is called as its Java code does: 128 slices of the columns, shared by a pool of as many threads as may work. The
- * Java code itself quantizes activations with the incubating vector API; that is not timed.
+ * Jlama's product of int8 activations and int4 weights, both in blocks of 32 (larger groups repeat their scale), and, of
+ * int8 weights that were expanded before, those of f32 or bf16 values. The Java code itself quantizes activations with the
+ * incubating vector API; that is not timed.
  */
 final class Jlama implements Peer {
     private static final int BLOCK = 32;
     private static final int BLOCKS_AT_ONCE = 8;
-    private static final int SLICES = 128;
-    /** A call computes tiles of 5 x 5 and leaves the corner out where neither its rows nor its columns are a multiple. */
-    private static final int TILE = 5;
 
     private static final int F16C = 2;
     private static final int AVX512 = 4;
 
     private final String version;
     private final MethodHandle gemm;
+    private final MethodHandle gemmF32;
+    private final MethodHandle gemmBf16;
     private final int flags = Tier.AVX512.isSupported() ? F16C | AVX512 : F16C;
 
     Jlama() throws IOException {
@@ -63,6 +57,39 @@ final class Jlama implements Peer {
                 JAVA_INT,
                 JAVA_INT,
                 JAVA_INT);
+        gemmF32 = library.procedure(
+                "gemm_f32",
+                JAVA_INT, // flags
+                ADDRESS, // x
+                JAVA_INT,
+                ADDRESS, // weights
+                JAVA_INT,
+                ADDRESS, // y
+                JAVA_INT,
+                JAVA_INT, // rows
+                JAVA_INT, // first column
+                JAVA_INT, // columns
+                JAVA_INT, // depth
+                JAVA_INT, // strides: x, weights, y
+                JAVA_INT,
+                JAVA_INT);
+        gemmBf16 = library.procedure(
+                "gemm_bf16",
+                JAVA_INT, // flags
+                ADDRESS, // x
+                JAVA_INT,
+                ADDRESS, // weights
+                JAVA_INT,
+                ADDRESS, // y as bf16
+                ADDRESS, // y as f32, if not as bf16
+                JAVA_INT,
+                JAVA_INT, // rows
+                JAVA_INT, // first column
+                JAVA_INT, // columns
+                JAVA_INT, // depth
+                JAVA_INT, // strides: x, weights, y
+                JAVA_INT,
+                JAVA_INT);
         Properties properties = new Properties();
         try (InputStream stream =
                 Jlama.class.getResourceAsStream("/META-INF/maven/com.github.tjake/jlama-native/pom.properties")) {
@@ -83,37 +110,32 @@ final class Jlama implements Peer {
 
     @Override
     public Contender prepare(QMatmulCase problem, QMatmulData data) {
-        boolean fits = problem.isInt4()
-                && !problem.precise()
+        if (!problem.isInt4()) {
+            boolean expanded = problem.precise() || problem.inBf16();
+            return expanded && problem.depth() % BLOCK == 0
+                    ? new Values(problem, data, new Weights(problem, data))
+                    : null;
+        }
+        boolean fits = !problem.precise()
+                && !problem.inBf16()
                 && problem.group() % BLOCK == 0
                 && problem.depth() % Math.max(problem.groupSize(), BLOCK * BLOCKS_AT_ONCE) == 0;
         return fits ? new Blocks(problem, data, new Weights(problem, data)) : null;
     }
 
-    private final class Blocks extends RotatingContender {
-        private final Arena arena = Arena.ofShared();
-        private final ForkJoinPool pool;
-        private final int rows;
-        private final int columns;
-        private final int depth;
+    private final class Blocks extends JlamaContender {
         private final MemorySegment x;
         private final MemorySegment xScales;
         private final MemorySegment[] codes;
         private final MemorySegment[] scales;
-        private final MemorySegment y;
 
         Blocks(QMatmulCase problem, QMatmulData data, Weights weights) {
             super(
                     Jlama.this,
                     "gemm_q8_q4",
                     "product (activations quantized before)",
-                    weights.copies(problem.columns() * problem.depth() / 2));
-            pool = problem.threads() == 1
-                    ? null
-                    : new ForkJoinPool(problem.threads(), ForkJoinPool.defaultForkJoinWorkerThreadFactory, null, true);
-            rows = Math.toIntExact(problem.rows());
-            columns = weights.columns;
-            depth = weights.depth;
+                    weights.copies(problem.columns() * problem.depth() / 2),
+                    problem);
             x = arena.allocate((long) rows * depth, HugePages.ALIGNMENT);
             xScales = floats((long) rows * blocks());
             quantize(data.x);
@@ -128,7 +150,6 @@ final class Jlama implements Peer {
                     }
                 }
             }
-            y = floats((long) rows * columns);
         }
 
         private int blocks() {
@@ -163,64 +184,65 @@ final class Jlama implements Peer {
         }
 
         @Override
-        protected void call(int copy) {
-            int tiles = Math.ceilDiv(columns, TILE);
-            int slices = Math.min(tiles, SLICES);
-            IntConsumer slice = i -> multiply(
-                    copy,
-                    Math.toIntExact((long) tiles * i / slices * TILE),
-                    Math.toIntExact(Math.min(columns, (long) tiles * (i + 1) / slices * TILE)));
-            if (pool == null) {
-                IntStream.range(0, slices).forEach(slice);
+        protected void multiply(int copy, int first, int count) throws Throwable {
+            gemm.invokeExact(
+                    flags,
+                    xScales,
+                    x,
+                    0,
+                    scales[copy],
+                    codes[copy],
+                    0,
+                    y,
+                    0,
+                    rows,
+                    first,
+                    count,
+                    depth,
+                    depth,
+                    blocks(),
+                    depth / 2,
+                    blocks(),
+                    columns);
+        }
+    }
+
+    /** Both factors are f32, or bf16. */
+    private final class Values extends JlamaContender {
+        private final boolean bf16;
+        private final MemorySegment x;
+        private final MemorySegment[] values;
+
+        Values(QMatmulCase problem, QMatmulData data, Weights weights) {
+            super(
+                    Jlama.this,
+                    problem.inBf16() ? "gemm_bf16" : "gemm_f32",
+                    problem.inBf16() ? "product (activations converted before)" : "product",
+                    weights.copies(bytes(problem)),
+                    problem);
+            bf16 = problem.inBf16();
+            x = HugePages.allocate(arena, (long) data.x.length * (bf16 ? Short.BYTES : Float.BYTES));
+            if (bf16) {
+                Bf16.copy(data.x, x);
             } else {
-                pool.submit(() -> IntStream.range(0, slices).parallel().forEach(slice))
-                        .join();
+                MemorySegment.copy(data.x, 0, x, JAVA_FLOAT, 0, data.x.length);
             }
+            values = weights.pack(arena, bytes(problem), bf16 ? weights::dequantizeBf16 : weights::dequantizeF32);
         }
 
-        private void multiply(int copy, int first, int end) {
-            int rest = (end - first) % TILE;
-            if (rest > 0 && end - first > TILE) {
-                multiply(copy, first, end - rest);
-                multiply(copy, end - rest, end);
-                return;
-            }
-            try {
-                gemm.invokeExact(
-                        flags,
-                        xScales,
-                        x,
-                        0,
-                        scales[copy],
-                        codes[copy],
-                        0,
-                        y,
-                        0,
-                        rows,
-                        first,
-                        end - first,
-                        depth,
-                        depth,
-                        blocks(),
-                        depth / 2,
-                        blocks(),
-                        columns);
-            } catch (Throwable e) {
-                throw NativeCode.failure(e);
-            }
+        private static long bytes(QMatmulCase problem) {
+            return problem.columns() * problem.depth() * (problem.inBf16() ? Short.BYTES : Float.BYTES);
         }
 
         @Override
-        protected void result(float[] values) {
-            MemorySegment.copy(y, JAVA_FLOAT, 0, values, 0, values.length);
-        }
-
-        @Override
-        public void close() {
-            if (pool != null) {
-                pool.close();
+        protected void multiply(int copy, int first, int count) throws Throwable {
+            MemorySegment w = values[copy];
+            if (bf16) {
+                MemorySegment none = MemorySegment.NULL;
+                gemmBf16.invokeExact(flags, x, 0, w, 0, none, y, 0, rows, first, count, depth, depth, depth, columns);
+            } else {
+                gemmF32.invokeExact(flags, x, 0, w, 0, y, 0, rows, first, count, depth, depth, depth, columns);
             }
-            arena.close();
         }
     }
 }

@@ -20,8 +20,8 @@ import java.util.Set;
 
 /**
  * libtorch's products with quantized weights, as compiled models call them: bf16 activations by int4 weights in groups
- * ({@code _weight_int4pack_mm}) and by int8 weights with a scale for each row ({@code _weight_int8pack_mm}). When Gatun is
- * precise, f32 weights that were expanded before, in the layout that compiled models use
+ * ({@code _weight_int4pack_mm}) and by int8 weights with a scale for each row ({@code _weight_int8pack_mm}). Where values are
+ * multiplied in f32 or bf16, weights that were expanded before, in the layout that compiled models use
  * ({@code mkldnn::_linear_pointwise}).
  *
  * <p>Its dynamically quantized linear layer keeps its weights in an object that no C function can pass.
@@ -51,7 +51,7 @@ final class LibTorch implements Peer {
                 && problem.depth() % problem.group() == 0
                 && problem.columns() % 64 == 0;
         boolean int8 = problem.group() == 0 && problem.columns() % 32 == 0 && problem.depth() % 32 == 0;
-        if (!problem.precise() && !(problem.isInt4() ? int4 : int8)) {
+        if (!isExpanded(problem) && !(problem.isInt4() ? int4 : int8)) {
             return null;
         }
         Torch.Scope scope = torch.new Scope();
@@ -62,6 +62,10 @@ final class LibTorch implements Peer {
             scope.close();
             throw e;
         }
+    }
+
+    private static boolean isExpanded(QMatmulCase problem) {
+        return problem.precise() || problem.inBf16();
     }
 
     /** One of the products: fills a pointer with a new tensor and returns a status. */
@@ -92,7 +96,7 @@ final class LibTorch implements Peer {
         }
 
         Contender contender() {
-            if (problem.precise()) {
+            if (isExpanded(problem)) {
                 return expanded();
             }
             return problem.isInt4() ? int4() : int8();
@@ -142,14 +146,16 @@ final class LibTorch implements Peer {
         private Contender expanded() {
             MemorySegment none = MemorySegment.NULL;
             MemorySegment name = scope.arena().allocateFrom("none");
+            boolean f32 = type == Torch.F32;
+            int bytes = f32 ? Float.BYTES : Short.BYTES;
             List<MemorySegment> packed = packed(
-                    weights.copies((long) weights.columns * weights.depth * Float.BYTES),
-                    Torch.F32,
-                    Float.BYTES,
-                    weights::dequantizeF32,
+                    weights.copies((long) weights.columns * weights.depth * bytes),
+                    type,
+                    bytes,
+                    f32 ? weights::dequantizeF32 : weights::dequantizeBf16,
                     "mkldnn::_reorder_linear_weight",
                     0); // no batch size is given
-            return contender("mkldnn::_linear_pointwise f32", packed, (w, y) ->
+            return contender("mkldnn::_linear_pointwise " + (f32 ? "f32" : "bf16"), packed, (w, y) ->
                     (int) torch.linear.invokeExact(x, w, none, name, none, 0L, none, y));
         }
 

@@ -71,6 +71,9 @@ final class OneDnn implements Peer {
         if (problem.precise()) {
             return form == Form.INTEGERS ? product(problem, data, Dnnl.F32, Dnnl.F32) : null;
         }
+        if (problem.inBf16()) {
+            return form == Form.BF16 ? product(problem, data, Dnnl.BF16, Dnnl.BF16) : null;
+        }
         boolean wholeGroups = problem.depth() % problem.groupSize() == 0 && problem.columns() % 2 == 0;
         return switch (form) {
             case BF16 -> problem.isInt4() ? product(problem, data, Dnnl.BF16, Dnnl.BF16) : null;

@@ -59,6 +59,9 @@ final class OnnxRuntime implements Peer {
 
     @Override
     public Contender prepare(QMatmulCase problem, QMatmulData data) throws OrtException {
+        if (problem.inBf16()) {
+            return null;
+        }
         Weights weights = new Weights(problem, data);
         if (problem.group() != 0) {
             return inGroups(problem, data, weights);

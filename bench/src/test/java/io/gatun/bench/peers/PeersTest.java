@@ -66,24 +66,36 @@ class PeersTest {
     /** Every peer that has something for the case computes it. */
     @ParameterizedTest
     @CsvSource({
-        "int4, 32, 192, 512, false, jlama libtorch onednn onednn-bf16 onednn-w4a16 onnxruntime",
-        "int4, 128, 64, 256, false, jlama libtorch onednn onednn-bf16 onednn-w4a16 onnxruntime",
-        "int4, 0, 64, 256, false, jlama onednn onednn-bf16 onednn-w4a16",
-        "int4, 32, 1027, 256, false, jlama onednn-bf16 onnxruntime",
-        "int4, 32, 37, 101, false, onednn-bf16 onnxruntime",
-        "int4, 32, 37, 101, true, libtorch onednn onnxruntime",
-        "int4, 128, 64, 256, true, libtorch onednn onnxruntime",
-        "int8, 0, 192, 512, false, libtorch onednn onnxruntime",
-        "int8, 0, 37, 101, false, onednn onnxruntime",
-        "int8, 0, 37, 101, true, libtorch onednn",
-        "int8, 64, 37, 101, false, onnxruntime",
+        "int4, 32, 192, 512, i8row, jlama libtorch onednn onednn-bf16 onednn-w4a16 onnxruntime",
+        "int4, 128, 64, 256, i8row, jlama libtorch onednn onednn-bf16 onednn-w4a16 onnxruntime",
+        "int4, 0, 64, 256, i8row, jlama onednn onednn-bf16 onednn-w4a16",
+        "int4, 32, 1027, 256, i8row, jlama onednn-bf16 onnxruntime",
+        "int4, 32, 37, 101, i8row, onednn-bf16 onnxruntime",
+        "int4, 32, 37, 101, f32, libtorch onednn onnxruntime",
+        "int4, 128, 64, 256, f32, libtorch onednn onnxruntime",
+        "int8, 0, 192, 512, i8row, libtorch onednn onnxruntime",
+        "int8, 0, 37, 101, i8row, onednn onnxruntime",
+        "int8, 0, 37, 101, f32, libtorch onednn",
+        "int8, 64, 37, 101, i8row, onnxruntime",
+        "int8, 0, 193, 512, f32, jlama libtorch onednn",
+        "int8, 0, 37, 101, bf16, libtorch onednn-bf16",
+        "int8, 0, 193, 512, bf16, jlama libtorch onednn-bf16",
     })
-    void outputsAreRight(String weights, int group, int columns, int depth, boolean precise, String expected)
+    void outputsAreRight(String weights, int group, int columns, int depth, String activations, String expected)
             throws Exception {
         for (int rows : new int[] {1, 5, 33}) {
             for (int threads : new int[] {1, 2}) {
                 QMatmulCase problem = new QMatmulCase(
-                        weights, group, precise ? "f32" : "i8row", columns, depth, rows, threads, null, precise, false);
+                        weights,
+                        group,
+                        activations,
+                        columns,
+                        depth,
+                        rows,
+                        threads,
+                        null,
+                        activations.equals("f32"),
+                        false);
                 QMatmulData data = new QMatmulData(problem, COPIES);
                 Set<String> able = new TreeSet<>();
                 for (Peer peer : peers) {
