@@ -73,9 +73,10 @@ GATUN_API int32_t gatun_nm_packed_bytes(const gatun_nm_weights* weights, int64_t
 
 /*
  * Packs values and indices (gatun/nm_format.h), scales [columns, ceil(depth / group)] of scale_dtype and zero points,
- * u8 of the same shape (null without). `packed` may have any alignment; 64 is fastest. The same bytes result on every
- * tier. Asks for huge pages under `packed`. INVALID_ARGUMENT, with the place, if an index is not below m or indices of
- * a group don't ascend, a value or scale is NaN or infinite, or a zero point is above 15.
+ * u8 of the same shape; each null without. `packed` may have any alignment; 64 is fastest. The same bytes result on
+ * every tier. Asks for huge pages under `packed`. INVALID_ARGUMENT, with the place, if an index is not below m, indices
+ * of a group don't ascend or their unused bits are not 0, a value or scale is NaN or infinite, or a zero point is above
+ * 15. O(columns * depth).
  */
 GATUN_API int32_t gatun_nm_pack(const gatun_nm_weights* weights, const void* values, const uint8_t* indices,
                                 const void* scales, const uint8_t* zero_points, void* packed, int64_t packed_bytes);
@@ -91,10 +92,11 @@ GATUN_API int32_t gatun_nm_unpack(const gatun_nm_weights* weights, const void* p
                                   void* values, uint8_t* indices, void* scales, uint8_t* zero_points);
 
 /*
- * What packing these weights means, for a person and in numbers: for one row (memory traffic) and for many
- * (arithmetic), the expected time of sparse kernels in units of dense ones, from costs measured on this tier; `slower`
- * gets bit 0 if sparse is slower for one row, bit 1 if for many, and bit 2 if the packed form will be dense. 1024 bytes
- * always do.
+ * What packing these weights means, for a person and in numbers: for one row (memory traffic: the bytes of the packed
+ * form, sparse over dense) and for many (arithmetic: the cost of a kept weight, measured on one processor, times n / m)
+ * the expected time of sparse kernels in units of dense ones, the same on every tier. `slower` gets bit 0 if sparse is
+ * slower for one row, bit 1 if for many, and bit 2 if the packed form will be dense: up to 8 expected rows count as
+ * one, more as many. 1024 bytes of text always do.
  */
 GATUN_API int32_t gatun_nm_report(const gatun_nm_weights* weights, int32_t* slower, char* text, int64_t capacity);
 

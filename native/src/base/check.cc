@@ -28,6 +28,13 @@ int32_t check_range(int64_t value, int64_t low, int64_t high, const char* name) 
               LongLong{high});
 }
 
+int32_t check_field(int64_t value, int64_t low, int64_t high, const char* name, const char* field) {
+  if (value >= low && value <= high) return GATUN_OK;  // building the name takes longer than a small call
+  Text full_name;
+  full_name.add("%s.%s", name, field);
+  return check_range(value, low, high, full_name.c_str());
+}
+
 int32_t check_dtype(int32_t dtype, std::initializer_list<int32_t> allowed, const char* name) {
   for (const int32_t each : allowed) {
     if (dtype == each) return GATUN_OK;

@@ -20,6 +20,9 @@ int32_t check_not_null(const void* pointer, const char* name);
 int32_t check_struct_size(uint32_t given, uint32_t expected, const char* name);
 int32_t check_range(int64_t value, int64_t low, int64_t high, const char* name);
 
+// check_range of a field of a struct: `name`.`field`.
+int32_t check_field(int64_t value, int64_t low, int64_t high, const char* name, const char* field);
+
 // A dtype that is one of `allowed`.
 int32_t check_dtype(int32_t dtype, std::initializer_list<int32_t> allowed, const char* name);
 

@@ -8,8 +8,25 @@ namespace gatun {
 inline constexpr uint64_t kPackedMagic = 0x314b504e55544147;  // "GATUNPK1", little endian
 inline constexpr uint16_t kPackedVersion = 2;
 
-enum class PackedFormat : uint16_t { qmatmul = 1 };
+enum class PackedFormat : uint16_t { qmatmul = 1, nm_matmul = 2 };
 
+// What the headers of all formats begin with.
+struct PackedPrefix {
+  uint64_t magic;
+  uint16_t version;
+  PackedFormat format;
+};
+
+// Checks that `packed` begins with a header of this version and format; its other fields may be anything.
+int32_t check_packed_prefix(const void* packed, int64_t packed_bytes, PackedFormat format);
+
+// Checks that `packed` has room for a form of `needed` bytes.
+int32_t check_packed_room(const void* packed, int64_t packed_bytes, int64_t needed);
+
+// Checks the size that a header states, `said`, and that of the buffer against what the weights in it take.
+int32_t check_packed_size(int64_t packed_bytes, int64_t said, int64_t needed);
+
+// Of weights that gatun_qmatmul_pack has packed.
 struct PackedHeader {
   uint64_t magic;
   uint16_t version;

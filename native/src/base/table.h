@@ -17,6 +17,12 @@ struct KernelRow {
   bool converts(int32_t from_dtype, int32_t to_dtype) const { return from == from_dtype && to == to_dtype; }
 };
 
+// Why a row of a tier that is not usable was not chosen.
+inline void explain_passed_over(const char* name, Tier tier, Text& out) {
+  out.add("  passed over: %s (%s)\n", name,
+          tier_supported(tier) ? "GATUN_MAX_ISA" : "this processor or operating system cannot run its tier");
+}
+
 // The rows of a kernels.inc in its order, best first. The scalar tier has a row for all types.
 template <class Kernel>
 struct KernelTable {
@@ -50,8 +56,7 @@ struct KernelTable {
   }
 
   static void explain_passed_over(const KernelRow<Kernel>& row, Text& out) {
-    out.add("  passed over: %s (%s)\n", row.name,
-            tier_supported(row.tier) ? "GATUN_MAX_ISA" : "this processor or operating system cannot run its tier");
+    gatun::explain_passed_over(row.name, row.tier, out);
   }
 };
 

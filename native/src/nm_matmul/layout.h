@@ -1,6 +1,6 @@
 // The packed form of N:M sparse weights [columns, depth].
 //
-//   64-byte header | panel 0 | panel 1 | ...
+//   64-byte header | panel 0 | panel 1 | ... | indices, if stored dense
 //
 // A panel holds 64 columns of y (rows of the weight matrix); the last one as many as are left, rounded up to R = 16,
 // 32, 48 or 64 (the columns that are too many hold zero bytes). Within a panel, segment after
@@ -16,7 +16,8 @@
 //   scales       [R] f32 or f16
 //   zero points  [R] u8, or none
 //
-// Stored dense, n is m, there are no indices, and slot s is depth s of the segment.
+// Stored dense, n is m, units have no indices, and slot s is depth s of the segment; the weights' own indices follow
+// the panels in the canonical form, for unpacking alone.
 //
 // Every offset within a panel is proportional to R. The sum over depth is cut into pieces: at the segments' ends and,
 // within a segment, every 512 elements of the depth, so that an exact integer dot product over a piece is at most
@@ -26,6 +27,7 @@
 #include <cstdint>
 
 #include "gatun/nm_matmul.h"
+#include "gatun/quantize.h"
 
 namespace gatun::nm_matmul {
 
@@ -71,18 +73,39 @@ class Layout {
   int index_unit_bytes() const { return index_bits_; }
   int64_t panels() const { return (columns_ + kPanelColumns - 1) / kPanelColumns; }
   int panel_columns(int64_t panel) const;  // R
+  int64_t column_bytes() const { return column_bytes_; }
   int64_t panel_offset(int64_t panel) const { return kHeaderBytes + panel * kPanelColumns * column_bytes_; }
-  int64_t bytes() const;
+  // Of all panels: what a product reads.
+  int64_t panel_bytes() const;
+  // The indices of weights that are stored dense.
+  int64_t indices_offset() const { return kHeaderBytes + panel_bytes(); }
+  int64_t bytes() const { return indices_offset() + (dense_ ? index_rows_ * index_row_bytes() : 0); }
+
+  // The canonical form (gatun/nm_format.h): kept weights of a group of m, of a column, and bytes of rows.
+  int32_t kept() const { return kept_; }
+  int32_t vector() const { return vector_; }
+  int canonical_index_bits() const { return canonical_index_bits_; }
+  int64_t kept_depth() const { return padded_depth() / m_ * kept_; }
+  int64_t value_row_bytes() const;
+  int64_t index_row_bytes() const { return (kept_depth() * canonical_index_bits_ + 7) / 8; }
+  int64_t index_rows() const { return index_rows_; }
+
+  // What packing walks: bytes of a column from the panel's start to a segment and within it, its slots as stored.
+  int64_t segment_offset(int64_t segment) const { return segment * segment_bytes_; }
+  int64_t segment_slots(int64_t segment) const;
+  int64_t scales_offset(int64_t segment) const;  // of a column, from the panel's start
+  int64_t zeros_offset(int64_t segment) const { return scales_offset(segment) + scale_bytes(); }
+  int scale_bytes() const { return scale_dtype_ == GATUN_F32 ? 4 : scale_dtype_ == GATUN_F16 ? 2 : 0; }
 
   int64_t pieces() const;
   // Writes pieces() pieces in ascending depth.
   void list_pieces(Piece* pieces) const;
 
  private:
-  int32_t value_dtype_, scale_dtype_, n_, m_;
+  int32_t value_dtype_, scale_dtype_, n_, m_, kept_, vector_;
   bool zero_points_, dense_;
-  int index_bits_, value_unit_bytes_;
-  int64_t columns_, depth_, segment_depth_, segments_;
+  int index_bits_, canonical_index_bits_, value_unit_bytes_;
+  int64_t columns_, depth_, segment_depth_, segments_, index_rows_;
   int64_t segment_bytes_;  // per column, of a full segment
   int64_t column_bytes_;   // per column, of all segments
 };
@@ -93,7 +116,15 @@ int32_t check_weights(const gatun_nm_weights* weights, const char* name);
 // Whether weights that allow it are stored dense (report.cc): the same on every tier.
 bool stores_dense(const gatun_nm_weights& weights);
 
+// What the header of a packed form says.
+struct PackedWeights {
+  gatun_nm_weights description;
+  bool dense;  // stored dense
+};
+
+void write_header(const gatun_nm_weights& weights, const Layout& layout, uint8_t* packed);
+
 // Checks that `packed` opens with a header that fits the buffer, and reads it.
-int32_t read_header(const void* packed, int64_t packed_bytes, gatun_nm_weights* weights);
+int32_t read_header(const void* packed, int64_t packed_bytes, PackedWeights* weights);
 
 }  // namespace gatun::nm_matmul

@@ -1,6 +1,5 @@
 // Descriptions of weights: checks, and the header of the packed form.
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 
 #include "base/check.h"
@@ -11,14 +10,6 @@
 
 namespace gatun::qmatmul {
 namespace {
-
-// check_range of a field of a description.
-int32_t check_field(int64_t value, int64_t low, int64_t high, const char* name, const char* field) {
-  if (value >= low && value <= high) return GATUN_OK;  // building the name takes longer than a small call
-  char full_name[64];
-  std::snprintf(full_name, sizeof(full_name), "%s.%s", name, field);
-  return check_range(value, low, high, full_name);
-}
 
 int32_t check_gguf(const gatun_qmatmul_weights& weights, const char* name) {
   const gguf::Type* type = gguf::find_type(weights.gguf_type);
@@ -144,23 +135,10 @@ PackedHeader header_of(const gatun_qmatmul_weights& weights, const Layout& layou
 }
 
 int32_t read_header(const void* packed, int64_t packed_bytes, PackedWeights* weights) {
-  GATUN_TRY(check_not_null(packed, "packed"));
+  GATUN_TRY(check_packed_prefix(packed, packed_bytes, PackedFormat::qmatmul));
   PackedHeader header;
-  if (packed_bytes < static_cast<int64_t>(sizeof(header))) {
-    return fail(GATUN_INVALID_ARGUMENT, "packed_bytes = %lld; allowed: at least the %d bytes of a header",
-                static_cast<long long>(packed_bytes), static_cast<int>(sizeof(header)));
-  }
   std::memcpy(&header, packed, sizeof(header));
-  if (header.magic != kPackedMagic) {
-    return fail(GATUN_INVALID_ARGUMENT, "packed is not a buffer of gatun_qmatmul_pack (it starts with 0x%016llx)",
-                static_cast<unsigned long long>(header.magic));
-  }
-  if (header.version != kPackedVersion || header.format != PackedFormat::qmatmul || header.panel_rows != kPanelRows) {
-    return fail(GATUN_INVALID_ARGUMENT,
-                "packed has version %u of format %u with panels of %d rows; allowed: version %u of format %u with %d",
-                header.version, static_cast<unsigned>(header.format), header.panel_rows, kPackedVersion,
-                static_cast<unsigned>(PackedFormat::qmatmul), kPanelRows);
-  }
+  GATUN_TRY(check_field(header.panel_rows, kPanelRows, kPanelRows, "packed header", "panel_rows"));
   const PackedWeights read{
       {sizeof(gatun_qmatmul_weights), header.code_dtype, header.book, header.zero_point, header.scale_dtype,
        header.gguf_type, header.group_rows, header.tensor_scale, header.columns, header.depth, header.group},
@@ -169,11 +147,7 @@ int32_t read_header(const void* packed, int64_t packed_bytes, PackedWeights* wei
   const bool may_be_integers = read.description.book == GATUN_BOOK_GIVEN && read.description.code_dtype == GATUN_U4;
   GATUN_TRY(check_field(header.integer_book, 0, may_be_integers ? 1 : 0, "packed header", "integer_book"));
   const int64_t needed = Layout(read.description, read.integer_book).bytes();
-  if (header.bytes != needed || packed_bytes < needed) {
-    return fail(GATUN_INVALID_ARGUMENT, "packed holds %lld bytes and its header says %lld; its weights need %lld",
-                static_cast<long long>(packed_bytes), static_cast<long long>(header.bytes),
-                static_cast<long long>(needed));
-  }
+  GATUN_TRY(check_packed_size(packed_bytes, header.bytes, needed));
   *weights = read;
   return GATUN_OK;
 }

@@ -235,7 +235,7 @@ int32_t gatun_qmatmul_pack(const gatun_qmatmul_weights* given, const void* codes
   const gatun_qmatmul_weights weights = *given;
   GATUN_TRY(refuse_gguf(weights, "gatun_qmatmul_pack"));
   const Layout sizes_alone(weights);  // which no values change
-  GATUN_TRY(check_room(sizes_alone, packed, packed_bytes));
+  GATUN_TRY(check_packed_room(packed, packed_bytes, sizes_alone.bytes()));
   const PlaneSizes sizes(weights, sizes_alone);
   const DefaultFloatMode mode;  // the same bytes in any caller's mode
   const Planes<const uint8_t> from{static_cast<const uint8_t*>(codes), static_cast<const uint8_t*>(scales),

@@ -65,9 +65,7 @@ void for_each_column(const Layout& layout, Of of) {
   });
 }
 
-// The checks of `packed` that both have in common; then makes it the packed form of weights without codes: header,
-// table and zeros. `code_book`: of GATUN_BOOK_GIVEN.
-int32_t check_room(const Layout& layout, const void* packed, int64_t packed_bytes);
+// Makes `packed` the packed form of weights without codes: header, table and zeros. `code_book`: of GATUN_BOOK_GIVEN.
 void begin_packed(const gatun_qmatmul_weights& weights, const Layout& layout, const float* code_book, uint8_t* packed);
 
 // Whether 16 values are integers up to 127 in magnitude, bit for bit: -0 is none.

@@ -121,7 +121,7 @@ int32_t gatun_qmatmul_pack_gguf(const gatun_qmatmul_weights* given, const void* 
   const gatun_qmatmul_weights weights = *given;
   GATUN_TRY(refuse_planes(weights, "gatun_qmatmul_pack"));
   const Layout layout(weights);
-  GATUN_TRY(check_room(layout, packed, packed_bytes));
+  GATUN_TRY(check_packed_room(packed, packed_bytes, layout.bytes()));
   GATUN_TRY(check_blocks(weights, layout, blocks, packed));
   const DefaultFloatMode mode;  // the same bytes in any caller's mode
   const Blocks all(*gguf::find_type(weights.gguf_type), weights);

@@ -8,9 +8,7 @@
 #include "qmatmul/layout.h"
 
 namespace gatun::qmatmul {
-namespace {
-
-double element(const void* values, int32_t dtype, int64_t index) {
+double reference_element(const void* values, int32_t dtype, int64_t index) {
   switch (dtype) {
     case GATUN_F32:
       return double{static_cast<const float*>(values)[index]};
@@ -23,8 +21,7 @@ double element(const void* values, int32_t dtype, int64_t index) {
   }
 }
 
-// x[begin, end) becomes integer codes; their scale.
-double quantize(std::vector<double>& x, int64_t begin, int64_t end) {
+double reference_quantize(std::vector<double>& x, int64_t begin, int64_t end) {
   float amax = 0;
   for (int64_t k = begin; k < end; ++k) amax = std::fmax(amax, static_cast<float>(std::fabs(x[k])));
   const float scale = amax / 127.0f;
@@ -35,7 +32,7 @@ double quantize(std::vector<double>& x, int64_t begin, int64_t end) {
   return zero ? 0.0 : double{scale};
 }
 
-double activate(double v, int32_t activation) {
+double reference_activate(double v, int32_t activation) {
   // Their limits: 0 times infinity is not what the definitions mean.
   if (activation >= GATUN_ACTIVATION_GELU && v < -1000) return -0.0;
   if (activation >= GATUN_ACTIVATION_GELU && v > 1000) return v;
@@ -53,6 +50,8 @@ double activate(double v, int32_t activation) {
   }
 }
 
+namespace {
+
 // A row of x as it is multiplied: x[k] = value[k] * scale[k / group], or NaN all over.
 struct Row {
   std::vector<double> values;
@@ -65,7 +64,7 @@ Row read_row(const gatun_qmatmul_params& params, const void* x, const gatun_qmat
   const int64_t groups = d.depth == 0 ? 0 : (d.depth + d.group - 1) / d.group;
   Row row{std::vector<double>(static_cast<size_t>(d.depth)), std::vector<double>(static_cast<size_t>(groups), 1.0)};
   for (int64_t k = 0; k < d.depth; ++k) {
-    row.values[k] = element(x, params.x_dtype, m * params.x_row_stride + k);
+    row.values[k] = reference_element(x, params.x_dtype, m * params.x_row_stride + k);
     row.finite = row.finite && std::isfinite(row.values[k]);
   }
   for (int64_t g = 0; x_scales.at != nullptr && g < groups; ++g) {
@@ -84,7 +83,7 @@ Row read_row(const gatun_qmatmul_params& params, const void* x, const gatun_qmat
   const bool by_row = params.mode == GATUN_QMATMUL_INT8_ROW;
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t begin = g * d.group, end = by_row ? d.depth : std::min(d.depth, begin + d.group);
-    if (g == 0 || !by_row) row.scales[g] = quantize(row.values, begin, end);
+    if (g == 0 || !by_row) row.scales[g] = reference_quantize(row.values, begin, end);
     if (by_row) row.scales[g] = row.scales[0];
   }
   return row;
@@ -133,10 +132,10 @@ Reference reference(const gatun_qmatmul_params& params, const void* x, const Ref
         sum += double{bias[n]};
         magnitude += std::fabs(double{bias[n]});
       }
-      sum = row.finite ? activate(sum, params.activation) : std::numeric_limits<double>::quiet_NaN();
+      sum = row.finite ? reference_activate(sum, params.activation) : std::numeric_limits<double>::quiet_NaN();
       result.activated[m * columns + i] = sum;
       if (residual != nullptr) {
-        const double r = element(residual, params.y_dtype, m * params.residual_row_stride + n);
+        const double r = reference_element(residual, params.y_dtype, m * params.residual_row_stride + n);
         sum += r;
         magnitude += std::fabs(r);
       }

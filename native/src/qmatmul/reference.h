@@ -49,6 +49,12 @@ ReferenceTerm reference_weight(const ReferenceWeights& weights, int32_t mode, in
 // Element i of a GGUF block.
 ReferenceTerm reference_gguf(int32_t type, const uint8_t* block, int i);
 
+// What references of other products share. An element of x, y or a residual; x[begin, end) as the integer codes of
+// INT8_ROW, and their scale; gatun_activation of v.
+double reference_element(const void* values, int32_t dtype, int64_t index);
+double reference_quantize(std::vector<double>& x, int64_t begin, int64_t end);
+double reference_activate(double v, int32_t activation);
+
 // Activations are quantized, or rounded to bf16, with the operations of the header; everything else is double.
 Reference reference(const gatun_qmatmul_params& params, const void* x, const ReferenceWeights& weights,
                     const float* bias, const void* residual, const ReferenceScales& x_scales = {});

@@ -65,13 +65,6 @@ bool are_integers(const float* values) {
   return true;
 }
 
-int32_t check_room(const Layout& layout, const void* packed, int64_t packed_bytes) {
-  GATUN_TRY(check_not_null(packed, "packed"));
-  if (packed_bytes >= layout.bytes()) return GATUN_OK;
-  return fail(GATUN_INVALID_ARGUMENT, "packed_bytes = %lld; these weights need %lld",
-              static_cast<long long>(packed_bytes), static_cast<long long>(layout.bytes()));
-}
-
 void begin_packed(const gatun_qmatmul_weights& weights, const Layout& layout, const float* code_book, uint8_t* packed) {
   prefer_huge_pages(packed, layout.bytes());
   std::memset(packed, 0, static_cast<size_t>(layout.bytes()));
