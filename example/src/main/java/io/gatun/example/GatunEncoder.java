@@ -9,7 +9,6 @@ import io.gatun.Tensor;
 import io.gatun.example.MiniLmWeights.LayerNorm;
 import io.gatun.ops.Norm;
 import io.gatun.ops.QMatmul.Activation;
-import io.gatun.ops.QMatmul.Mode;
 import io.gatun.ops.Quantize;
 import io.gatun.ops.QuantizedTensor;
 import java.lang.foreign.MemorySegment;
@@ -17,7 +16,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.List;
 
 /**
- * all-MiniLM-L6-v2 on Gatun's kernels: quantized linears and embeddings, LayerNorm; attention is Java. Not for
+ * all-MiniLM-L6-v2 on Gatun's kernels: linears in any format, quantized embeddings, LayerNorm; attention is Java. Not for
  * concurrent use, since calls share the buffers of activations.
  */
 final class GatunEncoder implements Encoder {
@@ -28,12 +27,11 @@ final class GatunEncoder implements Encoder {
     private final Workers workers;
     private Activations activations;
 
-    GatunEncoder(MiniLmWeights weights, WeightFormat format, Mode mode, Workers workers) {
+    GatunEncoder(MiniLmWeights weights, LinearFormat format, Workers workers) {
         this.embeddings = new Embeddings(weights, workers);
         this.embeddingNorm = new HiddenNorm(weights.embeddingNorm());
-        this.layers = weights.layers().stream()
-                .map(layer -> new Layer(layer, format, mode))
-                .toList();
+        this.layers =
+                weights.layers().stream().map(layer -> new Layer(layer, format)).toList();
         this.attention = new Attention(workers);
         this.workers = workers;
         this.activations = new Activations(embeddings, 0);
@@ -94,19 +92,19 @@ final class GatunEncoder implements Encoder {
     }
 
     private final class Layer {
-        private final QuantizedLinear queryKeyValue;
-        private final QuantizedLinear attentionOutput;
+        private final LinearLayer queryKeyValue;
+        private final LinearLayer attentionOutput;
         private final HiddenNorm attentionNorm;
-        private final QuantizedLinear inner;
-        private final QuantizedLinear output;
+        private final LinearLayer inner;
+        private final LinearLayer output;
         private final HiddenNorm outputNorm;
 
-        Layer(MiniLmWeights.Layer weights, WeightFormat format, Mode mode) {
-            queryKeyValue = QuantizedLinear.pack(weights.queryKeyValue(), format.spec(), mode, Activation.NONE);
-            attentionOutput = QuantizedLinear.pack(weights.attentionOutput(), format.spec(), mode, Activation.NONE);
+        Layer(MiniLmWeights.Layer weights, LinearFormat format) {
+            queryKeyValue = format.pack(weights.queryKeyValue(), Activation.NONE);
+            attentionOutput = format.pack(weights.attentionOutput(), Activation.NONE);
             attentionNorm = new HiddenNorm(weights.attentionNorm());
-            inner = QuantizedLinear.pack(weights.inner(), format.spec(), mode, Activation.GELU);
-            output = QuantizedLinear.pack(weights.output(), format.spec(), mode, Activation.NONE);
+            inner = format.pack(weights.inner(), Activation.GELU);
+            output = format.pack(weights.output(), Activation.NONE);
             outputNorm = new HiddenNorm(weights.outputNorm());
         }
 

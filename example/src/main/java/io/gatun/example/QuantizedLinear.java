@@ -9,33 +9,27 @@ import io.gatun.ops.QMatmul.Mode;
 import io.gatun.ops.QMatmul.Options;
 import io.gatun.ops.QuantSpec;
 
-/** A linear layer with packed int8 or int4 weights; bias and activation ride in the matmul's epilogue. */
-record QuantizedLinear(PackedWeights weights, Options options) {
+/** A linear layer with packed int8 or int4 weights. */
+record QuantizedLinear(PackedWeights weights, Options options) implements LinearLayer {
     static QuantizedLinear pack(Linear linear, QuantSpec spec, Mode mode, Activation activation) {
         // The graph stores [inputs, outputs]; the transposed view is quantized without a copy.
-        Tensor weights =
-                Tensor.of(linear.weights(), linear.inputs(), linear.outputs()).transpose();
-        Tensor bias = Tensor.of(linear.bias(), linear.outputs());
         return new QuantizedLinear(
-                QMatmul.pack(weights, spec),
-                Options.DEFAULT.withBias(bias).withActivation(activation).withMode(mode));
+                QMatmul.pack(LinearLayer.weights(linear), spec),
+                LinearLayer.options(linear, activation).withMode(mode));
     }
 
-    /** y = activation(x * weights + bias). */
-    void run(Tensor x, Tensor y) {
-        QMatmul.run(x, weights, y, options);
+    @Override
+    public void run(Tensor x, Tensor y, Options use) {
+        QMatmul.run(x, weights, y, use);
     }
 
-    /** y = x * weights + bias + residual. */
-    void runAdding(Tensor residual, Tensor x, Tensor y) {
-        QMatmul.run(x, weights, y, options.withResidual(residual));
-    }
-
-    String explain(Tensor x, Tensor y) {
+    @Override
+    public String explain(Tensor x, Tensor y) {
         return QMatmul.explain(x, weights, y, options);
     }
 
-    long bytes() {
+    @Override
+    public long bytes() {
         return weights.segment().byteSize() + weights.rows() * Float.BYTES;
     }
 }

@@ -131,7 +131,7 @@ final class Report {
                 floor(int8.topical().worst(), 4), floor(int4.topical().mean(), 4), gatun, ort, floor(gatun / ort, 2));
     }
 
-    private static String floor(double value, int decimals) {
+    static String floor(double value, int decimals) {
         return BigDecimal.valueOf(value).setScale(decimals, RoundingMode.FLOOR).toPlainString();
     }
 

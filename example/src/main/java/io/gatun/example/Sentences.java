@@ -4,7 +4,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 
-/** The demo's texts, written for Gatun: 40 topics of five sentences, and ten words and phrases. */
+/** The demo's texts, written for Gatun: 40 topics of five sentences, ten words and phrases, and others to prune by. */
 final class Sentences {
     private Sentences() {}
 
@@ -16,6 +16,11 @@ final class Sentences {
     /** Ten texts of 1..3 tokens. */
     static List<String> brief() throws IOException {
         return lines("short.txt");
+    }
+
+    /** About a hundred others on other topics, long and brief, to prune by. */
+    static List<String> calibration() throws IOException {
+        return lines("calibration.txt");
     }
 
     private static List<String> lines(String resource) throws IOException {

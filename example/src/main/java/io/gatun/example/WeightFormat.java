@@ -1,5 +1,6 @@
 package io.gatun.example;
 
+import io.gatun.ops.QMatmul.Mode;
 import io.gatun.ops.QuantSpec;
 
 /** The formats in which the demo holds the linear layers. */
@@ -22,7 +23,8 @@ enum WeightFormat {
         return label;
     }
 
-    QuantSpec spec() {
-        return spec;
+    /** Layers with activations in that mode. */
+    LinearFormat in(Mode mode) {
+        return (linear, activation) -> QuantizedLinear.pack(linear, spec, mode, activation);
     }
 }

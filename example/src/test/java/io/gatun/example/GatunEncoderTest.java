@@ -54,7 +54,7 @@ class GatunEncoderTest {
     }
 
     private static float[][] embed(WeightFormat format, Mode mode, int batch) {
-        return new Contender(format.label(), 0, new GatunEncoder(weights, format, mode, workers))
+        return new Contender(format.label(), 0, new GatunEncoder(weights, format.in(mode), workers))
                 .embed(sentences, batch);
     }
 
@@ -107,7 +107,7 @@ class GatunEncoderTest {
                 new ArrayList<>(IntStream.range(0, sentences.size()).boxed().toList());
         Collections.shuffle(order, new Random(7));
         try (Workers more = new Workers(5)) {
-            GatunEncoder encoder = new GatunEncoder(weights, WeightFormat.INT4_G32, Mode.INT8_ROW, more);
+            GatunEncoder encoder = new GatunEncoder(weights, WeightFormat.INT4_G32.in(Mode.INT8_ROW), more);
             float[][] shuffled =
                     encoder.encode(order.stream().map(sentences::get).toList());
             for (int s = 0; s < shuffled.length; s++) {
@@ -119,7 +119,7 @@ class GatunEncoderTest {
     @Test
     void reportNamesEveryKernelForBothShapes() {
         List<GatunEncoder> encoders = Stream.of(WeightFormat.values())
-                .map(format -> new GatunEncoder(weights, format, Mode.INT8_ROW, workers))
+                .map(format -> new GatunEncoder(weights, format.in(Mode.INT8_ROW), workers))
                 .toList();
         String text = Report.kernels(encoders, Mode.INT8_ROW, 700, 20);
         for (String part : List.of("INT8_ROW", "qmatmul_", "norm_", "    quantize_i8_", "700 rows", "20 rows")) {
@@ -132,7 +132,7 @@ class GatunEncoderTest {
 
     @Test
     void sentencesOfNoOrTooManyTokensAreRefused() {
-        GatunEncoder encoder = new GatunEncoder(weights, WeightFormat.INT8, Mode.INT8_ROW, workers);
+        GatunEncoder encoder = new GatunEncoder(weights, WeightFormat.INT8.in(Mode.INT8_ROW), workers);
         for (int length : new int[] {0, 513}) {
             IllegalArgumentException refused = assertThrows(
                     IllegalArgumentException.class, () -> encoder.encode(List.of(new int[1], new int[length])));

@@ -1,0 +1,164 @@
+package io.gatun.example;
+
+import ai.onnxruntime.OrtException;
+import io.gatun.Gatun;
+import io.gatun.ops.Prune.Score;
+import io.gatun.ops.QMatmul.Mode;
+import io.gatun.ops.Sparsity;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+
+/**
+ * Prunes every linear layer of MiniLM to 2:4 in one shot, in f32, in int8 and as ARMOR's product of three factors, and
+ * compares accuracy and speed with the dense model.
+ */
+final class SparseDemo {
+    static final Sparsity.Nm PATTERN = Sparsity.nm(2, 4);
+
+    private static final long ARMOR_BLOCK = 64;
+    private static final int ARMOR_ROUNDS = 20;
+    private static final int QUICK_ARMOR_ROUNDS = 5;
+
+    /** Which of the models is which; after these, ONNX Runtime's in int8 and fp32. */
+    private static final int F32 = 0;
+
+    private static final int ARMOR = 2;
+    private static final int INT8 = 3;
+    private static final int DENSE_INT8 = 4;
+
+    private final Progress progress = new Progress();
+    private final List<ArmorLinear> fitted = new ArrayList<>();
+    private final Comparison comparison;
+    private final List<int[]> others;
+
+    private SparseDemo() throws IOException {
+        progress.phase("tokenizing");
+        try (Tokenizer tokenizer = Tokenizer.load()) {
+            comparison = new Comparison(progress, tokenizer);
+            others = tokenizer.encode(Sentences.calibration());
+        }
+    }
+
+    /** Prints the comparison. */
+    static void run(boolean quick) throws IOException, OrtException {
+        new SparseDemo().run(quick ? Demo.QUICK_ROUNDS : Demo.ROUNDS, quick ? QUICK_ARMOR_ROUNDS : ARMOR_ROUNDS);
+    }
+
+    private void run(int rounds, int armorRounds) throws IOException, OrtException {
+        int threads = Gatun.threads();
+        byte[] fp32Model = Resources.read(Demo.FP32_MODEL);
+        byte[] int8Model = Resources.read(Demo.INT8_MODEL);
+        progress.phase("starting ONNX Runtime");
+        try (Workers workers = new Workers(threads);
+                OrtEncoder fp32 = new OrtEncoder(fp32Model, threads);
+                OrtEncoder int8 = new OrtEncoder(int8Model, threads)) {
+            List<Contender> contenders = prune(workers, armorRounds);
+            contenders.add(new Contender("ONNX Runtime int8", int8Model.length, int8));
+            contenders.add(new Contender("ONNX Runtime fp32", fp32Model.length, fp32));
+            Comparison.Outcome outcome = comparison.run(contenders, rounds);
+            List<Report.Row> rows = outcome.rows();
+            System.out.println(Report.header(comparison.topical(), rounds));
+            System.out.println(explanation(armorRounds));
+            System.out.println(Report.table(rows));
+            System.out.println(kernels(contenders));
+            comparison.searches(outcome, INT8).forEach(System.out::println);
+            System.out.println(lastLine(rows.get(F32), rows.get(ARMOR), rows.get(INT8), rows.get(DENSE_INT8)));
+        }
+    }
+
+    /** Ours, in the order of the constants above. */
+    private List<Contender> prune(Workers workers, int armorRounds) throws IOException {
+        progress.phase("reading the fp32 weights");
+        MiniLmWeights weights = MiniLmWeights.load();
+        progress.phase("calibrating with " + others.size() + " other sentences");
+        Calibration calibration = Calibration.of(weights, others, workers);
+        progress.phase("pruning");
+        List<Contender> contenders = new ArrayList<>();
+        add(contenders, "Gatun f32 2:4", weights, workers, f32(calibration));
+        add(
+                contenders,
+                "Gatun f32 2:4, by magnitude",
+                weights,
+                workers,
+                (linear, activation) -> SparseLinear.prune(linear, Score.magnitude(), PATTERN, activation));
+        progress.step("fitting ARMOR's factors");
+        add(contenders, "Gatun f32 2:4, ARMOR", weights, workers, (linear, activation) -> {
+            fitted.add(ArmorLinear.fit(
+                    linear, calibration.inputs(linear).norms(), PATTERN, ARMOR_BLOCK, armorRounds, activation));
+            return fitted.getLast();
+        });
+        add(contenders, "Gatun int8 2:4", weights, workers, int8(calibration));
+        add(contenders, "Gatun int8", weights, workers, WeightFormat.INT8.in(Mode.INT8_ROW));
+        return contenders;
+    }
+
+    private static void add(
+            List<Contender> contenders, String name, MiniLmWeights weights, Workers workers, LinearFormat format) {
+        GatunEncoder encoder = new GatunEncoder(weights, format, workers);
+        contenders.add(new Contender(name, encoder.bytes(), encoder));
+    }
+
+    /** 2:4 in f32, by Wanda's scores. */
+    static LinearFormat f32(Calibration calibration) {
+        return (linear, activation) ->
+                SparseLinear.prune(linear, Score.wanda(calibration.inputs(linear)), PATTERN, activation);
+    }
+
+    /** The same weights in int8. */
+    static LinearFormat int8(Calibration calibration) {
+        return (linear, activation) ->
+                SparseLinear.pruneInt8(linear, Score.wanda(calibration.inputs(linear)), PATTERN, activation);
+    }
+
+    private String explanation(int armorRounds) {
+        double first = fitted.stream().mapToDouble(ArmorLinear::firstLoss).sum();
+        double last = fitted.stream().mapToDouble(ArmorLinear::lastLoss).sum();
+        return format("""
+                2:4 keeps two of every four weights of all linear layers, those with the largest |weight| x norm of its input
+                (Wanda) over %d other sentences. That is one shot, nothing is retrained, and so it costs accuracy: models that
+                are to be 2:4 are fine-tuned with the mask. Embeddings and LayerNorm stay dense.
+                ARMOR: block-diagonal x 2:4 x block-diagonal, blocks of %d; %d rounds of its fit leave %.1f %% of the weights'
+                squared error, each input weighted as above.
+                """, others.size(), ARMOR_BLOCK, armorRounds, 100 * last / first);
+    }
+
+    private String kernels(List<Contender> contenders) {
+        int tokens = comparison.middleTokens(Speed.BATCH);
+        int single = comparison.middleTokens(1);
+        StringBuilder text = new StringBuilder(
+                format("kernels for a batch of %d tokens and for a sentence of %d%n", tokens, single));
+        for (int model : new int[] {F32, INT8, DENSE_INT8}) {
+            GatunEncoder encoder = (GatunEncoder) contenders.get(model).encoder();
+            text.append(format(
+                    "  %s%n%s",
+                    contenders.get(model).name(),
+                    (encoder.explain(tokens).linear().strip()
+                                    + '\n'
+                                    + encoder.explain(single).linear())
+                            .indent(4)));
+        }
+        return text.toString();
+    }
+
+    /** For scripts. Figures that have to reach a bound are rounded down. */
+    static String lastLine(Report.Row f32, Report.Row armor, Report.Row int8, Report.Row denseInt8) {
+        double sparse = int8.speed().batched().median();
+        double dense = denseInt8.speed().batched().median();
+        return format(
+                "demo --sparse: f32_cos=%s armor_cos=%s int8_cos=%s int8_same=%.1f%% sentences_per_s=%.0f dense_int8=%.0f"
+                        + " ratio=%s",
+                Report.floor(f32.topical().mean(), 4),
+                Report.floor(armor.topical().mean(), 4),
+                Report.floor(int8.topical().mean(), 4),
+                100 * int8.topical().sameNeighbour(),
+                sparse,
+                dense,
+                Report.floor(sparse / dense, 2));
+    }
+
+    private static String format(String pattern, Object... arguments) {
+        return String.format(Locale.ROOT, pattern, arguments);
+    }
+}
