@@ -13,14 +13,6 @@
 namespace gatun::prune {
 namespace {
 
-int32_t check_nm(const gatun_prune_params& p) {
-  if (p.m != 2 && p.m != 4 && p.m != 8 && p.m != 16 && p.m != 32) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.m = %d; allowed: 2, 4, 8, 16, 32", p.m);
-  }
-  GATUN_TRY(check_range(p.n, 1, p.m, "params.n"));
-  return check_range(p.vector, 1, INT32_MAX, "params.vector");
-}
-
 // How many things a pattern keeps `keep` of. The number of weights is known not to overflow.
 int64_t choices(const gatun_prune_params& p) {
   if (p.columns == 0 || p.depth == 0) return 0;
@@ -37,24 +29,10 @@ int64_t choices(const gatun_prune_params& p) {
   }
 }
 
-int32_t check_norms(const gatun_prune_params& p, const float* norms) {
-  const DefaultFloatMode mode;
-  for (int64_t k = 0; k < p.depth; ++k) {
-    if (!std::isfinite(norms[k]) || norms[k] < 0) {
-      return fail(GATUN_INVALID_ARGUMENT, "norms[%lld] = %g; allowed: finite numbers, at least 0", LongLong{k},
-                  static_cast<double>(norms[k]));
-    }
-  }
-  return GATUN_OK;
-}
-
-bool adds_up(const gatun_prune_params& p) {
+bool adds_up_scores(const gatun_prune_params& p) {
   return p.pattern == GATUN_PATTERN_NM ? p.vector > 1
                                        : p.pattern != GATUN_PATTERN_UNSTRUCTURED && p.pattern != GATUN_PATTERN_ROW;
 }
-
-// The magnitudes that are refused, as bits, are those above `allowed`.
-constexpr uint32_t kNoNan = 0x7f800000u, kFinite = 0x7f7fffffu;
 
 // The first row with a score whose magnitude is refused, or the number of rows.
 int64_t first_refused(const Job& job, uint32_t allowed) {
@@ -89,6 +67,26 @@ int32_t refuse(const Job& job, int64_t row, int64_t k, float score, const char* 
               in, static_cast<double>(magnitude), static_cast<double>(job.weights.norms[k]), value, why);
 }
 
+}  // namespace
+
+int32_t check_nm(int32_t n, int32_t m) {
+  if (m != 2 && m != 4 && m != 8 && m != 16 && m != 32) {
+    return fail(GATUN_INVALID_ARGUMENT, "params.m = %d; allowed: 2, 4, 8, 16, 32", m);
+  }
+  return check_range(n, 1, m, "params.n");
+}
+
+int32_t check_nonnegative(const float* values, int64_t count, const char* name) {
+  const DefaultFloatMode mode;
+  for (int64_t k = 0; k < count; ++k) {
+    if (!std::isfinite(values[k]) || values[k] < 0) {
+      return fail(GATUN_INVALID_ARGUMENT, "%s[%lld] = %g; allowed: finite numbers, at least 0", name, LongLong{k},
+                  static_cast<double>(values[k]));
+    }
+  }
+  return GATUN_OK;
+}
+
 int32_t check_scores(const Job& job, uint32_t allowed, const char* why) {
   const int64_t row = first_refused(job, allowed);
   if (row == job.p.columns) return GATUN_OK;
@@ -102,22 +100,28 @@ int32_t check_scores(const Job& job, uint32_t allowed, const char* why) {
   return status;
 }
 
-}  // namespace
-
-int32_t check_params(const gatun_prune_params* params) {
+int32_t check_score_params(const gatun_prune_params* params) {
   GATUN_TRY(check_not_null(params, "params"));
   const gatun_prune_params& p = *params;
   GATUN_TRY(check_struct_size(p.struct_size, sizeof(p), "params"));
   GATUN_TRY(check_dtype(p.w_dtype, {GATUN_F32, GATUN_F16, GATUN_BF16}, "params.w_dtype"));
   GATUN_TRY(check_range(p.score, GATUN_SCORE_MAGNITUDE, GATUN_SCORE_GIVEN, "params.score"));
-  GATUN_TRY(check_range(p.pattern, GATUN_PATTERN_NM, GATUN_PATTERN_BLOCKS, "params.pattern"));
-  if (p.pattern == GATUN_PATTERN_NM) GATUN_TRY(check_nm(p));
   GATUN_TRY(check_range(p.threads, 0, kMaxThreads, "params.threads"));
   GATUN_TRY(check_range(p.columns, 0, INT64_MAX, "params.columns"));
   GATUN_TRY(check_range(p.depth, 0, INT64_MAX, "params.depth"));
   int64_t bytes;
-  GATUN_TRY(check_extent(p.columns, p.depth, p.depth, 1, 32, "scores", &bytes));
-  if (p.pattern == GATUN_PATTERN_NM || p.pattern == GATUN_PATTERN_TRANSPOSABLE) return GATUN_OK;
+  return check_extent(p.columns, p.depth, p.depth, 1, 32, "scores", &bytes);
+}
+
+int32_t check_params(const gatun_prune_params* params) {
+  GATUN_TRY(check_score_params(params));
+  const gatun_prune_params& p = *params;
+  GATUN_TRY(check_range(p.pattern, GATUN_PATTERN_NM, GATUN_PATTERN_BLOCKS, "params.pattern"));
+  if (p.pattern == GATUN_PATTERN_NM) {
+    GATUN_TRY(check_nm(p.n, p.m));
+    return check_range(p.vector, 1, INT32_MAX, "params.vector");
+  }
+  if (p.pattern == GATUN_PATTERN_TRANSPOSABLE) return GATUN_OK;
   if (p.pattern == GATUN_PATTERN_BLOCKS) {
     GATUN_TRY(check_range(p.block_rows, 1, INT64_MAX, "params.block_rows"));
     GATUN_TRY(check_range(p.block_depth, 1, INT64_MAX, "params.block_depth"));
@@ -126,20 +130,19 @@ int32_t check_params(const gatun_prune_params* params) {
 }
 
 int32_t check_memory(const gatun_prune_params& p, const void* w, const float* norms, const float* scores,
-                     const uint8_t* mask) {
+                     const Buffer& output) {
   const bool given = p.score == GATUN_SCORE_GIVEN, wanda = p.score == GATUN_SCORE_WANDA;
   GATUN_TRY(check_absent(!given, w, "w", "params.score is GIVEN"));
   GATUN_TRY(check_absent(wanda, norms, "norms", "params.score is not WANDA"));
   GATUN_TRY(check_absent(given, scores, "scores", "params.score is not GIVEN"));
-  const int64_t row_bytes = mask_bytes(p.depth);
   Buffer buffers[] = {
-      {"mask", mask, p.columns, row_bytes, row_bytes, 1, true},
+      output,
       {given ? "scores" : "w", given ? scores : w, p.columns, p.depth, p.depth, given ? 4 : dtype_bytes(p.w_dtype, 1),
        false},
-      {"norms", norms, wanda && p.columns > 0 ? 1 : 0, p.depth, p.depth, 4, false},
+      {"norms", norms, wanda && p.columns > 0, p.depth, p.depth, 4, false},
   };
   GATUN_TRY(check_buffers(buffers));
-  return wanda && p.columns > 0 ? check_norms(p, norms) : GATUN_OK;
+  return wanda && p.columns > 0 ? check_nonnegative(norms, p.depth, "norms") : GATUN_OK;
 }
 
 int32_t prepare(const gatun_prune_params& p, const void* w, const float* norms, const float* scores, Tier limit,
@@ -160,7 +163,7 @@ int32_t prepare(const gatun_prune_params& p, const void* w, const float* norms, 
     job->kernel = table().select(given_dtype, given_dtype, limit).kernel;
     return GATUN_OK;
   }
-  if (adds_up(p)) return check_scores(*job, kFinite, "finite numbers, since this pattern adds scores up");
+  if (adds_up_scores(p)) return check_scores(*job, kFinite, "finite numbers, since this pattern adds scores up");
   return check_scores(*job, kNoNan, "any number but NaN");
 }
 

@@ -52,12 +52,20 @@ void for_each_chunk(const Job& job, int64_t row, int64_t begin, int64_t end, Vis
   }
 }
 
+int32_t check_nm(int32_t n, int32_t m);
+int32_t check_nonnegative(const float* values, int64_t count, const char* name);
+
+// The magnitudes, as bits, that are allowed: not above these.
+inline constexpr uint32_t kNoNan = 0x7f800000u, kFinite = 0x7f7fffffu;
+// Scores of a matrix that is not empty; the message names the first one that is refused, and says `why`.
+int32_t check_scores(const Job& job, uint32_t allowed, const char* why);
+
 // The patterns, of matrices that are not empty.
 int32_t prune_unstructured(const Job& job, uint8_t* mask);
 int32_t prune_row_by_row(const Job& job, uint8_t* mask);
 int32_t prune_blocks(const Job& job, int64_t block_rows, int64_t block_depth, uint8_t* mask);
 
-// LAMP's scores of weights that are finite, into memory of `scratch` or of the caller.
+// LAMP's scores [columns, depth] of a job that scores by magnitude, of finite weights.
 int32_t lamp_scores(const Job& magnitudes, float* scores);
 
 }  // namespace gatun::prune

@@ -37,13 +37,62 @@ int32_t prune_all(const Job& job, uint8_t* mask) {
 
 namespace {
 
-int32_t run(Tier limit, const gatun_prune_params* params, const void* w, const float* norms, const float* scores,
-            uint8_t* mask) {
+int32_t prune(Tier limit, const gatun_prune_params* params, const void* w, const float* norms, const float* scores,
+              uint8_t* mask) {
   GATUN_TRY(check_params(params));
-  GATUN_TRY(check_memory(*params, w, norms, scores, mask));
+  const gatun_prune_params& p = *params;
+  const int64_t row_bytes = mask_bytes(p.depth);
+  GATUN_TRY(check_memory(p, w, norms, scores, {"mask", mask, p.columns, row_bytes, row_bytes, 1, true}));
   Job job;
-  GATUN_TRY(prepare(*params, w, norms, scores, limit, &job));
+  GATUN_TRY(prepare(p, w, norms, scores, limit, &job));
   return prune_all(job, mask);
+}
+
+int32_t score(Tier limit, const gatun_prune_params* params, const void* w, const float* norms, float* scores) {
+  GATUN_TRY(check_score_params(params));
+  gatun_prune_params p = *params;
+  GATUN_TRY(check_range(p.score, GATUN_SCORE_MAGNITUDE, GATUN_SCORE_LAMP, "params.score"));
+  p.pattern = GATUN_PATTERN_ROW;  // scores are not added up
+  GATUN_TRY(check_memory(p, w, norms, nullptr, {"scores", scores, p.columns, p.depth, p.depth, 4, true}));
+  Job job;
+  GATUN_TRY(prepare(p, w, norms, nullptr, limit, &job));
+  if (p.columns == 0 || p.depth == 0) return GATUN_OK;
+  parallel_for(p.columns, threads_of(p, p.columns), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      job.kernel->score(job.weights, row, 0, p.depth, scores + row * p.depth);
+    }
+  });
+  return GATUN_OK;
+}
+
+int32_t explain(const gatun_prune_params* params, char* text, int64_t capacity) {
+  GATUN_TRY(check_params(params));
+  static constexpr const char* kScoreNames[] = {"MAGNITUDE", "WANDA", "LAMP", "GIVEN"};
+  static constexpr const char* kPatternNames[] = {"NM",   "TRANSPOSABLE", "UNSTRUCTURED", "ROW",
+                                                  "ROWS", "COLUMNS",      "BLOCKS"};
+  static constexpr const char* kWays[] = {
+      "the kernel compares the scores of a group with each other, 64 at a time",
+      "the kernel scores, and each tile takes the best of 90 patterns",
+      "the kernel scores, in each of three passes that find the last score that is kept by its digits, and one more",
+      "the kernel scores, and each row is partly sorted",
+      "the kernel scores, and sums of rows are partly sorted",
+      "the kernel scores, and sums of columns are partly sorted",
+      "the kernel scores, and sums of blocks are partly sorted"};
+  const gatun_prune_params& p = *params;
+  const int32_t dtype = p.score == GATUN_SCORE_GIVEN ? int32_t{GATUN_F32} : p.w_dtype;
+  Text out;
+  table().explain(p.score == GATUN_SCORE_GIVEN ? "scores" : "weights", dtype, "bit", "masks", dtype, out);
+  const int32_t threads = p.columns == 0 ? 1 : threads_of(p, blocks_of(p.columns, rows_together(p)));
+  out.add("  %s, %s: %s\n", kPatternNames[p.pattern], kScoreNames[p.score],
+          p.pattern == GATUN_PATTERN_NM && p.vector > 1
+              ? "the kernel scores, and the sums of a group are compared with each other"
+              : kWays[p.pattern]);
+  if (p.pattern == GATUN_PATTERN_NM)
+    out.add("  the best %d of every %d, for %d row%s\n", p.n, p.m, p.vector, p.vector == 1 ? "" : "s together");
+  if (p.score == GATUN_SCORE_LAMP) out.add("  LAMP sorts all magnitudes first, on one thread, and stores all scores\n");
+  out.add("  %lld rows of %lld weights on %d thread%s\n", LongLong{p.columns}, LongLong{p.depth}, threads,
+          threads == 1 ? "" : "s");
+  return out.copy_to(text, capacity);
 }
 
 }  // namespace
@@ -53,5 +102,13 @@ using namespace gatun;
 
 int32_t gatun_prune(const gatun_prune_params* params, const void* w, const float* norms, const float* scores,
                     uint8_t* mask) {
-  return prune::run(active_tier(), params, w, norms, scores, mask);
+  return prune::prune(active_tier(), params, w, norms, scores, mask);
+}
+
+int32_t gatun_prune_scores(const gatun_prune_params* params, const void* w, const float* norms, float* scores) {
+  return prune::score(active_tier(), params, w, norms, scores);
+}
+
+int32_t gatun_prune_explain(const gatun_prune_params* params, char* text, int64_t capacity) {
+  return prune::explain(params, text, capacity);
 }

@@ -1,6 +1,7 @@
 // Pruning after the checks: what the entries of this op, and others, call.
 #pragma once
 
+#include "base/check.h"
 #include "base/cpu.h"
 #include "base/scratch.h"
 #include "gatun/prune.h"
@@ -16,20 +17,21 @@ struct Job {
   Scratch lamp_scores;
 };
 
-// The checks of an entry, in their order: parameters (sizes do not overflow then); memory and its overlaps, norms;
-// what `prepare` reads.
+// The checks of an entry, in their order: parameters (sizes do not overflow then), of which scores need fewer; memory
+// and its overlaps, where `output` is what the entry writes; norms; what `prepare` reads.
+int32_t check_score_params(const gatun_prune_params* params);
 int32_t check_params(const gatun_prune_params* params);
 int32_t check_memory(const gatun_prune_params& p, const void* w, const float* norms, const float* scores,
-                     const uint8_t* mask);
+                     const Buffer& output);
 
 // Fills the job of checked arguments, with kernels of `limit` and lower tiers. Refuses weights and scores that are NaN,
 // and scores that are infinite where they are added up. OUT_OF_RESOURCES if there is no memory for LAMP's scores.
 int32_t prepare(const gatun_prune_params& p, const void* w, const float* norms, const float* scores, Tier limit,
                 Job* job);
 
-// Rows that NM and TRANSPOSABLE keep or prune together.
+// Rows that NM and TRANSPOSABLE keep or prune together; 1 for other patterns.
 inline int64_t rows_together(const gatun_prune_params& p) {
-  return p.pattern == GATUN_PATTERN_TRANSPOSABLE ? 4 : p.vector;
+  return p.pattern == GATUN_PATTERN_TRANSPOSABLE ? 4 : p.pattern == GATUN_PATTERN_NM ? p.vector : 1;
 }
 
 // NM and TRANSPOSABLE: the mask of rows [begin, end), the first one's at `mask`, on the calling thread. `begin` is a

@@ -168,14 +168,6 @@ TEST(Prune, StructuresByHand) {
   EXPECT_EQ(pruned(GATUN_PATTERN_BLOCKS, 2), (std::vector<uint8_t>{3, 3, 3}));
 }
 
-// LAMP: 4 / 4, then 1 / 5, both ones 1 / 6 of 4 + 1 + 1.
-TEST(Prune, LampByHand) {
-  const float w[] = {-1, 2, 1, 0};
-  const gatun_prune_params p = make_params(GATUN_PATTERN_NM, GATUN_SCORE_LAMP, 2, 2);
-  const std::vector<float> scores = reference_scores(p, {w, w + 4}, nullptr);
-  EXPECT_EQ(scores, (std::vector<float>{1.0f / 6, 1, 1.0f / 6, 0}));
-}
-
 TEST(Prune, AnyNumberOfThreads) {
   Rng rng(4);
   for (int32_t pattern = GATUN_PATTERN_NM; pattern <= GATUN_PATTERN_BLOCKS; ++pattern) {
