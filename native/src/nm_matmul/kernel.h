@@ -9,20 +9,35 @@ namespace gatun::nm_matmul {
 
 // Rows of x that are packed and multiplied at a time.
 inline constexpr int64_t kBlockRows = 512;
-// Elements behind the end of each packed row of x that are 0: slots that fill a unit up read up to 8 groups beyond, and
-// a vector of x is loaded whole.
-inline constexpr int64_t kRowSlack = 8 * 32 + 128;
+
+// Rows of x in a tile of packed activations; the last tile has what is left.
+inline constexpr int kTileRows = 16;
+// f32 sums [kBlockRows][kPanelColumns].
+inline constexpr int64_t kSumBytes = kBlockRows * kPanelColumns * 4;
+inline constexpr int kMaxPieceSlots = kPieceDepth;
+
+// Where the slots of a lane are found in x, for every lane of kLanes columns at once: a chunk is 1 slot (f32), 2 (bf16)
+// or 4 (int8), so that a lane of 32 bits holds its weights, and lies in one window, 64 or 128 bytes (int8: from 16) of x.
+struct Chunk {
+  uint32_t base;   // of each slot's group within the window, in elements, side by side as the weights are; stored dense
+                   // the bytes from the window's begin to the chunk's elements
+  int32_t window;  // counted in the piece
+};
 
 // Multiplication of up to kBlockRows rows of x with panels.
 struct Job {
   // Weights.
   const Piece* pieces;
+  const int64_t* windows;  // of each piece its first window
   int64_t piece_count;
-  int64_t padded_depth;
+  int64_t window_count;
+  const Chunk* chunks;     // of a piece: the same for all
+  int32_t window_bytes;
+  int32_t chunk_slots;
+  int64_t depth;
   int32_t n, m;
   int32_t index_bits;  // 0: stored dense
   int32_t unit_bytes;
-  int32_t value_dtype;
   int32_t scale_dtype;  // 0: none
   bool zero_points;
 
@@ -31,8 +46,8 @@ struct Job {
   int32_t x_dtype;
   int64_t x_row_stride;
   int64_t rows;
-  void* values;   // as the kernel packs them
-  float* scales;  // of rows quantized to int8; NaN for a row with NaN or infinity
+  uint8_t* values;  // [tile][window][row of the tile][bytes of a window]
+  float* scales;    // of rows quantized to int8; NaN for a row with NaN or infinity
 
   // Results: first row.
   void* y;
@@ -46,30 +61,25 @@ struct Job {
   int64_t column_end;
 };
 
-// Consecutive panels of a job.
-struct Panels {
-  const uint8_t* base;  // of the first
+struct Panel {
+  const uint8_t* base;
+  int32_t columns;  // R of layout.h
   int64_t first_column;
-  int64_t columns;       // R of all together: all but the last have kPanelColumns
-  int64_t column_bytes;  // of a column: panel p begins at base + p * kPanelColumns * column_bytes
 };
 
 struct Kernel {
-  // Bytes of `values` for `rows` rows.
-  int64_t (*values_bytes)(const Job& job);
-  // Packs rows [begin, end), multiples of row_multiple but for the job's last, of the job's activations.
+  // Packs rows [begin, end), whole tiles but for the job's last, of the job's activations.
   void (*pack_rows)(const Job& job, int64_t row_begin, int64_t row_end);
-  // Multiplies rows [begin, end), likewise, with panels and writes y. `scratch` holds scratch_bytes, 64-byte aligned.
-  void (*multiply)(const Job& job, const Panels& panels, int64_t row_begin, int64_t row_end, uint8_t* scratch);
+  // Multiplies rows [begin, end), likewise, with a panel and writes y. `scratch` holds scratch_bytes, 64-byte aligned.
+  void (*multiply)(const Job& job, const Panel& panel, int64_t row_begin, int64_t row_end, uint8_t* scratch);
   int64_t scratch_bytes;
-  int32_t row_multiple;
-  // Panels that are multiplied together, if there are enough for all threads.
-  int32_t panels;
+  int32_t chunk_slots;      // 1, 2 or 4; an element of packed x has 4 / chunk_slots bytes
+  int32_t window_bytes[4];  // with indices of 0 (stored dense), 2, 4 and 8 bits
   // A thread is worth waking for this many kept multiply-adds.
   int32_t grain;
 };
 
-#define GATUN_NM_MATMUL_KERNEL(name, isa, x, values, least_rows) \
+#define GATUN_NM_MATMUL_KERNEL(name, isa, x, values, least, pairs) \
   }                                                              \
   namespace gatun::isa {                                         \
   extern const nm_matmul::Kernel name;                           \

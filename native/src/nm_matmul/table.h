@@ -59,8 +59,9 @@ struct Product {
 
 // How the first block of rows is cut into work for threads.
 struct Split {
-  int64_t block_rows, row_chunks;
-  int64_t panel_chunks;
+  int64_t block_rows;
+  int64_t row_chunks;  // that a block is cut into
+  int64_t panels;
   int32_t threads;
 };
 Split split_of(const TableRow& row, const Product& product);

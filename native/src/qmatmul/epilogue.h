@@ -22,8 +22,9 @@ GATUN_INLINE F32 activate(F32 x, int32_t activation) {
   }
 }
 
-template <class Y>
-inline void finish_row(const qmatmul::Job& job, int64_t row, float scale, const float* sums, int64_t first_column,
+// `job` of this op or another that ends alike: y, residual, their strides, bias, activation.
+template <class Y, class Job>
+inline void finish_row(const Job& job, int64_t row, float factor, float scale, const float* sums, int64_t first_column,
                        int64_t begin, int64_t end) {
   using Element = typename Y::Type;
   Element* y = static_cast<Element*>(job.y) + row * job.y_row_stride;
@@ -32,7 +33,7 @@ inline void finish_row(const qmatmul::Job& job, int64_t row, float scale, const 
   for (int64_t n = begin; n < end; n += kLanes) {
     const int count = end - n < kLanes ? static_cast<int>(end - n) : kLanes;
     const F32 bias = job.bias != nullptr ? load_f32_n(job.bias + n, count) : zero_f32();
-    const F32 sum = mul(load_f32_n(sums + (n - first_column), count), set1(job.factor));
+    const F32 sum = mul(load_f32_n(sums + (n - first_column), count), set1(factor));
     F32 v = fma(sum, set1(scale), bias);
     v = activate(v, job.activation);
     if (residual != nullptr) v = add(v, Y::load_n(residual + n, count));
@@ -40,17 +41,24 @@ inline void finish_row(const qmatmul::Job& job, int64_t row, float scale, const 
   }
 }
 
-// Rows [row_begin, row_end); sums [row_end - row_begin][kPanelRows].
+// Rows [row_begin, row_end) of a panel of `columns` columns of y; sums [row_end - row_begin][sums_stride].
+template <class Job>
+inline void finish_panel(const Job& job, float factor, const float* row_scales, int64_t first_column, int64_t columns,
+                         int64_t row_begin, int64_t row_end, const float* sums, int64_t sums_stride) {
+  const int64_t panel_end = first_column + columns;
+  const int64_t begin = job.column_begin > first_column ? job.column_begin : first_column;
+  const int64_t end = job.column_end < panel_end ? job.column_end : panel_end;
+  for (int64_t row = row_begin; row < row_end; ++row, sums += sums_stride) {
+    const float scale = row_scales != nullptr ? row_scales[row] : 1.0f;
+    job.y_bf16 ? finish_row<bf16>(job, row, factor, scale, sums, first_column, begin, end)
+               : finish_row<f32>(job, row, factor, scale, sums, first_column, begin, end);
+  }
+}
+
 inline void finish(const qmatmul::Job& job, const qmatmul::Panel& panel, int64_t row_begin, int64_t row_end,
                    const float* sums, bool row_scales) {
-  const int64_t panel_end = panel.first_column + panel.rows;
-  const int64_t begin = job.column_begin > panel.first_column ? job.column_begin : panel.first_column;
-  const int64_t end = job.column_end < panel_end ? job.column_end : panel_end;
-  for (int64_t row = row_begin; row < row_end; ++row, sums += qmatmul::kPanelRows) {
-    const float scale = row_scales ? job.scales[row] : 1.0f;
-    job.y_bf16 ? finish_row<bf16>(job, row, scale, sums, panel.first_column, begin, end)
-               : finish_row<f32>(job, row, scale, sums, panel.first_column, begin, end);
-  }
+  finish_panel(job, job.factor, row_scales ? job.scales : nullptr, panel.first_column, panel.rows, row_begin, row_end,
+               sums, qmatmul::kPanelRows);
 }
 
 }  // namespace gatun::GATUN_ISA

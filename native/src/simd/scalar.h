@@ -364,6 +364,42 @@ inline constexpr int kU8Bias = 0;
 using U8Weights = Bytes;
 GATUN_INLINE U8Weights prepare_u8(Bytes w) { return w; }
 GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) { return dot_u8_i8(sum, w, a); }
+inline constexpr int kI8Bias = 128;
+using I8Weights = Bytes;
+GATUN_INLINE I8Weights prepare_i8(Bytes w) { return w; }
+GATUN_INLINE I32 dot_i8(I32 sum, I8Weights w, Bytes x) { return dot_u8_i8(sum, x, w); }
+
+GATUN_INLINE Bytes as_bytes(I32 x) {
+  Bytes result;
+  std::memcpy(&result, &x, sizeof(result));
+  return result;
+}
+GATUN_INLINE I32 as_lanes(Bytes x) {
+  I32 result;
+  std::memcpy(&result, &x, sizeof(result));
+  return result;
+}
+GATUN_INLINE Bytes sub_bytes(Bytes a, Bytes b) {
+  return bytes([=](int i) { return a.byte[i] - b.byte[i]; });
+}
+GATUN_INLINE I32 load_u16_i32(const uint16_t* p) {
+  return lanes<I32>([=](int i) { return get(p, i); });
+}
+template <int N>
+GATUN_INLINE F32 select_f32(const float* window, I32 index) {
+  return gather_f32(window, index);
+}
+inline constexpr int kLeastWindow = 64;
+template <int N>
+GATUN_INLINE Bytes select_bytes(const uint8_t* window, Bytes index) {
+  return bytes([=](int i) { return window[index.byte[i]]; });
+}
+template <int kBits, int I>
+GATUN_INLINE Bytes spread_bytes(I32 x) {
+  return bytes([=](int i) {
+    return static_cast<uint32_t>(x.lane[i / 4]) >> (4 * kBits * I % 32 + kBits * (i % 4));
+  });
+}
 
 GATUN_INLINE Bytes add_where_less(const F32 (&a)[4], const F32 (&b)[4], Bytes x, int amount) {
   return bytes([&](int i) {

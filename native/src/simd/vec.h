@@ -91,6 +91,20 @@
 //   Bytes evens_first(Bytes)                          of every 16 bytes those with an even index, then the others
 //   Bytes join_first(Bytes low, Bytes high), join_last: words of the low and the high bytes: of the first (last) 8 of
 //                                                     every 16
+//
+// a window: consecutive elements in memory, of which each lane takes those that an index says (N:M sparsity):
+//   F32 select_f32<N>(const float* window, I32 index): window[index], index in 0..N-1, N = 16 or 32
+//   Bytes select_bytes<N>(const uint8_t* window, Bytes index): the same by bytes, N = kLeastWindow, 64 or 128;
+//                                                     kLeastWindow, 16 or 64, is as fast as it gets
+//   Bytes select_words<N>(const uint16_t* window, Bytes index): by words, N = 32 or 64, avx512vnni alone
+//   Bytes spread_bytes<kBits, I>(I32 x): the I-th 4 fields of kBits = 2, 4 or 8 bits of each lane as its 4 bytes; bits
+//                                                     above a field may be anything
+//   I32 load_u16_i32(const uint16_t*)
+//   Bytes as_bytes(I32), I32 as_lanes(Bytes): the same bits
+//   Bytes sub_bytes(Bytes, Bytes)
+//   I8Weights prepare_i8(Bytes w); I32 dot_i8(I32 sum, I8Weights w, Bytes x)
+//                                                     sum + sum_j w[4 l + j] * x[4 l + j], w signed and not -128, x
+//                                                     unsigned where kI8Bias is 128, signed where it is 0
 #pragma once
 
 #include <cstdint>

@@ -330,6 +330,10 @@ inline constexpr int kU8Bias = 0;
 using U8Weights = Bytes;
 GATUN_INLINE U8Weights prepare_u8(Bytes w) { return w; }
 GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) { return dot_u8_i8(sum, w, a); }
+inline constexpr int kI8Bias = 128;
+using I8Weights = Bytes;
+GATUN_INLINE I8Weights prepare_i8(Bytes w) { return w; }
+GATUN_INLINE I32 dot_i8(I32 sum, I8Weights w, Bytes x) { return dot_u8_i8(sum, x, w); }
 
 #else
 
@@ -348,15 +352,53 @@ struct U8Weights {
   __m256i magnitude;
   __m256i lowered;  // w - 128, for its sign
 };
-GATUN_INLINE U8Weights prepare_u8(Bytes w) {
-  const __m256i lowered = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
-  return {_mm256_abs_epi8(lowered), lowered};
-}
+GATUN_INLINE U8Weights prepare_i8(Bytes w) { return {_mm256_abs_epi8(w), w}; }
+GATUN_INLINE U8Weights prepare_u8(Bytes w) { return prepare_i8(_mm256_xor_si256(w, _mm256_set1_epi8(-128))); }
 GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) {
   return dot_u4(sum, w.magnitude, _mm256_sign_epi8(a, w.lowered));
 }
+inline constexpr int kI8Bias = 0;
+using I8Weights = U8Weights;
+GATUN_INLINE I32 dot_i8(I32 sum, const I8Weights& w, Bytes x) { return dot_u8(sum, w, x); }
 
 #endif
+
+GATUN_INLINE Bytes as_bytes(I32 x) { return x; }
+GATUN_INLINE I32 as_lanes(Bytes x) { return x; }
+GATUN_INLINE Bytes sub_bytes(Bytes a, Bytes b) { return _mm256_sub_epi8(a, b); }
+GATUN_INLINE I32 load_u16_i32(const uint16_t* p) {
+  return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+template <int N>
+GATUN_INLINE F32 select_f32(const float* window, I32 index) {
+  if constexpr (N == 16) return lookup_f32(load_table16(window), index);
+  return lookup_f32(load_table32(window), index);
+}
+// A byte shuffle works on 16 bytes, and gives 0 where an index has its highest bit set.
+inline constexpr int kLeastWindow = 16;
+template <int N>
+GATUN_INLINE Bytes select_bytes(const uint8_t* window, Bytes index) {
+  if constexpr (N == 16) return lookup16(broadcast16(window), index);
+  Bytes result = _mm256_setzero_si256();
+  for (int i = 0; i < N; i += 16) {
+    const Bytes within = _mm256_sub_epi8(index, _mm256_set1_epi8(static_cast<char>(i)));
+    const Bytes or_none = _mm256_adds_epu8(within, _mm256_set1_epi8(0x70));
+    result = _mm256_or_si256(result, lookup16(broadcast16(window + i), or_none));
+  }
+  return result;
+}
+template <int kBits, int I>
+GATUN_INLINE Bytes spread_bytes(I32 x) {
+  if constexpr (kBits == 8) return x;
+  if constexpr (kBits == 4) {
+    const I32 two = _mm256_and_si256(_mm256_srli_epi32(x, 16 * I), _mm256_set1_epi32(0xffff));
+    const I32 apart = _mm256_and_si256(_mm256_or_si256(two, _mm256_slli_epi32(two, 8)), _mm256_set1_epi32(0xff00ff));
+    return _mm256_or_si256(apart, _mm256_slli_epi32(apart, 4));
+  }
+  const I32 one = _mm256_and_si256(_mm256_srli_epi32(x, 8 * I), _mm256_set1_epi32(0xff));
+  const I32 apart = _mm256_and_si256(_mm256_or_si256(one, _mm256_slli_epi32(one, 12)), _mm256_set1_epi32(0xf000f));
+  return _mm256_or_si256(apart, _mm256_slli_epi32(apart, 6));
+}
 
 GATUN_INLINE I32 less_lanes(F32 a, F32 b) { return _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
 GATUN_INLINE Bytes add_where_less(const F32 (&a)[4], const F32 (&b)[4], Bytes x, int amount) {

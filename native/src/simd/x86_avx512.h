@@ -289,6 +289,10 @@ inline constexpr int kU8Bias = 0;
 using U8Weights = Bytes;
 GATUN_INLINE U8Weights prepare_u8(Bytes w) { return w; }
 GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) { return dot_u8_i8(sum, w, a); }
+inline constexpr int kI8Bias = 128;
+using I8Weights = Bytes;
+GATUN_INLINE I8Weights prepare_i8(Bytes w) { return w; }
+GATUN_INLINE I32 dot_i8(I32 sum, I8Weights w, Bytes x) { return dot_u8_i8(sum, x, w); }
 
 #else
 
@@ -307,12 +311,77 @@ struct U8Weights {
   __m512i magnitude;
   __mmask64 negative;
 };
-GATUN_INLINE U8Weights prepare_u8(Bytes w) {
-  const __m512i lowered = _mm512_xor_si512(w, _mm512_set1_epi8(-128));
-  return {_mm512_abs_epi8(lowered), _mm512_movepi8_mask(lowered)};
-}
+GATUN_INLINE U8Weights prepare_i8(Bytes w) { return {_mm512_abs_epi8(w), _mm512_movepi8_mask(w)}; }
+GATUN_INLINE U8Weights prepare_u8(Bytes w) { return prepare_i8(_mm512_xor_si512(w, _mm512_set1_epi8(-128))); }
 GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) {
   return dot_u4(sum, w.magnitude, _mm512_mask_sub_epi8(a, w.negative, _mm512_setzero_si512(), a));
+}
+inline constexpr int kI8Bias = 0;
+using I8Weights = U8Weights;
+GATUN_INLINE I32 dot_i8(I32 sum, const I8Weights& w, Bytes x) { return dot_u8(sum, w, x); }
+
+#endif
+
+GATUN_INLINE Bytes as_bytes(I32 x) { return x; }
+GATUN_INLINE I32 as_lanes(Bytes x) { return x; }
+GATUN_INLINE Bytes sub_bytes(Bytes a, Bytes b) { return _mm512_sub_epi8(a, b); }
+GATUN_INLINE I32 load_u16_i32(const uint16_t* p) {
+  return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+template <int N>
+GATUN_INLINE F32 select_f32(const float* window, I32 index) {
+  if constexpr (N == 16) return _mm512_permutexvar_ps(index, load_f32(window));
+  return _mm512_permutex2var_ps(load_f32(window), index, load_f32(window + 16));
+}
+
+#if defined(__AVX512VBMI__)
+
+inline constexpr int kLeastWindow = 64;
+template <int N>
+GATUN_INLINE Bytes select_bytes(const uint8_t* window, Bytes index) {
+  if constexpr (N == 64) return _mm512_permutexvar_epi8(index, load_bytes(window));
+  return _mm512_permutex2var_epi8(load_bytes(window), index, load_bytes(window + 64));
+}
+template <int N>
+GATUN_INLINE Bytes select_words(const uint16_t* window, Bytes index) {
+  const uint8_t* p = reinterpret_cast<const uint8_t*>(window);
+  if constexpr (N == 32) return _mm512_permutexvar_epi16(index, load_bytes(p));
+  return _mm512_permutex2var_epi16(load_bytes(p), index, load_bytes(p + 64));
+}
+template <int kBits, int I>
+GATUN_INLINE Bytes spread_bytes(I32 x) {
+  constexpr uint64_t kFirst = 4 * kBits * I % 32, kSteps = 0x0101010101010101 * kFirst;
+  constexpr uint64_t kLow = kBits | 2 * kBits << 8 | 3 * kBits << 16;
+  constexpr uint64_t kShifts = kSteps + (kLow << 8) + (((kLow << 8) + 0x20202020) << 32);
+  return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(static_cast<int64_t>(kShifts)), x);
+}
+
+#else
+
+// A byte shuffle works on 16 bytes, and gives 0 where an index has its highest bit set.
+inline constexpr int kLeastWindow = 16;
+template <int N>
+GATUN_INLINE Bytes select_bytes(const uint8_t* window, Bytes index) {
+  if constexpr (N == 16) return lookup16(broadcast16(window), index);
+  Bytes result = _mm512_setzero_si512();
+  for (int i = 0; i < N; i += 16) {
+    const Bytes within = _mm512_sub_epi8(index, _mm512_set1_epi8(static_cast<char>(i)));
+    const Bytes or_none = _mm512_adds_epu8(within, _mm512_set1_epi8(0x70));
+    result = _mm512_or_si512(result, lookup16(broadcast16(window + i), or_none));
+  }
+  return result;
+}
+template <int kBits, int I>
+GATUN_INLINE Bytes spread_bytes(I32 x) {
+  if constexpr (kBits == 8) return x;
+  if constexpr (kBits == 4) {
+    const I32 two = _mm512_and_si512(_mm512_srli_epi32(x, 16 * I), _mm512_set1_epi32(0xffff));
+    const I32 apart = _mm512_and_si512(_mm512_or_si512(two, _mm512_slli_epi32(two, 8)), _mm512_set1_epi32(0xff00ff));
+    return _mm512_or_si512(apart, _mm512_slli_epi32(apart, 4));
+  }
+  const I32 one = _mm512_and_si512(_mm512_srli_epi32(x, 8 * I), _mm512_set1_epi32(0xff));
+  const I32 apart = _mm512_and_si512(_mm512_or_si512(one, _mm512_slli_epi32(one, 12)), _mm512_set1_epi32(0xf000f));
+  return _mm512_or_si512(apart, _mm512_slli_epi32(apart, 6));
 }
 
 #endif

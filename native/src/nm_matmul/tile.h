@@ -1,0 +1,339 @@
+// Multiplication with N:M sparse weights: lanes are columns of y, and each takes the elements of x that its indices say
+// out of a window of x in memory.
+//
+//   y[m][n] = sum over slots s of x[m][group(s) * m + index[n][s]] * w[n][s]
+//
+// x: tiles of rows in windows of 64 or 128 bytes (rows.h); w and index: a panel of R columns (layout.h).
+//
+//               one lane a column: V vectors of kLanes columns of the panel
+//                      w[0] w[1] .. w[V-1]                    a chunk of 1, 2 or 4 slots of kLanes columns each
+//                      p[0] p[1] .. p[V-1]                    their places in the window of x
+//   x[0] window    sum[0][v] += select(x[0], p[v]) . w[v]     one permutation and one multiply-add (f32) or dot product
+//   ..
+//   x[T-1] window  sum[T-1][v]
+//
+// A permutation of x from memory and a dot product are two instructions for what a dense kernel does with m / n. With
+// one row, codes and indices are taken apart in registers on the way, as memory gives them. With more, the panel's piece
+// (512 depths) is taken apart once to [chunk][places, weights][R], which all rows of the block read from the caches.
+//
+// Overflow: integer sums of a piece are at most 512 * 127 * 127 < 2^24; where x is unsigned (kI8Bias = 128), 512 * 255 *
+// 127 < 2^24 plus what the correction of 128 * sum w takes away. Floats add in ascending depth, so T and the pieces
+// don't matter.
+// Tails: slots that fill a unit up are not multiplied (f32) or have weight 0 and a place where x is 0 (bf16) or finite
+// (int8); windows are padded in what we packed; columns beyond y's end are computed and not stored.
+// Error: F32 and BF16 2^-23 (K + 8) sum |x w|; integers exact, one f32 rounding a piece and two at the end.
+#pragma once
+
+#include "nm_matmul/values.h"
+#include "qmatmul/epilogue.h"
+
+namespace gatun::GATUN_ISA {
+
+// What is done with elements of x that were selected. kWindow: of a window, in elements, for indices of kBits.
+struct MultiplyF32 {
+  using Weights = F32;
+  using Sum = F32;
+  static GATUN_INLINE F32 zero() { return zero_f32(); }
+  template <int kBits>
+  static GATUN_INLINE F32 add(F32 sum, const uint8_t* window, Bytes places, F32 w) {
+    return fma(select_f32<kBits == 8 ? 32 : 16>(reinterpret_cast<const float*>(window), as_lanes(places)), w, sum);
+  }
+  static GATUN_INLINE F32 add_dense(F32 sum, const uint8_t* x, F32 w) {
+    float element;
+    std::memcpy(&element, x, sizeof(element));
+    return fma(set1(element), w, sum);
+  }
+  static GATUN_INLINE F32 load(const uint8_t* p) { return load_f32(reinterpret_cast<const float*>(p)); }
+  static GATUN_INLINE void store(uint8_t* p, F32 w) { store_f32(reinterpret_cast<float*>(p), w); }
+  static constexpr bool kInteger = false;
+  static constexpr int window_bytes(int bits) { return bits == 8 ? 128 : 64; }
+};
+
+struct MultiplyI8 {
+  using Weights = Bytes;
+  using Sum = I32;
+  static GATUN_INLINE I32 zero() { return zero_i32(); }
+  static constexpr int window_bytes(int bits) { return bits == 8 ? 128 : bits == 4 || kLeastWindow == 64 ? 64 : 16; }
+  template <int kBits>
+  static GATUN_INLINE I32 add(I32 sum, const uint8_t* window, Bytes places, Bytes w) {
+    return dot_i8(sum, prepare_i8(w), select_bytes<window_bytes(kBits)>(window, places));
+  }
+  static GATUN_INLINE I32 add_dense(I32 sum, const uint8_t* x, Bytes w) {
+    return dot_i8(sum, prepare_i8(w), broadcast4(reinterpret_cast<const int8_t*>(x)));
+  }
+  static GATUN_INLINE Bytes load(const uint8_t* p) { return load_bytes(p); }
+  static GATUN_INLINE void store(uint8_t* p, Bytes w) { store_bytes(p, w); }
+  static constexpr bool kInteger = true;
+};
+
+#if defined(__AVX512BF16__)
+struct MultiplyBf16 {
+  using Weights = Bytes;
+  using Sum = F32;
+  static GATUN_INLINE F32 zero() { return zero_f32(); }
+  template <int kBits>
+  static GATUN_INLINE F32 add(F32 sum, const uint8_t* window, Bytes places, Bytes w) {
+    return dot_bf16(sum, select_words<kBits == 8 ? 64 : 32>(reinterpret_cast<const uint16_t*>(window), places), w);
+  }
+  static GATUN_INLINE F32 add_dense(F32 sum, const uint8_t* x, Bytes w) {
+    return dot_bf16(sum, broadcast4(reinterpret_cast<const int8_t*>(x)), w);
+  }
+  static GATUN_INLINE Bytes load(const uint8_t* p) { return load_bytes(p); }
+  static GATUN_INLINE void store(uint8_t* p, Bytes w) { store_bytes(p, w); }
+  static constexpr bool kInteger = false;
+  static constexpr int window_bytes(int bits) { return bits == 8 ? 128 : 64; }
+};
+#endif
+
+// of(v, the chunk, its places and weights) for chunks C.. < count of a unit of kLanes columns.
+template <class Reader, int kBits, int C, class Of>
+GATUN_INLINE void each_chunk(const Reader& reader, const UnitIndices<kBits>& indices, const uint8_t* values,
+                             const Columns& at, const nm_matmul::Chunk* chunks, int32_t count, Of of) {
+  if constexpr (C < nm_matmul::kUnitSlots / Reader::Packed::kSlots) {
+    if (C >= count) return;
+    of(C, chunks[C], places<typename Reader::Packed, kBits, C>(indices, chunks[C].base),
+       reader.template chunk<C>(values, at));
+    each_chunk<Reader, kBits, C + 1>(reader, indices, values, at, chunks, count, of);
+  }
+}
+
+// of(v, number of the chunk, the chunk, its places and weights) for the chunks of a piece in V vectors of columns, in
+// ascending depth, as they lie in memory.
+template <class Reader, int kBits, int V, class Of>
+GATUN_INLINE void for_each_chunk(const nm_matmul::Job& job, const nm_matmul::Piece& piece, const Columns& first, Of of) {
+  constexpr int kSlots = Reader::Packed::kSlots, kUnitChunks = nm_matmul::kUnitSlots / kSlots;
+  Columns at[V];
+  Reader readers[V];
+  for (int v = 0; v < V; ++v) {
+    at[v] = {first.panel, first.of, first.column + v * kLanes};
+    readers[v] = Reader::of(job, piece, at[v]);
+  }
+  const uint8_t* unit = first.panel + piece.units * first.of;
+  const int64_t step = int64_t{job.unit_bytes} * first.of;
+  const int32_t count = (piece.slots + kSlots - 1) / kSlots;
+  for (int32_t c = 0; c < count; c += kUnitChunks, unit += step) {
+    const uint8_t* values = unit + int64_t{job.index_bits} * first.of;
+    // Known to the compiler but in the last unit.
+    const auto visit = [&](int32_t left) GATUN_INLINE_LAMBDA {
+      for (int v = 0; v < V; ++v) {
+        const UnitIndices<kBits> indices(unit, at[v]);
+        each_chunk<Reader, kBits, 0>(readers[v], indices, values, at[v], job.chunks + c, left,
+                                     [&](int i, const nm_matmul::Chunk& chunk, Bytes places, auto w)
+                                         GATUN_INLINE_LAMBDA { of(v, c + i, chunk, places, w); });
+      }
+    };
+    count - c >= kUnitChunks ? visit(kUnitChunks) : visit(count - c);
+  }
+}
+
+// A panel's weights and their places, taken apart: [chunk][2][R] lanes, then for integers what the bias of x adds, [R].
+struct Kept {
+  uint8_t* chunks;
+  int32_t* excess;
+};
+
+// Windows of a piece in packed x, for rows from `row` on.
+struct RowWindows {
+  const uint8_t* x;
+  int64_t step;  // from window to window
+};
+GATUN_INLINE RowWindows row_windows(const nm_matmul::Job& job, int64_t row, int64_t piece) {
+  const int64_t tile = row - row % nm_matmul::kTileRows, left = job.rows - tile;
+  const int64_t step = (left < nm_matmul::kTileRows ? left : nm_matmul::kTileRows) * job.window_bytes;
+  return {job.values + tile * job.window_count * job.window_bytes + (row - tile) * job.window_bytes +
+              job.windows[piece] * step,
+          step};
+}
+
+template <class Multiply, int kBits, class Weights>
+GATUN_INLINE auto add_chunk(typename Multiply::Sum sum, const uint8_t* x, const nm_matmul::Chunk& chunk, Bytes places,
+                            Weights w) {
+  if constexpr (kBits == 0) return Multiply::add_dense(sum, x + chunk.base, w);
+  return Multiply::template add<kBits>(sum, x, places, w);
+}
+
+// Sums of a piece: integers times their scales are added to what is there, floats have gone on from it.
+template <class Multiply>
+GATUN_INLINE void add_to(float* sums, typename Multiply::Sum sum, F32 scales) {
+  if constexpr (Multiply::kInteger) {
+    store_f32(sums, fma(to_f32(sum), scales, load_f32(sums)));
+  } else {
+    store_f32(sums, sum);
+  }
+}
+template <class Multiply>
+GATUN_INLINE typename Multiply::Sum begin_of(const float* sums) {
+  if constexpr (Multiply::kInteger) {
+    return zero_i32();
+  } else {
+    return load_f32(sums);
+  }
+}
+template <class Multiply>
+GATUN_INLINE F32 scales_of(const nm_matmul::Job& job, const nm_matmul::Piece& piece, const Columns& at) {
+  return Multiply::kInteger ? load_scales(job, piece, at) : zero_f32();
+}
+
+// One row by V vectors of columns, all pieces; sums [R].
+template <class Multiply, class Reader, int kBits, int V>
+__attribute__((noinline)) void multiply_row(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t row,
+                                            int32_t column, float* sums) {
+  for (int64_t p = 0; p < job.piece_count; ++p) {
+    const nm_matmul::Piece& piece = job.pieces[p];
+    const RowWindows windows = row_windows(job, row, p);
+    typename Multiply::Sum sum[V];
+    I32 excess[V];
+    for (int v = 0; v < V; ++v) {
+      sum[v] = begin_of<Multiply>(sums + column + v * kLanes);
+      excess[v] = zero_i32();
+    }
+    const Columns first{panel.base, panel.columns, column};
+    for_each_chunk<Reader, kBits, V>(
+        job, piece, first, [&](int v, int32_t, const nm_matmul::Chunk& chunk, Bytes places, auto w) GATUN_INLINE_LAMBDA {
+          sum[v] = add_chunk<Multiply, kBits>(sum[v], windows.x + chunk.window * windows.step, chunk, places, w);
+          if constexpr (Multiply::kInteger && kI8Bias != 0) {
+            excess[v] = dot_i8(excess[v], prepare_i8(w), set1_u8(kI8Bias));
+          }
+        });
+    for (int v = 0; v < V; ++v) {
+      if constexpr (Multiply::kInteger) sum[v] = sub_i32(sum[v], excess[v]);
+      const Columns at{panel.base, panel.columns, column + v * kLanes};
+      add_to<Multiply>(sums + at.column, sum[v], scales_of<Multiply>(job, piece, at));
+    }
+  }
+}
+
+// Takes a piece of a panel apart.
+template <class Multiply, class Reader, int kBits>
+__attribute__((noinline)) void keep_piece(const nm_matmul::Job& job, const nm_matmul::Panel& panel,
+                                          const nm_matmul::Piece& piece, const Kept& kept) {
+  const int64_t half = int64_t{panel.columns} * 4;
+  for (int32_t column = 0; column < panel.columns; column += kLanes) {
+    I32 excess = zero_i32();
+    for_each_chunk<Reader, kBits, 1>(
+        job, piece, {panel.base, panel.columns, column},
+        [&](int, int32_t c, const nm_matmul::Chunk&, Bytes places, auto w) GATUN_INLINE_LAMBDA {
+          uint8_t* to = kept.chunks + c * 2 * half + column * 4;
+          if constexpr (kBits != 0) store_bytes(to, places);
+          Multiply::store(to + half, w);
+          if constexpr (Multiply::kInteger && kI8Bias != 0) {
+            excess = dot_i8(excess, prepare_i8(w), set1_u8(kI8Bias));
+          }
+        });
+    if constexpr (Multiply::kInteger) store_i32(kept.excess + column, excess);
+  }
+}
+
+// T rows from `row` on, of one tile, by V vectors of columns, one piece. sums [T][kPanelColumns]. A function of its own,
+// so that GCC has all registers for the accumulators.
+template <class Multiply, int kBits, int T, int V>
+__attribute__((noinline)) void multiply_tile(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t p,
+                                             const Kept& kept, int64_t row, int32_t column, float* sums) {
+  constexpr int kWindowBytes = Multiply::window_bytes(kBits);
+  const nm_matmul::Piece& piece = job.pieces[p];
+  const RowWindows windows = row_windows(job, row, p);
+  const int64_t half = int64_t{panel.columns} * 4;
+  typename Multiply::Sum sum[T][V];
+  for (int t = 0; t < T; ++t) {
+    for (int v = 0; v < V; ++v) {
+      sum[t][v] = begin_of<Multiply>(sums + t * nm_matmul::kPanelColumns + column + v * kLanes);
+    }
+  }
+  const uint8_t* lanes = kept.chunks + column * 4;
+  const nm_matmul::Chunk* const end = job.chunks + (piece.slots + job.chunk_slots - 1) / job.chunk_slots;
+  for (const nm_matmul::Chunk* chunk = job.chunks; chunk != end; ++chunk, lanes += 2 * half) {
+    const uint8_t* x = windows.x + chunk->window * windows.step;
+    Bytes places[V];
+    typename Multiply::Weights w[V];
+    for (int v = 0; v < V; ++v) {
+      if constexpr (kBits != 0) places[v] = load_bytes(lanes + 4 * kLanes * v);
+      w[v] = Multiply::load(lanes + half + 4 * kLanes * v);
+    }
+    for (int t = 0; t < T; ++t) {
+      for (int v = 0; v < V; ++v) {
+        sum[t][v] = add_chunk<Multiply, kBits>(sum[t][v], x + t * kWindowBytes, *chunk, places[v], w[v]);
+      }
+    }
+  }
+  for (int v = 0; v < V; ++v) {
+    const Columns at{panel.base, panel.columns, column + v * kLanes};
+    const F32 scales = scales_of<Multiply>(job, piece, at);
+    for (int t = 0; t < T; ++t) {
+      if constexpr (Multiply::kInteger) sum[t][v] = sub_i32(sum[t][v], load_i32(kept.excess + at.column));
+      add_to<Multiply>(sums + t * nm_matmul::kPanelColumns + at.column, sum[t][v], scales);
+    }
+  }
+}
+
+// Rows [row, end) of one tile, T at a time, then what is left by smaller T.
+template <class Multiply, int kBits, int T>
+GATUN_INLINE void multiply_rows(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t p, const Kept& kept,
+                                int64_t row, int64_t end, float* sums) {
+  for (; row + T <= end; row += T, sums += T * nm_matmul::kPanelColumns) {
+    for (int32_t column = 0; column < panel.columns; column += kLanes) {
+      multiply_tile<Multiply, kBits, T, 1>(job, panel, p, kept, row, column, sums);
+    }
+  }
+  if constexpr (T > 1) multiply_rows<Multiply, kBits, T / 2>(job, panel, p, kept, row, end, sums);
+}
+
+// As many rows as registers hold sums for, next to places and weights.
+inline constexpr int kRowsOfTile = kLanes == 16 ? 16 : 8;
+inline constexpr int kVectorsOfRow = nm_matmul::kPanelColumns / kLanes < 4 ? nm_matmul::kPanelColumns / kLanes : 4;
+
+template <class Multiply, class Reader, int kBits>
+inline void multiply_panel(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t row_begin, int64_t row_end,
+                           uint8_t* scratch) {
+  float* sums = reinterpret_cast<float*>(scratch);
+  std::memset(sums, 0, static_cast<size_t>((row_end - row_begin) * nm_matmul::kPanelColumns * 4));
+  if (row_end - row_begin == 1) {
+    int32_t column = 0;
+    for (; column + kVectorsOfRow * kLanes <= panel.columns; column += kVectorsOfRow * kLanes) {
+      multiply_row<Multiply, Reader, kBits, kVectorsOfRow>(job, panel, row_begin, column, sums);
+    }
+    for (; column < panel.columns; column += kLanes) {
+      multiply_row<Multiply, Reader, kBits, 1>(job, panel, row_begin, column, sums);
+    }
+  } else {
+    const Kept kept{scratch + nm_matmul::kSumBytes + nm_matmul::kPanelColumns * 4,
+                    reinterpret_cast<int32_t*>(scratch + nm_matmul::kSumBytes)};
+    for (int64_t p = 0; p < job.piece_count; ++p) {
+      keep_piece<Multiply, Reader, kBits>(job, panel, job.pieces[p], kept);
+      for (int64_t row = row_begin, end; row < row_end; row = end) {
+        end = row + nm_matmul::kTileRows < row_end ? row + nm_matmul::kTileRows : row_end;
+        multiply_rows<Multiply, kBits, kRowsOfTile>(job, panel, p, kept, row, end,
+                                                    sums + (row - row_begin) * nm_matmul::kPanelColumns);
+      }
+    }
+  }
+  finish_panel(job, 1.0f, job.scales, panel.first_column, panel.columns, row_begin, row_end, sums,
+               nm_matmul::kPanelColumns);
+}
+
+template <class Multiply, class Reader>
+inline void multiply(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t row_begin, int64_t row_end,
+                     uint8_t* scratch) {
+  switch (job.index_bits) {
+    case 0:
+      return multiply_panel<Multiply, Reader, 0>(job, panel, row_begin, row_end, scratch);
+    case 2:
+      return multiply_panel<Multiply, Reader, 2>(job, panel, row_begin, row_end, scratch);
+    case 4:
+      return multiply_panel<Multiply, Reader, 4>(job, panel, row_begin, row_end, scratch);
+    default:
+      return multiply_panel<Multiply, Reader, 8>(job, panel, row_begin, row_end, scratch);
+  }
+}
+
+template <class Multiply, class Reader, class Packed = typename Reader::Packed>
+constexpr nm_matmul::Kernel kernel() {
+  constexpr int kSlots = Packed::kSlots;
+  return {pack_rows<Packed>,
+          multiply<Multiply, Reader>,
+          nm_matmul::kSumBytes + nm_matmul::kPanelColumns * 4 * (1 + 2 * nm_matmul::kMaxPieceSlots / kSlots),
+          kSlots,
+          {Multiply::window_bytes(0), Multiply::window_bytes(2), Multiply::window_bytes(4), Multiply::window_bytes(8)},
+          kSlots == 4 ? 1 << 20 : kSlots == 2 ? 1 << 19 : 1 << 18};
+}
+
+}  // namespace gatun::GATUN_ISA
