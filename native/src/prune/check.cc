@@ -15,7 +15,6 @@ namespace {
 
 // How many things a pattern keeps `keep` of. The number of weights is known not to overflow.
 int64_t choices(const gatun_prune_params& p) {
-  if (p.columns == 0 || p.depth == 0) return 0;
   switch (p.pattern) {
     case GATUN_PATTERN_UNSTRUCTURED:
       return p.columns * p.depth;

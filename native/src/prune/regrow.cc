@@ -168,8 +168,8 @@ int32_t check_regrow_params(const gatun_regrow_params* params) {
 int32_t check_regrow_memory(const gatun_regrow_params& p, const void* w, const float* means, const float* variances,
                             const float* norms, const uint8_t* mask) {
   const int64_t row_bytes = mask_bytes(p.depth), any = p.columns > 0;
-  Buffer buffers[] = {{"mask", mask, p.columns, row_bytes, row_bytes, 1, true},
-                      {"w", w, p.columns, p.depth, p.depth, dtype_bytes(p.w_dtype, 1), false},
+  Buffer buffers[] = {{"w", w, p.columns, p.depth, p.depth, dtype_bytes(p.w_dtype, 1), false},
+                      {"mask", mask, p.columns, row_bytes, row_bytes, 1, true},
                       {"means", means, any, p.depth, p.depth, 4, false},
                       {"variances", variances, any, p.depth, p.depth, 4, false},
                       {"norms", norms, any, p.depth, p.depth, 4, false}};

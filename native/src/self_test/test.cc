@@ -7,6 +7,7 @@
 #include "calibrate/table.h"
 #include "norm/table.h"
 #include "optimizer/table.h"
+#include "prune/table.h"
 #include "qmatmul/table.h"
 #include "quantize/table.h"
 #include "self_test/self_test.h"
@@ -32,6 +33,8 @@ TEST(SelfTest, EveryTier) {
     for_each_selected(optimizer::squares_table(), static_cast<Tier>(tier), names_row);
     for_each_selected(calibrate::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(calibrate::code_table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(prune::table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(prune::mask_table(), static_cast<Tier>(tier), names_row);
     for_each_selected(qmatmul::table(), static_cast<Tier>(tier), names_row);
     EXPECT_EQ(std::strstr(text, "WRONG"), nullptr) << text;
   }
