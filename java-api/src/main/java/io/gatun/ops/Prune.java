@@ -56,7 +56,7 @@ public final class Prune {
         /** Refuses a tensor that the formula does not have, or of another type. */
         public Score {
             Check.present("kind", kind);
-            String name = kind == Kind.WANDA ? "norms" : "scores";
+            String name = name(kind);
             if (kind == Kind.WANDA || kind == Kind.GIVEN) {
                 Check.present(name, tensor);
                 PruneCall.checkF32(name, tensor);
@@ -90,6 +90,15 @@ public final class Prune {
         /** These, f32 [rows, depth], not NaN. */
         public static Score given(Tensor scores) {
             return new Score(Kind.GIVEN, scores);
+        }
+
+        private static String name(Kind kind) {
+            return kind == Kind.WANDA ? "norms" : "scores";
+        }
+
+        /** What the tensor is called in messages. */
+        String tensorName() {
+            return name(kind);
         }
 
         /** The formula: {@code WANDA}. */
@@ -131,7 +140,7 @@ public final class Prune {
         PruneCall.checkMask(mask, PruneCall.shape(weights, score));
         Check.writable("mask", mask.bits().segment());
         Check.disjoint("mask", mask.bits(), "weights", weights);
-        Check.disjoint("mask", mask.bits(), "score", score.tensor());
+        Check.disjoint("mask", mask.bits(), score.tensorName(), score.tensor());
         Native.call(() -> gatun_prune(
                 params,
                 PruneCall.weights(weights, score),
