@@ -131,6 +131,7 @@ final class PruneCall {
 
     private static void keep(MemorySegment params, int pattern, long count, double sparsity) {
         gatun_prune_params.pattern(params, pattern);
-        gatun_prune_params.keep(params, count - Math.min(Math.round(count * sparsity), count));
+        boolean none = gatun_prune_params.columns(params) == 0 || gatun_prune_params.depth(params) == 0;
+        gatun_prune_params.keep(params, none ? 0 : count - Math.min(Math.round(count * sparsity), count));
     }
 }

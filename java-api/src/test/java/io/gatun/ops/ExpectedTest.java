@@ -90,11 +90,11 @@ class ExpectedTest {
     @Test
     void normalDistributionOfTheOracleIsRight() {
         // Abramowitz and Stegun, table 26.1.
-        assertEquals(0.5, QMatmulOracle.normalDistribution(0), 0);
-        assertEquals(0.841344746068543, QMatmulOracle.normalDistribution(1), 1e-15);
-        assertEquals(0.977249868051821, QMatmulOracle.normalDistribution(2), 1e-15);
-        assertEquals(1.349898031630095e-3, QMatmulOracle.normalDistribution(-3), 1e-17);
-        assertEquals(2.866515718791939e-7, QMatmulOracle.normalDistribution(-5), 1e-21);
-        assertEquals(QMatmulOracle.normalDistribution(-2.9999999), QMatmulOracle.normalDistribution(-3.0000001), 1e-9);
+        assertEquals(0.5, Epilogue.normalDistribution(0), 0);
+        assertEquals(0.841344746068543, Epilogue.normalDistribution(1), 1e-15);
+        assertEquals(0.977249868051821, Epilogue.normalDistribution(2), 1e-15);
+        assertEquals(1.349898031630095e-3, Epilogue.normalDistribution(-3), 1e-17);
+        assertEquals(2.866515718791939e-7, Epilogue.normalDistribution(-5), 1e-21);
+        assertEquals(Epilogue.normalDistribution(-2.9999999), QMatmulOracle.normalDistribution(-3.0000001), 1e-9);
     }
 }

@@ -4,11 +4,15 @@ import io.gatun.Tensor;
 import io.gatun.ops.Prune.Score;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.function.IntPredicate;
 import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 
 /** Scores and masks from their definitions, by sorting everything. */
 final class PruneOracle {
+    private static final int[] TILES =
+            IntStream.range(0, 1 << 16).filter(PruneOracle::isTransposable).toArray();
+
     private final int rows;
     private final int depth;
     final float[] scores;
@@ -25,26 +29,35 @@ final class PruneOracle {
         int depth = (int) shaped.shape().size(1);
         float[] w = weights == null ? null : weights.toFloatArray();
         float[] given = score.tensor() == null ? null : score.tensor().toFloatArray();
-        float[] scores = new float[rows * depth];
+        float[] scores = score.kind() == Score.Kind.LAMP ? lamp(w) : new float[rows * depth];
         for (int i = 0; i < scores.length; i++) {
-            scores[i] = switch (score.kind()) {
-                case MAGNITUDE -> Math.abs(w[i]);
-                case WANDA -> Math.abs(w[i]) * given[i % depth];
-                case GIVEN -> given[i];
-                case LAMP -> lamp(w, i);
-            };
+            switch (score.kind()) {
+                case MAGNITUDE -> scores[i] = Math.abs(w[i]);
+                case WANDA -> scores[i] = Math.abs(w[i]) * given[i % depth];
+                case GIVEN -> scores[i] = given[i];
+                case LAMP -> {}
+            }
         }
         return new PruneOracle(rows, depth, scores);
     }
 
-    private static float lamp(float[] w, int i) {
+    /** Weights of one magnitude share a sum, which all of them are in. */
+    private static float[] lamp(float[] w) {
         Integer[] descending = IntStream.range(0, w.length).boxed().toArray(Integer[]::new);
         Arrays.sort(descending, Comparator.comparingDouble((Integer k) -> -Math.abs(w[k])));
+        float[] scores = new float[w.length];
         double sum = 0;
-        for (int k : descending) {
-            sum += Math.abs(w[k]) >= Math.abs(w[i]) ? (double) w[k] * w[k] : 0;
+        for (int begin = 0, end = 0; begin < w.length; begin = end) {
+            double square = (double) w[descending[begin]] * w[descending[begin]];
+            while (end < w.length && Math.abs(w[descending[end]]) == Math.abs(w[descending[begin]])) {
+                sum += square;
+                end++;
+            }
+            for (int i = begin; i < end; i++) {
+                scores[descending[i]] = sum == 0 ? 0 : (float) (square / sum);
+            }
         }
-        return sum == 0 ? 0 : (float) ((double) w[i] * w[i] / sum);
+        return scores;
     }
 
     /** What {@code pattern} keeps; of transposable tiles any best one is right, see {@link #tileScore}. */
@@ -122,7 +135,7 @@ final class PruneOracle {
     }
 
     /** The score of what a mask keeps of the 4 x 4 tile at a row and a column. */
-    double tileScore(int row, int column, java.util.function.IntPredicate kept) {
+    double tileScore(int row, int column, IntPredicate kept) {
         double sum = 0;
         for (int r = row; r < Math.min(rows, row + 4); r++) {
             for (int k = column; k < Math.min(depth, column + 4); k++) {
@@ -135,11 +148,8 @@ final class PruneOracle {
     /** The highest score that two of four weights in each row and column of a tile have. */
     double bestTileScore(int row, int column) {
         double best = Double.NEGATIVE_INFINITY;
-        for (int bits = 0; bits < 1 << 16; bits++) {
-            if (isTransposable(bits)) {
-                int tile = bits;
-                best = Math.max(best, tileScore(row, column, i -> (tile >> i & 1) != 0));
-            }
+        for (int tile : TILES) {
+            best = Math.max(best, tileScore(row, column, i -> (tile >> i & 1) != 0));
         }
         return best;
     }

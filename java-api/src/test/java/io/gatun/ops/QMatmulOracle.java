@@ -89,9 +89,7 @@ final class QMatmulOracle {
 
     private Expected all(int rows) {
         Expected expected = new Expected(new double[rows * columns], new double[rows * columns]);
-        float[] bias = options.bias() == null ? null : options.bias().toFloatArray();
-        float[] residual =
-                options.residual() == null ? null : options.residual().toFloatArray();
+        Epilogue epilogue = new Epilogue(options);
         for (int m = 0; m < rows; m++) {
             double[] values = new double[depth];
             double[] scales = new double[depth];
@@ -99,19 +97,8 @@ final class QMatmulOracle {
             for (int n = 0; n < columns; n++) {
                 int i = m * columns + n;
                 double[] sum = sum(n, values, scales);
-                double value = sum[0] + (bias == null ? 0 : bias[n]);
-                double magnitude = sum[1] + (bias == null ? 0 : Math.abs(bias[n]));
-                double bound = (roundings() + 8) * (U * magnitude + smallest()) + sum[2];
-                if (options.activation() != QMatmul.Activation.NONE) {
-                    value = activate(value, options.activation());
-                    bound = 1.13 * bound + 0x1p-19 * Math.abs(value) + 0x1p-40;
-                }
-                if (residual != null) {
-                    bound += U * (Math.abs(value) + Math.abs(residual[i]));
-                    value += residual[i];
-                }
-                expected.values()[i] = finite ? value : Double.NaN;
-                expected.bounds()[i] = bound;
+                epilogue.add(expected, i, n, sum[0], sum[1], roundings(), smallest(), sum[2]);
+                expected.values()[i] = finite ? expected.values()[i] : Double.NaN;
             }
         }
         return expected;
@@ -190,40 +177,6 @@ final class QMatmulOracle {
             }
         }
         return new double[] {sum, magnitude, mode == QMatmul.Mode.PRECISE ? fixedPoint : 0};
-    }
-
-    static double activate(double v, QMatmul.Activation activation) {
-        return switch (activation) {
-            case NONE -> v;
-            case RELU -> Math.max(v, 0);
-            case GELU -> v * normalDistribution(v);
-            case GELU_TANH -> v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v * v * v))) / 2;
-            case SILU -> v / (1 + Math.exp(-v));
-        };
-    }
-
-    /**
-     * Phi(v) = (1 + erf(v / sqrt 2)) / 2. Near 0 by the series of erf, whose terms all have one sign after exp(-v^2 / 2)
-     * is taken out; in the tails by the continued fraction of the Mills ratio, so that small values keep their digits.
-     */
-    static double normalDistribution(double v) {
-        double density = Math.exp(-v * v / 2) / Math.sqrt(2 * Math.PI);
-        double magnitude = Math.abs(v);
-        if (magnitude < 3) {
-            double term = v;
-            double sum = v;
-            for (int n = 1; n < 100; n++) {
-                term *= v * v / (2 * n + 1);
-                sum += term;
-            }
-            return 0.5 + density * sum;
-        }
-        double fraction = magnitude;
-        for (int n = 200; n >= 1; n--) {
-            fraction = magnitude + n / fraction;
-        }
-        double tail = density / fraction;
-        return v < 0 ? tail : 1 - tail;
     }
 
     /** A weight matrix of random codes with scales that are powers of two, so that all sums are exact. */
