@@ -118,6 +118,32 @@ class AllocationTest {
     }
 
     @Test
+    void sparse() {
+        Tensor x = Tensor.allocate(DType.F32, 2, 32);
+        Tensor y = Tensor.allocate(DType.F32, 2, 16);
+        Mask mask = Mask.allocate(2, 32);
+        assertNone("Mask.apply", () -> mask.apply(x, x, 1));
+        SparseTensor sparse = SparseTensor.compress(Tensor.allocate(DType.F32, 16, 32), Sparsity.nm(2, 4));
+        NmWeights w = NmMatmul.pack(sparse);
+        QMatmul.Options options = QMatmul.Options.DEFAULT
+                .withBias(Tensor.allocate(DType.F32, 16))
+                .withResidual(y)
+                .withActivation(QMatmul.Activation.GELU)
+                .withThreads(1);
+        assertNone("NmMatmul.run", () -> NmMatmul.run(x, w, y, options));
+        Tensor blocks = Tensor.allocate(DType.F32, 4 * 16);
+        Armor.Weights armor = new Armor.Weights(4, blocks, w, Tensor.allocate(DType.F32, 8 * 16));
+        assertNone("Armor.run", () -> Armor.run(x, armor, y, options));
+        NmBackward.Options alone = NmBackward.Options.DEFAULT.withThreads(1);
+        Tensor dvalues = Tensor.allocate(DType.F32, 16, 16);
+        Tensor dw = Tensor.allocate(DType.F32, 16, 32);
+        Tensor dx = Tensor.allocate(DType.F32, 2, 32);
+        assertNone("NmBackward.x", () -> NmBackward.x(y, sparse, dx, alone));
+        assertNone("NmBackward.values", () -> NmBackward.values(y, x, sparse, dvalues, alone));
+        assertNone("NmBackward.dense", () -> NmBackward.dense(y, x, sparse, 0.5f, dw, alone));
+    }
+
+    @Test
     void permute() {
         Tensor x = Tensor.allocate(DType.F32, 2, 32);
         Tensor permutation = Tensor.allocate(DType.I32, 32);

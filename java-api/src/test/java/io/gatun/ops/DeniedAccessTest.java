@@ -33,7 +33,27 @@ class DeniedAccessTest {
                 report(() -> Calibrate.amax(x));
                 report(() -> Calibrate.explain(DType.F32));
                 report(() -> Calibrate.requantize(QuantizedTensor.allocate(QuantSpec.int8(), 2, 16), 4));
+                report(() -> Mask.allocate(2, 16).count());
+                report(() -> Mask.allocate(2, 16).apply(x));
+                report(() -> Prune.run(x, Prune.Score.magnitude(), Sparsity.nm(2, 4)));
+                report(() -> ActivationStats.of(16).observe(x));
+                report(() -> SparseTensor.compress(x, Sparsity.nm(2, 4)));
+                report(() -> sparse(x).check());
+                report(() -> NmMatmul.pack(sparse(x)));
+                report(() -> NmWeights.wrap(x.segment()));
+                report(() -> NmBackward.x(
+                        Tensor.allocate(DType.F32, 3, 2),
+                        sparse(x),
+                        Tensor.allocate(DType.F32, 3, 16),
+                        NmBackward.Options.DEFAULT));
+                report(() -> Armor.fit(x, null, Sparsity.nm(2, 4), 4, 1));
             }
+        }
+
+        private static SparseTensor sparse(Tensor dense) {
+            Tensor values = Tensor.allocate(DType.F32, 2, 8);
+            Tensor indices = Tensor.allocate(DType.U2, 2, 8);
+            return new SparseTensor(Sparsity.nm(2, 4), dense.shape(), values, indices, null, null, null);
         }
 
         private static void report(Runnable call) {
@@ -60,7 +80,7 @@ class DeniedAccessTest {
                 .redirectErrorStream(true)
                 .start();
         String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertEquals("refused\n".repeat(30), output);
+        assertEquals("refused\n".repeat(50), output);
         assertEquals(0, process.waitFor());
     }
 }

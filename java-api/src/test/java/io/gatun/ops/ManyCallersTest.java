@@ -27,6 +27,10 @@ class ManyCallersTest {
             .map(spec -> Quantize.run(Tensor.of(random.normal(COLUMNS * DEPTH, 1), COLUMNS, DEPTH), spec))
             .toList());
     private final long[] rows = {30, 3};
+    private final NmWeights sparse =
+            NmMatmul.pack(NmOracle.random(random, Sparsity.nm(2, 4), DType.F32, COLUMNS, DEPTH));
+    private final NmWeights sparseCodes =
+            NmMatmul.pack(NmOracle.random(random, Sparsity.nm(2, 8), QuantSpec.int8(), COLUMNS, DEPTH));
 
     private Tensor alone(Options options, PackedWeights w) {
         Tensor y = Tensor.allocate(DType.F32, ROWS, COLUMNS);
@@ -46,11 +50,19 @@ class ManyCallersTest {
         return y;
     }
 
+    private Tensor sparse(Options options, NmWeights w) {
+        Tensor y = Tensor.allocate(DType.F32, ROWS, COLUMNS);
+        NmMatmul.run(x, w, y, options);
+        return y;
+    }
+
     @Test
     void getWhatOneGets() throws InterruptedException {
         List<Function<Options, Tensor>> calls = List.of(
                 options -> alone(options, stack.get(0)),
                 options -> alone(options, stack.get(1)),
+                options -> sparse(options, sparse),
+                options -> sparse(options, sparseCodes),
                 this::concat,
                 this::grouped);
         List<Tensor> expected = new ArrayList<>();

@@ -38,6 +38,21 @@ final class NmOracle {
         return indices;
     }
 
+    /** Whether the bits behind the last element of each row of packed elements are 0. */
+    static boolean unusedBitsAreZero(Tensor packed) {
+        byte[] bytes = packed.segment().toArray(JAVA_BYTE);
+        int used = (int) (packed.shape().size(1) * packed.dtype().bits() % 8);
+        if (used != 0 && packed.shape().size(0) > 0) {
+            int rowBytes = bytes.length / (int) packed.shape().size(0);
+            for (int i = rowBytes - 1; i < bytes.length; i += rowBytes) {
+                if ((bytes[i] & 0xff) >> used != 0) {
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+
     /** K: the kept weights of a row. */
     static int kept(SparseTensor sparse) {
         int m = sparse.pattern().m();
