@@ -93,42 +93,49 @@ Reference reference(const gatun_nm_matmul_params& params, const void* x, const R
   const int64_t columns = params.column_end - params.column_begin;
   const bool int8 = params.mode == GATUN_NM_INT8;
   Reference result;
+  for (auto* plane : {&result.y, &result.activated, &result.magnitude, &result.small}) {
+    plane->resize(static_cast<size_t>(params.rows * columns));
+  }
   std::vector<Row> rows;
   for (int64_t m = 0; m < params.rows; ++m) rows.push_back(read_row(params, x, m));
-  for (int64_t m = 0; m < params.rows; ++m) {
-    for (int64_t i = 0; i < columns; ++i) {
-      const int64_t n = params.column_begin + i;
+  for (int64_t i = 0; i < columns; ++i) {
+    const int64_t n = params.column_begin + i;
+    std::vector<ReferenceWeight> kept;
+    std::vector<bool> keeps(static_cast<size_t>(d.depth));
+    for (int64_t slot = 0; slot < groups_of(d) * d.n; ++slot) {
+      const ReferenceWeight weight = reference_weight(weights, params.mode, n, slot);
+      if (weight.depth >= d.depth) continue;
+      kept.push_back(weight);
+      keeps[static_cast<size_t>(weight.depth)] = true;
+    }
+    for (int64_t k = 0; dense && !int8 && k < d.depth; ++k) {
+      if (!keeps[static_cast<size_t>(k)]) kept.push_back({k, 0.0});
+    }
+    for (int64_t m = 0; m < params.rows; ++m) {
+      const Row& row = rows[static_cast<size_t>(m)];
       double sum = 0, magnitude = 0, small = 0;
-      const auto add = [&](double x_value, double weight) {
-        sum += x_value * weight;
-        magnitude += std::fabs(x_value * weight);
-        small += params.mode == GATUN_NM_BF16 ? 0x1p-126 * (std::fabs(x_value) + std::fabs(weight) + 1) : 0x1p-149;
-      };
-      std::vector<bool> kept(static_cast<size_t>(d.depth));
-      for (int64_t slot = 0; slot < groups_of(d) * d.n; ++slot) {
-        const ReferenceWeight weight = reference_weight(weights, params.mode, n, slot);
-        if (weight.depth >= d.depth) continue;
-        kept[static_cast<size_t>(weight.depth)] = true;
-        add(rows[m].values[weight.depth] * rows[m].scale, weight.value);
-      }
-      for (int64_t k = 0; dense && !int8 && k < d.depth; ++k) {
-        if (!kept[static_cast<size_t>(k)]) add(rows[m].values[k], 0.0);
+      for (const ReferenceWeight& weight : kept) {
+        const double value = row.values[static_cast<size_t>(weight.depth)] * row.scale;
+        sum += value * weight.value;
+        magnitude += std::fabs(value * weight.value);
+        small += params.mode == GATUN_NM_BF16 ? 0x1p-126 * (std::fabs(value) + std::fabs(weight.value) + 1) : 0x1p-149;
       }
       if (bias != nullptr) {
         sum += double{bias[n]};
         magnitude += std::fabs(double{bias[n]});
       }
-      const bool spoiled = int8 && !rows[m].finite;
+      const bool spoiled = int8 && !row.finite;
       sum = spoiled ? std::numeric_limits<double>::quiet_NaN() : qmatmul::reference_activate(sum, params.activation);
-      result.activated.push_back(sum);
+      const size_t at = static_cast<size_t>(m * columns + i);
+      result.activated[at] = sum;
       if (residual != nullptr) {
         const double r = qmatmul::reference_element(residual, params.y_dtype, m * params.residual_row_stride + n);
         sum += r;
         magnitude += std::fabs(r);
       }
-      result.y.push_back(sum);
-      result.magnitude.push_back(magnitude);
-      result.small.push_back(small);
+      result.y[at] = sum;
+      result.magnitude[at] = magnitude;
+      result.small[at] = small;
     }
   }
   return result;

@@ -69,7 +69,9 @@ struct Weights {
 
   Weights(Rng& rng, const Scheme& scheme, const Shape& shape, const Options& options)
       : description{sizeof(description), shape.n,       shape.m, shape.vector,  scheme.value_dtype, scheme.zero_point,
-                    scheme.scale_dtype,  options.dense, 0,       shape.columns, shape.depth,        shape.group} {
+                    scheme.scale_dtype,  options.dense, 0,       shape.columns, shape.depth,        shape.group},
+        edge_(options.edge),
+        misalignment_(options.misalignment) {
     const int64_t groups = shape.depth / shape.m + (shape.depth % shape.m != 0);
     const int64_t segments = shape.group == 0 ? 0 : (shape.depth + shape.group - 1) / shape.group;
     const int64_t kept = groups * shape.n, cells = shape.columns * segments;
@@ -117,15 +119,33 @@ struct Weights {
       }
     }
     const auto guard = [&](const std::vector<uint8_t>& bytes) {
-      auto buffer = std::make_unique<GuardBuffer<uint8_t>>(bytes, options.edge);
-      buffer->make_read_only();
-      return buffer;
+      return std::make_unique<GuardBuffer<uint8_t>>(bytes, options.edge);
     };
     values = guard(value_bytes);
     indices = guard(index_bytes);
     scales = guard(quantized(scheme) ? test::from_floats(scale_values, scheme.scale_dtype) : std::vector<uint8_t>());
     zero_points = guard(scheme.zero_point == GATUN_ZERO_NONE ? std::vector<uint8_t>() : zeros_);
-    pack(options);
+    repack();
+  }
+
+  // Packs again, after a test has changed values, scales or zero points; a pointer to the packed bytes dangles then.
+  void repack() {
+    int64_t bytes = 0;
+    EXPECT_EQ(gatun_nm_packed_bytes(&description, &bytes), GATUN_OK) << gatun_last_error();
+    packed = std::make_unique<GuardBuffer<uint8_t>>(bytes, edge_, misalignment_);
+    EXPECT_EQ(gatun_nm_pack(&description, values->data(), indices->data(), scale_data(), zero_point_data(),
+                            packed->data(), bytes),
+              GATUN_OK)
+        << gatun_last_error();
+    packed->make_read_only();
+  }
+
+  // All codes, and all zero points, alike.
+  void make_codes(int code, int zero) {
+    const int byte = description.value_dtype == GATUN_U4 ? code * 0x11 : code;
+    std::memset(values->data(), byte, static_cast<size_t>(values->size()));
+    std::memset(zero_points->data(), zero, static_cast<size_t>(zero_points->size()));
+    repack();
   }
 
   const void* scale_data() const { return description.scale_dtype == 0 ? nullptr : scales->data(); }
@@ -173,17 +193,8 @@ struct Weights {
     }
   }
 
-  void pack(const Options& options) {
-    int64_t bytes = 0;
-    EXPECT_EQ(gatun_nm_packed_bytes(&description, &bytes), GATUN_OK) << gatun_last_error();
-    packed = std::make_unique<GuardBuffer<uint8_t>>(bytes, options.edge, options.misalignment);
-    EXPECT_EQ(gatun_nm_pack(&description, values->data(), indices->data(), scale_data(), zero_point_data(),
-                            packed->data(), bytes),
-              GATUN_OK)
-        << gatun_last_error();
-    packed->make_read_only();
-  }
-
+  Edge edge_;
+  int64_t misalignment_;
   std::vector<uint8_t> zeros_, positions_;
 };
 
