@@ -29,7 +29,9 @@ class Mask {
   void keep_best(const std::vector<Unit>& units, int64_t count) {
     std::vector<size_t> order(units.size());
     std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return units[a].score > units[b].score; });
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      return units[a].score != units[b].score ? units[a].score > units[b].score : a < b;
+    });
     for (size_t i = 0; i < order.size() && static_cast<int64_t>(i) < count; ++i) {
       for (const int64_t weight : units[order[i]].weights) keep(weight);
     }

@@ -96,5 +96,9 @@ void fuzz_gradient_norm(Input& input);
 void fuzz_calibrate(Input& input);
 void fuzz_requantize(Input& input);
 void fuzz_packing(Input& input);
+void fuzz_prune(Input& input);
+void fuzz_regrow(Input& input);
+void fuzz_mask(Input& input);
+void fuzz_observe(Input& input);
 
 }  // namespace gatun::fuzz

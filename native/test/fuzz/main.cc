@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gatun::fuzz;
   Input input(data, size);
-  switch (input.range(0, 15)) {
+  switch (input.range(0, 19)) {
     case 0:
       fuzz_quantize(input);
       break;
@@ -44,6 +44,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 13:
       fuzz_gradient_norm(input);
+      break;
+    case 14:
+      fuzz_prune(input);
+      break;
+    case 15:
+      fuzz_regrow(input);
+      break;
+    case 16:
+      fuzz_mask(input);
+      break;
+    case 17:
+      fuzz_observe(input);
       break;
     default:
       fuzz_qmatmul(input);
