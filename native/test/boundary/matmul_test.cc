@@ -1,7 +1,9 @@
-// gatun_qmatmul: every documented refusal.
-#include "gatun/qmatmul.h"
+// gatun_qmatmul and gatun_nm_matmul: every documented refusal. Their params have the same fields.
+#include <cstring>
 
 #include "boundary.h"
+#include "gatun/nm_matmul.h"
+#include "gatun/qmatmul.h"
 #include "gatun/quantize.h"
 #include "tolerance.h"
 
@@ -10,10 +12,15 @@ namespace {
 
 constexpr int64_t kRows = 3, kColumns = 5, kDepth = 20;
 
+static_assert(sizeof(gatun_qmatmul_params) == sizeof(gatun_nm_matmul_params));
+
 // A good call; each test spoils one thing.
-class QmatmulBoundary : public ::testing::Test {
+class MatmulBoundary : public ::testing::TestWithParam<bool> {
  protected:
-  QmatmulBoundary() {
+  MatmulBoundary() { sparse() ? pack_sparse() : pack_dense(); }
+
+  bool sparse() const { return GetParam(); }
+  void pack_dense() {
     const gatun_qmatmul_weights weights = {sizeof(weights), GATUN_I8, 0,     GATUN_ZERO_NONE, GATUN_F32, 0, 1, 1.0f,
                                            kColumns,        kDepth,   kDepth};
     EXPECT_EQ(gatun_qmatmul_packed_bytes(&weights, &packed_bytes), GATUN_OK);
@@ -25,8 +32,35 @@ class QmatmulBoundary : public ::testing::Test {
               GATUN_OK)
         << gatun_last_error();
   }
+  void pack_sparse() {
+    const gatun_nm_weights weights = {sizeof(weights), 2, 4, 1, GATUN_I8, 0, GATUN_F32, 0, 0, kColumns, kDepth, kDepth};
+    EXPECT_EQ(gatun_nm_packed_bytes(&weights, &packed_bytes), GATUN_OK);
+    packed.resize(static_cast<size_t>(packed_bytes));
+    packed_at = packed.data();
+    const std::vector<int8_t> values(kColumns * kDepth / 2, 3);
+    std::vector<uint8_t> indices(kColumns * 3, 0x44);  // 0 and 1 of each group of 4; a row has 5
+    for (size_t row = 0; row < kColumns; ++row) indices[row * 3 + 2] = 0x04;
+    const std::vector<float> scales(kColumns, 0.25f);
+    EXPECT_EQ(gatun_nm_pack(&weights, values.data(), indices.data(), scales.data(), nullptr, packed_at, packed_bytes),
+              GATUN_OK)
+        << gatun_last_error();
+  }
 
-  int32_t run() { return gatun_qmatmul(given, x_at, packed_at, packed_bytes, bias_at, residual_at, y_at); }
+  int32_t run() {
+    if (!sparse()) return gatun_qmatmul(given, x_at, packed_at, packed_bytes, bias_at, residual_at, y_at);
+    gatun_nm_matmul_params p;
+    return gatun_nm_matmul(as_sparse(&p), x_at, packed_at, packed_bytes, bias_at, residual_at, y_at);
+  }
+  int32_t explain(char* text, int64_t capacity) {
+    if (!sparse()) return gatun_qmatmul_explain(given, packed_at, packed_bytes, text, capacity);
+    gatun_nm_matmul_params p;
+    return gatun_nm_matmul_explain(as_sparse(&p), packed_at, packed_bytes, text, capacity);
+  }
+  const gatun_nm_matmul_params* as_sparse(gatun_nm_matmul_params* p) const {
+    if (given == nullptr) return nullptr;
+    std::memcpy(p, given, sizeof(*p));
+    return p;
+  }
   void refused(std::initializer_list<const char*> words) {
     const std::vector<float> x_before = x, bias_before = bias, residual_before = residual;
     const std::vector<uint8_t> packed_before = packed;
@@ -39,7 +73,7 @@ class QmatmulBoundary : public ::testing::Test {
   // What explain sees, it refuses alike.
   void params_refused(std::initializer_list<const char*> words) {
     std::vector<char> text(2048, '\x7f');
-    EXPECT_TRUE(invalid(gatun_qmatmul_explain(given, packed_at, packed_bytes, text.data(), 2048), words));
+    EXPECT_TRUE(invalid(explain(text.data(), 2048), words));
     EXPECT_EQ(text, std::vector<char>(2048, '\x7f'));
     refused(words);
   }
@@ -47,7 +81,7 @@ class QmatmulBoundary : public ::testing::Test {
   const gatun_qmatmul_params good = {sizeof(gatun_qmatmul_params),
                                      GATUN_F32,
                                      GATUN_F32,
-                                     GATUN_QMATMUL_INT8_ROW,
+                                     sparse() ? int32_t{GATUN_NM_INT8} : int32_t{GATUN_QMATMUL_INT8_ROW},
                                      GATUN_ACTIVATION_NONE,
                                      1,
                                      kRows,
@@ -72,7 +106,7 @@ class QmatmulBoundary : public ::testing::Test {
 };
 
 // x and y have the caller's sizes; packed weights of another shape must not decide how much of them is touched.
-TEST_F(QmatmulBoundary, WeightsOfAnotherShape) {
+TEST_P(MatmulBoundary, WeightsOfAnotherShape) {
   for (const int64_t size : {kMin, int64_t{-1}, int64_t{0}, kColumns - 1, kColumns + 1, kMax}) {
     params.columns = size;
     refused({"params.columns", std::to_string(size).c_str(), std::to_string(kColumns).c_str()});
@@ -85,7 +119,7 @@ TEST_F(QmatmulBoundary, WeightsOfAnotherShape) {
   }
 }
 
-TEST_F(QmatmulBoundary, TheGoodCallsAreAccepted) {
+TEST_P(MatmulBoundary, TheGoodCallsAreAccepted) {
   EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();
   EXPECT_FALSE(untouched(y));
   bias_at = nullptr;
@@ -95,7 +129,7 @@ TEST_F(QmatmulBoundary, TheGoodCallsAreAccepted) {
 }
 
 // Also where its multiples would overflow, on the way to a second block of rows.
-TEST_F(QmatmulBoundary, TheStrideOfNoResidualIsIgnored) {
+TEST_P(MatmulBoundary, TheStrideOfNoResidualIsIgnored) {
   params.rows = 300;
   x.assign(300 * kDepth, 1.5f);
   y.assign(300 * kColumns * 4, kUntouched);
@@ -112,7 +146,7 @@ TEST_F(QmatmulBoundary, TheStrideOfNoResidualIsIgnored) {
   }
 }
 
-TEST_F(QmatmulBoundary, Struct) {
+TEST_P(MatmulBoundary, Struct) {
   given = nullptr;
   params_refused({"params is null"});
   given = &params;
@@ -124,14 +158,14 @@ TEST_F(QmatmulBoundary, Struct) {
   }
 }
 
-TEST_F(QmatmulBoundary, Enums) {
+TEST_P(MatmulBoundary, Enums) {
   for (const int32_t dtype : {0, -1, 15, int{GATUN_F16}, int{GATUN_I8}, int{GATUN_U4}, int{GATUN_F8E4M3}}) {
     params.x_dtype = dtype;
     params_refused({"x_dtype", std::to_string(dtype).c_str(), "F32", "BF16"});
     params.y_dtype = dtype;
     params_refused({"y_dtype", std::to_string(dtype).c_str(), "F32", "BF16"});
   }
-  for (const int32_t value : {-1, 4, 1 << 30}) {
+  for (const int32_t value : {-1, sparse() ? 3 : 4, 1 << 30}) {
     params.mode = value;
     params_refused({"mode", std::to_string(value).c_str()});
   }
@@ -141,7 +175,7 @@ TEST_F(QmatmulBoundary, Enums) {
   }
 }
 
-TEST_F(QmatmulBoundary, Sizes) {
+TEST_P(MatmulBoundary, Sizes) {
   for (const int32_t threads : {-1, 1025, std::numeric_limits<int32_t>::min()}) {
     params.threads = threads;
     params_refused({"threads", std::to_string(threads).c_str(), "1024"});
@@ -161,7 +195,7 @@ TEST_F(QmatmulBoundary, Sizes) {
   }
 }
 
-TEST_F(QmatmulBoundary, Strides) {
+TEST_P(MatmulBoundary, Strides) {
   for (const int64_t stride : {kDepth - 1, int64_t{0}, int64_t{-1}, kMin}) {
     params.x_row_stride = stride;
     params_refused({"x_row_stride", std::to_string(stride).c_str(), "20"});
@@ -178,7 +212,7 @@ TEST_F(QmatmulBoundary, Strides) {
   EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();
 }
 
-TEST_F(QmatmulBoundary, ExtentsThatOverflow) {
+TEST_P(MatmulBoundary, ExtentsThatOverflow) {
   for (const int64_t huge : {kMax, kMax / 2, int64_t{1} << 60}) {
     params.rows = huge;
     refused({"x"});
@@ -191,7 +225,7 @@ TEST_F(QmatmulBoundary, ExtentsThatOverflow) {
   }
 }
 
-TEST_F(QmatmulBoundary, NullsAndAlignment) {
+TEST_P(MatmulBoundary, NullsAndAlignment) {
   x_at = nullptr;
   refused({"x is null"});
   x_at = x.data();
@@ -213,7 +247,7 @@ TEST_F(QmatmulBoundary, NullsAndAlignment) {
   refused({"residual", "4"});
 }
 
-TEST_F(QmatmulBoundary, PackedBuffers) {
+TEST_P(MatmulBoundary, PackedBuffers) {
   const int64_t needed = packed_bytes;
   void* const whole = packed_at;
   packed_at = nullptr;
@@ -228,7 +262,7 @@ TEST_F(QmatmulBoundary, PackedBuffers) {
   params_refused({"packed"});
 }
 
-TEST_F(QmatmulBoundary, Overlaps) {
+TEST_P(MatmulBoundary, Overlaps) {
   const auto refused_name = [&](const char* other) {
     const std::vector<float> x_before = x, bias_before = bias, residual_before = residual;
     const std::vector<uint8_t> packed_before = packed;
@@ -259,7 +293,7 @@ TEST_F(QmatmulBoundary, Overlaps) {
   EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();
 }
 
-TEST_F(QmatmulBoundary, EmptyWorkNeedsNoMemory) {
+TEST_P(MatmulBoundary, EmptyWorkNeedsNoMemory) {
   x_at = residual_at = nullptr;
   y_at = nullptr;
   bias_at = nullptr;
@@ -274,11 +308,12 @@ TEST_F(QmatmulBoundary, EmptyWorkNeedsNoMemory) {
   EXPECT_TRUE(untouched(y));
 }
 
-TEST_F(QmatmulBoundary, Explain) {
-  check_text([&](char* text,
-                 int64_t capacity) { return gatun_qmatmul_explain(given, packed_at, packed_bytes, text, capacity); },
-             2048);
+TEST_P(MatmulBoundary, Explain) {
+  check_text([&](char* text, int64_t capacity) { return explain(text, capacity); }, 2048);
 }
+
+INSTANTIATE_TEST_SUITE_P(Dense, MatmulBoundary, ::testing::Values(false));
+INSTANTIATE_TEST_SUITE_P(Sparse, MatmulBoundary, ::testing::Values(true));
 
 }  // namespace
 }  // namespace gatun::test
