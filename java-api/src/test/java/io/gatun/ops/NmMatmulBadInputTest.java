@@ -2,7 +2,6 @@ package io.gatun.ops;
 
 import static io.gatun.ops.Refusals.f32;
 import static io.gatun.ops.Refusals.view;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
@@ -14,7 +13,6 @@ import io.gatun.ops.QMatmul.Options;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
@@ -196,13 +194,8 @@ class NmMatmulBadInputTest {
     void weightsOfAnotherThreadAreRefused() throws InterruptedException {
         try (Arena arena = Arena.ofConfined()) {
             NmWeights confined = NmMatmul.pack(weights, Dense.NEVER, arena);
-            AtomicReference<String> message = new AtomicReference<>();
-            Thread thread = new Thread(() ->
-                    message.set(assertThrows(WrongThreadException.class, () -> NmMatmul.run(x, confined, y))
-                            .getMessage()));
-            thread.start();
-            thread.join();
-            assertTrue(message.get().startsWith("w: given memory of another thread's"), message.get());
+            String message = Refusals.onAnotherThread(() -> NmMatmul.run(x, confined, y));
+            assertTrue(message.startsWith("w: given memory of another thread's"), message);
             assertTrue(out.unchanged());
         }
     }

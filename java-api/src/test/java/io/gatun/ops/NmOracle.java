@@ -82,6 +82,15 @@ final class NmOracle {
         return mask;
     }
 
+    /** The bits of a mask, row by row. */
+    static boolean[] bits(Mask mask) {
+        boolean[] bits = new boolean[(int) mask.shape().elements()];
+        for (int i = 0; i < bits.length; i++) {
+            bits[i] = mask.get(i / mask.depth(), i % mask.depth());
+        }
+        return bits;
+    }
+
     /** The indices that a mask means: its positions and the lowest others until there are n of a group. */
     static int[][] indicesOf(boolean[] mask, int rows, int depth, Sparsity.Nm pattern) {
         int groups = (depth + pattern.m() - 1) / pattern.m();

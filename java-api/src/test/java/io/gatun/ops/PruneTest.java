@@ -60,14 +60,6 @@ class PruneTest {
         };
     }
 
-    private static boolean[] bits(Mask mask) {
-        boolean[] bits = new boolean[(int) mask.shape().elements()];
-        for (int i = 0; i < bits.length; i++) {
-            bits[i] = mask.get(i / mask.depth(), i % mask.depth());
-        }
-        return bits;
-    }
-
     @ParameterizedTest
     @MethodSource("patterns")
     @Tag("tier")
@@ -81,7 +73,7 @@ class PruneTest {
                 String context = pattern + " " + kind + " " + w.describe();
                 boolean[] expected = PruneOracle.of(w, score).keep(pattern);
                 Mask mask = Prune.run(w, score, pattern);
-                assertArrayEquals(expected, bits(mask), context);
+                assertArrayEquals(expected, NmOracle.bits(mask), context);
                 Mask other = Mask.of(new boolean[shape[0] * shape[1]], shape[0], shape[1]);
                 Prune.run(kind == Score.Kind.GIVEN ? null : w, score, pattern, other, 3);
                 QuantizeTest.assertSameBytes(mask.bits(), other.bits());

@@ -12,7 +12,6 @@ import io.gatun.ops.QMatmul.Options;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
@@ -194,13 +193,8 @@ class QMatmulBadInputTest {
     void weightsOfAnotherThreadAreRefused() throws InterruptedException {
         try (Arena arena = Arena.ofConfined()) {
             PackedWeights confined = QMatmul.pack(weights, arena);
-            AtomicReference<String> message = new AtomicReference<>();
-            Thread thread = new Thread(() ->
-                    message.set(assertThrows(WrongThreadException.class, () -> QMatmul.run(x, confined, y))
-                            .getMessage()));
-            thread.start();
-            thread.join();
-            assertTrue(message.get().startsWith("w: given memory of another thread's"), message.get());
+            String message = Refusals.onAnotherThread(() -> QMatmul.run(x, confined, y));
+            assertTrue(message.startsWith("w: given memory of another thread's"), message);
             assertTrue(out.unchanged());
         }
     }

@@ -2,6 +2,7 @@ package io.gatun.ops;
 
 import io.gatun.DType;
 import io.gatun.Tensor;
+import io.gatun.ops.RandomCalls.Outcome;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -73,6 +74,27 @@ final class RandomArguments {
             }
         }
         return Tensor.wrap(x.segment(), x.dtype(), x.shape(), strides);
+    }
+
+    /**
+     * Packed weights as somebody may hand them over.
+     *
+     * @param bytes whole, cut short, or with a flipped bit in the header
+     * @param what was done to them
+     * @param right what must happen
+     */
+    record Buffer(MemorySegment bytes, String what, Outcome right) {
+        static Buffer of(Random random, MemorySegment good) {
+            MemorySegment bytes = Arena.ofAuto().allocate(good.byteSize(), 64).copyFrom(good);
+            return switch (random.between(0, 5)) {
+                case 0 -> {
+                    long size = random.source.nextLong(good.byteSize());
+                    yield new Buffer(bytes.asSlice(0, size), " in " + size + " bytes", Outcome.REFUSED);
+                }
+                case 1, 2, 3 -> new Buffer(bytes, flipBit(random, bytes, 0), Outcome.EITHER);
+                default -> new Buffer(bytes, "", Outcome.ACCEPTED);
+            };
+        }
     }
 
     /** Flips a bit of the header of packed weights that begins there, and says which. */

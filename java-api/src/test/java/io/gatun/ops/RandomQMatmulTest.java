@@ -1,17 +1,15 @@
 package io.gatun.ops;
 
-import static io.gatun.ops.RandomArguments.flipBit;
 import static io.gatun.ops.RandomArguments.spec;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
 import io.gatun.Tensor;
 import io.gatun.ops.QMatmul.Options;
+import io.gatun.ops.RandomArguments.Buffer;
 import io.gatun.ops.RandomCalls.Call;
 import io.gatun.ops.RandomCalls.Outcome;
 import io.gatun.ops.RandomProduct.Form;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 import org.junit.jupiter.api.Test;
 
@@ -29,34 +27,16 @@ class RandomQMatmulTest {
             int columns = random.between(1, 24);
             int depth = random.between(1, 100);
             QuantizedTensor weights = QMatmulOracle.exactWeights(random.source, spec(random, depth), columns, depth);
-            MemorySegment good = QMatmul.pack(weights).segment();
-            MemorySegment bytes = Arena.ofAuto().allocate(good.byteSize(), 64).copyFrom(good);
-            String what = weights + "";
-            Outcome right = Outcome.ACCEPTED;
-            MemorySegment given = bytes;
-            switch (random.between(0, 5)) {
-                case 0 -> {
-                    given = bytes.asSlice(0, random.source.nextLong(good.byteSize()));
-                    what += " in " + given.byteSize() + " bytes";
-                    right = Outcome.REFUSED;
-                }
-                case 1, 2, 3 -> {
-                    what += flipBit(random, bytes, 0);
-                    right = Outcome.EITHER;
-                }
-                default -> {}
-            }
-            MemorySegment buffer = given;
-            String context = what;
-            boolean same = right == Outcome.ACCEPTED;
+            Buffer given = Buffer.of(random, QMatmul.pack(weights).segment());
+            String context = weights + given.what();
             return new Call(
                     context,
-                    right,
-                    () -> PackedWeights.wrap(buffer),
+                    given.right(),
+                    () -> PackedWeights.wrap(given.bytes()),
                     () -> {
-                        PackedWeights packed = PackedWeights.wrap(buffer);
+                        PackedWeights packed = PackedWeights.wrap(given.bytes());
                         QuantizedTensor unpacked = packed.unpack();
-                        if (same) {
+                        if (given.right() == Outcome.ACCEPTED) {
                             QuantizeTest.assertSameBytes(weights.codes(), unpacked.codes());
                         }
                         assertRuns(packed, unpacked, weights.spec(), random, context);

@@ -1,6 +1,5 @@
 package io.gatun.ops;
 
-import static io.gatun.ops.RandomArguments.flipBit;
 import static io.gatun.ops.RandomArguments.guarded;
 import static io.gatun.ops.RandomArguments.spoiled;
 import static io.gatun.ops.RandomArguments.withFreeStrides;
@@ -13,9 +12,9 @@ import io.gatun.ops.Prune.Score;
 import io.gatun.ops.QMatmul.Activation;
 import io.gatun.ops.QMatmul.Mode;
 import io.gatun.ops.QMatmul.Options;
+import io.gatun.ops.RandomArguments.Buffer;
 import io.gatun.ops.RandomCalls.Call;
 import io.gatun.ops.RandomCalls.Outcome;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
@@ -59,7 +58,7 @@ class RandomSparseTest {
                     () -> {
                         assertArrayEquals(
                                 NmOracle.values(given), given.decompress().toFloatArray(), context);
-                        assertArrayEquals(NmOracle.mask(given), RegrowTest.bits(given.mask()), context);
+                        assertArrayEquals(NmOracle.mask(given), NmOracle.bits(given.mask()), context);
                         SparseTensor back = NmMatmul.pack(given).unpack();
                         assertArrayEquals(NmOracle.indices(given), NmOracle.indices(back), context);
                     },
@@ -93,33 +92,15 @@ class RandomSparseTest {
             int depth = random.between(1, 100);
             Sparsity.Nm pattern = NmOracle.randomPattern(random);
             SparseTensor weights = weights(random, pattern, columns, depth);
-            MemorySegment good = NmMatmul.pack(weights).segment();
-            MemorySegment bytes = Arena.ofAuto().allocate(good.byteSize(), 64).copyFrom(good);
-            String what = weights.toString();
-            Outcome right = Outcome.ACCEPTED;
-            MemorySegment given = bytes;
-            switch (random.between(0, 5)) {
-                case 0 -> {
-                    given = bytes.asSlice(0, random.source.nextLong(good.byteSize()));
-                    what += " in " + given.byteSize() + " bytes";
-                    right = Outcome.REFUSED;
-                }
-                case 1, 2, 3 -> {
-                    what += flipBit(random, bytes, 0);
-                    right = Outcome.EITHER;
-                }
-                default -> {}
-            }
-            MemorySegment buffer = given;
-            String context = what;
-            boolean same = right == Outcome.ACCEPTED;
+            Buffer given = Buffer.of(random, NmMatmul.pack(weights).segment());
+            String context = weights + given.what();
             return new Call(
                     context,
-                    right,
-                    () -> NmWeights.wrap(buffer),
+                    given.right(),
+                    () -> NmWeights.wrap(given.bytes()),
                     () -> {
-                        NmWeights packed = NmWeights.wrap(buffer);
-                        if (same) {
+                        NmWeights packed = NmWeights.wrap(given.bytes());
+                        if (given.right() == Outcome.ACCEPTED) {
                             QuantizeTest.assertSameBytes(
                                     weights.indices(), packed.unpack().indices());
                         }
@@ -299,7 +280,7 @@ class RandomSparseTest {
         @Override
         Consumer<String> expected() {
             boolean[] kept = PruneOracle.of(w, score).keep(pattern);
-            return context -> assertArrayEquals(kept, RegrowTest.bits(mask), context);
+            return context -> assertArrayEquals(kept, NmOracle.bits(mask), context);
         }
 
         @Override

@@ -9,6 +9,7 @@ import io.gatun.Shape;
 import io.gatun.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
@@ -82,5 +83,15 @@ final class Refusals {
             assertTrue(outputsUnchanged.getAsBoolean(), "an output was written");
         }));
         return this;
+    }
+
+    /** The message with which another thread is refused what the current one confines. */
+    static String onAnotherThread(Executable call) throws InterruptedException {
+        AtomicReference<String> message = new AtomicReference<>();
+        Thread thread = new Thread(
+                () -> message.set(assertThrows(WrongThreadException.class, call).getMessage()));
+        thread.start();
+        thread.join();
+        return message.get();
     }
 }

@@ -28,14 +28,6 @@ class RegrowTest {
         return inputs;
     }
 
-    static boolean[] bits(Mask mask) {
-        boolean[] bits = new boolean[(int) mask.shape().elements()];
-        for (int i = 0; i < bits.length; i++) {
-            bits[i] = mask.get(i / mask.depth(), i % mask.depth());
-        }
-        return bits;
-    }
-
     @Test
     @Tag("tier")
     void changesPairsWhileThatHelps() {
@@ -49,7 +41,7 @@ class RegrowTest {
                     Mask mask = Prune.run(w, Score.wanda(inputs), groups == null ? Sparsity.perRow(0.5) : groups);
                     Regrow options = new Regrow(
                             groups, random.of(0, 1, 3, 50), random.of(0f, 0.1f, 1f), random.of(0f, 1f, 2f), 1);
-                    boolean[] before = bits(mask);
+                    boolean[] before = NmOracle.bits(mask);
                     boolean[] expected = before.clone();
                     for (int r = 0; r < 6; r++) {
                         changes += regrowRow(w, inputs, expected, r, options);
@@ -57,7 +49,7 @@ class RegrowTest {
                     Mask parallel = Mask.of(before, 6, depth);
                     Prune.regrow(w, inputs, mask, options);
                     String context = groups + " " + options + " " + w.describe();
-                    assertArrayEquals(expected, bits(mask), context);
+                    assertArrayEquals(expected, NmOracle.bits(mask), context);
                     Prune.regrow(
                             w,
                             inputs,
