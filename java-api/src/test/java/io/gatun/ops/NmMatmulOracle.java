@@ -68,12 +68,11 @@ final class NmMatmulOracle {
 
     /** Weights whose products and sums are exact: small integers, scales that are powers of two. */
     static SparseTensor exactWeights(Random random, Sparsity.Nm pattern, Object values, int columns, int depth) {
-        Mask mask = Mask.of(NmOracle.randomMask(random, columns, depth, pattern), columns, depth);
+        boolean[] mask = NmOracle.randomMask(random, columns, depth, pattern);
         if (values instanceof QuantSpec spec) {
-            return SparseTensor.compress(
-                    QMatmulOracle.exactWeights(random.source, spec, columns, depth), mask, pattern);
+            return NmOracle.compress(QMatmulOracle.exactWeights(random.source, spec, columns, depth), mask, pattern);
         }
         float[] integers = random.integers(columns * depth, -8, 8);
-        return SparseTensor.compress(Tensor.of((DType) values, integers, columns, depth), mask, pattern);
+        return NmOracle.compress(Tensor.of((DType) values, integers, columns, depth), mask, pattern);
     }
 }

@@ -268,23 +268,10 @@ class NmMatmulTest {
                     NmWeights wrapped = NmWeights.wrap(packed.segment());
                     assertEquals(packed.toString(), wrapped.toString());
                     assertEquals(packed.report(), wrapped.report());
-                    assertSame(sparse, packed.unpack());
-                    assertSame(sparse, wrapped.unpack());
+                    SparseTensorTest.assertSameBytes(sparse, packed.unpack());
+                    SparseTensorTest.assertSameBytes(sparse, wrapped.unpack());
                 }
             }
-        }
-    }
-
-    private static void assertSame(SparseTensor expected, SparseTensor given) {
-        assertEquals(expected.pattern(), given.pattern());
-        assertEquals(expected.shape(), given.shape());
-        QuantizeTest.assertSameBytes(expected.values(), given.values());
-        QuantizeTest.assertSameBytes(expected.indices(), given.indices());
-        if (expected.spec() != null) {
-            QuantizeTest.assertSameBytes(expected.scales(), given.scales());
-        }
-        if (expected.zeroPoints() != null) {
-            QuantizeTest.assertSameBytes(expected.zeroPoints(), given.zeroPoints());
         }
     }
 

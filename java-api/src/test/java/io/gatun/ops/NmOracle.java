@@ -3,6 +3,7 @@ package io.gatun.ops;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
 import io.gatun.DType;
+import io.gatun.Shape;
 import io.gatun.Tensor;
 import java.lang.foreign.MemorySegment;
 
@@ -208,20 +209,85 @@ final class NmOracle {
         return random.chance(0.3) ? pattern.withVector(random.between(2, 5)) : pattern;
     }
 
+    /** The weights that a mask keeps, and zeros where a group has to be filled up. */
+    static SparseTensor compress(Tensor dense, boolean[] mask, Sparsity.Nm pattern) {
+        int rows = (int) dense.shape().size(0);
+        int depth = (int) dense.shape().size(1);
+        SparseTensor out = empty(mask, rows, depth, pattern, dense.dtype(), null, null, null);
+        float[] values = dense.toFloatArray();
+        int[][] indices = indices(out);
+        int kept = kept(out);
+        for (int r = 0; r < rows; r++) {
+            for (int i = 0; i < kept; i++) {
+                int k = position(out, indices, r, i);
+                out.values().setFloat(k < depth && mask[r * depth + k] ? values[r * depth + k] : 0, r, i);
+            }
+        }
+        return out;
+    }
+
+    /** The same of codes. */
+    static SparseTensor compress(QuantizedTensor dense, boolean[] mask, Sparsity.Nm pattern) {
+        int rows = (int) dense.rows();
+        int depth = (int) dense.depth();
+        QuantSpec spec = dense.spec();
+        SparseTensor out = empty(mask, rows, depth, pattern, spec.codes(), spec, dense.scales(), dense.zeroPoints());
+        int[] codes = Decoder.patterns(dense);
+        int[][] indices = indices(out);
+        int kept = kept(out);
+        for (int r = 0; r < rows; r++) {
+            for (int i = 0; i < kept; i++) {
+                int k = position(out, indices, r, i);
+                int zero = zeroCode(spec, dense.zeroPoints(), r, Math.min(k, depth - 1), depth);
+                int code = k < depth && mask[r * depth + k] ? codes[r * depth + k] : zero;
+                setElement(out.values(), r, i, code);
+            }
+        }
+        return out;
+    }
+
+    private static SparseTensor empty(
+            boolean[] mask,
+            int rows,
+            int depth,
+            Sparsity.Nm pattern,
+            DType dtype,
+            QuantSpec spec,
+            Tensor scales,
+            Tensor zeroPoints) {
+        int[][] positions = indicesOf(mask, rows, depth, pattern);
+        int kept = (depth + pattern.m() - 1) / pattern.m() * pattern.n();
+        Tensor indices = Tensor.allocate(pattern.indexType(), positions.length, kept);
+        for (int v = 0; v < positions.length; v++) {
+            for (int i = 0; i < kept; i++) {
+                setElement(indices, v, i, positions[v][i]);
+            }
+        }
+        Tensor values = Tensor.allocate(dtype, rows, kept);
+        return new SparseTensor(pattern, Shape.of(rows, depth), values, indices, spec, scales, zeroPoints);
+    }
+
+    /** Writes an element of a type of at most 8 bits into memory of zeros. */
+    private static void setElement(Tensor packed, int row, int i, int value) {
+        int bits = packed.dtype().bits();
+        long rowBytes = (packed.shape().size(1) * bits + 7) / 8;
+        long at = row * rowBytes + (long) i * bits / 8;
+        int shifted = (value & (1 << bits) - 1) << i * bits % 8;
+        packed.segment().set(JAVA_BYTE, at, (byte) (packed.segment().get(JAVA_BYTE, at) | shifted));
+    }
+
     /** Weights of this type, often 0 where they are kept. */
     static SparseTensor random(Random random, Sparsity.Nm pattern, DType dtype, int rows, int depth) {
         float[] values = random.normal(rows * depth, 1);
         for (int i = 0; i < values.length; i++) {
             values[i] = random.chance(0.05) ? 0 : values[i];
         }
-        Mask mask = Mask.of(randomMask(random, rows, depth, pattern), rows, depth);
-        return SparseTensor.compress(Tensor.of(dtype, values, rows, depth), mask, pattern);
+        return compress(Tensor.of(dtype, values, rows, depth), randomMask(random, rows, depth, pattern), pattern);
     }
 
     /** The same of codes. */
     static SparseTensor random(Random random, Sparsity.Nm pattern, QuantSpec spec, int rows, int depth) {
-        Mask mask = Mask.of(randomMask(random, rows, depth, pattern), rows, depth);
         QuantizedTensor dense = Quantize.run(Tensor.of(random.normal(rows * depth, 1), rows, depth), spec);
-        return SparseTensor.compress(dense, mask, pattern);
+        return compress(dense, randomMask(random, rows, depth, pattern), pattern);
     }
 }

@@ -58,6 +58,7 @@ class SparseTensorTest {
                 SparseTensor sparse = SparseTensor.compress(dense, mask, pattern);
                 String context = sparse.toString();
                 assertPositions(sparse, indices, bits, context);
+                assertSameBytes(NmOracle.compress(dense, bits, pattern), sparse);
                 float[] expected = dense.toFloatArray();
                 for (int i = 0; i < expected.length; i++) {
                     expected[i] = bits[i] ? expected[i] : 0;
@@ -66,8 +67,7 @@ class SparseTensorTest {
                 assertArrayEquals(expected, sparse.decompress().toFloatArray(), context);
                 if (pattern.vector() == 1) {
                     SparseTensor again = SparseTensor.compress(sparse.decompress(), pattern);
-                    QuantizeTest.assertSameBytes(sparse.values(), again.values());
-                    QuantizeTest.assertSameBytes(sparse.indices(), again.indices());
+                    assertSameBytes(sparse, again);
                 }
             }
             for (QuantSpec spec : specs(shape[1])) {
@@ -75,7 +75,21 @@ class SparseTensorTest {
                 SparseTensor sparse = SparseTensor.compress(dense, mask, pattern);
                 assertPositions(sparse, indices, bits, sparse.toString());
                 assertCodes(dense, sparse, bits);
+                assertSameBytes(NmOracle.compress(dense, bits, pattern), sparse);
             }
+        }
+    }
+
+    static void assertSameBytes(SparseTensor expected, SparseTensor given) {
+        assertEquals(expected.pattern(), given.pattern());
+        assertEquals(expected.shape(), given.shape());
+        QuantizeTest.assertSameBytes(expected.values(), given.values());
+        QuantizeTest.assertSameBytes(expected.indices(), given.indices());
+        if (expected.spec() != null) {
+            QuantizeTest.assertSameBytes(expected.scales(), given.scales());
+        }
+        if (expected.zeroPoints() != null) {
+            QuantizeTest.assertSameBytes(expected.zeroPoints(), given.zeroPoints());
         }
     }
 
