@@ -133,8 +133,9 @@ public final class NmWeights {
         long depth = gatun_nm_weights.depth(header);
         Dense dense =
                 new Dense(gatun_nm_weights.dense(header) == GATUN_NM_DENSE_IF_FASTER(), gatun_nm_weights.rows(header));
-        MemorySegment used = packed.asSlice(0, packedBytes(header));
-        return new NmWeights(used, pattern, values, spec(header, values), rows, depth, dense);
+        // Whole, as what follows from the description now need not be the choice of dense that the buffer was packed
+        // with.
+        return new NmWeights(packed, pattern, values, spec(header, values), rows, depth, dense);
     }
 
     private static QuantSpec spec(MemorySegment header, DType values) {
@@ -270,7 +271,7 @@ public final class NmWeights {
         return depth;
     }
 
-    /** The buffer, header included. */
+    /** The buffer, header included; as long as the given one, if it was wrapped. */
     public MemorySegment segment() {
         return segment;
     }
