@@ -22,4 +22,29 @@ const TableRow& select(const gatun_nm_matmul_params& params, const Layout& layou
   return *row;
 }
 
+gatun_nm_weights weights_for(const TableRow& row, int64_t columns, int64_t depth) {
+  const bool codes = row.values == GATUN_I8 || row.values == GATUN_U4;
+  // 2:4 may have rows of its own.
+  return {sizeof(gatun_nm_weights), row.pairs ? 2 : 1,    4, 1,       row.values, GATUN_ZERO_NONE,
+          codes ? GATUN_F32 : 0,    GATUN_NM_DENSE_NEVER, 0, columns, depth,      codes ? depth : 0};
+}
+
+gatun_nm_matmul_params params_for(const TableRow& row, const gatun_nm_weights& weights, int64_t rows) {
+  const int32_t mode = row.x == GATUN_I8 ? GATUN_NM_INT8 : row.x == GATUN_BF16 ? GATUN_NM_BF16 : GATUN_NM_F32;
+  return {sizeof(gatun_nm_matmul_params),
+          GATUN_F32,
+          GATUN_F32,
+          mode,
+          GATUN_ACTIVATION_NONE,
+          1,
+          rows,
+          weights.columns,
+          weights.depth,
+          weights.depth,
+          weights.columns,
+          0,
+          0,
+          weights.columns};
+}
+
 }  // namespace gatun::nm_matmul

@@ -338,12 +338,8 @@ TEST(NmMatmul, EveryProductHasAKernelOnEveryTier) {
 TEST(NmMatmul, NoKernelIsHiddenByAnother) {
   for (const TableRow& row : table()) {
     if (!tier_supported(row.tier)) continue;
-    const bool codes = row.values == GATUN_I8 || row.values == GATUN_U4;
-    const int32_t n = row.pairs ? 2 : 1;
-    const gatun_nm_weights w{sizeof(w), n, 4, 1, row.values, 0, codes ? GATUN_F32 : 0, 0, 0, 64, 64, codes ? 64 : 0};
-    gatun_nm_matmul_params params{};
-    params.mode = mode_of(row);
-    params.rows = row.least_rows;
+    const gatun_nm_weights w = weights_for(row, 64, 64);
+    const gatun_nm_matmul_params params = params_for(row, w, row.least_rows);
     EXPECT_STREQ(select(params, Layout(w, false), row.tier).name, row.name);
   }
 }

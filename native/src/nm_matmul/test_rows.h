@@ -51,9 +51,7 @@ inline std::vector<const TableRow*> rows_of_tier() {
   return rows;
 }
 
-inline int32_t mode_of(const TableRow& row) {
-  return row.x == GATUN_I8 ? GATUN_NM_INT8 : row.x == GATUN_BF16 ? GATUN_NM_BF16 : GATUN_NM_F32;
-}
+inline int32_t mode_of(const TableRow& row) { return params_for(row, weights_for(row, 1, 1), 1).mode; }
 
 // The first scheme of a row's values.
 inline const Scheme& scheme_of(const TableRow& row) {
