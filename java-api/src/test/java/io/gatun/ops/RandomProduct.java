@@ -1,16 +1,10 @@
 package io.gatun.ops;
 
-import static io.gatun.ops.RandomArguments.guarded;
 import static io.gatun.ops.RandomArguments.spec;
-import static io.gatun.ops.RandomArguments.spoiled;
-import static io.gatun.ops.RandomArguments.withFreeStrides;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
-import io.gatun.Shape;
 import io.gatun.Tensor;
-import io.gatun.ops.QMatmul.Activation;
-import io.gatun.ops.QMatmul.Mode;
 import io.gatun.ops.QMatmul.Options;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -20,7 +14,7 @@ import java.util.List;
 import java.util.function.Consumer;
 
 /** A random call of {@link QMatmul} in one of its forms. */
-final class RandomProduct extends RandomCall {
+final class RandomProduct extends RandomMatmul {
     enum Form {
         ONE_WEIGHT,
         SIDE_BY_SIDE,
@@ -29,65 +23,30 @@ final class RandomProduct extends RandomCall {
 
     private final boolean grouped;
     private final boolean alone;
-    private final int depth;
     private final QuantSpec spec;
     private final List<QuantizedTensor> weights;
-    private final int columns;
-    private final Guarded out;
-    private final int begin;
-    private final int end;
     private PackedWeights one;
     private PackedStack stack;
     private long[] rows;
-    private Tensor x;
-    private Tensor y;
-    private Options options;
 
     RandomProduct(Random random, Form form) {
         super(random);
         alone = form == Form.ONE_WEIGHT;
         grouped = form == Form.BY_ROWS;
-        depth = random.between(0, alone ? 100 : 70);
+        int width = random.between(0, alone ? 100 : 70);
         int count = alone ? 1 : random.between(1, 4);
         int each = alone ? random.between(0, 24) : grouped ? random.between(0, 12) : -1;
-        spec = spec(random, depth);
-        weights = weights(random, spec, count, depth, each);
+        spec = spec(random, width);
+        weights = weights(random, spec, count, width, each);
         one = QMatmul.pack(weights.getFirst());
         stack = PackedStack.pack(weights);
-        columns = grouped ? each : (int) stack.columns();
         int sum = random.between(0, 9);
         if (grouped) {
             rows = new long[count];
             Arrays.setAll(rows, i -> random.between(0, 4));
             sum = (int) Arrays.stream(rows).sum();
         }
-        DType xType = random.of(DType.F32, DType.BF16);
-        DType yType = random.of(DType.F32, DType.BF16);
-        x = withFreeStrides(random, filled(xType, sum, depth).tensor);
-        out = filled(yType, sum, columns);
-        y = withFreeStrides(random, out.tensor);
-        begin = random.chance(0.5) ? 0 : random.between(0, columns);
-        end = random.chance(0.5) ? columns : random.between(begin, columns);
-        options = Options.DEFAULT
-                .withMode(mode(random, one))
-                .withActivation(random.of(Activation.values()))
-                .withThreads(random.between(0, 3))
-                .withColumns(begin, end);
-        if (random.chance(0.5)) {
-            options = options.withBias(
-                    grouped
-                            ? Tensor.of(random.normal(count * columns, 1), count, columns)
-                            : Tensor.of(random.normal(columns, 1), columns));
-        }
-        if (random.chance(0.5)) {
-            options = options.withResidual(random.chance(0.3) ? y : filled(yType, sum, columns).tensor);
-        }
-    }
-
-    /** One of the modes that weights take. */
-    static Mode mode(Random random, PackedWeights weights) {
-        List<Mode> modes = weights.modes();
-        return random.chance(0.2) ? Mode.AUTO : modes.get(random.between(0, modes.size() - 1));
+        draw(sum, width, grouped ? each : (int) stack.columns(), one.modes(), grouped ? count : -1);
     }
 
     /** {@code each}: their columns, or -1 for any. */
@@ -98,10 +57,6 @@ final class RandomProduct extends RandomCall {
             weights.add(QMatmulOracle.exactWeights(random.source, spec, columns, depth));
         }
         return weights;
-    }
-
-    private Guarded filled(DType dtype, int rows, int columns) {
-        return guarded(random, dtype, rows, columns).fill(random.normal(rows * columns, 1));
     }
 
     @Override
@@ -117,37 +72,14 @@ final class RandomProduct extends RandomCall {
 
     @Override
     void spoil(int flaw) {
-        long sum = y.shape().size(0);
-        DType otherType = y.dtype() == DType.F32 ? DType.BF16 : DType.F32;
         switch (flaw) {
-            case 0 -> x = spoiled(random, x, DType.F16, DType.I8, DType.I32);
-            case 1 -> y = spoiled(random, y, DType.F16, DType.U8, DType.I32);
-            case 2 -> y = Unreachable.readOnly(y);
-            case 3 -> options = options.withColumns(begin, columns + 1L + random.between(0, 9));
-            case 4 ->
-                options = options.withBias(random.of(
-                        Tensor.allocate(DType.F32, columns + 1),
-                        Tensor.allocate(DType.F32, stack.size() + 1, columns),
-                        Tensor.allocate(DType.BF16, columns),
-                        Unreachable.closed(DType.F32, columns),
-                        Unreachable.foreign(DType.F32, columns),
-                        Unreachable.foreign(DType.F32, stack.size(), columns)));
-            case 5 ->
-                options = options.withResidual(random.of(
-                        Tensor.allocate(y.dtype(), sum + 1, columns),
-                        Tensor.allocate(otherType, sum, columns),
-                        Unreachable.closed(y.dtype(), sum, columns)));
-            case 6 -> spoilWeights();
-            case 7 -> options = null;
-            case 8 -> {
-                Shape larger = Shape.of(sum + 2, depth + 2);
-                x = Tensor.wrap(Arena.ofAuto().allocate(4096, 4), x.dtype(), larger, random.of(0L, 1L), 1);
-            }
+            case 8 -> spoilWeights();
             case 9 -> overlap();
             case 10 -> rows[random.between(0, rows.length - 1)] += random.of(-5L, 1L, 1L << 40, Long.MAX_VALUE);
             case 11 -> rows = Arrays.copyOf(rows, rows.length + random.of(-1, 1));
             case 12 -> rows = null;
-            default -> Arrays.fill(rows, Long.MAX_VALUE);
+            case 13 -> Arrays.fill(rows, Long.MAX_VALUE);
+            default -> spoilMatrices(flaw, stack.size());
         }
     }
 
@@ -239,10 +171,5 @@ final class RandomProduct extends RandomCall {
             expected.get(i).assertMatches(part, from, to, context + " weights " + i);
             first += size;
         }
-    }
-
-    @Override
-    boolean unchanged() {
-        return out.unchanged();
     }
 }

@@ -52,7 +52,7 @@ class RandomQMatmulTest {
         int columns = (int) packed.rows();
         Tensor x = Tensor.of(random.normal(2 * depth, 1), 2, depth);
         Guarded y = Guarded.matrix(DType.F32, 2, columns);
-        Options options = Options.DEFAULT.withMode(RandomProduct.mode(random, packed));
+        Options options = Options.DEFAULT.withMode(RandomMatmul.mode(random, packed.modes()));
         QMatmul.run(x, packed, y.tensor, options);
         assertTrue(y.unchangedOutside(0, columns), context);
         // Packing repeats a scale for each row of its block, writes the values of floats and code books, and stores

@@ -1,17 +1,12 @@
 package io.gatun.ops;
 
-import static io.gatun.ops.RandomArguments.guarded;
 import static io.gatun.ops.RandomArguments.spoiled;
-import static io.gatun.ops.RandomArguments.withFreeStrides;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
 import io.gatun.Tensor;
 import io.gatun.ops.Prune.Score;
-import io.gatun.ops.QMatmul.Activation;
-import io.gatun.ops.QMatmul.Mode;
-import io.gatun.ops.QMatmul.Options;
 import io.gatun.ops.RandomArguments.Buffer;
 import io.gatun.ops.RandomCalls.Call;
 import io.gatun.ops.RandomCalls.Outcome;
@@ -119,38 +114,15 @@ class RandomSparseTest {
                 random, pattern, values.get(random.between(0, values.size() - 1)), columns, depth);
     }
 
-    private static final class Product extends RandomCall {
-        private final int rows = random.between(0, 9);
-        private final int columns = random.between(0, 24);
-        private final int depth = random.between(0, 100);
-        private final SparseTensor sparse = weights(random, NmOracle.randomPattern(random), columns, depth);
-        private final Guarded out = guarded(random, random.of(DType.F32, DType.BF16), rows, columns);
-        private final int begin = random.chance(0.5) ? 0 : random.between(0, columns);
-        private final int end = random.chance(0.5) ? columns : random.between(begin, columns);
+    private static final class Product extends RandomMatmul {
+        private final SparseTensor sparse =
+                weights(random, NmOracle.randomPattern(random), random.between(0, 24), random.between(0, 100));
         private NmWeights w = NmMatmul.pack(
                 sparse, random.of(NmWeights.Dense.NEVER, NmWeights.Dense.ifFaster(), NmWeights.Dense.ifFasterFor(1)));
-        private Tensor x;
-        private Tensor y = withFreeStrides(random, out.tensor);
-        private Options options;
 
         Product(Random random) {
             super(random);
-            DType xType = random.of(DType.F32, DType.BF16);
-            x = withFreeStrides(
-                    random, guarded(random, xType, rows, depth).fill(random.normal(rows * depth, 1)).tensor);
-            List<Mode> modes = w.modes();
-            options = Options.DEFAULT
-                    .withMode(random.chance(0.2) ? Mode.AUTO : modes.get(random.between(0, modes.size() - 1)))
-                    .withActivation(random.of(Activation.values()))
-                    .withThreads(random.between(0, 3))
-                    .withColumns(begin, end);
-            if (random.chance(0.5)) {
-                options = options.withBias(Tensor.of(random.normal(columns, 1), columns));
-            }
-            if (random.chance(0.5)) {
-                Tensor other = Tensor.of(y.dtype(), random.normal(rows * columns, 1), rows, columns);
-                options = options.withResidual(random.chance(0.3) ? y : other);
-            }
+            draw(random.between(0, 9), (int) sparse.depth(), (int) sparse.rows(), w.modes(), -1);
         }
 
         @Override
@@ -160,31 +132,17 @@ class RandomSparseTest {
 
         @Override
         int lastFlaw() {
-            return 7;
+            return LAST_FLAW_OF_MATRICES + 1;
         }
 
         @Override
         void spoil(int flaw) {
-            switch (flaw) {
-                case 0 -> x = spoiled(random, x, DType.F16, DType.I8, DType.I32);
-                case 1 -> y = spoiled(random, y, DType.F16, DType.U8, DType.I32);
-                case 2 -> y = Unreachable.readOnly(y);
-                case 3 -> options = options.withColumns(begin, columns + 1L + random.between(0, 9));
-                case 4 ->
-                    options = options.withBias(random.of(
-                            Tensor.allocate(DType.F32, columns + 1),
-                            Tensor.allocate(DType.BF16, columns),
-                            Unreachable.closed(DType.F32, columns),
-                            Unreachable.foreign(DType.F32, columns)));
-                case 5 ->
-                    options = options.withResidual(random.of(
-                            Tensor.allocate(y.dtype(), rows + 1, columns),
-                            Unreachable.closed(y.dtype(), rows, columns)));
-                case 6 -> options = null;
-                default -> {
-                    int larger = depth + 4;
-                    w = NmMatmul.pack(NmOracle.random(random, sparse.pattern(), DType.F32, columns, larger));
-                }
+            if (flaw <= LAST_FLAW_OF_MATRICES) {
+                spoilMatrices(flaw, 1);
+            } else {
+                w = random.chance(0.3)
+                        ? null
+                        : NmMatmul.pack(NmOracle.random(random, sparse.pattern(), DType.F32, columns, depth + 4));
             }
         }
 
@@ -200,11 +158,6 @@ class RandomSparseTest {
                 values.assertMatches(y, begin, end, context);
                 assertTrue(out.unchangedOutside(begin, end), context);
             };
-        }
-
-        @Override
-        boolean unchanged() {
-            return out.unchanged();
         }
     }
 
