@@ -77,8 +77,8 @@ typedef struct gatun_prune_params {
  *   scores  f32 [columns, depth] with GIVEN; otherwise null
  *   mask    output, overlaps nothing
  *
- * O(columns * depth), N:M times m. UNSTRUCTURED reads the weights five or six times; ROWS, COLUMNS and BLOCKS need memory for
- * the sums, LAMP for two or three f32 matrices, or the call is OUT_OF_RESOURCES.
+ * O(columns * depth), N:M times m. UNSTRUCTURED reads the weights five or six times; ROWS, COLUMNS and BLOCKS need
+ * memory for the sums, LAMP for two or three f32 matrices, or the call is OUT_OF_RESOURCES.
  */
 GATUN_API int32_t gatun_prune(const gatun_prune_params* params, const void* w, const float* norms, const float* scores,
                               uint8_t* mask);

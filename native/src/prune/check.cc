@@ -33,15 +33,20 @@ bool adds_up_scores(const gatun_prune_params& p) {
                                        : p.pattern != GATUN_PATTERN_UNSTRUCTURED && p.pattern != GATUN_PATTERN_ROW;
 }
 
-// The first row with a score whose magnitude is refused, or the number of rows.
-int64_t first_refused(const Job& job, uint32_t allowed) {
-  const int64_t rows = job.p.columns;
-  std::atomic<int64_t> first(rows);
-  parallel_for(rows, threads_of(job.p, rows), [&](int64_t begin, int64_t end) {
+// The first row with a score whose magnitude is refused, or the number of rows. The others get their N:M masks if there
+// is memory for them.
+int64_t first_refused(const Job& job, uint32_t allowed, uint8_t* nm_masks) {
+  const gatun_prune_params& p = job.p;
+  std::atomic<int64_t> first(p.columns);
+  parallel_for(p.columns, threads_of(p, p.columns), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end && row < first.load(std::memory_order_relaxed); ++row) {
-      if (job.kernel->largest(job.weights, row, 0, job.p.depth) <= allowed) continue;
-      int64_t known = first.load();
-      while (row < known && !first.compare_exchange_weak(known, row)) {
+      if (job.kernel->largest(job.weights, row, 0, p.depth) <= allowed) {
+        if (nm_masks == nullptr) continue;
+        job.kernel->nm(job.weights, p.n, p.m, row, row + 1, nm_masks + row * mask_bytes(p.depth));
+      } else {
+        int64_t known = first.load();
+        while (row < known && !first.compare_exchange_weak(known, row)) {
+        }
       }
     }
   });
@@ -86,8 +91,8 @@ int32_t check_nonnegative(const float* values, int64_t count, const char* name) 
   return GATUN_OK;
 }
 
-int32_t check_scores(const Job& job, uint32_t allowed, const char* why) {
-  const int64_t row = first_refused(job, allowed);
+int32_t check_scores(const Job& job, uint32_t allowed, const char* why, uint8_t* nm_masks) {
+  const int64_t row = first_refused(job, allowed, nm_masks);
   if (row == job.p.columns) return GATUN_OK;
   const DefaultFloatMode mode;
   int32_t status = GATUN_INTERNAL;
@@ -144,14 +149,17 @@ int32_t check_memory(const gatun_prune_params& p, const void* w, const float* no
   return wanda && p.columns > 0 ? check_nonnegative(norms, p.depth, "norms") : GATUN_OK;
 }
 
-int32_t prepare(const gatun_prune_params& p, const void* w, const float* norms, const float* scores, Tier limit,
-                Job* job) {
-  const int32_t given_dtype = GATUN_F32;
+void fill(const gatun_prune_params& p, const void* w, const float* norms, const float* scores, Tier limit, Job* job) {
   const bool given = p.score == GATUN_SCORE_GIVEN;
-  const int32_t dtype = given ? given_dtype : p.w_dtype;
+  const int32_t dtype = given ? int32_t{GATUN_F32} : p.w_dtype;
   job->p = p;
   job->weights = {given ? scores : w, norms, given, p.depth};
   job->kernel = table().select(dtype, dtype, limit).kernel;
+}
+
+int32_t prepare(const gatun_prune_params& p, const void* w, const float* norms, const float* scores, Tier limit,
+                Job* job) {
+  fill(p, w, norms, scores, limit, job);
   if (p.columns == 0 || p.depth == 0) return GATUN_OK;
   if (p.score == GATUN_SCORE_LAMP) {
     GATUN_TRY(check_scores(*job, kFinite, "finite numbers, since LAMP adds up squares"));
@@ -159,11 +167,11 @@ int32_t prepare(const gatun_prune_params& p, const void* w, const float* norms, 
     GATUN_TRY(get_array(job->lamp_scores, p.columns * p.depth, &lamp));
     GATUN_TRY(lamp_scores(*job, lamp));
     job->weights = {lamp, nullptr, true, p.depth};
-    job->kernel = table().select(given_dtype, given_dtype, limit).kernel;
+    job->kernel = table().select(GATUN_F32, GATUN_F32, limit).kernel;
     return GATUN_OK;
   }
   if (adds_up_scores(p)) return check_scores(*job, kFinite, "finite numbers, since this pattern adds scores up");
-  return check_scores(*job, kNoNan, "any number but NaN");
+  return check_scores(*job, kNoNan, kAnyNumber);
 }
 
 }  // namespace gatun::prune

@@ -57,8 +57,13 @@ int32_t check_nonnegative(const float* values, int64_t count, const char* name);
 
 // The magnitudes, as bits, that are allowed: not above these.
 inline constexpr uint32_t kNoNan = 0x7f800000u, kFinite = 0x7f7fffffu;
-// Scores of a matrix that is not empty; the message names the first one that is refused, and says `why`.
-int32_t check_scores(const Job& job, uint32_t allowed, const char* why);
+inline constexpr const char* kAnyNumber = "any number but NaN";
+// Scores of a matrix that is not empty; the message names the first one that is refused, and says `why`. Each row is
+// pruned by N:M as soon as it is checked, into nm_masks unless that is null.
+int32_t check_scores(const Job& job, uint32_t allowed, const char* why, uint8_t* nm_masks = nullptr);
+
+// A job that is not checked, with the weights themselves for LAMP.
+void fill(const gatun_prune_params& p, const void* w, const float* norms, const float* scores, Tier limit, Job* job);
 
 // The patterns, of matrices that are not empty.
 int32_t prune_unstructured(const Job& job, uint8_t* mask);

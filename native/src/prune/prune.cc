@@ -2,6 +2,7 @@
 #include "prune/prune.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/dtype.h"
@@ -37,6 +38,18 @@ int32_t prune_all(const Job& job, uint8_t* mask) {
 
 namespace {
 
+// N:M of single rows checks and prunes a row while it is in a cache. What was made so far is nobody's business if a
+// later row is refused, so it is made apart.
+int32_t check_and_prune(const Job& job, uint8_t* mask) {
+  Scratch memory;
+  uint8_t* made;
+  const int64_t bytes = job.p.columns * mask_bytes(job.p.depth);
+  GATUN_TRY(get_array(memory, bytes, &made));
+  GATUN_TRY(check_scores(job, kNoNan, kAnyNumber, made));
+  std::memcpy(mask, made, static_cast<size_t>(bytes));
+  return GATUN_OK;
+}
+
 int32_t prune(Tier limit, const gatun_prune_params* params, const void* w, const float* norms, const float* scores,
               uint8_t* mask) {
   GATUN_TRY(check_params(params));
@@ -44,6 +57,10 @@ int32_t prune(Tier limit, const gatun_prune_params* params, const void* w, const
   const int64_t row_bytes = mask_bytes(p.depth);
   GATUN_TRY(check_memory(p, w, norms, scores, {"mask", mask, p.columns, row_bytes, row_bytes, 1, true}));
   Job job;
+  if (p.pattern == GATUN_PATTERN_NM && p.vector == 1 && p.score != GATUN_SCORE_LAMP && p.columns > 0 && p.depth > 0) {
+    fill(p, w, norms, scores, limit, &job);
+    return check_and_prune(job, mask);
+  }
   GATUN_TRY(prepare(p, w, norms, scores, limit, &job));
   return prune_all(job, mask);
 }

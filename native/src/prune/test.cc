@@ -168,6 +168,43 @@ TEST(Prune, StructuresByHand) {
   EXPECT_EQ(pruned(GATUN_PATTERN_BLOCKS, 2), (std::vector<uint8_t>{3, 3, 3}));
 }
 
+// The same bits on every tier that runs here.
+TEST(Prune, EveryTierAgrees) {
+  Rng rng(5);
+  for (const KernelRow<Kernel>& row : table()) {
+    if (!tier_supported(row.tier)) continue;
+    const KernelRow<Kernel>& scalar = table().select(row.from, row.to, Tier::scalar);
+    const std::vector<unsigned char> w = test::from_floats(rng.normals(3 * 999), row.from);
+    const std::vector<float> norms = some_norms(rng, 999);
+    const Weights weights = {w.data(), norms.data(), false, 999};
+    for (const int32_t m : kGroups) {
+      std::vector<uint8_t> mine(3 * 125), expected(mine.size());
+      row.kernel->nm(weights, m / 2, m, 0, 3, mine.data());
+      scalar.kernel->nm(weights, m / 2, m, 0, 3, expected.data());
+      ASSERT_TRUE(test::identical(mine, expected)) << row.name << ", m = " << m;
+    }
+    std::vector<float> mine(999), expected(999);
+    row.kernel->score(weights, 1, 3, 700, mine.data());
+    scalar.kernel->score(weights, 1, 3, 700, expected.data());
+    ASSERT_TRUE(test::identical(mine, expected)) << row.name;
+    EXPECT_EQ(row.kernel->largest(weights, 1, 3, 700), scalar.kernel->largest(weights, 1, 3, 700)) << row.name;
+  }
+}
+
+TEST(Prune, ExplainNamesTheKernel) {
+  char text[1024];
+  for (const int32_t dtype : kFloats) {
+    for (const int32_t score : kScores) {
+      const gatun_prune_params p = make_params(GATUN_PATTERN_NM, score, 100, 100, dtype);
+      ASSERT_EQ(gatun_prune_explain(&p, text, sizeof(text)), GATUN_OK) << gatun_last_error();
+      const int32_t read = score == GATUN_SCORE_GIVEN ? int32_t{GATUN_F32} : dtype;
+      const std::string name = table().select(read, read, static_cast<Tier>(gatun_tier())).name;
+      EXPECT_NE(std::string(text).find(name), std::string::npos) << text;
+      EXPECT_NE(std::string(text).find("2 of every 4"), std::string::npos) << text;
+    }
+  }
+}
+
 TEST(Prune, AnyNumberOfThreads) {
   Rng rng(4);
   for (int32_t pattern = GATUN_PATTERN_NM; pattern <= GATUN_PATTERN_BLOCKS; ++pattern) {
