@@ -13,6 +13,8 @@ import io.gatun.bindings.c.gatun_regrow_params;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
 import java.lang.foreign.MemorySegment;
+import java.util.EnumSet;
+import java.util.List;
 
 /**
  * Pruning: which weights of a matrix [rows, depth] to keep, by a {@link Score} of each of them and a pattern of
@@ -193,13 +195,41 @@ public final class Prune {
 
     private static SparseTensor compress(Tensor weights, Score score, Sparsity pattern, Sparsity.Nm kept, int threads) {
         Check.present("weights", weights);
-        MemorySegment params = PruneCall.params(weights, score, pattern, threads, kept);
+        PruneCall.params(weights, score, pattern, threads, kept); // checks, before anything is allocated
         SparseTensor out = SparseTensor.allocate(
                 kept,
                 null,
                 weights.dtype(),
                 weights.shape().size(0),
                 weights.shape().size(1));
+        compress(weights, score, pattern, out, threads);
+        return out;
+    }
+
+    /**
+     * The same into tensors that are there already, with their pattern. Allocates nothing once warmed up.
+     *
+     * @param out of the weights' shape and type; values and indices are replaced
+     * @throws IllegalArgumentException as {@link #run(Tensor, Score, Sparsity, Mask, int)}
+     */
+    public static void compress(Tensor weights, Score score, SparseTensor out, int threads) {
+        Check.present("weights", weights);
+        Check.present("out", out);
+        Check.dtype("out.values", out.values(), EnumSet.of(weights.dtype()));
+        if (!out.shape().equals(weights.shape())) {
+            throw Check.invalid("out", "shape " + out.shape(), weights.shape() + ", as the weights have");
+        }
+        out.checkReachable("out");
+        for (Tensor part : List.of(out.values(), out.indices())) {
+            Check.writable("out", part.segment());
+            Check.disjoint("out", part, "weights", weights);
+            Check.disjoint("out", part, "score", score == null ? null : score.tensor());
+        }
+        compress(weights, score, out.pattern(), out, threads);
+    }
+
+    private static void compress(Tensor weights, Score score, Sparsity pattern, SparseTensor out, int threads) {
+        MemorySegment params = PruneCall.params(weights, score, pattern, threads, out.pattern());
         MemorySegment format = NmFormat.of(out, threads);
         Native.call(() -> gatun_nm_prune(
                 format,
@@ -209,7 +239,6 @@ public final class Prune {
                 PruneCall.scores(score),
                 out.values().segment(),
                 out.indices().segment()));
-        return out;
     }
 
     // ---- regrowing -------------------------------------------------------------------------------------------------
