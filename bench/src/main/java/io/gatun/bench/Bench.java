@@ -13,7 +13,8 @@ public final class Bench {
     private static final List<Op> OPS = List.of(
             new QMatmulBench(BuildTree.root().resolve("bench/shapes/qmatmul.csv"), Peers::all),
             new QuantizeBench(Peers::quantizers),
-            new OptimizerBench(Peers::optimizers));
+            new OptimizerBench(Peers::optimizers),
+            new NmMatmulBench(BuildTree.root().resolve("bench/shapes/nm_matmul.csv"), Peers::all));
 
     private static final int WRONG_USAGE = 2;
     private static final int FAILED = 1;

@@ -51,6 +51,15 @@ public final class QMatmulData {
         this.copies = copies;
     }
 
+    /** The input of a case from what it consists of. */
+    QMatmulData(QMatmulCase problem, float[] x, byte[] codes, float[] scales, int copies) {
+        this.problem = problem;
+        this.x = x;
+        this.codes = codes;
+        this.scales = scales;
+        this.copies = copies;
+    }
+
     private static int copies(QMatmulCase problem) {
         return problem.rows() > ROWS_BOUND_BY_MEMORY
                 ? 1
@@ -104,7 +113,8 @@ public final class QMatmulData {
         return sum;
     }
 
-    private static float[] activations(QMatmulCase problem) {
+    /** Random x. */
+    static float[] activations(QMatmulCase problem) {
         RandomGenerator random = new SplittableRandom(1);
         float[] values = new float[Math.toIntExact(problem.rows() * problem.depth())];
         for (int i = 0; i < values.length; i++) {
@@ -114,7 +124,8 @@ public final class QMatmulData {
         return values;
     }
 
-    private static byte[] codes(QMatmulCase problem) {
+    /** Random codes. */
+    static byte[] codes(QMatmulCase problem) {
         RandomGenerator random = new SplittableRandom(2);
         byte[] values = new byte[Math.toIntExact(problem.columns() * problem.depth())];
         for (int i = 0; i < values.length; i++) {
@@ -124,7 +135,7 @@ public final class QMatmulData {
     }
 
     /** So that outputs are about 1. */
-    private static float[] scales(QMatmulCase problem) {
+    static float[] scales(QMatmulCase problem) {
         RandomGenerator random = new SplittableRandom(3);
         double typical = (problem.isInt4() ? 0.2 : 0.0137) / Math.sqrt(problem.depth());
         float[] values = new float[Math.toIntExact(problem.columns() * problem.groups())];

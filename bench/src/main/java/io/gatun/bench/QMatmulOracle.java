@@ -2,8 +2,9 @@ package io.gatun.bench;
 
 /**
  * What {@code gatun_qmatmul} must give, in long and double: activations quantized to 8 bits as it defines, exact sums of
- * integers, or f32 products in the precise mode. The bound of an output is 2^-23 (roundings + 8) sum |terms|, with a
- * rounding for each piece of at most 512 integers of a group, in the precise mode for each product.
+ * integers, or f32 products in the precise mode; {@code gatun_nm_matmul} gives the same of weights with zeros, and products
+ * of values rounded to bf16. The bound of an output is 2^-23 (roundings + 8) sum |terms|, with a rounding for each piece of
+ * at most 512 integers of a group, in f32 sums for each product.
  */
 final class QMatmulOracle {
     private static final double U = 0x1p-23;
@@ -12,10 +13,17 @@ final class QMatmulOracle {
 
     private final QMatmulCase problem;
     private final QMatmulData data;
+    private final long products;
 
     QMatmulOracle(QMatmulCase problem, QMatmulData data) {
+        this(problem, data, problem.depth());
+    }
+
+    /** The same where an output is the sum of so many products, as pruned weights take no part. */
+    QMatmulOracle(QMatmulCase problem, QMatmulData data, long products) {
         this.problem = problem;
         this.data = data;
+        this.products = products;
     }
 
     double value(long m, long n) {
@@ -24,7 +32,7 @@ final class QMatmulOracle {
 
     double bound(long m, long n) {
         long group = problem.groupSize();
-        long roundings = problem.precise() ? problem.depth() : problem.groups() * Math.ceilDiv(group, PIECE);
+        long roundings = isFloat() ? products : problem.groups() * Math.ceilDiv(group, PIECE);
         return (roundings + 8) * U * sum(m, n, true);
     }
 
@@ -38,7 +46,7 @@ final class QMatmulOracle {
         for (int begin = 0; begin < depth; begin += group) {
             int end = Math.min(depth, begin + group);
             if (begin % step == 0) {
-                scale = problem.precise() ? 1 : largest(row + begin, row + Math.min(depth, begin + step)) / 127;
+                scale = isFloat() ? 1 : largest(row + begin, row + Math.min(depth, begin + step)) / 127;
             }
             double weightScale = data.scales[Math.toIntExact(n * problem.groups()) + begin / group];
             double groupSum = 0;
@@ -60,10 +68,20 @@ final class QMatmulOracle {
     }
 
     private double activation(float x, float scale) {
-        if (problem.precise()) {
-            return x;
+        if (isFloat()) {
+            return problem.inBf16() ? toBf16(x) : x;
         }
         return scale < SMALLEST_SCALE ? 0 : Math.rint((double) (x * (1 / scale)));
+    }
+
+    private boolean isFloat() {
+        return problem.precise() || problem.inBf16();
+    }
+
+    /** The nearest multiple of the last of 8 binary digits, half to even. */
+    private static double toBf16(float x) {
+        double step = Math.scalb(1.0, Math.getExponent(x) - 7);
+        return Math.rint(x / step) * step;
     }
 
     private int weight(long n, int k) {

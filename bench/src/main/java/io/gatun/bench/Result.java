@@ -6,9 +6,9 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 /**
  * A record of {@code bench/target/results/<op>.json}. Fields that a record has no value for are null there.
  *
- * @param op what was measured: {@code qmatmul}, {@code quantize}, {@code optimizer}, {@code limits}
+ * @param op what was measured: {@code qmatmul}, {@code quantize}, {@code optimizer}, {@code nm_matmul}, {@code limits}
  * @param caseName the problem, as {@code int4 g32 i8row 14336x4096 m=512 t=2}: see {@link QMatmulCase#name},
- *     {@link QuantizeCase#name} and {@link OptimizerCase#name}
+ *     {@link QuantizeCase#name}, {@link OptimizerCase#name} and {@link NmMatmulCase#name}
  * @param impl who computed; ours starts with {@code gatun}
  * @param threads how many threads it was allowed
  * @param metric what the numbers are: {@code time}, {@code bandwidth}, {@code rate}, {@code f32 input}, {@code moved}
@@ -41,10 +41,19 @@ public record Result(
     /** What the names of our implementations start with. */
     static final String OURS = "gatun";
 
+    /** What the names of ours end with that multiply by sparse weights as if none were 0. */
+    static final String DENSE = "dense";
+
     /** Whether this is ours. */
     @JsonIgnore
     public boolean isGatun() {
         return impl.startsWith(OURS);
+    }
+
+    /** Whether this is ours, of sparse weights as if none were 0. */
+    @JsonIgnore
+    public boolean isDense() {
+        return isGatun() && impl.endsWith(" " + DENSE);
     }
 
     /** A time of a call. */

@@ -117,8 +117,9 @@ final class Roofline {
         return new BasicStroke(1.6f, BasicStroke.CAP_BUTT, BasicStroke.JOIN_MITER, 10, dashes, 0);
     }
 
+    /** The limits of sparse work are none of dense ones. */
     private static boolean isPoint(Result result) {
-        return result.isGatun() && result.metric().equals("time");
+        return result.isGatun() && !result.isDense() && result.metric().equals("time");
     }
 
     /** Our points by kind. */

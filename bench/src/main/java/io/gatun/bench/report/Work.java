@@ -1,6 +1,7 @@
 package io.gatun.bench.report;
 
 import io.gatun.bench.FormatProductCase;
+import io.gatun.bench.NmMatmulCase;
 import io.gatun.bench.QMatmulCase;
 import io.gatun.bench.Result;
 import java.util.Optional;
@@ -8,12 +9,13 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What a product has to do at least, as its name tells: see {@link QMatmulCase#name} and {@link FormatProductCase#name}.
+ * What a product has to do at least, as its name tells: see {@link QMatmulCase#name}, {@link FormatProductCase#name} and
+ * {@link NmMatmulCase#name}.
  *
  * @param kind how numbers are stored and multiplied: {@code int4 g32}, {@code int4 g32 precise}, {@code int4 g32 avx2},
- *     {@code nf4 b64 bf16}
+ *     {@code nf4 b64 bf16}, {@code f32 2:4}
  * @param bytes to read from memory
- * @param operations 2 a product
+ * @param operations 2 a product, of sparse weights those of kept ones
  */
 record Work(String kind, double bytes, double operations) {
     private static final Pattern QMATMUL = Pattern.compile(
@@ -25,6 +27,9 @@ record Work(String kind, double bytes, double operations) {
             case "qmatmul" -> ofIntegers(result.caseName());
             case "quantize" ->
                 FormatProductCase.named(result.caseName())
+                        .map(problem -> new Work(problem.kind(), problem.weightBytes(), problem.operations()));
+            case "nm_matmul" ->
+                NmMatmulCase.named(result.caseName())
                         .map(problem -> new Work(problem.kind(), problem.weightBytes(), problem.operations()));
             default -> Optional.empty();
         };

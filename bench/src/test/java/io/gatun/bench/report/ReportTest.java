@@ -1,5 +1,6 @@
 package io.gatun.bench.report;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
@@ -23,6 +24,7 @@ import javax.xml.parsers.DocumentBuilder;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.knowm.xchart.XYSeries;
 import org.w3c.dom.Document;
 import org.w3c.dom.Element;
 import org.w3c.dom.NodeList;
@@ -110,6 +112,26 @@ class ReportTest {
         }
         assertTrue(
                 elements(report, "svg").get(2).getAttribute("aria-label").contains("onnxruntime 1.29.0"), "names all");
+    }
+
+    /** Dense weights beside sparse ones are under no limit of the sparse work. */
+    @Test
+    void sparseWeightsAlonePutAPointBelowTheRoofline() {
+        String name = "int8 2:4 4096x4096 m=512 t=1";
+        List<Result> results = List.of(
+                Samples.limit("read", 1, "bandwidth", "GB/s", 30),
+                Samples.limit("dot int8", 1, "rate", "GOP/s", 469),
+                sparse(name, "gatun 1", 30),
+                sparse(name, "gatun 1 dense", 40),
+                sparse("prune+compress f32 2:4 4096x4096 t=1", "gatun 1", 5));
+        XYSeries points =
+                Roofline.chart(results, 1).orElseThrow().getSeriesMap().get("int8 2:4");
+        assertArrayEquals(new double[] {2.0 * 4096 * 4096 / 2 * 512 / 30e-3 * 1e-9}, points.getYData(), 1e-9);
+    }
+
+    private static Result sparse(String name, String impl, double millis) {
+        return new Result(
+                "nm_matmul", name, impl, 1, "time", "ms", millis, millis, millis, 50.0, null, 1e-3, "kernel", "timed");
     }
 
     /** A format of which one direction was measured has one bar; a peer none, nor a product. */

@@ -51,6 +51,20 @@ class WorkTest {
     }
 
     @Test
+    void readsProductsBySparseWeights() {
+        Work work =
+                Work.of(named("nm_matmul", "int4 g64 2:4 14336x4096 m=512 t=2")).orElseThrow();
+        assertEquals("int4 g64 2:4", work.kind());
+        assertEquals(14336 * (4096 / 2 * 0.5 + 4096 / 2 * 0.25 + 4096 / 64 * 2), work.bytes());
+        assertEquals(2.0 * 14336 * 4096 / 2 * 512, work.operations());
+        assertTrue(Work.of(named("nm_matmul", "prune+compress f32 2:4 14336x4096 t=2"))
+                .isEmpty());
+        assertTrue(Work.of(named("nm_matmul", "f32 2:4 14336x4096 m=512 t=2 speedup"))
+                .isEmpty());
+        assertTrue(Work.of(named("qmatmul", "f32 2:4 14336x4096 m=512 t=2")).isEmpty());
+    }
+
+    @Test
     void knowsNothingOfOtherNames() {
         assertTrue(Work.of(named("norm", "int4 g32 i8row 8x8 m=1 t=1")).isEmpty());
         assertTrue(
