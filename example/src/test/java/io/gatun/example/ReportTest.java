@@ -31,6 +31,18 @@ class ReportTest {
     }
 
     @Test
+    void lastLineOfTheSparseDemo() {
+        assertEquals(
+                "demo --sparse: f32_cos=0.9012 armor_cos=0.9345 int8_cos=0.8999 int8_same=92.5% sentences_per_s=1999"
+                        + " dense_int8=1682 ratio=1.18",
+                SparseDemo.lastLine(
+                        row(0.90129, 0.7, 1, 1),
+                        row(0.93459, 0.8, 1, 1),
+                        row(0.89999, 0.6, 1, 1999),
+                        row(0.9976, 0.99, 1, 1682)));
+    }
+
+    @Test
     void figuresWithABoundAreRoundedDown() {
         assertEquals(
                 "demo: int8_cos=0.9949 int4g32_cos=0.9699 sentences_per_s=200 ort_int8=200 ratio=0.99",

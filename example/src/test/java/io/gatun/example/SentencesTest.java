@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
@@ -66,6 +67,29 @@ class SentencesTest {
             }
         }
         assertEquals(Set.of(5), new HashSet<>(sizes));
+    }
+
+    /** What is pruned by is nothing that is compared. */
+    @Test
+    void calibrationIsOfOtherTextsOnOtherTopics() throws IOException {
+        List<String> others = Sentences.calibration();
+        assertTrue(others.size() >= 80, others.size() + " texts");
+        Set<String> compared = new HashSet<>();
+        Sentences.topical().forEach(text -> compared.add(text.toLowerCase(Locale.ROOT)));
+        Sentences.brief().forEach(text -> compared.add(text.toLowerCase(Locale.ROOT)));
+        others.forEach(text -> assertTrue(compared.add(text.toLowerCase(Locale.ROOT)), text));
+        assertEquals(Set.of(), shared(topics("sentences.txt"), topics("calibration.txt")));
+    }
+
+    private static Set<String> topics(String resource) throws IOException {
+        return new String(Resources.read(resource))
+                .lines()
+                .filter(line -> line.startsWith("#"))
+                .collect(Collectors.toSet());
+    }
+
+    private static Set<String> shared(Set<String> a, Set<String> b) {
+        return a.stream().filter(b::contains).collect(Collectors.toSet());
     }
 
     @Test
