@@ -33,9 +33,9 @@ void add_up(const Job& job, const Grid& grid, double* sums) {
       const int64_t k_end = last == grid.across ? p.depth : last * grid.block_depth;
       for (int64_t row = down * grid.block_rows; row < row_end; ++row) {
         for_each_chunk(job, row, first * grid.block_depth, k_end, [&](int64_t k, const float* scores, int64_t count) {
-          for (int64_t i = 0; i < count;) {
+          for (int64_t i = 0; i < count;) {  // a chunk begins with a block, or lies within one
             const int64_t block = (k + i) / grid.block_depth;
-            const int64_t block_end = std::min(count, i + grid.block_depth - (k + i) % grid.block_depth);
+            const int64_t block_end = std::min(count, i + grid.block_depth);
             double sum = line[block];
             for (; i < block_end; ++i) sum += double{scores[i]};
             line[block] = sum;

@@ -139,6 +139,25 @@ TEST(Prune, EveryPattern) {
   }
 }
 
+// Blocks that begin and end inside of what is scored at a time, and rows and columns longer than that.
+TEST(Prune, LongBlocks) {
+  Rng rng(6);
+  for (const int64_t block_depth : {1, 3, 200, 511, 512, 513, 600, 1024, 1025}) {
+    for (const int64_t block_rows : {1, 2, 5}) {
+      gatun_prune_params p = make_params(GATUN_PATTERN_BLOCKS, GATUN_SCORE_MAGNITUDE, 7, 1300);
+      p.block_rows = block_rows;
+      p.block_depth = block_depth;
+      p.keep = (7 + block_rows - 1) / block_rows * ((1300 + block_depth - 1) / block_depth) / 2;
+      compare(p, Matrix(p, rng.normals(7 * 1300), {}));
+      for (const int32_t pattern : {GATUN_PATTERN_ROWS, GATUN_PATTERN_COLUMNS}) {
+        p.pattern = pattern;
+        p.keep = 3;
+        compare(p, Matrix(p, rng.small_integers(7 * 1300, -2, 2), {}));
+      }
+    }
+  }
+}
+
 TEST(Prune, TransposableByHand) {
   // The best two of each row are in the first two columns; two rows have to give way.
   const float w[] = {9, 8, 1, 1, /**/ 9, 8, 1, 1, /**/ 3, 3, 2, 2, /**/ 3, 3, 2, 2};
