@@ -45,11 +45,10 @@ class NmBackwardTest {
             mask = NmOracle.mask(w);
         }
 
-        /** One output: the sum of terms, times a factor, and what was there. */
+        /** One output: the sum of terms, and what was there, which is one of them. */
         private static void put(Expected out, int i, double sum, double magnitude, double terms, double old) {
-            double bound = 0x1p-23 * (terms + 8) * (magnitude + 0x1p-126) + 0x1p-23 * (Math.abs(sum) + Math.abs(old));
             out.values()[i] = sum + old;
-            out.bounds()[i] = bound;
+            out.bounds()[i] = 0x1p-23 * (terms + 8) * (magnitude + Math.abs(old) + 0x1p-126);
         }
 
         private static double old(float[] before, int i) {
