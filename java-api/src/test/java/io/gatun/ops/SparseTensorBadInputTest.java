@@ -1,6 +1,7 @@
 package io.gatun.ops;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import io.gatun.DType;
@@ -129,7 +130,7 @@ class SparseTensorBadInputTest {
                         QuantSpec.int8Asymmetric(32),
                         QuantSpec.int2(32),
                         QuantSpec.int4(32).withFloatZeroPoints(),
-                        QuantSpec.nf4(32),
+                        QuantSpec.nf4(32).withGroup(32),
                         QuantSpec.mxfp4(),
                         QuantSpec.fp8(DType.F8E4M3),
                         QuantSpec.gguf(GgufType.Q8_0))
@@ -138,7 +139,7 @@ class SparseTensorBadInputTest {
                                     UnsupportedOperationException.class,
                                     () -> SparseTensor.compress(Quantize.run(wide, spec), all, PATTERN))
                             .getMessage();
-                    org.junit.jupiter.api.Assertions.assertEquals(
+                    assertEquals(
                             "spec: given " + spec
                                     + "; allowed: QuantSpec.int8, int4 or int4Asymmetric, per row or of groups of a row",
                             message);
