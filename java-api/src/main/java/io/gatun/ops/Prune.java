@@ -13,8 +13,6 @@ import io.gatun.bindings.c.gatun_regrow_params;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
 import java.lang.foreign.MemorySegment;
-import java.util.EnumSet;
-import java.util.List;
 
 /**
  * Pruning: which weights of a matrix [rows, depth] to keep, by a {@link Score} of each of them and a pattern of
@@ -140,9 +138,7 @@ public final class Prune {
     public static void run(Tensor weights, Score score, Sparsity pattern, Mask mask, int threads) {
         MemorySegment params = PruneCall.params(weights, score, pattern, threads);
         PruneCall.checkMask(mask, PruneCall.shape(weights, score));
-        Check.writable("mask", mask.bits().segment());
-        Check.disjoint("mask", mask.bits(), "weights", weights);
-        Check.disjoint("mask", mask.bits(), score.tensorName(), score.tensor());
+        checkOutput("mask", mask.bits(), weights, score);
         Native.call(() -> gatun_prune(
                 params,
                 PruneCall.weights(weights, score),
@@ -215,30 +211,40 @@ public final class Prune {
     public static void compress(Tensor weights, Score score, SparseTensor out, int threads) {
         Check.present("weights", weights);
         Check.present("out", out);
-        Check.dtype("out.values", out.values(), EnumSet.of(weights.dtype()));
+        if (out.values().dtype() != weights.dtype()) {
+            throw Check.invalid("out", out, "values of " + weights.dtype() + ", as the weights have");
+        }
         if (!out.shape().equals(weights.shape())) {
-            throw Check.invalid("out", "shape " + out.shape(), weights.shape() + ", as the weights have");
+            throw Check.invalid("out", out, "shape " + weights.shape() + ", as the weights have");
         }
         out.checkReachable("out");
-        for (Tensor part : List.of(out.values(), out.indices())) {
-            Check.writable("out", part.segment());
-            Check.disjoint("out", part, "weights", weights);
-            Check.disjoint("out", part, "score", score == null ? null : score.tensor());
-        }
+        checkOutput("out.values", out.values(), weights, score);
+        checkOutput("out.indices", out.indices(), weights, score);
         compress(weights, score, out.pattern(), out, threads);
+    }
+
+    private static void checkOutput(String name, Tensor out, Tensor weights, Score score) {
+        Check.present("score", score);
+        Check.writable(name, out.segment());
+        Check.disjoint(name, out, "weights", weights);
+        Check.disjoint(name, out, score.tensorName(), score.tensor());
     }
 
     private static void compress(Tensor weights, Score score, Sparsity pattern, SparseTensor out, int threads) {
         MemorySegment params = PruneCall.params(weights, score, pattern, threads, out.pattern());
         MemorySegment format = NmFormat.of(out, threads);
-        Native.call(() -> gatun_nm_prune(
-                format,
-                params,
-                weights.segment(),
-                PruneCall.norms(score),
-                PruneCall.scores(score),
-                out.values().segment(),
-                out.indices().segment()));
+        try {
+            Native.check(gatun_nm_prune(
+                    format,
+                    params,
+                    weights.segment(),
+                    PruneCall.norms(score),
+                    PruneCall.scores(score),
+                    out.values().segment(),
+                    out.indices().segment()));
+        } catch (AssertionError e) {
+            throw Native.closedMeanwhile(e);
+        }
     }
 
     // ---- regrowing -------------------------------------------------------------------------------------------------

@@ -262,8 +262,8 @@ public record SparseTensor(
      * The indices of 2:4 weights (of f32: 1:2) as the sparse tensor cores of sm80 read them, in the order of CUTLASS and of
      * PyTorch's SparseSemiStructuredTensorCUTLASS: a vector of bytes in new memory.
      *
-     * @throws IllegalArgumentException with what is allowed, if pattern or shape is another one: f16 and bf16 need rows of a
-     *     multiple of 32 and depths of 16, i8 16 and 32
+     * @throws IllegalArgumentException with what is allowed, if pattern or shape is another one: f16 and bf16 need multiples
+     *     of 32 rows and 32 deep, i8 of 16 and 64, f32 of 32 and 16
      */
     public Tensor toSm80() {
         checkReachable("sparse");

@@ -124,6 +124,8 @@ class AllocationTest {
         Mask mask = Mask.allocate(2, 32);
         assertNone("Mask.apply", () -> mask.apply(x, x, 1));
         SparseTensor sparse = SparseTensor.compress(Tensor.allocate(DType.F32, 16, 32), Sparsity.nm(2, 4));
+        Tensor dense = Tensor.allocate(DType.F32, 16, 32);
+        assertNone("Prune.compress", () -> Prune.compress(dense, Prune.Score.magnitude(), sparse, 1));
         NmWeights w = NmMatmul.pack(sparse);
         QMatmul.Options options = QMatmul.Options.DEFAULT
                 .withBias(Tensor.allocate(DType.F32, 16))

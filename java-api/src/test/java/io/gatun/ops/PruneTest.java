@@ -144,6 +144,9 @@ class PruneTest {
                 String context = pattern + " " + score + " " + w.describe();
                 SparseTensor expected = SparseTensor.compress(w, Prune.run(w, score, pattern), pattern);
                 SparseTensor given = Prune.compress(w, score, pattern, random.between(0, 3));
+                SparseTensor there = SparseTensor.allocate(pattern, null, dtype, shape[0], shape[1]);
+                Prune.compress(w, score, there, random.between(0, 3));
+                SparseTensorTest.assertSameBytes(given, there);
                 assertArrayEquals(NmOracle.indices(expected), NmOracle.indices(given), context);
                 QuantizeTest.assertSameBytes(expected.values(), given.values());
                 Sparsity.Transposable tiles = Sparsity.transposable();
@@ -217,6 +220,7 @@ class PruneTest {
         Tensor negative = Tensor.allocate(DType.F32, 8);
         negative.setFloat(-1, 5);
         ActivationStats inputs = ActivationStats.of(8);
+        Tensor inScores = Tensor.allocate(DType.F32, 4, 8);
         Mask readOnly = Mask.wrap(Unreachable.readOnly(mask.bits()), 8);
         Tensor both = Tensor.allocate(DType.F32, 4, 8);
         Mask inWeights = Mask.wrap(Tensor.wrap(both.segment(), DType.U8, 4, 1), 8);
@@ -271,6 +275,7 @@ class PruneTest {
                 .missing("score", () -> Prune.run(w, null, nm))
                 .missing("pattern", () -> Prune.run(w, magnitude, null))
                 .missing("mask", () -> run(w, null))
+                .missing("out", () -> Prune.compress(w, magnitude, (SparseTensor) null, 0))
                 .missing("norms", () -> Score.wanda((Tensor) null))
                 .missing("inputs", () -> Score.wanda((ActivationStats) null))
                 .missing("scores", () -> Score.given(null))
@@ -280,6 +285,17 @@ class PruneTest {
                 .unreachable("scores", DType.F32, new long[] {4, 8}, bad -> Prune.run(null, Score.given(bad), nm))
                 .unreachable("x", DType.F32, new long[] {4, 8}, inputs::observe)
                 .tests();
+    }
+
+    private static SparseTensor out(DType dtype, int depth) {
+        return SparseTensor.allocate(Sparsity.nm(2, 4), null, dtype, 4, depth);
+    }
+
+    /** With values in the memory of a matrix [4, 8]. */
+    private static SparseTensor sparse(Tensor memory) {
+        SparseTensor own = out(DType.F32, 8);
+        Tensor values = Tensor.wrap(memory.segment(), DType.F32, 4, 4);
+        return new SparseTensor(own.pattern(), own.shape(), values, own.indices(), null, null, null);
     }
 
     private static Tensor w(DType dtype) {
