@@ -14,7 +14,11 @@
  *
  * A kept weight is one whose position is among the indices: it may be 0, or quantize to 0. U4 values are codes of
  * gatun/quantize.h, two a byte, a row taking ceil(K / 2) bytes; I8 values codes, too; scales and zero points remain
- * those of the dense weights, of groups of the dense depth. The value of a zero is 0, of U4 code 8, or the zero point.
+ * those of the dense weights, of groups of the dense depth. The value of a zero is 0, of U4 code 8, or the zero point of
+ * its row and group (beyond the depth, of the row's last group).
+ *
+ * Rows lie side by side. Pointers are aligned to an element; outputs overlap nothing. If there are no rows or no depth,
+ * pointers may be null. All functions are O(columns * depth), and their results do not depend on the number of threads.
  */
 #ifndef GATUN_NM_FORMAT_H
 #define GATUN_NM_FORMAT_H
@@ -33,12 +37,12 @@ typedef struct gatun_nm_format {
   uint32_t struct_size; /* sizeof(gatun_nm_format) */
   int32_t n;            /* 1..m */
   int32_t m;            /* 2, 4, 8, 16 or 32 */
-  int32_t vector;       /* V, >= 1 */
+  int32_t vector;       /* V, >= 1; it may exceed columns */
   int32_t value_dtype;  /* F32, F16, BF16, I8 or U4 */
   int32_t threads;      /* 0 = gatun_threads(); 1 = only the calling thread */
-  int64_t columns;      /* rows of the weight matrix [columns, depth], >= 0 */
-  int64_t depth;        /* >= 0 */
-  int64_t group;        /* U4 with zero points: 16..depth, or depth; otherwise ignored */
+  int64_t columns;      /* rows of the weight matrix [columns, depth], 0..2^62 */
+  int64_t depth;        /* 0..2^62, a row below 2^60 bytes; the matrix below 2^62 bytes */
+  int64_t group;        /* U4 with zero points: weights that share one, 16..depth, or depth; otherwise ignored */
 } gatun_nm_format;
 
 /* The sizes in bytes of the dense weights, the values, the indices and the mask; any pointer may be null. */
@@ -49,16 +53,21 @@ GATUN_API int32_t gatun_nm_bytes(const gatun_nm_format* format, int64_t* dense, 
  * Dense weights [columns, depth] of value_dtype (U4: rows of ceil(depth / 2) bytes) to values and indices.
  *
  *   mask         the weights that are kept, the same for all rows of a vector; null (not with U4): those that are not 0
- *   zero_points  u8 [columns, ceil(depth / group)] with U4, or null
+ *                (-0 is 0; NaN is not)
+ *   zero_points  u8 [columns, ceil(depth / group)], each 0..15, with U4, or null: then they are 8
  *
  * INVALID_ARGUMENT, with row and group, if a group keeps more than N, or rows of a vector differ (with a mask null, the
- * positions of a vector are those where any of its rows is not 0). A group that keeps fewer is filled up with its
- * lowest other positions; their values are those of a zero, whatever `dense` has there. O(columns * depth).
+ * positions of a vector are those where any of its rows is not 0; if then a group keeps too much, what the outputs hold
+ * is unspecified). A group that keeps fewer is filled up with its lowest other positions; their values are those of a
+ * zero, whatever `dense` has there. Kept values are copied bit for bit.
  */
 GATUN_API int32_t gatun_nm_compress(const gatun_nm_format* format, const void* dense, const uint8_t* mask,
                                     const uint8_t* zero_points, void* values, uint8_t* indices);
 
-/* The dense weights, with zeros where nothing is kept. Indices are checked as by gatun_nm_check. */
+/*
+ * The dense weights, with zeros where nothing is kept. Indices are checked as by gatun_nm_check. Values of positions
+ * beyond the depth count for nothing.
+ */
 GATUN_API int32_t gatun_nm_decompress(const gatun_nm_format* format, const void* values, const uint8_t* indices,
                                       const uint8_t* zero_points, void* dense);
 
@@ -66,8 +75,8 @@ GATUN_API int32_t gatun_nm_decompress(const gatun_nm_format* format, const void*
 GATUN_API int32_t gatun_nm_mask(const gatun_nm_format* format, const uint8_t* indices, uint8_t* mask);
 
 /*
- * INVALID_ARGUMENT, with row, group and index, unless indices are below M and strictly ascending within each group, and
- * unused bits are 0.
+ * INVALID_ARGUMENT, with row of the indices, group and index, unless indices are below M and strictly ascending within
+ * each group, and unused bits are 0.
  */
 GATUN_API int32_t gatun_nm_check(const gatun_nm_format* format, const uint8_t* indices);
 
@@ -75,8 +84,14 @@ GATUN_API int32_t gatun_nm_check(const gatun_nm_format* format, const uint8_t* i
  * Prunes and compresses in one pass over the weights: the same bytes as gatun_prune of GATUN_PATTERN_NM, or of
  * GATUN_PATTERN_TRANSPOSABLE (2:4), and then gatun_nm_compress.
  *
- *   prune   columns, depth, n, m, vector and w_dtype = value_dtype must be those of `format`; F32, F16 or BF16
- *   w, norms, scores  as in gatun_prune
+ *   prune   columns, depth, n, m, vector and w_dtype = value_dtype must be those of `format`; F32, F16 or BF16. With
+ *           TRANSPOSABLE, n, m and vector of `prune` are ignored, and those of `format` must be 2, 4 and 1. The threads
+ *           are those of `format`.
+ *   w, norms, scores  as in gatun_prune; w also with GIVEN scores, where its values may be any
+ *
+ * Refuses what gatun_prune refuses. What the outputs hold after a refusal for a NaN is unspecified. One pass is meant
+ * literally for NM with vector 1 by MAGNITUDE, WANDA or GIVEN scores; otherwise scores are looked through first, and
+ * LAMP's are made first, in memory of 4 bytes a weight.
  */
 GATUN_API int32_t gatun_nm_prune(const gatun_nm_format* format, const gatun_prune_params* prune, const void* w,
                                  const float* norms, const float* scores, void* values, uint8_t* indices);
@@ -85,12 +100,19 @@ GATUN_API int32_t gatun_nm_prune(const gatun_nm_format* format, const gatun_prun
  * The metadata of the sparse tensor cores for 2:4 weights, vector 1, in the order that mma.sp kernels of sm80 read it
  * (CUTLASS's ColumnMajorInterleaved<2> of reordered rows, as PyTorch's SparseSemiStructuredTensorCUTLASS stores it):
  *
- *   F16, BF16   int16 words of 4 nibbles; columns a multiple of 32, depth of 16
- *   I8          int32 words of 8 nibbles; columns a multiple of 16, depth of 32
- *   F32         1:2: int16 words of 4 nibbles, each 0x4 or 0xE
+ *   value_dtype  N:M   word                                          columns         depth            bytes
+ *   F16, BF16    2:4   int16, 4 nibbles                              multiple of 32  multiple of 32   columns * depth / 8
+ *   I8           2:4   int32, 8 nibbles                              multiple of 16  multiple of 64   columns * depth / 8
+ *   F32          1:2   int16, 4 nibbles, each 0x4 (index 0) or 0xE   multiple of 32  multiple of 16   columns * depth / 4
  *
- * metadata_bytes: the size of `metadata`. Both are exact inverses of each other. INVALID_ARGUMENT for other shapes,
- * with what is allowed.
+ * A nibble is a group's indices, the first one in its low bits; a word is consecutive groups of a row, the first one in
+ * its low bits. Word c of row r goes to word (c' / 2) * 2 * columns + 2 r' + c' % 2 of the metadata, where, with 8 i + j
+ * = r % 32 (I8: r % 16), r' = r - r % 32 + 4 j + i (I8: r - r % 16 + 2 j + i) and c' = c; but if r' is even and c odd,
+ * r' is one more and c' one less, and if r' is odd and c even, the other way round.
+ *
+ * metadata_bytes: the size of `metadata`, which is aligned to a word. gatun_nm_from_sm80 inverts gatun_nm_to_sm80.
+ * INVALID_ARGUMENT for other shapes, with what is allowed; for indices as by gatun_nm_check; for a nibble of metadata
+ * that is not one of 0x4, 0x8, 0x9, 0xC, 0xD, 0xE, with row and group.
  */
 GATUN_API int32_t gatun_nm_sm80_bytes(const gatun_nm_format* format, int64_t* metadata_bytes);
 GATUN_API int32_t gatun_nm_to_sm80(const gatun_nm_format* format, const uint8_t* indices, void* metadata);

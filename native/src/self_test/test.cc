@@ -5,6 +5,7 @@
 #include <string>
 
 #include "calibrate/table.h"
+#include "nm_format/table.h"
 #include "nm_matmul/table.h"
 #include "norm/table.h"
 #include "optimizer/table.h"
@@ -36,6 +37,7 @@ TEST(SelfTest, EveryTier) {
     for_each_selected(calibrate::code_table(), static_cast<Tier>(tier), names_row);
     for_each_selected(prune::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(prune::mask_table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(nm_format::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(qmatmul::table(), static_cast<Tier>(tier), names_row);
     nm_matmul::for_each_selected(static_cast<Tier>(tier), names_row);
     EXPECT_EQ(std::strstr(text, "WRONG"), nullptr) << text;

@@ -416,6 +416,17 @@ GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
   return bytes([=](int i) { return x.byte[i] + amount; });
 }
 
+GATUN_INLINE void store_u16(uint16_t* p, I32 x) {
+  for (int i = 0; i < kLanes; ++i) put(p, i, static_cast<uint16_t>(x.lane[i]));
+}
+GATUN_INLINE I32 compress_lanes(I32 x, uint32_t mask) {
+  I32 result = x;
+  for (int i = 0, count = 0; i < kLanes; ++i) {
+    if (mask >> i & 1) result.lane[count++] = x.lane[i];
+  }
+  return result;
+}
+
 GATUN_INLINE F32 widen_f16(I32 x) {
   return lanes<F32>([=](int i) { return f16_to_f32(static_cast<uint16_t>(x.lane[i])); });
 }

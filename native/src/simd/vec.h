@@ -54,6 +54,11 @@
 //   Table32 load_table32(const float*); F32 lookup_f32(Table32, I32 index): table[index], index in 0..31
 //   F32 gather_f32(const float* table, I32 index): table[index], index >= 0
 //
+// i32 lanes that move:
+//   void store_u16(uint16_t*, I32): the low 16 bits of each lane
+//   I32 compress_lanes(I32 x, uint32_t mask): the lanes whose bit of the mask is 1, from lane 0 on in their order; what
+//                                 the others hold is unspecified. Bits from kLanes on are 0.
+//
 // bytes: Bytes pack_i8(I32 a, I32 b, I32 c, I32 d), pack_u8: the lanes of a, then of b, c and d, saturated to i8 or u8;
 //   lanes are within i16; Bytes set1_u8(uint8_t), min_u8(Bytes, Bytes), max_i8
 //   Bytes keep_bits<E>(Bytes x, uint64_t bits): of elements of E = 1, 2 or 4 bytes those whose bit is 1, the others 0

@@ -418,6 +418,25 @@ GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
   return _mm256_add_epi8(x, _mm256_set1_epi8(static_cast<char>(amount)));
 }
 
+GATUN_INLINE void store_u16(uint16_t* p, I32 x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow_i32_to_16(_mm256_and_si256(x, _mm256_set1_epi32(0xffff))));
+}
+// For each mask the lanes whose bit is 1, a byte each, in their order.
+struct LanesOfMasks {
+  uint8_t lane[256][8];
+  constexpr LanesOfMasks() : lane() {
+    for (int mask = 0; mask < 256; ++mask) {
+      for (int l = 0, count = 0; l < 8; ++l) {
+        if (mask >> l & 1) lane[mask][count++] = static_cast<uint8_t>(l);
+      }
+    }
+  }
+};
+inline constexpr LanesOfMasks kLanesOfMasks;
+GATUN_INLINE I32 compress_lanes(I32 x, uint32_t mask) {
+  return _mm256_permutevar8x32_epi32(x, _mm256_cvtepu8_epi32(load_64(kLanesOfMasks.lane[mask])));
+}
+
 GATUN_INLINE F32 widen_f16(I32 x) { return _mm256_cvtph_ps(narrow_i32_to_16(x)); }
 
 // From 6 bytes.

@@ -427,6 +427,14 @@ GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
   return _mm512_add_epi8(x, _mm512_set1_epi8(static_cast<char>(amount)));
 }
 
+GATUN_INLINE void store_u16(uint16_t* p, I32 x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x));
+}
+// To a register, since to memory the instruction is microcoded on some processors.
+GATUN_INLINE I32 compress_lanes(I32 x, uint32_t mask) {
+  return _mm512_maskz_compress_epi32(static_cast<__mmask16>(mask), x);
+}
+
 GATUN_INLINE F32 widen_f16(I32 x) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)); }
 
 // From 12 bytes.

@@ -90,6 +90,8 @@ void fuzz_gguf_dequantize(Input& input);
 void fuzz_pack(Input& input);
 void fuzz_qmatmul(Input& input);
 void fuzz_stack(Input& input);
+void fuzz_nm_format(Input& input);
+void fuzz_nm_prune(Input& input);
 void fuzz_norm(Input& input);
 void fuzz_optimizer(Input& input);
 void fuzz_gradient_norm(Input& input);

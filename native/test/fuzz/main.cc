@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gatun::fuzz;
   Input input(data, size);
-  switch (input.range(0, 19)) {
+  switch (input.range(0, 21)) {
     case 0:
       fuzz_quantize(input);
       break;
@@ -56,6 +56,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 17:
       fuzz_observe(input);
+      break;
+    case 18:
+      fuzz_nm_format(input);
+      break;
+    case 19:
+      fuzz_nm_prune(input);
       break;
     default:
       fuzz_qmatmul(input);
