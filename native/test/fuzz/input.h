@@ -89,6 +89,7 @@ void fuzz_gguf_quantize(Input& input);
 void fuzz_gguf_dequantize(Input& input);
 void fuzz_pack(Input& input);
 void fuzz_qmatmul(Input& input);
+void fuzz_nm_matmul(Input& input);
 void fuzz_stack(Input& input);
 void fuzz_nm_format(Input& input);
 void fuzz_nm_prune(Input& input);

@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gatun::fuzz;
   Input input(data, size);
-  switch (input.range(0, 21)) {
+  switch (input.range(0, 23)) {
     case 0:
       fuzz_quantize(input);
       break;
@@ -62,6 +62,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 19:
       fuzz_nm_prune(input);
+      break;
+    case 20:
+    case 21:
+      fuzz_nm_matmul(input);
       break;
     default:
       fuzz_qmatmul(input);

@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "base/dtype.h"
+#include "product.h"
 #include "qmatmul/layout.h"
 #include "qmatmul/reference.h"
 #include "weights.h"
@@ -14,41 +15,21 @@
 namespace gatun::fuzz {
 namespace {
 
-// Multiply-adds that the reference is asked for.
-constexpr int64_t kMaxWork = 1 << 18;
-
+// With scales, x is quantized already.
 gatun_qmatmul_params params_from(Input& input, const gatun_qmatmul_weights& w, bool scaled) {
-  gatun_qmatmul_params p{};
-  p.struct_size = input.struct_size(sizeof(p));
-  p.x_dtype = scaled ? input.choice({GATUN_F8E4M3, GATUN_F8E5M2}) : input.choice({GATUN_F32, GATUN_BF16});
-  p.y_dtype = input.choice({GATUN_F32, GATUN_BF16});
-  p.mode =
-      scaled
-          ? input.choice({GATUN_QMATMUL_BF16})
-          : input.choice({GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, GATUN_QMATMUL_PRECISE, GATUN_QMATMUL_BF16});
-  p.activation = input.choice({GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_RELU,
-                               GATUN_ACTIVATION_GELU, GATUN_ACTIVATION_GELU_TANH, GATUN_ACTIVATION_SILU});
-  p.threads = input.choice({0, 1, 2, 3});
-  p.rows = input.size();
-  p.columns = input.rarely() ? input.size() : w.columns;
-  p.depth = input.rarely() ? input.size() : w.depth;
-  p.x_row_stride = input.stride(w.depth);
-  p.y_row_stride = input.stride(w.columns);
-  p.residual_row_stride = input.stride(w.columns);
-  p.column_begin = input.range(0, 1) ? 0 : input.rarely() ? input.size() : input.range(0, w.columns);
-  p.column_end = input.range(0, 1) ? w.columns : input.rarely() ? input.size() : input.range(0, w.columns);
-  return p;
+  if (scaled) return product_from(input, {GATUN_F8E4M3, GATUN_F8E5M2}, {GATUN_QMATMUL_BF16}, w.columns, w.depth);
+  return product_from(input, {GATUN_F32, GATUN_BF16},
+                      {GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, GATUN_QMATMUL_PRECISE, GATUN_QMATMUL_BF16},
+                      w.columns, w.depth);
 }
 
 bool documented_valid(const gatun_qmatmul_params& p, const gatun_qmatmul_weights& w, bool with_residual, bool scaled) {
-  const auto is_float = [](int32_t dtype) { return dtype == GATUN_F32 || dtype == GATUN_BF16; };
-  const bool x_valid = scaled ? p.x_dtype == GATUN_F8E4M3 || p.x_dtype == GATUN_F8E5M2 : is_float(p.x_dtype);
-  return p.struct_size == sizeof(p) && x_valid && is_float(p.y_dtype) && p.mode >= (scaled ? GATUN_QMATMUL_BF16 : 0) &&
-         p.mode <= GATUN_QMATMUL_BF16 && p.activation >= 0 && p.activation <= 4 && p.threads >= 0 &&
-         p.threads <= 1024 && p.rows >= 0 && p.columns == w.columns && p.depth == w.depth && 0 <= p.column_begin &&
-         p.column_begin <= p.column_end && p.column_end <= w.columns &&
-         (p.rows < 2 || (p.x_row_stride >= w.depth && p.y_row_stride >= w.columns &&
-                         (!with_residual || p.residual_row_stride >= w.columns)));
+  if (scaled) {
+    return documented_product(p, {GATUN_F8E4M3, GATUN_F8E5M2}, GATUN_QMATMUL_BF16, GATUN_QMATMUL_BF16, w.columns,
+                              w.depth, with_residual);
+  }
+  return documented_product(p, {GATUN_F32, GATUN_BF16}, GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_BF16, w.columns, w.depth,
+                            with_residual);
 }
 
 // The scales of x, as the fuzzer wants them.
@@ -77,70 +58,9 @@ void fill_f8(Buffer& x, test::Rng& rng, Values kind) {
   }
 }
 
-double element(const uint8_t* data, int32_t dtype, int64_t index) {
-  if (dtype == GATUN_F32) {
-    float value;
-    std::memcpy(&value, data + 4 * index, 4);
-    return double{value};
-  }
-  uint16_t half;
-  std::memcpy(&half, data + 2 * index, 2);
-  return double{bf16_to_f32(half)};
-}
-
-// The bound of the op's tests: f32 sums of pieces or depths, a slope of at most 1.13 through activations and their own
-// error, rounding to the output.
-double allowed_error(const gatun_qmatmul_params& p, double steps, double magnitude, double fixed_point, double y) {
-  const double rounding = (p.y_dtype == GATUN_BF16 ? 0x1p-7 : 0x1p-23) * std::fabs(y);
-  const double sum = 0x1p-23 * (steps + 8) * magnitude + fixed_point + steps * 0x1p-149 + 0x1p-126;
-  const double through = p.activation == GATUN_ACTIVATION_NONE ? sum : 1.13 * sum + 0x1p-19 * magnitude + 0x1p-40;
-  return through + rounding;
-}
-
-void check_result(const gatun_qmatmul_params& p, const gatun_qmatmul_weights& w, const qmatmul::Reference& reference,
-                  const std::vector<uint8_t>& before, const std::vector<uint8_t>& after) {
+double steps_of(const gatun_qmatmul_params& p, const gatun_qmatmul_weights& w) {
   const double depth = static_cast<double>(w.depth), pieces = static_cast<double>(qmatmul::Layout(w).pieces());
-  const double steps = p.mode == GATUN_QMATMUL_PRECISE ? depth
-                       : p.mode == GATUN_QMATMUL_BF16  ? depth / 2 + 2 * pieces
-                                                       : 2 * pieces;
-  const int64_t columns = p.column_end - p.column_begin, bytes = dtype_bytes(p.y_dtype, 1);
-  std::vector<uint8_t> expected = before;
-  for (int64_t m = 0; m < p.rows; ++m) {
-    for (int64_t n = p.column_begin; n < p.column_end; ++n) {
-      const int64_t index = m * p.y_row_stride + n;
-      const size_t at = static_cast<size_t>(m * columns + n - p.column_begin);
-      const double actual = element(after.data(), p.y_dtype, index), wanted = reference.y[at];
-      const double allowed = allowed_error(p, steps, reference.magnitude[at], reference.fixed_point[at], wanted);
-      if (std::isnan(wanted) ? !std::isnan(actual) : !(std::fabs(actual - wanted) <= allowed)) {
-        defect("y[%lld][%lld] = %g, reference %g, allowed %g", static_cast<long long>(m), static_cast<long long>(n),
-               actual, wanted, allowed);
-      }
-      std::memcpy(&expected[static_cast<size_t>(index * bytes)], &after[static_cast<size_t>(index * bytes)],
-                  static_cast<size_t>(bytes));
-    }
-  }
-  if (expected != after) defect("gatun_qmatmul wrote outside of its range");
-}
-
-// Flips bytes of the header or behind it, or cuts the end off. False if the header is as it was.
-bool tamper(Input& input, std::vector<uint8_t>& packed) {
-  switch (input.range(0, 2)) {
-    case 0:
-      packed.resize(static_cast<size_t>(input.range(0, static_cast<int64_t>(packed.size()))));
-      break;
-    case 1:
-      for (int64_t i = input.range(1, 4); i > 0; --i) {
-        packed[static_cast<size_t>(input.range(0, 63))] = static_cast<uint8_t>(input.range(0, 255));
-      }
-      break;
-    default:
-      for (int64_t i = input.range(1, 4); i > 0; --i) {
-        packed[static_cast<size_t>(input.range(0, static_cast<int64_t>(packed.size()) - 1))] =
-            static_cast<uint8_t>(input.range(0, 255));
-      }
-      break;
-  }
-  return true;
+  return p.mode == GATUN_QMATMUL_PRECISE ? depth : p.mode == GATUN_QMATMUL_BF16 ? depth / 2 + 2 * pieces : 2 * pieces;
 }
 
 }  // namespace
@@ -157,7 +77,8 @@ void fuzz_qmatmul(Input& input) {
   planes.fill(input, w);
   std::vector<uint8_t> bytes(static_cast<size_t>(packed_bytes));
   check_status(planes.pack(w, bytes.data(), packed_bytes), true, "gatun_qmatmul_pack");
-  const bool tampered = input.range(0, 3) == 0 && tamper(input, bytes);
+  const bool tampered = input.range(0, 3) == 0;
+  if (tampered) tamper(input, bytes);
   Buffer packed(static_cast<int64_t>(bytes.size()));
   std::memcpy(packed.data(), bytes.data(), bytes.size());
 
@@ -182,47 +103,31 @@ void fuzz_qmatmul(Input& input) {
   const bool with_bias = input.range(0, 1) == 1, with_residual = input.range(0, 1) == 1;
   bool valid = packed_valid && documented_valid(p, now, with_residual, scaled) &&
                (!scaled || scales.documented_valid(p.rows, now));
-  int64_t sizes[] = {1, 1, 1, 1, 1};  // x, y, bias, residual, x_scales
+  int64_t scale_bytes = 1;
   if (valid) {
-    const int64_t y_element = dtype_bytes(p.y_dtype, 1);
-    sizes[0] = extent(p.rows, now.depth, p.x_row_stride, 1, dtype_bytes(p.x_dtype, 1));
-    sizes[1] = extent(p.rows, now.columns, p.y_row_stride, 1, y_element);
-    sizes[2] = extent(1, with_bias ? now.columns : 0, now.columns, 1, 4);
-    sizes[3] = extent(p.rows, with_residual ? now.columns : 0, p.residual_row_stride, 1, y_element);
     const int64_t scale_rows = scales.row_stride == 0 && p.rows > 1 ? 1 : p.rows;
-    sizes[4] = extent(scaled ? scale_rows : 0, scales.count(now), scales.row_stride, 1, 4);
-    bool affordable = true;
-    for (const int64_t size : sizes) {
-      affordable = affordable && size != kUnaffordable;
-      valid = valid && size != kImpossible;
-    }
-    if (valid && !affordable) return;
-    if (!valid) std::fill(std::begin(sizes), std::end(sizes), 1);
+    scale_bytes = extent(scaled ? scale_rows : 0, scales.count(now), scales.row_stride, 1, 4);
+    if (scale_bytes == kUnaffordable) return;
+    valid = scale_bytes != kImpossible;
   }
-  const int64_t work_row = (now.columns + 1) * (now.depth + 1);
-  if (valid && p.rows > 0 && work_row > kMaxWork / p.rows) return;
-
-  Buffer x(sizes[0]), y(sizes[1]), bias(sizes[2]), residual(sizes[3]), x_scales(sizes[4]);
+  ProductData data(p, with_bias, with_residual, &valid);
+  if (!data.affordable) return;
+  Buffer &x = data.x, &y = data.y, &residual = data.residual, x_scales(valid ? scale_bytes : 1);
   test::Rng rng = input.rng();
   const Values kind = values(input);
   if (valid) {
     scaled ? fill_f8(x, rng, kind) : x.fill_floats(rng, p.x_dtype, kind);
     x_scales.fill_floats(rng, GATUN_F32, kind);
-    bias.fill_floats(rng, GATUN_F32, Values::normal);
-    residual.fill_floats(rng, p.y_dtype, Values::normal);
-    y.fill_floats(rng, p.y_dtype, Values::normal);
+    data.fill(p, rng);
   }
-  for (Buffer* buffer : {&x, &y, &bias, &residual, &x_scales}) {
-    const bool optional = buffer == &bias || buffer == &residual;
-    if (!optional) buffer->spoil(input);
-    const bool any_alignment = scaled && buffer == &x, used = scaled || buffer != &x_scales;
-    if (used && buffer->bytes() > 0 && (buffer->is_null() || (buffer->misaligned() && !any_alignment))) valid = false;
-  }
+  valid = data.spoil(input, scaled) && valid;
+  x_scales.spoil(input);
+  if (scaled && x_scales.bytes() > 0 && (x_scales.is_null() || x_scales.misaligned())) valid = false;
   const bool in_place = valid && with_residual && p.residual_row_stride == p.y_row_stride && input.range(0, 3) == 0;
   const Buffer& addend = in_place ? y : residual;
 
   qmatmul::Reference reference;
-  const float* bias_at = with_bias ? reinterpret_cast<const float*>(bias.data()) : nullptr;
+  const float* bias_at = data.bias_at();
   const void* residual_at = with_residual ? addend.data() : nullptr;
   const float* x_scales_at = reinterpret_cast<const float*>(x_scales.data());
   const bool supported = packed_valid && documented_mode(stands_for_integers(now, packed.data()), p.mode);
@@ -244,7 +149,10 @@ void fuzz_qmatmul(Input& input) {
   if (status == GATUN_UNSUPPORTED ? supported : valid && !supported) defect("mode %d: status %d", p.mode, status);
   if (status != GATUN_UNSUPPORTED) check_status(status, valid, "gatun_qmatmul");
   if (status != GATUN_OK && y.copy() != before) defect("gatun_qmatmul failed and wrote y");
-  if (status == GATUN_OK && compare && y.bytes() > 0) check_result(p, now, reference, before, y.copy());
+  if (status == GATUN_OK && compare && y.bytes() > 0) {
+    check_product("gatun_qmatmul", p, {reference.y, reference.magnitude, reference.fixed_point, steps_of(p, now)},
+                  before, y.copy());
+  }
 
   if (scaled) return;
   char text[2048];
