@@ -43,6 +43,7 @@ void set_counters(benchmark::State& state, const Work& work, double limit_second
 
 int main(int count, char** arguments) {
   gatun::bench::register_gguf();
+  gatun::bench::register_nm_backward();
   gatun::bench::register_nm_format();
   gatun::bench::register_optimizer();
   gatun::bench::register_qmatmul();

@@ -4,7 +4,10 @@
 #include <cstring>
 #include <string>
 
+#include "armor/table.h"
 #include "calibrate/table.h"
+#include "gemm/gemm.h"
+#include "nm_backward/table.h"
 #include "nm_format/table.h"
 #include "nm_matmul/table.h"
 #include "norm/table.h"
@@ -40,6 +43,9 @@ TEST(SelfTest, EveryTier) {
     for_each_selected(nm_format::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(qmatmul::table(), static_cast<Tier>(tier), names_row);
     nm_matmul::for_each_selected(static_cast<Tier>(tier), names_row);
+    for_each_selected(gemm::table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(nm_backward::table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(armor::table(), static_cast<Tier>(tier), names_row);
     EXPECT_EQ(std::strstr(text, "WRONG"), nullptr) << text;
   }
 }

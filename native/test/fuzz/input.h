@@ -103,5 +103,8 @@ void fuzz_prune(Input& input);
 void fuzz_regrow(Input& input);
 void fuzz_mask(Input& input);
 void fuzz_observe(Input& input);
+void fuzz_nm_backward(Input& input);
+void fuzz_armor_fit(Input& input);
+void fuzz_armor_matmul(Input& input);
 
 }  // namespace gatun::fuzz

@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gatun::fuzz;
   Input input(data, size);
-  switch (input.range(0, 23)) {
+  switch (input.range(0, 26)) {
     case 0:
       fuzz_quantize(input);
       break;
@@ -66,6 +66,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 20:
     case 21:
       fuzz_nm_matmul(input);
+      break;
+    case 22:
+      fuzz_nm_backward(input);
+      break;
+    case 23:
+      fuzz_armor_fit(input);
+      break;
+    case 24:
+      fuzz_armor_matmul(input);
       break;
     default:
       fuzz_qmatmul(input);

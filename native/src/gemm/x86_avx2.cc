@@ -1,0 +1,8 @@
+// Kernels of the avx2 tier.
+#include "gemm/tile.h"
+
+namespace gatun::GATUN_ISA {
+
+const gemm::Kernel gemm_f32_6x16x1_avx2 = {multiply_dense};
+
+}  // namespace gatun::GATUN_ISA

@@ -1,0 +1,108 @@
+// Squares of kLanes vectors, on the contract of vec.h.
+//
+//   void transpose(F32 (&x)[kLanes])               lane j of x[i] becomes lane i of x[j]
+//   F32 reduce_add_each(const F32 (&x)[kLanes])    lane l is the sum of the lanes of x[l], in a fixed order
+#pragma once
+
+#include "simd/vec.h"
+
+namespace gatun::GATUN_ISA {
+
+#if defined(__AVX512F__)
+
+GATUN_INLINE F32 low_pairs(F32 a, F32 b) {
+  return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+}
+GATUN_INLINE F32 high_pairs(F32 a, F32 b) {
+  return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+}
+GATUN_INLINE F32 low_singles(F32 a, F32 b) { return _mm512_unpacklo_ps(a, b); }
+GATUN_INLINE F32 high_singles(F32 a, F32 b) { return _mm512_unpackhi_ps(a, b); }
+// Of the 128-bit quarters of a, then of b, those with an even or an odd number.
+GATUN_INLINE F32 even_quarters(F32 a, F32 b) { return _mm512_shuffle_f32x4(a, b, 0x88); }
+GATUN_INLINE F32 odd_quarters(F32 a, F32 b) { return _mm512_shuffle_f32x4(a, b, 0xdd); }
+
+#elif defined(__AVX2__)
+
+GATUN_INLINE F32 low_pairs(F32 a, F32 b) {
+  return _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+}
+GATUN_INLINE F32 high_pairs(F32 a, F32 b) {
+  return _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+}
+GATUN_INLINE F32 low_singles(F32 a, F32 b) { return _mm256_unpacklo_ps(a, b); }
+GATUN_INLINE F32 high_singles(F32 a, F32 b) { return _mm256_unpackhi_ps(a, b); }
+GATUN_INLINE F32 even_quarters(F32 a, F32 b) { return _mm256_permute2f128_ps(a, b, 0x20); }
+GATUN_INLINE F32 odd_quarters(F32 a, F32 b) { return _mm256_permute2f128_ps(a, b, 0x31); }
+
+#endif
+
+#if defined(__AVX2__)
+
+GATUN_INLINE void transpose(F32 (&x)[kLanes]) {
+  // Squares of 4 x 4: u[i + j], i a multiple of 4, has in quarter q rows i .. i + 3 of column 4 q + j.
+  F32 u[kLanes];
+  for (int i = 0; i < kLanes; i += 4) {
+    const F32 a = low_singles(x[i], x[i + 1]), b = high_singles(x[i], x[i + 1]);
+    const F32 c = low_singles(x[i + 2], x[i + 3]), d = high_singles(x[i + 2], x[i + 3]);
+    u[i] = low_pairs(a, c);
+    u[i + 1] = high_pairs(a, c);
+    u[i + 2] = low_pairs(b, d);
+    u[i + 3] = high_pairs(b, d);
+  }
+  for (int j = 0; j < 4; ++j) {
+    const F32 even = even_quarters(u[j], u[j + 4]), odd = odd_quarters(u[j], u[j + 4]);
+    if constexpr (kLanes == 8) {
+      x[j] = even;
+      x[j + 4] = odd;
+    } else {
+      constexpr int kLast = kLanes - 4;
+      const F32 even_below = even_quarters(u[j + kLast - 4], u[j + kLast]);
+      const F32 odd_below = odd_quarters(u[j + kLast - 4], u[j + kLast]);
+      x[j] = even_quarters(even, even_below);
+      x[j + 4] = even_quarters(odd, odd_below);
+      x[j + kLast - 4] = odd_quarters(even, even_below);
+      x[j + kLast] = odd_quarters(odd, odd_below);
+    }
+  }
+}
+
+// Neighbours are folded together: what is left of x[l] moves to lane l.
+GATUN_INLINE F32 reduce_add_each(const F32 (&x)[kLanes]) {
+  F32 four[kLanes / 4];  // lane 4 q + l % 4: the sum of quarter q of x[l]
+  for (int i = 0; i < kLanes / 4; ++i) {
+    F32 two[2];
+    for (int j = 0; j < 2; ++j) {
+      const F32 a = x[4 * i + 2 * j], b = x[4 * i + 2 * j + 1];
+      two[j] = add(low_singles(a, b), high_singles(a, b));
+    }
+    four[i] = add(low_pairs(two[0], two[1]), high_pairs(two[0], two[1]));
+  }
+  const auto fold = [](F32 a, F32 b) GATUN_INLINE_LAMBDA { return add(even_quarters(a, b), odd_quarters(a, b)); };
+  if constexpr (kLanes == 8) {
+    return fold(four[0], four[1]);
+  } else {
+    constexpr int kLast = kLanes / 4 - 1;
+    return fold(fold(four[0], four[1]), fold(four[kLast - 1], four[kLast]));
+  }
+}
+
+#else
+
+GATUN_INLINE void transpose(F32 (&x)[kLanes]) {
+  for (int i = 0; i < kLanes; ++i) {
+    for (int j = 0; j < i; ++j) {
+      const float below = x[i].lane[j];
+      x[i].lane[j] = x[j].lane[i];
+      x[j].lane[i] = below;
+    }
+  }
+}
+
+GATUN_INLINE F32 reduce_add_each(const F32 (&x)[kLanes]) {
+  return lanes<F32>([&](int l) { return reduce_add(x[l]); });
+}
+
+#endif
+
+}  // namespace gatun::GATUN_ISA
