@@ -58,43 +58,14 @@ int32_t check_finite(const uint8_t* at, int32_t dtype, int64_t rows, int64_t col
               static_cast<long long>(row), static_cast<long long>(k));
 }
 
-// The first slot of a row whose index breaks the canonical form, or -1.
-int64_t wrong_index(const Layout& layout, Row<const uint8_t> row) {
-  const int bits = layout.canonical_index_bits();
-  int64_t slot = 0;
-  for (int64_t group = layout.padded_depth() / layout.m(); group > 0; --group) {
-    int before = -1;
-    for (int i = 0; i < layout.kept(); ++i, ++slot) {
-      const int index = static_cast<int>(read_bits(row, slot * bits, bits));
-      if (index <= before || index >= layout.m()) return slot;
-      before = index;
-    }
-  }
-  return -1;
+int32_t check_indices(const gatun_nm_weights& w, const uint8_t* indices) {
+  const gatun_nm_format format{sizeof(format), w.n, w.m, w.vector, w.value_dtype, 0, w.columns, w.depth, 0};
+  return gatun_nm_check(&format, indices);
 }
 
-int32_t check_indices(const Layout& layout, const Planes<const uint8_t>& from) {
-  const int64_t used = layout.kept_depth() * layout.canonical_index_bits();
-  const int unused = static_cast<int>(layout.index_row_bytes() * 8 - used);
-  const auto row_at = [&](int64_t row) { return from.index_row(layout, row * layout.vector()); };
-  const auto excess = [&](int64_t row) { return unused > 0 && read_bits(row_at(row), used, unused) != 0; };
-  const int64_t row = first_row(layout.index_rows(), layout.kept_depth(),
-                                [&](int64_t r) { return excess(r) || wrong_index(layout, row_at(r)) >= 0; });
-  if (row < 0) return GATUN_OK;
-  const int64_t slot = wrong_index(layout, row_at(row));
-  if (slot < 0) {
-    return fail(GATUN_INVALID_ARGUMENT, "indices of row %lld: unused bits are not 0", static_cast<long long>(row));
-  }
-  const int bits = layout.canonical_index_bits();
-  return fail(GATUN_INVALID_ARGUMENT, "indices of row %lld, group %lld: number %lld is %d; allowed: ascending, 0..%d",
-              static_cast<long long>(row), static_cast<long long>(slot / layout.kept()),
-              static_cast<long long>(slot % layout.kept()), static_cast<int>(read_bits(row_at(row), slot * bits, bits)),
-              layout.m() - 1);
-}
-
-int32_t check_contents(const Layout& layout, const Planes<const uint8_t>& from) {
+int32_t check_contents(const gatun_nm_weights& weights, const Layout& layout, const Planes<const uint8_t>& from) {
   if (layout.kept_depth() == 0) return GATUN_OK;
-  GATUN_TRY(check_indices(layout, from));
+  GATUN_TRY(check_indices(weights, from.indices));
   if (!layout.quantized()) {
     return check_finite(from.values, layout.value_dtype(), layout.columns(), layout.kept_depth(), "values");
   }
@@ -238,7 +209,7 @@ int32_t gatun_nm_pack(const gatun_nm_weights* given, const void* values, const u
   const Planes<const uint8_t> from{static_cast<const uint8_t*>(values), indices, static_cast<const uint8_t*>(scales),
                                    zero_points};
   GATUN_TRY(check_planes(layout, from, packed, false));
-  GATUN_TRY(check_contents(layout, from));
+  GATUN_TRY(check_contents(weights, layout, from));
 
   uint8_t* to = static_cast<uint8_t*>(packed);
   prefer_huge_pages(to, layout.bytes());

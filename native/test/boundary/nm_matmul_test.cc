@@ -245,7 +245,7 @@ TEST_F(NmPackBoundary, Indices) {
   const gatun_nm_weights pairs = weights;
   zero_points_at = nullptr;
   for (const auto& [byte, word] :
-       {std::pair<uint8_t, const char*>{0x08, "group 1"}, {0x30, "group 2"}, {0x40, "unused"}}) {
+       {std::pair<uint8_t, const char*>{0x08, "group 1"}, {0x30, "group 2"}, {0x40, "beyond"}}) {
     indices = {0x15, byte};
     indices_at = indices.data();
     weights = pairs;
