@@ -46,6 +46,7 @@ int main(int count, char** arguments) {
   gatun::bench::register_nm_backward();
   gatun::bench::register_nm_format();
   gatun::bench::register_optimizer();
+  gatun::bench::register_prune();
   gatun::bench::register_qmatmul();
   gatun::bench::register_quantize();
   benchmark::Initialize(&count, arguments);

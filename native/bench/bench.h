@@ -44,6 +44,7 @@ void register_gguf();
 void register_nm_backward();
 void register_nm_format();
 void register_optimizer();
+void register_prune();
 void register_qmatmul();
 void register_quantize();
 
