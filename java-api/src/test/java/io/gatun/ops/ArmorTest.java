@@ -281,7 +281,7 @@ class ArmorTest {
                 .add("fit block", "block", "0", "1..", () -> Armor.fit(dense, norms, pattern, 0, 1))
                 .add("fit rounds", "rounds", "-1", "0..", () -> Armor.fit(dense, norms, pattern, 4, -1))
                 .add("fit threads", "threads", "-1", "0..1024", () -> Armor.fit(dense, norms, pattern, 4, 1, -1))
-                .add("fit NaN", "w[3][5]", "NaN", "", () -> Armor.fit(nan, norms, pattern, 4, 1))
+                .add("fit NaN", "w[3][5]", "nan", "", () -> Armor.fit(nan, norms, pattern, 4, 1))
                 .missing("weights", () -> Armor.fit(null, norms, pattern, 4, 1))
                 .missing("pattern", () -> Armor.fit(dense, norms, null, 4, 1))
                 .missing("w", () -> Armor.run(x, null, y, options))
