@@ -17,7 +17,8 @@ inline constexpr int64_t kSumBytes = kBlockRows * kPanelColumns * 4;
 inline constexpr int kMaxPieceSlots = kPieceDepth;
 
 // Where the slots of a lane are found in x, for every lane of kLanes columns at once: a chunk is 1 slot (f32), 2 (bf16)
-// or 4 (int8), so that a lane of 32 bits holds its weights, and lies in one window, 64 or 128 bytes (int8: from 16) of x.
+// or 4 (int8), so that a lane of 32 bits holds its weights, and lies in one window, 64 or 128 bytes (int8: from 16) of
+// x.
 struct Chunk {
   uint32_t base;   // of each slot's group within the window, in elements, side by side as the weights are; stored dense
                    // the bytes from the window's begin to the chunk's elements
@@ -28,12 +29,10 @@ struct Chunk {
 struct Job {
   // Weights.
   const Piece* pieces;
-  const int64_t* windows;  // of each piece its first window
+  const int64_t* windows;  // of each piece its first window, and at last their number
   int64_t piece_count;
-  int64_t window_count;
-  const Chunk* chunks;     // of a piece: the same for all
+  const Chunk* chunks;  // of a piece: the same for all
   int32_t window_bytes;
-  int32_t chunk_slots;
   int64_t depth;
   int32_t n, m;
   int32_t index_bits;  // 0: stored dense
@@ -46,7 +45,7 @@ struct Job {
   int32_t x_dtype;
   int64_t x_row_stride;
   int64_t rows;
-  uint8_t* values;  // [tile][window][row of the tile][bytes of a window]
+  uint8_t* values;  // rows.h
   float* scales;    // of rows quantized to int8; NaN for a row with NaN or infinity
 
   // Results: first row.
@@ -80,10 +79,10 @@ struct Kernel {
 };
 
 #define GATUN_NM_MATMUL_KERNEL(name, isa, x, values, least, pairs) \
-  }                                                              \
-  namespace gatun::isa {                                         \
-  extern const nm_matmul::Kernel name;                           \
-  }                                                              \
+  }                                                                \
+  namespace gatun::isa {                                           \
+  extern const nm_matmul::Kernel name;                             \
+  }                                                                \
   namespace gatun::nm_matmul {
 #include "nm_matmul/kernels.inc"
 #undef GATUN_NM_MATMUL_KERNEL

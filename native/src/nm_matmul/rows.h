@@ -70,8 +70,6 @@ inline void pack_rows_of(const nm_matmul::Job& job, int64_t row_begin, int64_t r
     const auto* x = static_cast<const typename X::Type*>(job.x) + row * job.x_row_stride;
     const int64_t tile = row - row % nm_matmul::kTileRows;
     const int64_t rows = job.rows - tile < nm_matmul::kTileRows ? job.rows - tile : nm_matmul::kTileRows;
-    auto* out = reinterpret_cast<typename Packed::Type*>(job.values) + tile * job.window_count * window +
-                (row - tile) * window;
     CodeScale scale{1.0f, 1.0f};
     if constexpr (kCodes) {
       scale = code_scale<X>(x, depth);
@@ -81,7 +79,9 @@ inline void pack_rows_of(const nm_matmul::Job& job, int64_t row_begin, int64_t r
       const nm_matmul::Piece& piece = job.pieces[p];
       const int64_t in_groups = piece.x + static_cast<int64_t>(piece.groups) * job.m;
       const int64_t end = in_groups < depth ? in_groups : depth;
-      const int64_t windows = (p + 1 < job.piece_count ? job.windows[p + 1] : job.window_count) - job.windows[p];
+      const int64_t windows = job.windows[p + 1] - job.windows[p];
+      auto* out = reinterpret_cast<typename Packed::Type*>(job.values) +
+                  (job.windows[p] * job.rows + tile * windows + (row - tile)) * window;
       for (int64_t k = piece.x; k < piece.x + windows * window; k += window) {
         for (int i = 0; i < window; i += kLanes) {
           F32 part = zero_f32();

@@ -45,15 +45,15 @@ void list_chunks(const Kernel& kernel, const Layout& layout, Chunk* chunks) {
   }
 }
 
-// Writes the first window of each piece and returns the number of all.
-int64_t list_windows(const Kernel& kernel, const Layout& layout, const Piece* pieces, int64_t* windows) {
+// Writes the first window of each piece, then the number of all.
+void list_windows(const Kernel& kernel, const Layout& layout, const Piece* pieces, int64_t* windows) {
   const int window = window_bytes(kernel, layout) * kernel.chunk_slots / 4;
   int64_t count = 0;
   for (int64_t p = 0; p < layout.pieces(); ++p) {
     windows[p] = count;
     count += (int64_t{pieces[p].groups} * layout.m() + window - 1) / window;
   }
-  return count;
+  windows[layout.pieces()] = count;
 }
 
 // Hands out 64-byte aligned slices of a buffer.
@@ -106,25 +106,24 @@ int32_t run(const TableRow& row, const Product& product) {
   uint8_t* memory;
   GATUN_TRY(get(list_scratch,
                 pieces * static_cast<int64_t>(sizeof(Piece) + sizeof(int64_t)) +
-                    kMaxPieceSlots * static_cast<int64_t>(sizeof(Chunk)) + 3 * 64,
+                    kMaxPieceSlots * static_cast<int64_t>(sizeof(Chunk)) + 4 * 64,
                 &memory));
   Piece* const piece_list = take<Piece>(memory, pieces);
   layout.list_pieces(piece_list);
-  int64_t* const windows = take<int64_t>(memory, pieces);
-  const int64_t window_count = list_windows(kernel, layout, piece_list, windows);
+  int64_t* const windows = take<int64_t>(memory, pieces + 1);
+  list_windows(kernel, layout, piece_list, windows);
   Chunk* const chunks = take<Chunk>(memory, kMaxPieceSlots);
   list_chunks(kernel, layout, chunks);
-  GATUN_TRY(get(shared_scratch, split.block_rows * (window_count * window_bytes(kernel, layout) + 4) + 2 * 64, &memory));
+  GATUN_TRY(
+      get(shared_scratch, split.block_rows * (windows[pieces] * window_bytes(kernel, layout) + 4) + 2 * 64, &memory));
   float* const scales = take<float>(memory, split.block_rows);
 
   Job job{};
   job.pieces = piece_list;
   job.windows = windows;
   job.piece_count = pieces;
-  job.window_count = window_count;
   job.chunks = chunks;
   job.window_bytes = window_bytes(kernel, layout);
-  job.chunk_slots = kernel.chunk_slots;
   job.depth = p.depth;
   job.m = layout.m();
   job.index_bits = layout.index_bits();
@@ -169,10 +168,9 @@ int32_t run(const TableRow& row, const Product& product) {
         const int64_t panel = panels.begin + item / chunk_count, chunk = item % chunk_count;
         const int64_t row_begin = tiles * chunk / chunk_count * kTileRows;
         const int64_t row_end = std::min(job.rows, tiles * (chunk + 1) / chunk_count * kTileRows);
-        kernel.multiply(job,
-                        {product.packed + layout.panel_offset(panel), layout.panel_columns(panel),
-                         panel * kPanelColumns},
-                        row_begin, row_end, scratch);
+        kernel.multiply(
+            job, {product.packed + layout.panel_offset(panel), layout.panel_columns(panel), panel * kPanelColumns},
+            row_begin, row_end, scratch);
       }
     });
   }

@@ -2,13 +2,13 @@
 
 namespace gatun::GATUN_ISA {
 
-const nm_matmul::Kernel nm_matmul_f32_f32_f32_8x4x1_scalar = kernel<MultiplyF32, FloatValues<f32>>();
-const nm_matmul::Kernel nm_matmul_f32_f16_f32_8x4x1_scalar = kernel<MultiplyF32, FloatValues<f16>>();
-const nm_matmul::Kernel nm_matmul_f32_bf16_f32_8x4x1_scalar = kernel<MultiplyF32, WidenedBf16Values>();
-const nm_matmul::Kernel nm_matmul_f32_i8_f32_8x4x1_scalar = kernel<MultiplyF32, DequantizedValues<false>>();
-const nm_matmul::Kernel nm_matmul_f32_u4_f32_8x4x1_scalar = kernel<MultiplyF32, DequantizedValues<true>>();
-const nm_matmul::Kernel nm_matmul_bf16_bf16_f32_8x4x1_scalar = kernel<MultiplyF32, WidenedBf16Values, PackRoundedF32>();
-const nm_matmul::Kernel nm_matmul_i8_i8_f32_8x4x4_scalar = kernel<MultiplyI8, CodeValues<false>>();
-const nm_matmul::Kernel nm_matmul_i8_u4_f32_8x4x4_scalar = kernel<MultiplyI8, CodeValues<true>>();
+const nm_matmul::Kernel nm_matmul_f32_f32_f32_2x4x1_scalar = kernel<MultiplyF32, FloatValues<f32>>();
+const nm_matmul::Kernel nm_matmul_f32_f16_f32_2x4x1_scalar = kernel<MultiplyF32, FloatValues<f16>>();
+const nm_matmul::Kernel nm_matmul_f32_bf16_f32_2x4x1_scalar = kernel<MultiplyF32, WidenedBf16Values>();
+const nm_matmul::Kernel nm_matmul_f32_i8_f32_2x4x1_scalar = kernel<MultiplyF32, DequantizedValues<false>>();
+const nm_matmul::Kernel nm_matmul_f32_u4_f32_2x4x1_scalar = kernel<MultiplyF32, DequantizedValues<true>>();
+const nm_matmul::Kernel nm_matmul_bf16_bf16_f32_2x4x1_scalar = kernel<MultiplyF32, WidenedBf16Values, PackRoundedF32>();
+const nm_matmul::Kernel nm_matmul_i8_i8_f32_2x4x4_scalar = kernel<MultiplyI8, CodeValues<false>>();
+const nm_matmul::Kernel nm_matmul_i8_u4_f32_2x4x4_scalar = kernel<MultiplyI8, CodeValues<true>>();
 
 }  // namespace gatun::GATUN_ISA

@@ -13,11 +13,12 @@
 //   x[T-1] window  sum[T-1][v]
 //
 // A permutation of x from memory and a dot product are two instructions for what a dense kernel does with m / n. With
-// one row, codes and indices are taken apart in registers on the way, as memory gives them. With more, the panel's piece
-// (512 depths) is taken apart once to [chunk][places, weights][R], which all rows of the block read from the caches.
+// one row, codes and indices are taken apart in registers on the way, as memory gives them. With more, the panel's
+// piece (512 depths) is taken apart once to [chunk][places, weights][R], which all rows of the block read from the
+// caches.
 //
-// Overflow: integer sums of a piece are at most 512 * 127 * 127 < 2^24; where x is unsigned (kI8Bias = 128), 512 * 255 *
-// 127 < 2^24 plus what the correction of 128 * sum w takes away. Floats add in ascending depth, so T and the pieces
+// Overflow: integer sums of a piece are at most 512 * 127 * 127 < 2^24; where x is unsigned (kI8Bias = 128), 512 * 255
+// * 127 < 2^24 plus what the correction of 128 * sum w takes away. Floats add in ascending depth, so T and the pieces
 // don't matter.
 // Tails: slots that fill a unit up are not multiplied (f32) or have weight 0 and a place where x is 0 (bf16) or finite
 // (int8); windows are padded in what we packed; columns beyond y's end are computed and not stored.
@@ -36,7 +37,7 @@ struct MultiplyF32 {
   static GATUN_INLINE F32 zero() { return zero_f32(); }
   template <int kBits>
   static GATUN_INLINE F32 add(F32 sum, const uint8_t* window, Bytes places, F32 w) {
-    return fma(select_f32<kBits == 8 ? 32 : 16>(reinterpret_cast<const float*>(window), as_lanes(places)), w, sum);
+    return fma(select_f32 < kBits == 8 ? 32 : 16 > (reinterpret_cast<const float*>(window), as_lanes(places)), w, sum);
   }
   static GATUN_INLINE F32 add_dense(F32 sum, const uint8_t* x, F32 w) {
     float element;
@@ -73,7 +74,7 @@ struct MultiplyBf16 {
   static GATUN_INLINE F32 zero() { return zero_f32(); }
   template <int kBits>
   static GATUN_INLINE F32 add(F32 sum, const uint8_t* window, Bytes places, Bytes w) {
-    return dot_bf16(sum, select_words<kBits == 8 ? 64 : 32>(reinterpret_cast<const uint16_t*>(window), places), w);
+    return dot_bf16(sum, select_words < kBits == 8 ? 64 : 32 > (reinterpret_cast<const uint16_t*>(window), places), w);
   }
   static GATUN_INLINE F32 add_dense(F32 sum, const uint8_t* x, Bytes w) {
     return dot_bf16(sum, broadcast4(reinterpret_cast<const int8_t*>(x)), w);
@@ -100,7 +101,8 @@ GATUN_INLINE void each_chunk(const Reader& reader, const UnitIndices<kBits>& ind
 // of(v, number of the chunk, the chunk, its places and weights) for the chunks of a piece in V vectors of columns, in
 // ascending depth, as they lie in memory.
 template <class Reader, int kBits, int V, class Of>
-GATUN_INLINE void for_each_chunk(const nm_matmul::Job& job, const nm_matmul::Piece& piece, const Columns& first, Of of) {
+GATUN_INLINE void for_each_chunk(const nm_matmul::Job& job, const nm_matmul::Piece& piece, const Columns& first,
+                                 Of of) {
   constexpr int kSlots = Reader::Packed::kSlots, kUnitChunks = nm_matmul::kUnitSlots / kSlots;
   Columns at[V];
   Reader readers[V];
@@ -122,15 +124,19 @@ GATUN_INLINE void for_each_chunk(const nm_matmul::Job& job, const nm_matmul::Pie
                                          GATUN_INLINE_LAMBDA { of(v, c + i, chunk, places, w); });
       }
     };
-    count - c >= kUnitChunks ? visit(kUnitChunks) : visit(count - c);
+    V > 1 && count - c >= kUnitChunks ? visit(kUnitChunks) : visit(count - c);
   }
 }
 
-// A panel's weights and their places, taken apart: [chunk][2][R] lanes, then for integers what the bias of x adds, [R].
+// A panel's piece, taken apart: weights and places [R / kLanes][chunk][2][kLanes] of 4 bytes; for integers what the
+// bias of x adds to the sums, [R].
 struct Kept {
-  uint8_t* chunks;
+  uint8_t* lanes;
   int32_t* excess;
 };
+inline constexpr int kKeptBytes = 2 * 4 * kLanes;
+// Chunks of floats that are multiplied at a time: 16 KiB, half of an L1 cache.
+inline constexpr int kBlockChunks = 16384 / kKeptBytes;
 
 // Windows of a piece in packed x, for rows from `row` on.
 struct RowWindows {
@@ -139,10 +145,10 @@ struct RowWindows {
 };
 GATUN_INLINE RowWindows row_windows(const nm_matmul::Job& job, int64_t row, int64_t piece) {
   const int64_t tile = row - row % nm_matmul::kTileRows, left = job.rows - tile;
-  const int64_t step = (left < nm_matmul::kTileRows ? left : nm_matmul::kTileRows) * job.window_bytes;
-  return {job.values + tile * job.window_count * job.window_bytes + (row - tile) * job.window_bytes +
-              job.windows[piece] * step,
-          step};
+  const int64_t rows = left < nm_matmul::kTileRows ? left : nm_matmul::kTileRows;
+  const int64_t windows = job.windows[piece + 1] - job.windows[piece];
+  return {job.values + (job.windows[piece] * job.rows + tile * windows + (row - tile)) * job.window_bytes,
+          rows * job.window_bytes};
 }
 
 template <class Multiply, int kBits, class Weights>
@@ -189,7 +195,8 @@ __attribute__((noinline)) void multiply_row(const nm_matmul::Job& job, const nm_
     }
     const Columns first{panel.base, panel.columns, column};
     for_each_chunk<Reader, kBits, V>(
-        job, piece, first, [&](int v, int32_t, const nm_matmul::Chunk& chunk, Bytes places, auto w) GATUN_INLINE_LAMBDA {
+        job, piece, first,
+        [&](int v, int32_t, const nm_matmul::Chunk& chunk, Bytes places, auto w) GATUN_INLINE_LAMBDA {
           sum[v] = add_chunk<Multiply, kBits>(sum[v], windows.x + chunk.window * windows.step, chunk, places, w);
           if constexpr (Multiply::kInteger && kI8Bias != 0) {
             excess[v] = dot_i8(excess[v], prepare_i8(w), set1_u8(kI8Bias));
@@ -207,86 +214,76 @@ __attribute__((noinline)) void multiply_row(const nm_matmul::Job& job, const nm_
 template <class Multiply, class Reader, int kBits>
 __attribute__((noinline)) void keep_piece(const nm_matmul::Job& job, const nm_matmul::Panel& panel,
                                           const nm_matmul::Piece& piece, const Kept& kept) {
-  const int64_t half = int64_t{panel.columns} * 4;
+  uint8_t* to = kept.lanes;
   for (int32_t column = 0; column < panel.columns; column += kLanes) {
     I32 excess = zero_i32();
-    for_each_chunk<Reader, kBits, 1>(
-        job, piece, {panel.base, panel.columns, column},
-        [&](int, int32_t c, const nm_matmul::Chunk&, Bytes places, auto w) GATUN_INLINE_LAMBDA {
-          uint8_t* to = kept.chunks + c * 2 * half + column * 4;
-          if constexpr (kBits != 0) store_bytes(to, places);
-          Multiply::store(to + half, w);
-          if constexpr (Multiply::kInteger && kI8Bias != 0) {
-            excess = dot_i8(excess, prepare_i8(w), set1_u8(kI8Bias));
-          }
-        });
+    for_each_chunk<Reader, kBits, 1>(job, piece, {panel.base, panel.columns, column},
+                                     [&](int, int32_t, const nm_matmul::Chunk&, Bytes places, auto w)
+                                         GATUN_INLINE_LAMBDA {
+                                           if constexpr (kBits != 0) store_bytes(to, places);
+                                           Multiply::store(to + kKeptBytes / 2, w);
+                                           to += kKeptBytes;
+                                           if constexpr (Multiply::kInteger && kI8Bias != 0) {
+                                             excess = dot_i8(excess, prepare_i8(w), set1_u8(kI8Bias));
+                                           }
+                                         });
     if constexpr (Multiply::kInteger) store_i32(kept.excess + column, excess);
   }
 }
 
-// T rows from `row` on, of one tile, by V vectors of columns, one piece. sums [T][kPanelColumns]. A function of its own,
-// so that GCC has all registers for the accumulators.
-template <class Multiply, int kBits, int T, int V>
-__attribute__((noinline)) void multiply_tile(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t p,
-                                             const Kept& kept, int64_t row, int32_t column, float* sums) {
+// Chunks [begin, end) of a piece, and where they are kept for kLanes columns.
+struct KeptChunks {
+  const nm_matmul::Chunk* begin;
+  const nm_matmul::Chunk* end;
+  const uint8_t* lanes;
+};
+
+// T rows from `row` on, of one tile, by kLanes columns. sums [T][kPanelColumns]. A function of its own, so that GCC has
+// all registers for the accumulators.
+template <class Multiply, int kBits, int T>
+__attribute__((noinline)) void multiply_tile(const nm_matmul::Job& job, int64_t piece, const KeptChunks& kept,
+                                             int64_t row, I32 excess, F32 scales, float* sums) {
   constexpr int kWindowBytes = Multiply::window_bytes(kBits);
-  const nm_matmul::Piece& piece = job.pieces[p];
-  const RowWindows windows = row_windows(job, row, p);
-  const int64_t half = int64_t{panel.columns} * 4;
-  typename Multiply::Sum sum[T][V];
-  for (int t = 0; t < T; ++t) {
-    for (int v = 0; v < V; ++v) {
-      sum[t][v] = begin_of<Multiply>(sums + t * nm_matmul::kPanelColumns + column + v * kLanes);
-    }
-  }
-  const uint8_t* lanes = kept.chunks + column * 4;
-  const nm_matmul::Chunk* const end = job.chunks + (piece.slots + job.chunk_slots - 1) / job.chunk_slots;
-  for (const nm_matmul::Chunk* chunk = job.chunks; chunk != end; ++chunk, lanes += 2 * half) {
+  const RowWindows windows = row_windows(job, row, piece);
+  typename Multiply::Sum sum[T];
+  for (int t = 0; t < T; ++t) sum[t] = begin_of<Multiply>(sums + t * nm_matmul::kPanelColumns);
+  const uint8_t* lanes = kept.lanes;
+  for (const nm_matmul::Chunk* chunk = kept.begin; chunk != kept.end; ++chunk, lanes += kKeptBytes) {
     const uint8_t* x = windows.x + chunk->window * windows.step;
-    Bytes places[V];
-    typename Multiply::Weights w[V];
-    for (int v = 0; v < V; ++v) {
-      if constexpr (kBits != 0) places[v] = load_bytes(lanes + 4 * kLanes * v);
-      w[v] = Multiply::load(lanes + half + 4 * kLanes * v);
-    }
+    const Bytes places = load_bytes(lanes);
+    const auto w = Multiply::load(lanes + kKeptBytes / 2);
     for (int t = 0; t < T; ++t) {
-      for (int v = 0; v < V; ++v) {
-        sum[t][v] = add_chunk<Multiply, kBits>(sum[t][v], x + t * kWindowBytes, *chunk, places[v], w[v]);
-      }
+      sum[t] = add_chunk<Multiply, kBits>(sum[t], x + t * kWindowBytes, *chunk, places, w);
     }
   }
-  for (int v = 0; v < V; ++v) {
-    const Columns at{panel.base, panel.columns, column + v * kLanes};
-    const F32 scales = scales_of<Multiply>(job, piece, at);
-    for (int t = 0; t < T; ++t) {
-      if constexpr (Multiply::kInteger) sum[t][v] = sub_i32(sum[t][v], load_i32(kept.excess + at.column));
-      add_to<Multiply>(sums + t * nm_matmul::kPanelColumns + at.column, sum[t][v], scales);
-    }
+  for (int t = 0; t < T; ++t) {
+    if constexpr (Multiply::kInteger) sum[t] = sub_i32(sum[t], excess);
+    add_to<Multiply>(sums + t * nm_matmul::kPanelColumns, sum[t], scales);
   }
 }
 
 // Rows [row, end) of one tile, T at a time, then what is left by smaller T.
 template <class Multiply, int kBits, int T>
-GATUN_INLINE void multiply_rows(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t p, const Kept& kept,
-                                int64_t row, int64_t end, float* sums) {
+GATUN_INLINE void multiply_rows(const nm_matmul::Job& job, int64_t piece, const KeptChunks& kept, int64_t row,
+                                int64_t end, I32 excess, F32 scales, float* sums) {
   for (; row + T <= end; row += T, sums += T * nm_matmul::kPanelColumns) {
-    for (int32_t column = 0; column < panel.columns; column += kLanes) {
-      multiply_tile<Multiply, kBits, T, 1>(job, panel, p, kept, row, column, sums);
-    }
+    multiply_tile<Multiply, kBits, T>(job, piece, kept, row, excess, scales, sums);
   }
-  if constexpr (T > 1) multiply_rows<Multiply, kBits, T / 2>(job, panel, p, kept, row, end, sums);
+  if constexpr (T > 1) multiply_rows<Multiply, kBits, T / 2>(job, piece, kept, row, end, excess, scales, sums);
 }
 
-// As many rows as registers hold sums for, next to places and weights.
-inline constexpr int kRowsOfTile = kLanes == 16 ? 16 : 8;
-inline constexpr int kVectorsOfRow = nm_matmul::kPanelColumns / kLanes < 4 ? nm_matmul::kPanelColumns / kLanes : 4;
+// As many rows as registers hold sums for, next to places and weights; and vectors of columns of one row, so that sums
+// don't wait for each other. The scalar tier has no registers for lanes, and takes weights apart for one row, too: GCC
+// needs a minute for what is inlined otherwise.
+inline constexpr int kRowsOfTile = kLanes == 16 ? 16 : kLanes == 8 ? 8 : 2;
+inline constexpr int kVectorsOfRow = kLanes == 4 ? 1 : 4;
 
 template <class Multiply, class Reader, int kBits>
 inline void multiply_panel(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t row_begin, int64_t row_end,
                            uint8_t* scratch) {
   float* sums = reinterpret_cast<float*>(scratch);
   std::memset(sums, 0, static_cast<size_t>((row_end - row_begin) * nm_matmul::kPanelColumns * 4));
-  if (row_end - row_begin == 1) {
+  if (kVectorsOfRow > 1 && row_end - row_begin == 1) {
     int32_t column = 0;
     for (; column + kVectorsOfRow * kLanes <= panel.columns; column += kVectorsOfRow * kLanes) {
       multiply_row<Multiply, Reader, kBits, kVectorsOfRow>(job, panel, row_begin, column, sums);
@@ -298,11 +295,25 @@ inline void multiply_panel(const nm_matmul::Job& job, const nm_matmul::Panel& pa
     const Kept kept{scratch + nm_matmul::kSumBytes + nm_matmul::kPanelColumns * 4,
                     reinterpret_cast<int32_t*>(scratch + nm_matmul::kSumBytes)};
     for (int64_t p = 0; p < job.piece_count; ++p) {
-      keep_piece<Multiply, Reader, kBits>(job, panel, job.pieces[p], kept);
-      for (int64_t row = row_begin, end; row < row_end; row = end) {
-        end = row + nm_matmul::kTileRows < row_end ? row + nm_matmul::kTileRows : row_end;
-        multiply_rows<Multiply, kBits, kRowsOfTile>(job, panel, p, kept, row, end,
-                                                    sums + (row - row_begin) * nm_matmul::kPanelColumns);
+      const nm_matmul::Piece& piece = job.pieces[p];
+      keep_piece<Multiply, Reader, kBits>(job, panel, piece, kept);
+      const int32_t count = (piece.slots + Reader::Packed::kSlots - 1) / Reader::Packed::kSlots;
+      // Sums of integers are those of a whole piece.
+      const int32_t step = Multiply::kInteger ? count : kBlockChunks;
+      for (int32_t c = 0; c < count; c += step) {
+        const int32_t end_chunk = count - c < step ? count : c + step;
+        for (int64_t row = row_begin, end; row < row_end; row = end) {
+          end = row + nm_matmul::kTileRows < row_end ? row + nm_matmul::kTileRows : row_end;
+          // The tile's windows stay in the L1 cache while what is kept comes by.
+          for (int32_t column = 0; column < panel.columns; column += kLanes) {
+            const KeptChunks chunks{job.chunks + c, job.chunks + end_chunk,
+                                    kept.lanes + (int64_t{column / kLanes} * count + c) * kKeptBytes};
+            const I32 excess = Multiply::kInteger ? load_i32(kept.excess + column) : zero_i32();
+            const F32 scales = scales_of<Multiply>(job, piece, {panel.base, panel.columns, column});
+            multiply_rows<Multiply, kBits, kRowsOfTile>(job, p, chunks, row, end, excess, scales,
+                                                        sums + (row - row_begin) * nm_matmul::kPanelColumns + column);
+          }
+        }
       }
     }
   }
@@ -333,7 +344,9 @@ constexpr nm_matmul::Kernel kernel() {
           nm_matmul::kSumBytes + nm_matmul::kPanelColumns * 4 * (1 + 2 * nm_matmul::kMaxPieceSlots / kSlots),
           kSlots,
           {Multiply::window_bytes(0), Multiply::window_bytes(2), Multiply::window_bytes(4), Multiply::window_bytes(8)},
-          kSlots == 4 ? 1 << 20 : kSlots == 2 ? 1 << 19 : 1 << 18};
+          kSlots == 4   ? 1 << 20
+          : kSlots == 2 ? 1 << 19
+                        : 1 << 18};
 }
 
 }  // namespace gatun::GATUN_ISA

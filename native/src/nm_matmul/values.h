@@ -42,7 +42,9 @@ struct FloatValues {
 
 struct WidenedBf16Values {
   using Packed = PackF32;
-  static GATUN_INLINE WidenedBf16Values of(const nm_matmul::Job&, const nm_matmul::Piece&, const Columns&) { return {}; }
+  static GATUN_INLINE WidenedBf16Values of(const nm_matmul::Job&, const nm_matmul::Piece&, const Columns&) {
+    return {};
+  }
   template <int C>
   GATUN_INLINE F32 chunk(const uint8_t* values, const Columns& at) const {
     const I32 pairs = load_i32(reinterpret_cast<const int32_t*>(values) + C / 2 * at.of + at.column);

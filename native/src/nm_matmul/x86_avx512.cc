@@ -7,7 +7,8 @@ const nm_matmul::Kernel nm_matmul_f32_f16_f32_16x16x1_avx512 = kernel<MultiplyF3
 const nm_matmul::Kernel nm_matmul_f32_bf16_f32_16x16x1_avx512 = kernel<MultiplyF32, WidenedBf16Values>();
 const nm_matmul::Kernel nm_matmul_f32_i8_f32_16x16x1_avx512 = kernel<MultiplyF32, DequantizedValues<false>>();
 const nm_matmul::Kernel nm_matmul_f32_u4_f32_16x16x1_avx512 = kernel<MultiplyF32, DequantizedValues<true>>();
-const nm_matmul::Kernel nm_matmul_bf16_bf16_f32_16x16x1_avx512 = kernel<MultiplyF32, WidenedBf16Values, PackRoundedF32>();
+const nm_matmul::Kernel nm_matmul_bf16_bf16_f32_16x16x1_avx512 =
+    kernel<MultiplyF32, WidenedBf16Values, PackRoundedF32>();
 const nm_matmul::Kernel nm_matmul_i8_i8_f32_16x16x4_avx512 = kernel<MultiplyI8, CodeValues<false>>();
 const nm_matmul::Kernel nm_matmul_i8_u4_f32_16x16x4_avx512 = kernel<MultiplyI8, CodeValues<true>>();
 
