@@ -65,24 +65,33 @@ struct Panel {
   int32_t columns;  // R of layout.h
   int64_t first_column;
 };
+// Consecutive panels; all but the last have kPanelColumns.
+struct Panels {
+  Panel first;
+  int32_t count;
+  int32_t last_columns;
+  int64_t bytes;  // from one to the next
+};
 
 struct Kernel {
   // Packs rows [begin, end), whole tiles but for the job's last, of the job's activations.
   void (*pack_rows)(const Job& job, int64_t row_begin, int64_t row_end);
-  // Multiplies rows [begin, end), likewise, with a panel and writes y. `scratch` holds scratch_bytes, 64-byte aligned.
-  void (*multiply)(const Job& job, const Panel& panel, int64_t row_begin, int64_t row_end, uint8_t* scratch);
+  // Multiplies rows [begin, end), likewise, with panels and writes y. `scratch` holds scratch_bytes, 64-byte aligned.
+  void (*multiply)(const Job& job, const Panels& panels, int64_t row_begin, int64_t row_end, uint8_t* scratch);
   int64_t scratch_bytes;
+  int32_t tile_rows;        // rows of x in a tile of packed activations; memory is there for whole tiles
+  int32_t panels;           // at most these are multiplied together
   int32_t chunk_slots;      // 1, 2 or 4; an element of packed x has 4 / chunk_slots bytes
   int32_t window_bytes[4];  // with indices of 0 (stored dense), 2, 4 and 8 bits
   // A thread is worth waking for this many kept multiply-adds.
   int32_t grain;
 };
 
-#define GATUN_NM_MATMUL_KERNEL(name, isa, x, values, least, pairs) \
-  }                                                                \
-  namespace gatun::isa {                                           \
-  extern const nm_matmul::Kernel name;                             \
-  }                                                                \
+#define GATUN_NM_MATMUL_KERNEL(name, isa, x, values, least, sparsest) \
+  }                                                                   \
+  namespace gatun::isa {                                              \
+  extern const nm_matmul::Kernel name;                                \
+  }                                                                   \
   namespace gatun::nm_matmul {
 #include "nm_matmul/kernels.inc"
 #undef GATUN_NM_MATMUL_KERNEL

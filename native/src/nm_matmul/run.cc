@@ -81,14 +81,15 @@ Range panels_of(const gatun_nm_matmul_params& params) {
 
 Split split_of(const TableRow& row, const Product& product) {
   const gatun_nm_matmul_params& p = product.params;
-  Split split{std::min(p.rows, kBlockRows), 1, 0, 1};
+  Split split{std::min(p.rows, kBlockRows), 1, 0, 1, 1};
   if (p.rows == 0 || p.column_begin == p.column_end) return split;
   const Range panels = panels_of(p);
   split.panels = panels.end - panels.begin;
   const int64_t kept = blocks_of(p.depth, product.layout.m()) * product.layout.n();
   const int64_t cost = split.block_rows * split.panels * kPanelColumns * std::max<int64_t>(kept, 1);
-  const int64_t tiles = blocks_of(split.block_rows, kTileRows);
+  const int64_t tiles = blocks_of(split.block_rows, row.kernel->tile_rows);
   split.threads = useful_threads(p.threads, split.panels * tiles, cost, row.kernel->grain);
+  split.panels_together = std::clamp<int64_t>(split.panels / (int64_t{4} * split.threads), 1, row.kernel->panels);
   // Rows are cut only where there are not panels enough, as each part takes the weights apart again.
   if (split.panels < 4 * split.threads) {
     split.row_chunks = std::min(tiles, blocks_of(int64_t{4} * split.threads, split.panels));
@@ -114,8 +115,8 @@ int32_t run(const TableRow& row, const Product& product) {
   list_windows(kernel, layout, piece_list, windows);
   Chunk* const chunks = take<Chunk>(memory, kMaxPieceSlots);
   list_chunks(kernel, layout, chunks);
-  GATUN_TRY(
-      get(shared_scratch, split.block_rows * (windows[pieces] * window_bytes(kernel, layout) + 4) + 2 * 64, &memory));
+  const int64_t tile_rows = kernel.tile_rows, packed_rows = blocks_of(split.block_rows, tile_rows) * tile_rows;
+  GATUN_TRY(get(shared_scratch, packed_rows * (windows[pieces] * window_bytes(kernel, layout) + 4) + 2 * 64, &memory));
   float* const scales = take<float>(memory, split.block_rows);
 
   Job job{};
@@ -152,25 +153,29 @@ int32_t run(const TableRow& row, const Product& product) {
     if (product.residual != nullptr) {
       job.residual = static_cast<const uint8_t*>(product.residual) + first * p.residual_row_stride * y_bytes;
     }
-    const int64_t tiles = blocks_of(job.rows, kTileRows);
+    const int64_t tiles = blocks_of(job.rows, tile_rows);
     const int32_t packers = useful_threads(split.threads, tiles, job.rows * p.depth * x_bytes, kPackGrain);
     parallel_for(tiles, packers, [&](int64_t begin, int64_t end) {
-      kernel.pack_rows(job, begin * kTileRows, std::min(job.rows, end * kTileRows));
+      kernel.pack_rows(job, begin * tile_rows, std::min(job.rows, end * tile_rows));
     });
-    const int64_t chunk_count = std::min(split.row_chunks, tiles);
-    parallel_for(split.panels * chunk_count, split.threads, [&](int64_t begin, int64_t end) {
+    const int64_t chunk_count = std::min(split.row_chunks, tiles), together = split.panels_together;
+    parallel_for(blocks_of(split.panels, together) * chunk_count, split.threads, [&](int64_t begin, int64_t end) {
       uint8_t* scratch = thread_scratch.get(kernel.scratch_bytes);
       if (scratch == nullptr) {
         out_of_memory.store(true, std::memory_order_relaxed);
         return;
       }
       for (int64_t item = begin; item < end; ++item) {
-        const int64_t panel = panels.begin + item / chunk_count, chunk = item % chunk_count;
-        const int64_t row_begin = tiles * chunk / chunk_count * kTileRows;
-        const int64_t row_end = std::min(job.rows, tiles * (chunk + 1) / chunk_count * kTileRows);
+        const int64_t panel = panels.begin + item / chunk_count * together, chunk = item % chunk_count;
+        const int64_t last = std::min(panel + together, panels.end) - 1;
         kernel.multiply(
-            job, {product.packed + layout.panel_offset(panel), layout.panel_columns(panel), panel * kPanelColumns},
-            row_begin, row_end, scratch);
+            job,
+            {{product.packed + layout.panel_offset(panel), layout.panel_columns(panel), panel * kPanelColumns},
+             static_cast<int32_t>(last + 1 - panel),
+             layout.panel_columns(last),
+             layout.panel_offset(1) - layout.panel_offset(0)},
+            tiles * chunk / chunk_count * tile_rows, std::min(job.rows, tiles * (chunk + 1) / chunk_count * tile_rows),
+            scratch);
       }
     });
   }

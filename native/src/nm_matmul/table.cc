@@ -5,8 +5,8 @@
 namespace gatun::nm_matmul {
 
 Table table() {
-#define GATUN_NM_MATMUL_KERNEL(name, isa, x, values, least_rows, pairs) \
-  {#name, Tier::isa, GATUN_##x, GATUN_##values, least_rows, pairs != 0, &isa::name},
+#define GATUN_NM_MATMUL_KERNEL(name, isa, x, values, least, sparsest) \
+  {#name, Tier::isa, GATUN_##x, GATUN_##values, least, sparsest, &isa::name},
   static constexpr TableRow kRows[] = {
 #include "nm_matmul/kernels.inc"
   };

@@ -15,12 +15,12 @@ struct TableRow {
   Tier tier;
   int32_t x, values;   // dtypes: of x as it is multiplied, and of the weights' values
   int64_t least_rows;  // of x
-  bool pairs;          // only for 2:4 weights that are stored sparse
+  int32_t sparsest;    // m / n up to this, or 0: any
   const Kernel* kernel;
 
   // Whether it can multiply these; `rows` apart, which is a matter of speed.
   bool takes(int32_t x_dtype, const Layout& layout) const {
-    return x == x_dtype && values == layout.value_dtype() && (!pairs || (layout.n() == 2 && layout.m() == 4));
+    return x == x_dtype && values == layout.value_dtype() && (sparsest == 0 || layout.m() <= sparsest * layout.n());
   }
 };
 
@@ -75,6 +75,7 @@ struct Split {
   int64_t block_rows;
   int64_t row_chunks;  // that a block is cut into
   int64_t panels;
+  int64_t panels_together;  // that are multiplied together
   int32_t threads;
 };
 Split split_of(const TableRow& row, const Product& product);

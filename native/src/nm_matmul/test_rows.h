@@ -61,10 +61,11 @@ inline const Scheme& scheme_of(const TableRow& row) {
 
 // N of M that a row takes, stored sparse.
 inline std::vector<std::pair<int32_t, int32_t>> patterns_of(const TableRow& row) {
-  if (row.pairs) return {{2, 4}};
   std::vector<std::pair<int32_t, int32_t>> patterns;
   for (const int32_t m : kAllM) {
-    for (int32_t n = 1; n <= m; ++n) patterns.emplace_back(n, m);
+    for (int32_t n = 1; n <= m; ++n) {
+      if (row.sparsest == 0 || m <= row.sparsest * n) patterns.emplace_back(n, m);
+    }
   }
   return patterns;
 }

@@ -98,22 +98,27 @@ GATUN_INLINE void each_chunk(const Reader& reader, const UnitIndices<kBits>& ind
   }
 }
 
-// of(v, number of the chunk, the chunk, its places and weights) for the chunks of a piece in V vectors of columns, in
-// ascending depth, as they lie in memory.
+// Chunks of a piece: their number.
+template <class Packed>
+GATUN_INLINE int32_t chunks_of(const nm_matmul::Piece& piece) {
+  return (piece.slots + Packed::kSlots - 1) / Packed::kSlots;
+}
+
+// of(v, number of the chunk, the chunk, its places and weights) for chunks [begin, end) of a piece, whole units but for
+// the piece's last, in V vectors of columns, in ascending depth, as they lie in memory.
 template <class Reader, int kBits, int V, class Of>
 GATUN_INLINE void for_each_chunk(const nm_matmul::Job& job, const nm_matmul::Piece& piece, const Columns& first,
-                                 Of of) {
-  constexpr int kSlots = Reader::Packed::kSlots, kUnitChunks = nm_matmul::kUnitSlots / kSlots;
+                                 int32_t begin, int32_t end, Of of) {
+  constexpr int kUnitChunks = nm_matmul::kUnitSlots / Reader::Packed::kSlots;
   Columns at[V];
   Reader readers[V];
   for (int v = 0; v < V; ++v) {
     at[v] = {first.panel, first.of, first.column + v * kLanes};
     readers[v] = Reader::of(job, piece, at[v]);
   }
-  const uint8_t* unit = first.panel + piece.units * first.of;
   const int64_t step = int64_t{job.unit_bytes} * first.of;
-  const int32_t count = (piece.slots + kSlots - 1) / kSlots;
-  for (int32_t c = 0; c < count; c += kUnitChunks, unit += step) {
+  const uint8_t* unit = first.panel + piece.units * first.of + begin / kUnitChunks * step;
+  for (int32_t c = begin; c < end; c += kUnitChunks, unit += step) {
     const uint8_t* values = unit + int64_t{job.index_bits} * first.of;
     // Known to the compiler but in the last unit.
     const auto visit = [&](int32_t left) GATUN_INLINE_LAMBDA {
@@ -124,7 +129,7 @@ GATUN_INLINE void for_each_chunk(const nm_matmul::Job& job, const nm_matmul::Pie
                                          GATUN_INLINE_LAMBDA { of(v, c + i, chunk, places, w); });
       }
     };
-    V > 1 && count - c >= kUnitChunks ? visit(kUnitChunks) : visit(count - c);
+    V > 1 && end - c >= kUnitChunks ? visit(kUnitChunks) : visit(end - c);
   }
 }
 
@@ -195,7 +200,7 @@ __attribute__((noinline)) void multiply_row(const nm_matmul::Job& job, const nm_
     }
     const Columns first{panel.base, panel.columns, column};
     for_each_chunk<Reader, kBits, V>(
-        job, piece, first,
+        job, piece, first, 0, chunks_of<typename Reader::Packed>(piece),
         [&](int v, int32_t, const nm_matmul::Chunk& chunk, Bytes places, auto w) GATUN_INLINE_LAMBDA {
           sum[v] = add_chunk<Multiply, kBits>(sum[v], windows.x + chunk.window * windows.step, chunk, places, w);
           if constexpr (Multiply::kInteger && kI8Bias != 0) {
@@ -217,16 +222,16 @@ __attribute__((noinline)) void keep_piece(const nm_matmul::Job& job, const nm_ma
   uint8_t* to = kept.lanes;
   for (int32_t column = 0; column < panel.columns; column += kLanes) {
     I32 excess = zero_i32();
-    for_each_chunk<Reader, kBits, 1>(job, piece, {panel.base, panel.columns, column},
-                                     [&](int, int32_t, const nm_matmul::Chunk&, Bytes places, auto w)
-                                         GATUN_INLINE_LAMBDA {
-                                           if constexpr (kBits != 0) store_bytes(to, places);
-                                           Multiply::store(to + kKeptBytes / 2, w);
-                                           to += kKeptBytes;
-                                           if constexpr (Multiply::kInteger && kI8Bias != 0) {
-                                             excess = dot_i8(excess, prepare_i8(w), set1_u8(kI8Bias));
-                                           }
-                                         });
+    for_each_chunk<Reader, kBits, 1>(
+        job, piece, {panel.base, panel.columns, column}, 0, chunks_of<typename Reader::Packed>(piece),
+        [&](int, int32_t, const nm_matmul::Chunk&, Bytes places, auto w) GATUN_INLINE_LAMBDA {
+          if constexpr (kBits != 0) store_bytes(to, places);
+          Multiply::store(to + kKeptBytes / 2, w);
+          to += kKeptBytes;
+          if constexpr (Multiply::kInteger && kI8Bias != 0) {
+            excess = dot_i8(excess, prepare_i8(w), set1_u8(kI8Bias));
+          }
+        });
     if constexpr (Multiply::kInteger) store_i32(kept.excess + column, excess);
   }
 }
@@ -259,6 +264,25 @@ __attribute__((noinline)) void multiply_tile(const nm_matmul::Job& job, int64_t 
   for (int t = 0; t < T; ++t) {
     if constexpr (Multiply::kInteger) sum[t] = sub_i32(sum[t], excess);
     add_to<Multiply>(sums + t * nm_matmul::kPanelColumns, sum[t], scales);
+  }
+}
+
+template <int N>
+struct Constant {
+  static constexpr int value = N;
+};
+// of(Constant<bits>) for the bits of an index.
+template <class Of>
+GATUN_INLINE void with_bits(int32_t bits, Of of) {
+  switch (bits) {
+    case 0:
+      return of(Constant<0>());
+    case 2:
+      return of(Constant<2>());
+    case 4:
+      return of(Constant<4>());
+    default:
+      return of(Constant<8>());
   }
 }
 
@@ -297,7 +321,7 @@ inline void multiply_panel(const nm_matmul::Job& job, const nm_matmul::Panel& pa
     for (int64_t p = 0; p < job.piece_count; ++p) {
       const nm_matmul::Piece& piece = job.pieces[p];
       keep_piece<Multiply, Reader, kBits>(job, panel, piece, kept);
-      const int32_t count = (piece.slots + Reader::Packed::kSlots - 1) / Reader::Packed::kSlots;
+      const int32_t count = chunks_of<typename Reader::Packed>(piece);
       // Sums of integers are those of a whole piece.
       const int32_t step = Multiply::kInteger ? count : kBlockChunks;
       for (int32_t c = 0; c < count; c += step) {
@@ -321,18 +345,19 @@ inline void multiply_panel(const nm_matmul::Job& job, const nm_matmul::Panel& pa
                nm_matmul::kPanelColumns);
 }
 
+GATUN_INLINE nm_matmul::Panel panel_at(const nm_matmul::Panels& panels, int32_t i) {
+  return {panels.first.base + i * panels.bytes, i + 1 < panels.count ? nm_matmul::kPanelColumns : panels.last_columns,
+          panels.first.first_column + int64_t{i} * nm_matmul::kPanelColumns};
+}
+
 template <class Multiply, class Reader>
-inline void multiply(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t row_begin, int64_t row_end,
+inline void multiply(const nm_matmul::Job& job, const nm_matmul::Panels& panels, int64_t row_begin, int64_t row_end,
                      uint8_t* scratch) {
-  switch (job.index_bits) {
-    case 0:
-      return multiply_panel<Multiply, Reader, 0>(job, panel, row_begin, row_end, scratch);
-    case 2:
-      return multiply_panel<Multiply, Reader, 2>(job, panel, row_begin, row_end, scratch);
-    case 4:
-      return multiply_panel<Multiply, Reader, 4>(job, panel, row_begin, row_end, scratch);
-    default:
-      return multiply_panel<Multiply, Reader, 8>(job, panel, row_begin, row_end, scratch);
+  for (int32_t i = 0; i < panels.count; ++i) {
+    const nm_matmul::Panel panel = panel_at(panels, i);
+    with_bits(job.index_bits, [&](auto bits) {
+      multiply_panel<Multiply, Reader, decltype(bits)::value>(job, panel, row_begin, row_end, scratch);
+    });
   }
 }
 
@@ -342,6 +367,8 @@ constexpr nm_matmul::Kernel kernel() {
   return {pack_rows<Packed>,
           multiply<Multiply, Reader>,
           nm_matmul::kSumBytes + nm_matmul::kPanelColumns * 4 * (1 + 2 * nm_matmul::kMaxPieceSlots / kSlots),
+          nm_matmul::kTileRows,
+          1,
           kSlots,
           {Multiply::window_bytes(0), Multiply::window_bytes(2), Multiply::window_bytes(4), Multiply::window_bytes(8)},
           kSlots == 4   ? 1 << 20

@@ -369,6 +369,11 @@ using I8Weights = Bytes;
 GATUN_INLINE I8Weights prepare_i8(Bytes w) { return w; }
 GATUN_INLINE I32 dot_i8(I32 sum, I8Weights w, Bytes x) { return dot_u8_i8(sum, x, w); }
 
+GATUN_INLINE F32 repeat4(const float* p) { return load_f32(p); }
+template <int I>
+GATUN_INLINE F32 repeat_lane(F32 x) {
+  return lanes<F32>([=](int) { return x.lane[I]; });
+}
 GATUN_INLINE Bytes as_bytes(I32 x) {
   Bytes result;
   std::memcpy(&result, &x, sizeof(result));

@@ -363,6 +363,11 @@ GATUN_INLINE I32 dot_i8(I32 sum, const I8Weights& w, Bytes x) { return dot_u8(su
 
 #endif
 
+GATUN_INLINE F32 repeat4(const float* p) { return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p)); }
+template <int I>
+GATUN_INLINE F32 repeat_lane(F32 x) {
+  return _mm256_permute_ps(x, I * 0x55);
+}
 GATUN_INLINE Bytes as_bytes(I32 x) { return x; }
 GATUN_INLINE I32 as_lanes(Bytes x) { return x; }
 GATUN_INLINE Bytes sub_bytes(Bytes a, Bytes b) { return _mm256_sub_epi8(a, b); }

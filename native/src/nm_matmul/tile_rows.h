@@ -1,0 +1,227 @@
+// Multiplication with N:M sparse weights for many rows of x: lanes are rows, and a kept weight is a broadcast.
+//
+//   y[m][n] = sum over slots s of x[m][group(s) * m + index[n][s]] * w[n][s]
+//
+// x: tiles of kRowLanes rows, depth-major: [piece][tile][depth][row] f32; what is kept: below.
+//
+//                 one lane a row: kRowVectors vectors of x
+//   slot s        x[depth of (s, n)] [0] [1] .. [kRowVectors - 1]       from the L1 cache, at an offset that is stored
+//   4 columns n   sum[n][v] += w[n][s] * x[depth of (s, n)][v]           one fma with an operand in memory
+//
+// A block of the depth is what kBlockBytes of x hold, half of an L1 cache. Its weights of all the panel's columns are
+// taken apart once, to [4 columns][slot] offsets and values, and stream by for each tile of rows. A multiply-add costs
+// one load; offsets and values of four columns are one load each. So the kernel runs at the rate of loads, where one
+// whose lanes are columns needs a permutation beside each multiply-add.
+//
+// Sums lie in memory between blocks, [column][row]; every one is a chain of fmas in ascending depth, as in tile.h, so
+// results are equal bit for bit. Tails: the last tile of rows is filled up with zeros that are not stored.
+#pragma once
+
+#include "nm_matmul/tile.h"
+
+namespace gatun::GATUN_ISA {
+
+// The registers hold sums of four columns.
+inline constexpr int kRowVectors = kLanes == 16 ? 4 : 2;
+inline constexpr int kRowLanes = kRowVectors * kLanes;
+inline constexpr int kQuad = 4;
+inline constexpr int kBlockBytes = 16384;
+inline constexpr int kBlockDepth = kBlockBytes / (4 * kRowLanes);
+inline constexpr int kPanelsOfRows = 4;
+static_assert(kRowLanes <= nm_matmul::kBlockRows);
+
+// Offsets and values of four columns at a slot.
+struct KeptQuad {
+  int32_t offsets[kQuad];  // bytes from the block's first depth in a tile of x
+  float values[kQuad];
+};
+
+// Rows of x in whole tiles.
+GATUN_INLINE int64_t padded_rows(const nm_matmul::Job& job) {
+  return (job.rows + kRowLanes - 1) / kRowLanes * kRowLanes;
+}
+
+// A tile's elements of a piece, [depth][kRowLanes].
+GATUN_INLINE float* tile_values(const nm_matmul::Job& job, int64_t piece, int64_t row) {
+  const int64_t window = job.window_bytes / 4, depth = (job.windows[piece + 1] - job.windows[piece]) * window;
+  return reinterpret_cast<float*>(job.values) + job.windows[piece] * window * padded_rows(job) +
+         row / kRowLanes * kRowLanes * depth;
+}
+
+template <class X>
+inline void pack_lanes_of(const nm_matmul::Job& job, int64_t row_begin, int64_t row_end) {
+  for (int64_t tile = row_begin; tile < row_end; tile += kRowLanes) {
+    for (int64_t p = 0; p < job.piece_count; ++p) {
+      const nm_matmul::Piece& piece = job.pieces[p];
+      const int64_t in_groups = piece.x + int64_t{piece.groups} * job.m;
+      const int64_t end = in_groups < job.depth ? in_groups : job.depth;
+      const int64_t padded = (job.windows[p + 1] - job.windows[p]) * (job.window_bytes / 4);
+      float* out = tile_values(job, p, tile);
+      for (int64_t k = 0; k < padded; k += kLanes, out += kLanes * kRowLanes) {
+        for (int r = 0; r < kRowLanes; ++r) {
+          float part[kLanes] = {};
+          if (tile + r < job.rows) {
+            const auto* x = static_cast<const typename X::Type*>(job.x) + (tile + r) * job.x_row_stride;
+            store_f32(part, load_row<X>(x, piece.x + k, end));
+          }
+          for (int i = 0; i < kLanes; ++i) out[i * kRowLanes + r] = part[i];
+        }
+      }
+    }
+  }
+}
+
+inline void pack_lanes(const nm_matmul::Job& job, int64_t row_begin, int64_t row_end) {
+  job.x_dtype == GATUN_BF16 ? pack_lanes_of<bf16>(job, row_begin, row_end)
+                            : pack_lanes_of<f32>(job, row_begin, row_end);
+}
+
+// The depth of a chunk's group, counted in the piece.
+GATUN_INLINE int32_t depth_of(const nm_matmul::Job& job, const nm_matmul::Chunk& chunk) {
+  const auto base = static_cast<int32_t>(job.index_bits == 0 ? chunk.base / 4 : chunk.base);
+  return chunk.window * (job.window_bytes / 4) + base;
+}
+
+// Calls of(quad's index, parts of a vector) for the quads in a vector of columns.
+template <int I = 0, class Of>
+GATUN_INLINE void each_quad(Of of) {
+  if constexpr (I < kLanes / kQuad) {
+    of(Constant<I>());
+    each_quad<I + 1>(of);
+  }
+}
+
+// Takes slots [begin, end) of a piece apart for a panel: [quad][slot].
+template <class Reader, int kBits>
+__attribute__((noinline)) void keep_quads(const nm_matmul::Job& job, const nm_matmul::Panel& panel,
+                                          const nm_matmul::Piece& piece, int32_t begin, int32_t end, KeptQuad* kept) {
+  const int32_t first = depth_of(job, job.chunks[begin]), slots = end - begin;
+  for (int32_t column = 0; column < panel.columns; column += kLanes, kept += kLanes / kQuad * slots) {
+    for_each_chunk<Reader, kBits, 1>(
+        job, piece, {panel.base, panel.columns, column}, begin, end,
+        [&](int, int32_t s, const nm_matmul::Chunk& chunk, Bytes places, F32 w) GATUN_INLINE_LAMBDA {
+          // Places within a window are base + index: bases are part of the chunk's depth already.
+          const int32_t window = chunk.window * (job.window_bytes / 4) - first;
+          const I32 depth =
+              kBits == 0 ? set1_i32(depth_of(job, chunk) - first) : add_i32(as_lanes(places), set1_i32(window));
+          const Bytes offsets = as_bytes(mul_i32(depth, set1_i32(4 * kRowLanes)));
+          each_quad([&](auto i) GATUN_INLINE_LAMBDA {
+            constexpr int kI = decltype(i)::value;
+            KeptQuad& quad = kept[kI * slots + (s - begin)];
+            store_part<kLanes / kQuad, kI>(reinterpret_cast<uint8_t*>(quad.offsets), offsets);
+            store_part<kLanes / kQuad, kI>(reinterpret_cast<uint8_t*>(quad.values), as_bytes(as_i32(w)));
+          });
+        });
+  }
+}
+
+// One tile of rows by four columns: sums [4][kBlockRows]. Stored dense, the four take the same elements of x.
+template <bool kDense>
+__attribute__((noinline)) void multiply_quad(const uint8_t* x, const KeptQuad* kept, int32_t slots, float* sums) {
+  F32 sum[kQuad][kRowVectors];
+  for (int c = 0; c < kQuad; ++c) {
+    for (int v = 0; v < kRowVectors; ++v) sum[c][v] = load_f32(sums + c * nm_matmul::kBlockRows + v * kLanes);
+  }
+  for (const KeptQuad* end = kept + slots; kept != end; ++kept) {
+    const F32 values = repeat4(kept->values);
+    const F32 w[kQuad] = {repeat_lane<0>(values), repeat_lane<1>(values), repeat_lane<2>(values),
+                          repeat_lane<3>(values)};
+    if constexpr (kDense) {
+      const float* element = reinterpret_cast<const float*>(x + kept->offsets[0]);
+      for (int v = 0; v < kRowVectors; ++v) {
+        const F32 elements = load_f32(element + v * kLanes);
+        for (int c = 0; c < kQuad; ++c) sum[c][v] = fma(elements, w[c], sum[c][v]);
+      }
+    } else {
+      for (int c = 0; c < kQuad; ++c) {
+        const float* element = reinterpret_cast<const float*>(x + kept->offsets[c]);
+        for (int v = 0; v < kRowVectors; ++v) sum[c][v] = fma(load_f32(element + v * kLanes), w[c], sum[c][v]);
+      }
+    }
+  }
+  for (int c = 0; c < kQuad; ++c) {
+    for (int v = 0; v < kRowVectors; ++v) store_f32(sums + c * nm_matmul::kBlockRows + v * kLanes, sum[c][v]);
+  }
+}
+
+// Slots of a block that begins at `begin`: units whose groups lie within kBlockDepth, one at least.
+inline int32_t end_of_block(const nm_matmul::Job& job, const nm_matmul::Piece& piece, int32_t begin) {
+  const int32_t last_depth = depth_of(job, job.chunks[begin]) + kBlockDepth - job.m;
+  int32_t end = begin + nm_matmul::kUnitSlots;
+  while (end + nm_matmul::kUnitSlots <= piece.slots &&
+         depth_of(job, job.chunks[end + nm_matmul::kUnitSlots - 1]) <= last_depth) {
+    end += nm_matmul::kUnitSlots;
+  }
+  return end < piece.slots ? end : piece.slots;
+}
+
+inline constexpr int64_t kRowsSumBytes = kPanelsOfRows * nm_matmul::kSumBytes;
+inline constexpr int64_t kRowsOutBytes = int64_t{kRowLanes} * nm_matmul::kPanelColumns * 4;
+// A block of dense weights has the most slots.
+inline constexpr int64_t kRowsKeptBytes = kPanelsOfRows * nm_matmul::kPanelColumns / kQuad *
+                                          int64_t{kBlockDepth + nm_matmul::kUnitSlots} *
+                                          static_cast<int64_t>(sizeof(KeptQuad));
+
+template <class Reader, int kBits>
+inline void multiply_panels(const nm_matmul::Job& job, const nm_matmul::Panels& panels, int64_t row_begin,
+                            int64_t row_end, uint8_t* scratch) {
+  float* const sums = reinterpret_cast<float*>(scratch);
+  float* const out = reinterpret_cast<float*>(scratch + kRowsSumBytes);
+  KeptQuad* const kept = reinterpret_cast<KeptQuad*>(scratch + kRowsSumBytes + kRowsOutBytes);
+  const int64_t columns = int64_t{panels.count - 1} * nm_matmul::kPanelColumns + panels.last_columns;
+  std::memset(sums, 0, static_cast<size_t>(columns * nm_matmul::kBlockRows * 4));
+  for (int64_t p = 0; p < job.piece_count; ++p) {
+    const nm_matmul::Piece& piece = job.pieces[p];
+    for (int32_t begin = 0, end; begin < piece.slots; begin = end) {
+      end = end_of_block(job, piece, begin);
+      for (int32_t i = 0; i < panels.count; ++i) {
+        keep_quads<Reader, kBits>(job, panel_at(panels, i), piece, begin, end,
+                                  kept + int64_t{i} * (nm_matmul::kPanelColumns / kQuad) * (end - begin));
+      }
+      const int64_t first = depth_of(job, job.chunks[begin]);
+      for (int64_t row = row_begin; row < row_end; row += kRowLanes) {
+        const auto* x = reinterpret_cast<const uint8_t*>(tile_values(job, p, row) + first * kRowLanes);
+        for (int64_t column = 0; column < columns; column += kQuad) {
+          multiply_quad<kBits == 0>(x, kept + column / kQuad * (end - begin), end - begin,
+                                    sums + column * nm_matmul::kBlockRows + (row - row_begin));
+        }
+      }
+    }
+  }
+  for (int32_t i = 0; i < panels.count; ++i) {
+    const nm_matmul::Panel panel = panel_at(panels, i);
+    const float* from = sums + int64_t{i} * nm_matmul::kPanelColumns * nm_matmul::kBlockRows;
+    for (int64_t row = row_begin; row < row_end; row += kRowLanes) {
+      const int64_t rows = row_end - row < kRowLanes ? row_end - row : kRowLanes;
+      for (int32_t column = 0; column < panel.columns; ++column) {
+        const float* sum = from + column * nm_matmul::kBlockRows + (row - row_begin);
+        for (int64_t r = 0; r < rows; ++r) out[r * nm_matmul::kPanelColumns + column] = sum[r];
+      }
+      finish_panel(job, 1.0f, nullptr, panel.first_column, panel.columns, row, row + rows, out,
+                   nm_matmul::kPanelColumns);
+    }
+  }
+}
+
+template <class Reader>
+inline void multiply_lanes(const nm_matmul::Job& job, const nm_matmul::Panels& panels, int64_t row_begin,
+                           int64_t row_end, uint8_t* scratch) {
+  with_bits(job.index_bits, [&](auto bits) {
+    multiply_panels<Reader, decltype(bits)::value>(job, panels, row_begin, row_end, scratch);
+  });
+}
+
+template <class Reader>
+constexpr nm_matmul::Kernel kernel_rows() {
+  return {pack_lanes,
+          multiply_lanes<Reader>,
+          kRowsSumBytes + kRowsOutBytes + kRowsKeptBytes,
+          kRowLanes,
+          kPanelsOfRows,
+          1,
+          {MultiplyF32::window_bytes(0), MultiplyF32::window_bytes(2), MultiplyF32::window_bytes(4),
+           MultiplyF32::window_bytes(8)},
+          1 << 18};
+}
+
+}  // namespace gatun::GATUN_ISA
