@@ -9,12 +9,12 @@
 //   4 columns n   sum[n][v] += w[n][s] * x[depth of (s, n)][v]           one fma with an operand in memory
 //
 // A block of the depth is what kBlockBytes of x hold, half of an L1 cache. Its weights of all the panel's columns are
-// taken apart once, to [4 columns][slot] offsets and values, and stream by for each tile of rows. A multiply-add costs
-// one load; offsets and values of four columns are one load each. So the kernel runs at the rate of loads, where one
-// whose lanes are columns needs a permutation beside each multiply-add.
+// taken apart once, to offsets and values, and come by for each tile of rows. A multiply-add costs one load; offsets
+// and values of four columns are few. So the kernel runs at the rate of loads, where one whose lanes are columns needs
+// a permutation beside each multiply-add.
 //
-// Sums lie in memory between blocks, [column][row]; every one is a chain of fmas in ascending depth, as in tile.h, so
-// results are equal bit for bit. Tails: the last tile of rows is filled up with zeros that are not stored.
+// Sums lie in memory between blocks, [tile][column][row]; every one is a chain of fmas in ascending depth, as in
+// tile.h, so results are equal bit for bit. Tails: the last tile of rows is filled up with zeros that are not stored.
 #pragma once
 
 #include "nm_matmul/tile.h"
@@ -26,14 +26,16 @@ inline constexpr int kRowVectors = kLanes == 16 ? 4 : 2;
 inline constexpr int kRowLanes = kRowVectors * kLanes;
 inline constexpr int kQuad = 4;
 inline constexpr int kBlockBytes = 16384;
-inline constexpr int kBlockDepth = kBlockBytes / (4 * kRowLanes);
 inline constexpr int kPanelsOfRows = 4;
-static_assert(kRowLanes <= nm_matmul::kBlockRows);
+inline constexpr int kRowBytes = 4 * kRowLanes;  // of a depth in a tile
+inline constexpr int kBlockDepth = kBlockBytes / kRowBytes;
+static_assert(kRowLanes <= nm_matmul::kBlockRows && nm_matmul::kUnitSlots * 32 * kRowBytes <= 65536);
 
-// Offsets and values of four columns at a slot.
-struct KeptQuad {
-  int32_t offsets[kQuad];  // bytes from the block's first depth in a tile of x
-  float values[kQuad];
+// Offsets and values of a vector of columns at a slot. A quad of columns reads its four of each.
+struct KeptSlot {
+  // Bytes from the block's first depth in a tile of x: a unit's 8 groups of 32, the most, are 65,536 bytes.
+  uint16_t offsets[kLanes];
+  float values[kLanes];
 };
 
 // Rows of x in whole tiles.
@@ -82,66 +84,59 @@ GATUN_INLINE int32_t depth_of(const nm_matmul::Job& job, const nm_matmul::Chunk&
   return chunk.window * (job.window_bytes / 4) + base;
 }
 
-// Calls of(quad's index, parts of a vector) for the quads in a vector of columns.
-template <int I = 0, class Of>
-GATUN_INLINE void each_quad(Of of) {
-  if constexpr (I < kLanes / kQuad) {
-    of(Constant<I>());
-    each_quad<I + 1>(of);
-  }
-}
-
-// Takes slots [begin, end) of a piece apart for a panel: [quad][slot].
+// Takes slots [begin, end) of a piece apart for a panel: [R / kLanes][slot].
 template <class Reader, int kBits>
-__attribute__((noinline)) void keep_quads(const nm_matmul::Job& job, const nm_matmul::Panel& panel,
-                                          const nm_matmul::Piece& piece, int32_t begin, int32_t end, KeptQuad* kept) {
-  const int32_t first = depth_of(job, job.chunks[begin]), slots = end - begin;
-  for (int32_t column = 0; column < panel.columns; column += kLanes, kept += kLanes / kQuad * slots) {
-    for_each_chunk<Reader, kBits, 1>(
-        job, piece, {panel.base, panel.columns, column}, begin, end,
-        [&](int, int32_t s, const nm_matmul::Chunk& chunk, Bytes places, F32 w) GATUN_INLINE_LAMBDA {
-          // Places within a window are base + index: bases are part of the chunk's depth already.
-          const int32_t window = chunk.window * (job.window_bytes / 4) - first;
-          const I32 depth =
-              kBits == 0 ? set1_i32(depth_of(job, chunk) - first) : add_i32(as_lanes(places), set1_i32(window));
-          const Bytes offsets = as_bytes(mul_i32(depth, set1_i32(4 * kRowLanes)));
-          each_quad([&](auto i) GATUN_INLINE_LAMBDA {
-            constexpr int kI = decltype(i)::value;
-            KeptQuad& quad = kept[kI * slots + (s - begin)];
-            store_part<kLanes / kQuad, kI>(reinterpret_cast<uint8_t*>(quad.offsets), offsets);
-            store_part<kLanes / kQuad, kI>(reinterpret_cast<uint8_t*>(quad.values), as_bytes(as_i32(w)));
-          });
-        });
+__attribute__((noinline)) void keep_slots(const nm_matmul::Job& job, const nm_matmul::Panel& panel,
+                                          const nm_matmul::Piece& piece, int32_t begin, int32_t end, KeptSlot* kept) {
+  const int32_t first = depth_of(job, job.chunks[begin]);
+  for (int32_t column = 0; column < panel.columns; column += kLanes) {
+    for_each_chunk<Reader, kBits, 1>(job, piece, {panel.base, panel.columns, column}, begin, end,
+                                     [&](int, int32_t, const nm_matmul::Chunk& chunk, Bytes places, F32 w)
+                                         GATUN_INLINE_LAMBDA {
+                                           // Places within a window are base + index: bases are part of the chunk's
+                                           // depth already.
+                                           const int32_t window = chunk.window * (job.window_bytes / 4) - first;
+                                           const I32 depth = kBits == 0 ? set1_i32(depth_of(job, chunk) - first)
+                                                                        : add_i32(as_lanes(places), set1_i32(window));
+                                           static_assert(kRowBytes == 64 || kRowBytes == 256);
+                                           store_u16(kept->offsets, shift_left < kRowBytes == 256 ? 8 : 6 > (depth));
+                                           store_f32(kept->values, w);
+                                           ++kept;
+                                         });
   }
 }
 
-// One tile of rows by four columns: sums [4][kBlockRows]. Stored dense, the four take the same elements of x.
+// One tile of rows by four columns: sums [4][kRowLanes]. Stored dense, the four take the same elements of x.
 template <bool kDense>
-__attribute__((noinline)) void multiply_quad(const uint8_t* x, const KeptQuad* kept, int32_t slots, float* sums) {
-  F32 sum[kQuad][kRowVectors];
-  for (int c = 0; c < kQuad; ++c) {
-    for (int v = 0; v < kRowVectors; ++v) sum[c][v] = load_f32(sums + c * nm_matmul::kBlockRows + v * kLanes);
-  }
-  for (const KeptQuad* end = kept + slots; kept != end; ++kept) {
-    const F32 values = repeat4(kept->values);
+__attribute__((noinline)) void multiply_quad(const uint8_t* x, const KeptSlot* kept, int32_t slots, int quad,
+                                             float* sums) {
+  F32 sum[kQuad * kRowVectors];
+  // Where GCC keeps a loop around these, sums go through memory.
+#pragma GCC unroll 16
+  for (int i = 0; i < kQuad * kRowVectors; ++i) sum[i] = load_f32(sums + i * kLanes);
+  const KeptSlot* const end = kept + slots;
+  for (; kept != end; ++kept) {
+    uint64_t offsets;
+    std::memcpy(&offsets, kept->offsets + quad, sizeof(offsets));
+    const F32 values = repeat4(kept->values + quad);
     const F32 w[kQuad] = {repeat_lane<0>(values), repeat_lane<1>(values), repeat_lane<2>(values),
                           repeat_lane<3>(values)};
     if constexpr (kDense) {
-      const float* element = reinterpret_cast<const float*>(x + kept->offsets[0]);
+      const float* element = reinterpret_cast<const float*>(x + (offsets & 0xffff));
       for (int v = 0; v < kRowVectors; ++v) {
         const F32 elements = load_f32(element + v * kLanes);
-        for (int c = 0; c < kQuad; ++c) sum[c][v] = fma(elements, w[c], sum[c][v]);
+        for (int c = 0; c < kQuad; ++c) sum[c * kRowVectors + v] = fma(elements, w[c], sum[c * kRowVectors + v]);
       }
     } else {
       for (int c = 0; c < kQuad; ++c) {
-        const float* element = reinterpret_cast<const float*>(x + kept->offsets[c]);
-        for (int v = 0; v < kRowVectors; ++v) sum[c][v] = fma(load_f32(element + v * kLanes), w[c], sum[c][v]);
+        const float* element = reinterpret_cast<const float*>(x + (offsets >> 16 * c & 0xffff));
+        for (int v = 0; v < kRowVectors; ++v)
+          sum[c * kRowVectors + v] = fma(load_f32(element + v * kLanes), w[c], sum[c * kRowVectors + v]);
       }
     }
   }
-  for (int c = 0; c < kQuad; ++c) {
-    for (int v = 0; v < kRowVectors; ++v) store_f32(sums + c * nm_matmul::kBlockRows + v * kLanes, sum[c][v]);
-  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kQuad * kRowVectors; ++i) store_f32(sums + i * kLanes, sum[i]);
 }
 
 // Slots of a block that begins at `begin`: units whose groups lie within kBlockDepth, one at least.
@@ -158,16 +153,16 @@ inline int32_t end_of_block(const nm_matmul::Job& job, const nm_matmul::Piece& p
 inline constexpr int64_t kRowsSumBytes = kPanelsOfRows * nm_matmul::kSumBytes;
 inline constexpr int64_t kRowsOutBytes = int64_t{kRowLanes} * nm_matmul::kPanelColumns * 4;
 // A block of dense weights has the most slots.
-inline constexpr int64_t kRowsKeptBytes = kPanelsOfRows * nm_matmul::kPanelColumns / kQuad *
+inline constexpr int64_t kRowsKeptBytes = kPanelsOfRows * nm_matmul::kPanelColumns / kLanes *
                                           int64_t{kBlockDepth + nm_matmul::kUnitSlots} *
-                                          static_cast<int64_t>(sizeof(KeptQuad));
+                                          static_cast<int64_t>(sizeof(KeptSlot));
 
 template <class Reader, int kBits>
 inline void multiply_panels(const nm_matmul::Job& job, const nm_matmul::Panels& panels, int64_t row_begin,
                             int64_t row_end, uint8_t* scratch) {
   float* const sums = reinterpret_cast<float*>(scratch);
   float* const out = reinterpret_cast<float*>(scratch + kRowsSumBytes);
-  KeptQuad* const kept = reinterpret_cast<KeptQuad*>(scratch + kRowsSumBytes + kRowsOutBytes);
+  KeptSlot* const kept = reinterpret_cast<KeptSlot*>(scratch + kRowsSumBytes + kRowsOutBytes);
   const int64_t columns = int64_t{panels.count - 1} * nm_matmul::kPanelColumns + panels.last_columns;
   std::memset(sums, 0, static_cast<size_t>(columns * nm_matmul::kBlockRows * 4));
   for (int64_t p = 0; p < job.piece_count; ++p) {
@@ -175,30 +170,29 @@ inline void multiply_panels(const nm_matmul::Job& job, const nm_matmul::Panels& 
     for (int32_t begin = 0, end; begin < piece.slots; begin = end) {
       end = end_of_block(job, piece, begin);
       for (int32_t i = 0; i < panels.count; ++i) {
-        keep_quads<Reader, kBits>(job, panel_at(panels, i), piece, begin, end,
-                                  kept + int64_t{i} * (nm_matmul::kPanelColumns / kQuad) * (end - begin));
+        keep_slots<Reader, kBits>(job, panel_at(panels, i), piece, begin, end,
+                                  kept + int64_t{i} * (nm_matmul::kPanelColumns / kLanes) * (end - begin));
       }
       const int64_t first = depth_of(job, job.chunks[begin]);
       for (int64_t row = row_begin; row < row_end; row += kRowLanes) {
         const auto* x = reinterpret_cast<const uint8_t*>(tile_values(job, p, row) + first * kRowLanes);
         for (int64_t column = 0; column < columns; column += kQuad) {
-          multiply_quad<kBits == 0>(x, kept + column / kQuad * (end - begin), end - begin,
-                                    sums + column * nm_matmul::kBlockRows + (row - row_begin));
+          multiply_quad<kBits == 0>(x, kept + column / kLanes * (end - begin), end - begin,
+                                    static_cast<int>(column % kLanes),
+                                    sums + (row - row_begin) * columns + column * kRowLanes);
         }
       }
     }
   }
   for (int32_t i = 0; i < panels.count; ++i) {
     const nm_matmul::Panel panel = panel_at(panels, i);
-    const float* from = sums + int64_t{i} * nm_matmul::kPanelColumns * nm_matmul::kBlockRows;
     for (int64_t row = row_begin; row < row_end; row += kRowLanes) {
-      const int64_t rows = row_end - row < kRowLanes ? row_end - row : kRowLanes;
-      for (int32_t column = 0; column < panel.columns; ++column) {
-        const float* sum = from + column * nm_matmul::kBlockRows + (row - row_begin);
-        for (int64_t r = 0; r < rows; ++r) out[r * nm_matmul::kPanelColumns + column] = sum[r];
+      const float* sum = sums + (row - row_begin) * columns + int64_t{i} * nm_matmul::kPanelColumns * kRowLanes;
+      for (int32_t column = 0; column < panel.columns; ++column, sum += kRowLanes) {
+        for (int r = 0; r < kRowLanes; ++r) out[r * nm_matmul::kPanelColumns + column] = sum[r];
       }
-      finish_panel(job, 1.0f, nullptr, panel.first_column, panel.columns, row, row + rows, out,
-                   nm_matmul::kPanelColumns);
+      const int64_t end = row_end - row < kRowLanes ? row_end : row + kRowLanes;
+      finish_panel(job, 1.0f, nullptr, panel.first_column, panel.columns, row, end, out, nm_matmul::kPanelColumns);
     }
   }
 }

@@ -1,7 +1,12 @@
-#include "nm_matmul/tile.h"
+#include "nm_matmul/tile_rows.h"
 
 namespace gatun::GATUN_ISA {
 
+const nm_matmul::Kernel nm_matmul_f32_f32_f32_16x4x1_avx2 = kernel_rows<FloatValues<f32>>();
+const nm_matmul::Kernel nm_matmul_f32_f16_f32_16x4x1_avx2 = kernel_rows<FloatValues<f16>>();
+const nm_matmul::Kernel nm_matmul_f32_bf16_f32_16x4x1_avx2 = kernel_rows<WidenedBf16Values>();
+const nm_matmul::Kernel nm_matmul_f32_i8_f32_16x4x1_avx2 = kernel_rows<DequantizedValues<false>>();
+const nm_matmul::Kernel nm_matmul_f32_u4_f32_16x4x1_avx2 = kernel_rows<DequantizedValues<true>>();
 const nm_matmul::Kernel nm_matmul_f32_f32_f32_8x8x1_avx2 = kernel<MultiplyF32, FloatValues<f32>>();
 const nm_matmul::Kernel nm_matmul_f32_f16_f32_8x8x1_avx2 = kernel<MultiplyF32, FloatValues<f16>>();
 const nm_matmul::Kernel nm_matmul_f32_bf16_f32_8x8x1_avx2 = kernel<MultiplyF32, WidenedBf16Values>();
