@@ -28,7 +28,8 @@ template <class Of>
 void for_all(const std::vector<std::pair<int32_t, int32_t>>& patterns, Of of) {
   for (const TableRow* row : rows_of_tier()) {
     SCOPED_TRACE(row->name);
-    for (const auto& [n, m] : row->sparsest != 0 ? patterns_of(*row) : patterns) {
+    for (const auto& [n, m] : patterns) {
+      if (row->sparsest != 0 && m > row->sparsest * n) continue;
       for (const Scheme& scheme : kSchemes) {
         if (scheme.value_dtype != row->values) continue;
         of(*row, n, m, scheme);

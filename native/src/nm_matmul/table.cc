@@ -24,9 +24,9 @@ const TableRow& select(const gatun_nm_matmul_params& params, const Layout& layou
 
 gatun_nm_weights weights_for(const TableRow& row, int64_t columns, int64_t depth) {
   const bool codes = row.values == GATUN_I8 || row.values == GATUN_U4;
-  // 2:4 may have rows of its own.
-  return {sizeof(gatun_nm_weights), row.pairs ? 2 : 1,    4, 1,       row.values, GATUN_ZERO_NONE,
-          codes ? GATUN_F32 : 0,    GATUN_NM_DENSE_NEVER, 0, columns, depth,      codes ? depth : 0};
+  // Kernels that are not for sparse ones take 2:4.
+  return {sizeof(gatun_nm_weights), row.sparsest != 0 ? 2 : 1, 4, 1,       row.values, GATUN_ZERO_NONE,
+          codes ? GATUN_F32 : 0,    GATUN_NM_DENSE_NEVER,      0, columns, depth,      codes ? depth : 0};
 }
 
 gatun_nm_matmul_params params_for(const TableRow& row, const gatun_nm_weights& weights, int64_t rows) {

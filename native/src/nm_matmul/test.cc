@@ -80,8 +80,7 @@ TEST(NmMatmulRows, AllPatternsShapesTypesAndEpilogues) {
     for (const auto& [n, m] : patterns_of(*row)) {
       for (const Scheme& scheme : kSchemes) {
         if (scheme.value_dtype != row->values) continue;
-        // The few rows of the table that take one pattern are tried as often as the others.
-        for (int tries = row->pairs ? 60 : 2; tries > 0; --tries) {
+        for (int tries = 2; tries > 0; --tries) {
           Weights::Options options;
           options.edge = test::kEdges[rng.integer(0, 1)];
           options.misalignment = rng.integer(0, 3);
@@ -103,7 +102,7 @@ TEST(NmMatmulRows, StoredDense) {
   for (const TableRow* row : rows_of_tier()) {
     SCOPED_TRACE(row->name);
     for (const Scheme& scheme : kSchemes) {
-      if (scheme.value_dtype != row->values || row->pairs) continue;
+      if (scheme.value_dtype != row->values) continue;
       for (const int32_t m : kAllM) {
         for (const int32_t n : {m, m - 1}) {
           for (const int64_t depth : {int64_t{m} - 1, rng.pick(depths_of(n, m)), int64_t{700}}) {
@@ -131,8 +130,7 @@ TEST(NmMatmulRows, LongSums) {
       if (scheme.value_dtype != row->values) continue;
       for (const auto& [n, m] :
            std::vector<std::pair<int32_t, int32_t>>{{2, 4}, {1, 4}, {1, 2}, {3, 8}, {5, 16}, {7, 32}}) {
-        if (row->pairs && m != 4) continue;
-        if (row->pairs && n != 2) continue;
+        if (row->sparsest != 0 && m > row->sparsest * n) continue;
         const int64_t depth = 2600 + rng.integer(0, 70);
         const Weights weights(rng, scheme, {n, m, 67, depth, rng.pick(groups_of(scheme, m, depth))}, {});
         for (const int64_t rows : {1, 19}) {
