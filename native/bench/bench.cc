@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <new>
 #include <utility>
@@ -33,6 +34,15 @@ Memory allocate(int64_t bytes) {
   return memory;
 }
 
+void Copies::rotate(int64_t rows) {
+  constexpr int64_t kRotatedBytes = int64_t{512} << 20, kMaxRotatedRows = 16;
+  count_ = rows > kMaxRotatedRows ? 1 : static_cast<size_t>((kRotatedBytes + bytes_ - 1) / bytes_);
+  while (copies_.size() < count_) {
+    copies_.push_back(allocate(bytes_));
+    std::memcpy(copies_.back().get(), first(), static_cast<size_t>(bytes_));
+  }
+}
+
 void set_counters(benchmark::State& state, const Work& work, double limit_seconds, double seconds) {
   state.counters["GOP/s"] = work.operations / seconds * 1e-9;
   state.counters["GB/s"] = work.bytes / seconds * 1e-9;
@@ -45,6 +55,7 @@ int main(int count, char** arguments) {
   gatun::bench::register_gguf();
   gatun::bench::register_nm_backward();
   gatun::bench::register_nm_format();
+  gatun::bench::register_nm_matmul();
   gatun::bench::register_optimizer();
   gatun::bench::register_prune();
   gatun::bench::register_qmatmul();

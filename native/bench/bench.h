@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <vector>
 
 #include "base/cpu.h"
 #include "limits/limits.h"
@@ -18,6 +19,28 @@ double limit(gatun_limit kind, Tier tier);
 // Memory in huge pages where the system has them, as small ones cost a third of its speed.
 using Memory = std::unique_ptr<uint8_t, decltype(&std::free)>;
 Memory allocate(int64_t bytes);
+
+// The layers of a model that products are measured on, and rows of x.
+struct Shape {
+  int64_t columns, depth;
+};
+inline constexpr Shape kShapes[] = {{14336, 4096}, {4096, 4096}};
+inline constexpr int64_t kRows[] = {1, 8, 128, 512};
+
+// A packed form, and copies of it: with few rows of x, calls take turns on more of them than caches hold.
+class Copies {
+ public:
+  explicit Copies(int64_t bytes) : bytes_(bytes) { copies_.push_back(allocate(bytes)); }
+  uint8_t* first() { return copies_[0].get(); }
+  // Prepares for this many rows.
+  void rotate(int64_t rows);
+  const uint8_t* next() { return copies_[turn_++ % count_].get(); }
+
+ private:
+  int64_t bytes_;
+  size_t count_ = 1, turn_ = 0;
+  std::vector<Memory> copies_;
+};
 
 // The work of an iteration.
 struct Work {
@@ -43,6 +66,7 @@ void run(benchmark::State& state, const Work& work, double limit_seconds, Call c
 void register_gguf();
 void register_nm_backward();
 void register_nm_format();
+void register_nm_matmul();
 void register_optimizer();
 void register_prune();
 void register_qmatmul();

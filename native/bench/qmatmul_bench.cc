@@ -25,15 +25,6 @@ using qmatmul::Layout;
 using qmatmul::Stored;
 using qmatmul::TableRow;
 
-constexpr int64_t kRotatedBytes = int64_t{512} << 20;
-constexpr int64_t kMaxRotatedRows = 16;
-
-struct Shape {
-  int64_t columns, depth;
-};
-constexpr Shape kShapes[] = {{14336, 4096}, {4096, 4096}};
-constexpr int64_t kRows[] = {1, 8, 128, 512};
-
 struct Format {
   const char* name;
   Stored stored;  // as the table tells rows apart
@@ -81,7 +72,8 @@ int64_t groups(const gatun_qmatmul_weights& w) { return (w.depth + w.group - 1) 
 // Random weights of one description, packed once; copies are made when a benchmark wants more.
 class Weights {
  public:
-  explicit Weights(const gatun_qmatmul_weights& description) : description_(description), layout_(description) {
+  explicit Weights(const gatun_qmatmul_weights& description)
+      : description_(description), layout_(description), copies_(layout_.bytes()) {
     std::mt19937 random(1);
     std::vector<uint8_t> codes(static_cast<size_t>(code_bytes(description)));
     // Of small floats some codes are NaN, those of all ones.
@@ -98,8 +90,7 @@ class Weights {
         std::memcpy(&scales[i], &scale, 4);
       }
     }
-    add_copy();
-    uint8_t* packed = copies_[0].get();
+    uint8_t* packed = copies_.first();
     if (const gguf::Type* type = gguf::find_type(description.gguf_type)) {
       for (size_t at = 0; at < codes.size(); at += static_cast<size_t>(type->bytes)) set_scale(*type, &codes[at]);
       good_ = gatun_qmatmul_pack_gguf(&description, codes.data(), packed, layout_.bytes()) == GATUN_OK;
@@ -112,14 +103,7 @@ class Weights {
   bool good() const { return good_; }
   const gatun_qmatmul_weights& description() const { return description_; }
   const Layout& layout() const { return layout_; }
-  // `count` copies of the packed form.
-  const std::vector<Memory>& copies(int64_t count) {
-    while (static_cast<int64_t>(copies_.size()) < count) {
-      add_copy();
-      std::memcpy(copies_.back().get(), copies_[0].get(), static_cast<size_t>(layout_.bytes()));
-    }
-    return copies_;
-  }
+  Copies& copies() { return copies_; }
 
  private:
   // Any bytes are a block, but for its binary16 scales and the power of two.
@@ -132,11 +116,9 @@ class Weights {
     gguf::write_block(type, fields, block);
   }
 
-  void add_copy() { copies_.push_back(allocate(layout_.bytes())); }
-
   const gatun_qmatmul_weights description_;
   const Layout layout_;
-  std::vector<Memory> copies_;
+  Copies copies_;
   bool good_;
 };
 
@@ -169,8 +151,7 @@ double limit_seconds(const TableRow& row, const Work& work) {
 void multiply(benchmark::State& state, const TableRow& row, const gatun_qmatmul_weights& description, int64_t rows) {
   Weights& w = weights(description);
   if (!w.good()) return state.SkipWithError(gatun_last_error());
-  const int64_t count = rows > kMaxRotatedRows ? 1 : (kRotatedBytes + w.layout().bytes() - 1) / w.layout().bytes();
-  const auto& copies = w.copies(count);
+  w.copies().rotate(rows);
 
   std::vector<float> x(static_cast<size_t>(rows * description.depth));
   std::vector<float> y(static_cast<size_t>(rows * description.columns));
@@ -189,10 +170,8 @@ void multiply(benchmark::State& state, const TableRow& row, const gatun_qmatmul_
   params.columns = params.column_end = params.y_row_stride = description.columns;
   params.depth = params.x_row_stride = description.depth;
   const Work work = work_of(description, rows);
-  size_t next = 0;
   run(state, work, limit_seconds(row, work), [&] {
-    const uint8_t* packed = copies[next].get();
-    if (++next == static_cast<size_t>(count)) next = 0;
+    const uint8_t* packed = w.copies().next();
     return qmatmul::run(row, {params, w.layout(), x.data(), packed, nullptr, nullptr, y.data()}) == GATUN_OK;
   });
 }
