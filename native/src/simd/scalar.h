@@ -369,9 +369,6 @@ using I8Weights = Bytes;
 GATUN_INLINE I8Weights prepare_i8(Bytes w) { return w; }
 GATUN_INLINE I32 dot_i8(I32 sum, I8Weights w, Bytes x) { return dot_u8_i8(sum, x, w); }
 
-GATUN_INLINE void store_u16(uint16_t* p, I32 x) {
-  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<uint16_t>(x.lane[i]);
-}
 GATUN_INLINE F32 repeat4(const float* p) { return load_f32(p); }
 template <int I>
 GATUN_INLINE F32 repeat_lane(F32 x) {

@@ -104,7 +104,7 @@
 //   Bytes select_words<N>(const uint16_t* window, Bytes index): by words, N = 32 or 64, avx512vnni alone
 //   Bytes spread_bytes<kBits, I>(I32 x): the I-th 4 fields of kBits = 2, 4 or 8 bits of each lane as its 4 bytes; bits
 //                                                     above a field may be anything
-//   I32 load_u16_i32(const uint16_t*); void store_u16(uint16_t*, I32): of lanes in 0..65535
+//   I32 load_u16_i32(const uint16_t*)
 //   Bytes as_bytes(I32), I32 as_lanes(Bytes): the same bits
 //   Bytes sub_bytes(Bytes, Bytes)
 //   F32 repeat4(const float*): four values, again and again; F32 repeat_lane<I>(F32): of every four lanes the I-th in all

@@ -363,10 +363,6 @@ GATUN_INLINE I32 dot_i8(I32 sum, const I8Weights& w, Bytes x) { return dot_u8(su
 
 #endif
 
-GATUN_INLINE void store_u16(uint16_t* p, I32 x) {
-  const __m256i halves = _mm256_permute4x64_epi64(_mm256_packus_epi32(x, x), 0x08);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(halves));
-}
 GATUN_INLINE F32 repeat4(const float* p) { return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p)); }
 template <int I>
 GATUN_INLINE F32 repeat_lane(F32 x) {

@@ -322,9 +322,6 @@ GATUN_INLINE I32 dot_i8(I32 sum, const I8Weights& w, Bytes x) { return dot_u8(su
 
 #endif
 
-GATUN_INLINE void store_u16(uint16_t* p, I32 x) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x));
-}
 GATUN_INLINE F32 repeat4(const float* p) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
 template <int I>
 GATUN_INLINE F32 repeat_lane(F32 x) {
