@@ -52,6 +52,15 @@ GATUN_GROUPS_INLINE bool fill_groups(uint64_t word, int n, int m, int64_t bits, 
   return true;
 }
 
+// The two positions of 2 bits, the lower first, of the ones in each group of four, of which two are 1. From the group's
+// bits, the lowest first, p q r s: the lower position is 1 if q is its first one, 2 if neither p nor q is; the upper
+// one is 3 with s, otherwise 2 with r, otherwise 1.
+GATUN_GROUPS_INLINE uint64_t positions_of_pairs(uint64_t word) {
+  constexpr uint64_t kFirst = 0x1111111111111111u;
+  const uint64_t p = word, q = word >> 1, r = word >> 2, s = word >> 3;
+  return (~p & q & kFirst) | (~p & ~q & kFirst) << 1 | ((s | ~r) & kFirst) << 2 | ((s | r) & kFirst) << 3;
+}
+
 #undef GATUN_GROUPS_INLINE
 
 }  // namespace gatun::nm_format

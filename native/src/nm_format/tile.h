@@ -10,6 +10,8 @@
 // Where bits come from: a mask, what is not 0 in any row of a vector, or scores (tile_prune.h). A chunk is kept weights
 // of whole groups, and its values and indices are whole bytes: 1024 / m * n is a multiple of 32.
 //
+// 2:4 of 32 bits does without the stage: see write_pairs.
+//
 // Tails: the last block of a row is copied and continued by zeros, as is a block with groups that keep fewer than n
 // weights, its other weights replaced by zeros; both then go the way of any other. What the last vector of a stage has
 // too much stays in the stage.
@@ -128,10 +130,74 @@ __attribute__((noinline)) void copy_block(const Job& job, int64_t row, int64_t k
   }
 }
 
+// Asks for the block that many blocks behind another, which is far enough to arrive before it is needed.
+template <class Elements>
+GATUN_INLINE void prefetch_next(const uint8_t* block) {
+  constexpr int kAhead = kChunk * Elements::kBits / 8;
+  for (int line = 0; line < kWord * Elements::kBits / 8; line += 64) prefetch_line(block + kAhead + line);
+}
+
+// 2:4 of 32 bits: 2 * kLanes weights become a vector of values by a permutation whose numbers the indices are.
+constexpr bool kPairsByLookup = kLanes >= 8;
+#if defined(__AVX2__)
+GATUN_INLINE F32 kept_pairs(const uint8_t* weights, const uint8_t* indices) {
+  alignas(64) static constexpr int32_t kGroup[] = {0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 28, 28};
+  const float* w = reinterpret_cast<const float*>(weights);
+  const I32 position = or_i32(load_u2_i32(indices), load_i32(kGroup));
+  if constexpr (kLanes == 16) {
+    return lookup_f32(load_table32(w), position);
+  } else {
+    return lookup_f32(load_table16(w), position);
+  }
+}
+#else
+GATUN_INLINE F32 kept_pairs(const uint8_t*, const uint8_t*) { return zero_f32(); }
+#endif
+
+// Writes whole blocks of 2:4 of 32 bits from the beginning of a chunk on, and says how many.
+template <bool kIndices>
+GATUN_INLINE int write_pairs(const Job& job, int64_t row, const Chunk& chunk, const uint64_t* kept,
+                             const uint64_t* exact) {
+  constexpr int kBlockBytes = kWord * 4, kValueBytes = kBlockBytes / 2;
+  const uint8_t* from = job.dense + row * job.dense_row + chunk.k * 4;
+  uint8_t* to = job.values + row * job.values_row + chunk.k * 2;
+  uint8_t* indices = job.indices + row / job.vector * job.indices_row + chunk.k / 8;
+  const bool stream = job.stream && reinterpret_cast<uintptr_t>(to) % (4 * kLanes) == 0;
+  int b = 0;
+  for (; b < chunk.blocks && bits_left(job, chunk, b) >= kWord; ++b) {
+    const uint8_t* block = from + b * kBlockBytes;
+    prefetch_next<Words>(block);
+    alignas(64) uint8_t copy[kBlockBytes];
+    const int64_t k = chunk.k + int64_t{b} * kWord;
+    if (kept[b] != exact[b] || k + kWord > job.depth) {
+      copy_block<Words>(job, row, k, kept[b], copy);
+      block = copy;
+    }
+    const uint64_t positions = nm_format::positions_of_pairs(exact[b]);
+    uint8_t bytes[sizeof(positions)];
+    std::memcpy(bytes, &positions, sizeof(positions));
+    if (kIndices) std::memcpy(indices + b * 8, &positions, sizeof(positions));
+    for (int v = 0; v < kVectors / 2; ++v) {
+      const F32 values = kept_pairs(block + v * 8 * kLanes, bytes + v * kLanes / 4);
+      float* at = reinterpret_cast<float*>(to + b * kValueBytes) + v * kLanes;
+      stream ? stream_f32(at, values) : store_f32(at, values);
+    }
+  }
+  return b;
+}
+
 // Writes the values of a chunk and, with kIndices, the indices. `exact` has n ones in each group, and those of `kept`.
 template <class Elements, bool kIndices>
-GATUN_INLINE void write_chunk(const Job& job, int64_t row, const Chunk& chunk, const uint64_t* kept,
-                              const uint64_t* exact, Stage& stage) {
+GATUN_INLINE void write_chunk(const Job& job, int64_t row, Chunk chunk, const uint64_t* kept, const uint64_t* exact,
+                              Stage& stage) {
+  if (kPairsByLookup && Elements::kBits == 32 && job.n == 2 && job.m == 4) {
+    const int written = write_pairs<kIndices>(job, row, chunk, kept, exact);
+    chunk.k += int64_t{written} * kWord;
+    chunk.blocks -= written;
+    if (chunk.blocks == 0) return;
+    kept += written;
+    exact += written;
+  }
   alignas(64) static constexpr int32_t kLane[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const I32 lane = load_i32(kLane), within = set1_i32(job.m - 1);
   uint8_t* value = stage.values;
@@ -139,6 +205,7 @@ GATUN_INLINE void write_chunk(const Job& job, int64_t row, const Chunk& chunk, c
   for (int b = 0; b < chunk.blocks; ++b) {
     const int64_t k = chunk.k + int64_t{b} * kWord;
     const uint8_t* block = job.dense + row * job.dense_row + k * Elements::kBits / 8;
+    prefetch_next<Elements>(block);
     alignas(64) uint8_t copy[kWord * Elements::kBits / 8];
     if (kept[b] != exact[b] || k + kWord > job.depth) {
       copy_block<Elements>(job, row, k, kept[b], copy);
