@@ -157,9 +157,9 @@ struct Problem {
         : value(before.begin(), before.end()), allowed(before.size()), exact(is_exact) {}
 
     // The bound of gatun/nm_backward.h; what the output holds is a term, too.
-    void set(const gatun_nm_backward_params& p, int64_t at, double sum, double magnitudes, int64_t terms) {
+    void set(const gatun_nm_backward_params& params, int64_t at, double sum, double magnitudes, int64_t terms) {
       double& expected = value[static_cast<size_t>(at)];
-      if (p.accumulate == 0) expected = 0;
+      if (params.accumulate == 0) expected = 0;
       magnitudes += std::abs(expected);
       expected += sum;
       allowed[static_cast<size_t>(at)] = exact ? 0 : 0x1p-23 * (static_cast<double>(terms) + 8) * magnitudes;

@@ -17,7 +17,9 @@
 // Tails: rows that a panel lacks are zeros; from_panel stores only those that exist. Positions beyond `kept` read
 // position 0, and their sums are nobody's.
 // Bound: 2^-23 (terms + 8) times the sum of the terms' magnitudes; f32 sums may overflow as any.
-// Measured: bench/NOTES.md.
+// Measured (AMD EPYC 9004, one core, avx512, 512 rows, 4096 x 4096; percent of the fma limit for kept weights alone,
+// transposing, listing and all): spread 45 % with 2:4, 36 % with 1:8; dot 50 % and 27 %. Dense products (gemm) would
+// reach 43 % and 11 %.
 #pragma once
 
 #include "nm_backward/kernel.h"

@@ -9,7 +9,7 @@
 namespace gatun::test {
 namespace {
 
-constexpr int64_t kRows = 3, kColumns = 5, kDepth = 10, kKept = 6, kIndexBytes = 2;
+constexpr int64_t kRows = 3, kColumns = 5, kDepth = 10, kIndexBytes = 2;
 
 enum class Which { x, values, dense };
 
