@@ -130,11 +130,15 @@ __attribute__((noinline)) void copy_block(const Job& job, int64_t row, int64_t k
   }
 }
 
-// Asks for the block that many blocks behind another, which is far enough to arrive before it is needed.
+// Asks for the block that follows another by a chunk, and, to the second-level cache, by four: as the processor's own
+// prefetches stop at the end of a page.
 template <class Elements>
 GATUN_INLINE void prefetch_next(const uint8_t* block) {
   constexpr int kAhead = kChunk * Elements::kBits / 8;
-  for (int line = 0; line < kWord * Elements::kBits / 8; line += 64) prefetch_line(block + kAhead + line);
+  for (int line = 0; line < kWord * Elements::kBits / 8; line += 64) {
+    prefetch_line(block + kAhead + line);
+    prefetch_far_line(block + 4 * kAhead + line);
+  }
 }
 
 // 2:4 of 32 bits: 2 * kLanes weights become a vector of values by a permutation whose numbers the indices are.

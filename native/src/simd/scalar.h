@@ -424,6 +424,10 @@ GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
 GATUN_INLINE void store_u16(uint16_t* p, I32 x) {
   for (int i = 0; i < kLanes; ++i) put(p, i, static_cast<uint16_t>(x.lane[i]));
 }
+template <int X>
+GATUN_INLINE I32 swap_lanes(I32 x) {
+  return lanes<I32>([&](int i) { return x.lane[i ^ X]; });
+}
 GATUN_INLINE I32 compress_lanes(I32 x, uint32_t mask) {
   I32 result = x;
   for (int i = 0, count = 0; i < kLanes; ++i) {

@@ -55,6 +55,7 @@
 //   F32 gather_f32(const float* table, I32 index): table[index], index >= 0
 //
 // i32 lanes that move:
+//   I32 swap_lanes<X>(I32): lane l is lane l ^ X, X = 1 or 2
 //   void store_u16(uint16_t*, I32): the low 16 bits of each lane
 //   I32 compress_lanes(I32 x, uint32_t mask): the lanes whose bit of the mask is 1, from lane 0 on in their order; what
 //                                 the others hold is unspecified. Bits from kLanes on are 0.

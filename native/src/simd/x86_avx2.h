@@ -426,6 +426,10 @@ GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
 GATUN_INLINE void store_u16(uint16_t* p, I32 x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow_i32_to_16(_mm256_and_si256(x, _mm256_set1_epi32(0xffff))));
 }
+template <int X>
+GATUN_INLINE I32 swap_lanes(I32 x) {
+  return _mm256_shuffle_epi32(x, X == 1 ? 0xb1 : 0x4e);
+}
 // For each mask the lanes whose bit is 1, a byte each, in their order.
 struct LanesOfMasks {
   uint8_t lane[256][8];

@@ -435,6 +435,10 @@ GATUN_INLINE Bytes add_bytes(Bytes x, int amount) {
 GATUN_INLINE void store_u16(uint16_t* p, I32 x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x));
 }
+template <int X>
+GATUN_INLINE I32 swap_lanes(I32 x) {
+  return _mm512_shuffle_epi32(x, X == 1 ? _MM_PERM_CDAB : _MM_PERM_BADC);
+}
 // To a register, since to memory the instruction is microcoded on some processors.
 GATUN_INLINE I32 compress_lanes(I32 x, uint32_t mask) {
   return _mm512_maskz_compress_epi32(static_cast<__mmask16>(mask), x);
