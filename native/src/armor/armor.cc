@@ -22,6 +22,16 @@ int32_t check_finite(const float* w, int64_t columns, int64_t depth) {
   return GATUN_OK;
 }
 
+// gatun_prune checks them, too, but where it has weights.
+int32_t check_norms(const float* norms, int64_t depth) {
+  for (int64_t k = 0; norms != nullptr && k < depth; ++k) {
+    if (std::isfinite(norms[k]) && norms[k] >= 0) continue;
+    return fail(GATUN_INVALID_ARGUMENT, "norms[%lld] = %g; allowed: finite, at least 0", static_cast<long long>(k),
+                static_cast<double>(norms[k]));
+  }
+  return GATUN_OK;
+}
+
 // The mask of the core that the fit starts with.
 int32_t prune(const gatun_armor_fit_params& p, const float* w, const float* norms, uint8_t* mask) {
   gatun_prune_params prune{};
@@ -45,6 +55,7 @@ int32_t run_fit(Tier limit, const gatun_armor_fit_params* params, const float* w
   GATUN_TRY(check_fit(params, w, norms, left, values, indices, right, losses));
   const gatun_armor_fit_params& p = *params;
   GATUN_TRY(check_finite(w, p.columns, p.depth));
+  GATUN_TRY(check_norms(norms, p.depth));
   try {
     std::vector<uint8_t> mask(static_cast<size_t>(p.columns * blocks_of(p.depth, 8)));
     std::vector<float> core(static_cast<size_t>(p.columns * p.depth));

@@ -291,6 +291,8 @@ TEST_F(ArmorFitBoundary, Numbers) {
   }
   norms[4] = -1;
   refused({"norms", "4", "-1"});
+  params.columns = 0;  // they count for nothing then, and are still no norms
+  refused({"norms", "4", "-1"});
 }
 
 TEST_F(ArmorFitBoundary, NullsAlignmentAndOverlaps) {
