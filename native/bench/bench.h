@@ -21,10 +21,10 @@ using Memory = std::unique_ptr<uint8_t, decltype(&std::free)>;
 Memory allocate(int64_t bytes);
 
 // The layers of a model that products are measured on, and rows of x.
-struct Shape {
+struct Layer {
   int64_t columns, depth;
 };
-inline constexpr Shape kShapes[] = {{14336, 4096}, {4096, 4096}};
+inline constexpr Layer kLayers[] = {{14336, 4096}, {4096, 4096}};
 inline constexpr int64_t kRows[] = {1, 8, 128, 512};
 
 // A packed form, and copies of it: with few rows of x, calls take turns on more of them than caches hold.

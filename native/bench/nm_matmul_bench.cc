@@ -26,7 +26,7 @@ struct Pattern {
 };
 constexpr Pattern kPatterns[] = {{2, 4}, {1, 4}, {1, 8}, {4, 8}, {1, 16}};
 
-gatun_nm_weights describe(const Shape& shape, const Pattern& pattern, int32_t values) {
+gatun_nm_weights describe(const Layer& shape, const Pattern& pattern, int32_t values) {
   const bool codes = values == GATUN_I8 || values == GATUN_U4;
   gatun_nm_weights w{};
   w.struct_size = sizeof(w);
@@ -127,7 +127,7 @@ void multiply(benchmark::State& state, const TableRow& row, const gatun_nm_weigh
 }  // namespace
 
 void register_nm_matmul() {
-  for (const Shape& shape : kShapes) {
+  for (const Layer& shape : kLayers) {
     for (const Pattern& pattern : kPatterns) {
       for (const TableRow& row : nm_matmul::table()) {
         const gatun_nm_weights description = describe(shape, pattern, row.values);

@@ -44,7 +44,7 @@ constexpr Format kFormats[] = {{"g32", Stored::u4, GATUN_U4, 32},
                                {"f8", Stored::b8, GATUN_F8E4M3, 128},
                                {"dynamic", Stored::b8, GATUN_U8, 256, 0, GATUN_BOOK_DYNAMIC}};
 
-gatun_qmatmul_weights describe(const Shape& shape, const Format& format) {
+gatun_qmatmul_weights describe(const Layer& shape, const Format& format) {
   const bool by_row = format.group == 0, f32_scales = by_row || !qmatmul::is_integer(format.stored);
   return {sizeof(gatun_qmatmul_weights),
           format.codes,
@@ -179,7 +179,7 @@ void multiply(benchmark::State& state, const TableRow& row, const gatun_qmatmul_
 }  // namespace
 
 void register_qmatmul() {
-  for (const Shape& shape : kShapes) {
+  for (const Layer& shape : kLayers) {
     for (const Format& format : kFormats) {
       for (const TableRow& row : qmatmul::table()) {
         if (row.to != static_cast<int32_t>(format.stored) || !tier_supported(row.tier)) continue;
