@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gatun/gatun.h"
+#include "gatun/nm_matmul.h"
 #include "gatun/norm.h"
 #include "gatun/qmatmul.h"
 #include "gatun/quantize.h"
@@ -39,6 +40,19 @@ class Problem {
       stack_.resize((stack_.size() + 63) / 64 * 64);
       stack_.insert(stack_.end(), packed_.begin(), packed_.end());
     }
+    const std::vector<uint8_t> indices(kColumns * kDepth / 8, 0x8d);  // 1 3, 0 2
+    const std::vector<float> sparse_values = rng_.normals(kColumns * kDepth / 2);
+    for (const bool sparse_codes : {false, true}) {
+      const gatun_nm_weights w = nm_weights(sparse_codes);
+      Bytes& form = sparse_codes ? sparse_codes_ : sparse_floats_;
+      EXPECT_EQ(gatun_nm_packed_bytes(&w, &bytes), GATUN_OK);
+      form.resize(static_cast<size_t>(bytes));
+      const void* values = sparse_codes ? static_cast<const void*>(codes.data()) : sparse_values.data();
+      EXPECT_EQ(gatun_nm_pack(&w, values, indices.data(), sparse_codes ? scales.data() : nullptr, nullptr, form.data(),
+                              bytes),
+                GATUN_OK)
+          << gatun_last_error();
+    }
     // Subnormals among the inputs, so that a mode that flushes them shows.
     x_ = rng_.normals(kRows * kDepth);
     for (int64_t k = 0; k < kDepth; ++k) x_[k] *= 0x1p-130f;
@@ -67,6 +81,16 @@ class Problem {
     const int64_t group_rows[kStacked] = {5, 0, kRows - 5};
     const int32_t status = gatun_qmatmul_grouped(&params, group_rows, kStacked, x_.data(), stack_.data(),
                                                  size_of(stack_), nullptr, nullptr, y.data());
+    return status == GATUN_OK ? y : Bytes();
+  }
+
+  Bytes nm_matmul(int32_t mode, int32_t threads) const {
+    Bytes y(kRows * kColumns * 4);
+    const gatun_nm_matmul_params params = {sizeof(params), GATUN_F32, GATUN_F32, mode,    GATUN_ACTIVATION_SILU,
+                                           threads,        kRows,     kColumns,  kDepth,  kDepth,
+                                           kColumns,       0,         0,         kColumns};
+    const Bytes& form = mode == GATUN_NM_INT8 ? sparse_codes_ : sparse_floats_;
+    const int32_t status = gatun_nm_matmul(&params, x_.data(), form.data(), size_of(form), nullptr, nullptr, y.data());
     return status == GATUN_OK ? y : Bytes();
   }
 
@@ -130,6 +154,8 @@ class Problem {
             [this](int32_t threads) { return concat(GATUN_QMATMUL_PRECISE, threads); },
             [this](int32_t threads) { return grouped(GATUN_QMATMUL_INT8_ROW, threads); },
             [this](int32_t threads) { return grouped(GATUN_QMATMUL_PRECISE, threads); },
+            [this](int32_t threads) { return nm_matmul(GATUN_NM_F32, threads); },
+            [this](int32_t threads) { return nm_matmul(GATUN_NM_INT8, threads); },
             [this](int32_t threads) { return norm(GATUN_NORM_LAYER, threads); },
             [this](int32_t threads) { return norm(GATUN_NORM_RMS, threads); },
             [this](int32_t threads) { return quantize(threads); },
@@ -156,12 +182,28 @@ class Problem {
             columns};
   }
 
+  // 2:4, f32 or 4-bit codes.
+  static gatun_nm_weights nm_weights(bool codes) {
+    return {sizeof(gatun_nm_weights),
+            2,
+            4,
+            1,
+            codes ? GATUN_U4 : GATUN_F32,
+            GATUN_ZERO_NONE,
+            codes ? GATUN_F32 : 0,
+            0,
+            0,
+            kColumns,
+            kDepth,
+            codes ? kGroup : 0};
+  }
+
   static constexpr int32_t kStacked = 3;
   static constexpr int64_t kRows = 37, kColumns = 83, kDepth = 224, kGroup = 32, kGroups = kDepth / kGroup;
   Rng rng_;
   gatun_qmatmul_weights weights_ = {
       sizeof(gatun_qmatmul_weights), GATUN_U4, 0, GATUN_ZERO_NONE, GATUN_F32, 0, 1, 1.0f, kColumns, kDepth, kGroup};
-  Bytes packed_, stack_;
+  Bytes packed_, stack_, sparse_floats_, sparse_codes_;
   std::vector<float> x_;
 };
 
