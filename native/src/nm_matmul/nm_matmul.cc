@@ -74,7 +74,7 @@ void explain_other(const TableRow& row, const gatun_nm_matmul_params& params, co
   if (!tier_usable(row.tier, active_tier())) {
     gatun::explain_passed_over(row.name, row.tier, out);
   } else if (!row.takes(multiplied_dtype(params.mode), layout)) {
-    out.add("  passed over: %s (only for 2:4 weights that are stored sparse)\n", row.name);
+    out.add("  passed over: %s (only where M is up to %d N)\n", row.name, row.sparsest);
   } else {
     out.add("  passed over: %s (only from %lld rows on)\n", row.name, static_cast<long long>(row.least_rows));
   }
