@@ -108,8 +108,9 @@ int32_t run_matmul(Tier limit, const gatun_nm_matmul_params* params, int64_t blo
   GATUN_TRY(check_matmul(params, block, x, right, packed, packed_bytes, left, bias, residual, y));
   const gatun_nm_matmul_params& p = *params;
   const Product product(limit, p, block);
-  // No rows: nm_matmul still checks the weights.
-  if (p.rows == 0 || p.columns == 0) return product.times_core(nullptr, 0, packed, packed_bytes, nullptr);
+  // Without rows nm_matmul just checks the weights: sizes that are not theirs ask for no scratch.
+  GATUN_TRY(product.times_core(nullptr, 0, packed, packed_bytes, nullptr));
+  if (p.rows == 0 || p.columns == 0) return GATUN_OK;
   const int64_t chunk = std::min(kChunkRows, p.rows);
   int64_t floats, bytes;
   if (__builtin_add_overflow(p.depth, p.columns, &floats) || __builtin_mul_overflow(floats, chunk * 4, &bytes)) {
