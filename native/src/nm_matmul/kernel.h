@@ -12,8 +12,6 @@ inline constexpr int64_t kBlockRows = 512;
 
 // Rows of x in a tile of packed activations; the last tile has what is left.
 inline constexpr int kTileRows = 16;
-// f32 sums [kBlockRows][kPanelColumns].
-inline constexpr int64_t kSumBytes = kBlockRows * kPanelColumns * 4;
 inline constexpr int kMaxPieceSlots = kPieceDepth;
 
 // Where the slots of a lane are found in x, for every lane of kLanes columns at once: a chunk is 1 slot (f32), 2 (bf16)

@@ -12,10 +12,11 @@
 //   ..
 //   x[T-1] window  sum[T-1][v]
 //
-// A permutation of x from memory and a dot product are two instructions for what a dense kernel does with m / n. With
-// one row, codes and indices are taken apart in registers on the way, as memory gives them. With more, the panel's
-// piece (512 depths) is taken apart once to [chunk][places, weights][R], which all rows of the block read from the
-// caches.
+// A permutation of x from memory and a multiply-add are two instructions for what a dense kernel does with m / n of
+// them; where both are of 512 bits in pipes of 256 (Zen 4) they share one of three pipes, so a pair takes 4/3 cycles.
+// With one row, codes and indices are taken apart in registers on the way, as memory gives them. With more, a panel's
+// piece (512 depths) is taken apart once to places and weights, which stream from the L2 cache while the windows of a
+// tile of rows stay in the L1 cache.
 //
 // Overflow: integer sums of a piece are at most 512 * 127 * 127 < 2^24; where x is unsigned (kI8Bias = 128), 512 * 255
 // * 127 < 2^24 plus what the correction of 128 * sum w takes away. Floats add in ascending depth, so T and the pieces
@@ -23,6 +24,7 @@
 // Tails: slots that fill a unit up are not multiplied (f32) or have weight 0 and a place where x is 0 (bf16) or finite
 // (int8); windows are padded in what we packed; columns beyond y's end are computed and not stored.
 // Error: F32 and BF16 2^-23 (K + 8) sum |x w|; integers exact, one f32 rounding a piece and two at the end.
+// Measured: bench/NOTES.md.
 #pragma once
 
 #include "nm_matmul/values.h"
@@ -86,15 +88,24 @@ struct MultiplyBf16 {
 };
 #endif
 
-// of(v, the chunk, its places and weights) for chunks C.. < count of a unit of kLanes columns.
-template <class Reader, int kBits, int C, class Of>
-GATUN_INLINE void each_chunk(const Reader& reader, const UnitIndices<kBits>& indices, const uint8_t* values,
-                             const Columns& at, const nm_matmul::Chunk* chunks, int32_t count, Of of) {
+// A unit of V vectors of columns.
+template <int kBits, int V>
+struct Unit {
+  const uint8_t* values;  // behind its indices
+  UnitIndices<kBits> indices[V];
+};
+
+// of(v, C, the chunk, its places and weights) for chunks C.. < count of a unit, as they lie in memory.
+template <int C, class Reader, int kBits, int V, class Of>
+GATUN_INLINE void each_chunk(const Reader (&readers)[V], const Columns (&at)[V], const Unit<kBits, V>& unit,
+                             const nm_matmul::Chunk* chunks, int32_t count, Of of) {
   if constexpr (C < nm_matmul::kUnitSlots / Reader::Packed::kSlots) {
     if (C >= count) return;
-    of(C, chunks[C], places<typename Reader::Packed, kBits, C>(indices, chunks[C].base),
-       reader.template chunk<C>(values, at));
-    each_chunk<Reader, kBits, C + 1>(reader, indices, values, at, chunks, count, of);
+    for (int v = 0; v < V; ++v) {
+      of(v, C, chunks[C], places<typename Reader::Packed, kBits, C>(unit.indices[v], chunks[C].base),
+         readers[v].template chunk<C>(unit.values, at[v]));
+    }
+    each_chunk<C + 1>(readers, at, unit, chunks, count, of);
   }
 }
 
@@ -117,19 +128,19 @@ GATUN_INLINE void for_each_chunk(const nm_matmul::Job& job, const nm_matmul::Pie
     readers[v] = Reader::of(job, piece, at[v]);
   }
   const int64_t step = int64_t{job.unit_bytes} * first.of;
-  const uint8_t* unit = first.panel + piece.units * first.of + begin / kUnitChunks * step;
-  for (int32_t c = begin; c < end; c += kUnitChunks, unit += step) {
-    const uint8_t* values = unit + int64_t{job.index_bits} * first.of;
-    // Known to the compiler but in the last unit.
-    const auto visit = [&](int32_t left) GATUN_INLINE_LAMBDA {
-      for (int v = 0; v < V; ++v) {
-        const UnitIndices<kBits> indices(unit, at[v]);
-        each_chunk<Reader, kBits, 0>(readers[v], indices, values, at[v], job.chunks + c, left,
-                                     [&](int i, const nm_matmul::Chunk& chunk, Bytes places, auto w)
-                                         GATUN_INLINE_LAMBDA { of(v, c + i, chunk, places, w); });
-      }
-    };
-    V > 1 && end - c >= kUnitChunks ? visit(kUnitChunks) : visit(end - c);
+  const uint8_t* address = first.panel + piece.units * first.of + begin / kUnitChunks * step;
+  for (int32_t c = begin; c < end; c += kUnitChunks, address += step) {
+    Unit<kBits, V> unit;
+    unit.values = address + int64_t{job.index_bits} * first.of;
+    for (int v = 0; v < V; ++v) unit.indices[v] = UnitIndices<kBits>::of(address, at[v]);
+    const auto visit = [&](int v, int i, const nm_matmul::Chunk& chunk, Bytes places, auto w)
+                           GATUN_INLINE_LAMBDA { of(v, c + i, chunk, places, w); };
+    // Their number is known to the compiler but in the last unit.
+    if (V > 1 && end - c >= kUnitChunks) {
+      each_chunk<0>(readers, at, unit, job.chunks + c, kUnitChunks, visit);
+    } else {
+      each_chunk<0>(readers, at, unit, job.chunks + c, end - c, visit);
+    }
   }
 }
 
@@ -142,6 +153,8 @@ struct Kept {
 inline constexpr int kKeptBytes = 2 * 4 * kLanes;
 // Chunks of floats that are multiplied at a time: 16 KiB, half of an L1 cache.
 inline constexpr int kBlockChunks = 16384 / kKeptBytes;
+// And their windows of x, which are 64 bytes but for the sparsest, times the rows of a tile: the other half.
+inline constexpr int kBlockWindows = 16384 / 64 / nm_matmul::kTileRows;
 
 // Windows of a piece in packed x, for rows from `row` on.
 struct RowWindows {
@@ -163,44 +176,46 @@ GATUN_INLINE auto add_chunk(typename Multiply::Sum sum, const uint8_t* x, const 
   return Multiply::template add<kBits>(sum, x, places, w);
 }
 
-// Sums of a piece: integers times their scales are added to what is there, floats have gone on from it.
-template <class Multiply>
-GATUN_INLINE void add_to(float* sums, typename Multiply::Sum sum, F32 scales) {
-  if constexpr (Multiply::kInteger) {
-    store_f32(sums, fma(to_f32(sum), scales, load_f32(sums)));
-  } else {
-    store_f32(sums, sum);
-  }
-}
-template <class Multiply>
-GATUN_INLINE typename Multiply::Sum begin_of(const float* sums) {
-  if constexpr (Multiply::kInteger) {
-    return zero_i32();
-  } else {
-    return load_f32(sums);
-  }
-}
 template <class Multiply>
 GATUN_INLINE F32 scales_of(const nm_matmul::Job& job, const nm_matmul::Piece& piece, const Columns& at) {
   return Multiply::kInteger ? load_scales(job, piece, at) : zero_f32();
+}
+
+// Sums of a row so far, integers times their scales.
+template <class Multiply>
+GATUN_INLINE void add_piece(F32& y, typename Multiply::Sum sum, I32 excess, F32 scales) {
+  if constexpr (Multiply::kInteger) {
+    y = fma(to_f32(sub_i32(sum, excess)), scales, y);
+  } else {
+    y = sum;
+  }
+}
+template <class Multiply>
+GATUN_INLINE typename Multiply::Sum begin_of(F32 y) {
+  if constexpr (Multiply::kInteger) {
+    return zero_i32();
+  } else {
+    return y;
+  }
 }
 
 // One row by V vectors of columns, all pieces; sums [R].
 template <class Multiply, class Reader, int kBits, int V>
 __attribute__((noinline)) void multiply_row(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t row,
                                             int32_t column, float* sums) {
+  F32 y[V];
+  for (int v = 0; v < V; ++v) y[v] = zero_f32();
   for (int64_t p = 0; p < job.piece_count; ++p) {
     const nm_matmul::Piece& piece = job.pieces[p];
     const RowWindows windows = row_windows(job, row, p);
     typename Multiply::Sum sum[V];
     I32 excess[V];
     for (int v = 0; v < V; ++v) {
-      sum[v] = begin_of<Multiply>(sums + column + v * kLanes);
+      sum[v] = begin_of<Multiply>(y[v]);
       excess[v] = zero_i32();
     }
-    const Columns first{panel.base, panel.columns, column};
     for_each_chunk<Reader, kBits, V>(
-        job, piece, first, 0, chunks_of<typename Reader::Packed>(piece),
+        job, piece, {panel.base, panel.columns, column}, 0, chunks_of<typename Reader::Packed>(piece),
         [&](int v, int32_t, const nm_matmul::Chunk& chunk, Bytes places, auto w) GATUN_INLINE_LAMBDA {
           sum[v] = add_chunk<Multiply, kBits>(sum[v], windows.x + chunk.window * windows.step, chunk, places, w);
           if constexpr (Multiply::kInteger && kI8Bias != 0) {
@@ -208,11 +223,11 @@ __attribute__((noinline)) void multiply_row(const nm_matmul::Job& job, const nm_
           }
         });
     for (int v = 0; v < V; ++v) {
-      if constexpr (Multiply::kInteger) sum[v] = sub_i32(sum[v], excess[v]);
-      const Columns at{panel.base, panel.columns, column + v * kLanes};
-      add_to<Multiply>(sums + at.column, sum[v], scales_of<Multiply>(job, piece, at));
+      add_piece<Multiply>(y[v], sum[v], excess[v],
+                          scales_of<Multiply>(job, piece, {panel.base, panel.columns, column + v * kLanes}));
     }
   }
+  for (int v = 0; v < V; ++v) store_f32(sums + column + v * kLanes, y[v]);
 }
 
 // Takes a piece of a panel apart.
@@ -251,19 +266,25 @@ __attribute__((noinline)) void multiply_tile(const nm_matmul::Job& job, int64_t 
   constexpr int kWindowBytes = Multiply::window_bytes(kBits);
   const RowWindows windows = row_windows(job, row, piece);
   typename Multiply::Sum sum[T];
-  for (int t = 0; t < T; ++t) sum[t] = begin_of<Multiply>(sums + t * nm_matmul::kPanelColumns);
+  // Where GCC keeps a loop around these, sums go through memory.
+#pragma GCC unroll 16
+  for (int t = 0; t < T; ++t) sum[t] = begin_of<Multiply>(load_f32(sums + t * nm_matmul::kPanelColumns));
   const uint8_t* lanes = kept.lanes;
   for (const nm_matmul::Chunk* chunk = kept.begin; chunk != kept.end; ++chunk, lanes += kKeptBytes) {
     const uint8_t* x = windows.x + chunk->window * windows.step;
     const Bytes places = load_bytes(lanes);
     const auto w = Multiply::load(lanes + kKeptBytes / 2);
+#pragma GCC unroll 16
     for (int t = 0; t < T; ++t) {
       sum[t] = add_chunk<Multiply, kBits>(sum[t], x + t * kWindowBytes, *chunk, places, w);
     }
   }
+#pragma GCC unroll 16
   for (int t = 0; t < T; ++t) {
-    if constexpr (Multiply::kInteger) sum[t] = sub_i32(sum[t], excess);
-    add_to<Multiply>(sums + t * nm_matmul::kPanelColumns, sum[t], scales);
+    float* const to = sums + t * nm_matmul::kPanelColumns;
+    F32 y = Multiply::kInteger ? load_f32(to) : zero_f32();
+    add_piece<Multiply>(y, sum[t], excess, scales);
+    store_f32(to, y);
   }
 }
 
@@ -302,63 +323,106 @@ GATUN_INLINE void multiply_rows(const nm_matmul::Job& job, int64_t piece, const 
 inline constexpr int kRowsOfTile = kLanes == 16 ? 16 : kLanes == 8 ? 8 : 2;
 inline constexpr int kVectorsOfRow = kLanes == 4 ? 1 : 4;
 
-template <class Multiply, class Reader, int kBits>
-inline void multiply_panel(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t row_begin, int64_t row_end,
-                           uint8_t* scratch) {
-  float* sums = reinterpret_cast<float*>(scratch);
-  std::memset(sums, 0, static_cast<size_t>((row_end - row_begin) * nm_matmul::kPanelColumns * 4));
-  if (kVectorsOfRow > 1 && row_end - row_begin == 1) {
-    int32_t column = 0;
-    for (; column + kVectorsOfRow * kLanes <= panel.columns; column += kVectorsOfRow * kLanes) {
-      multiply_row<Multiply, Reader, kBits, kVectorsOfRow>(job, panel, row_begin, column, sums);
-    }
-    for (; column < panel.columns; column += kLanes) {
-      multiply_row<Multiply, Reader, kBits, 1>(job, panel, row_begin, column, sums);
-    }
-  } else {
-    const Kept kept{scratch + nm_matmul::kSumBytes + nm_matmul::kPanelColumns * 4,
-                    reinterpret_cast<int32_t*>(scratch + nm_matmul::kSumBytes)};
-    for (int64_t p = 0; p < job.piece_count; ++p) {
-      const nm_matmul::Piece& piece = job.pieces[p];
-      keep_piece<Multiply, Reader, kBits>(job, panel, piece, kept);
-      const int32_t count = chunks_of<typename Reader::Packed>(piece);
-      // Sums of integers are those of a whole piece.
-      const int32_t step = Multiply::kInteger ? count : kBlockChunks;
-      for (int32_t c = 0; c < count; c += step) {
-        const int32_t end_chunk = count - c < step ? count : c + step;
-        for (int64_t row = row_begin, end; row < row_end; row = end) {
-          end = row + nm_matmul::kTileRows < row_end ? row + nm_matmul::kTileRows : row_end;
-          // The tile's windows stay in the L1 cache while what is kept comes by.
-          for (int32_t column = 0; column < panel.columns; column += kLanes) {
-            const KeptChunks chunks{job.chunks + c, job.chunks + end_chunk,
-                                    kept.lanes + (int64_t{column / kLanes} * count + c) * kKeptBytes};
-            const I32 excess = Multiply::kInteger ? load_i32(kept.excess + column) : zero_i32();
-            const F32 scales = scales_of<Multiply>(job, piece, {panel.base, panel.columns, column});
-            multiply_rows<Multiply, kBits, kRowsOfTile>(job, p, chunks, row, end, excess, scales,
-                                                        sums + (row - row_begin) * nm_matmul::kPanelColumns + column);
-          }
-        }
-      }
-    }
-  }
-  finish_panel(job, 1.0f, job.scales, panel.first_column, panel.columns, row_begin, row_end, sums,
-               nm_matmul::kPanelColumns);
-}
-
 GATUN_INLINE nm_matmul::Panel panel_at(const nm_matmul::Panels& panels, int32_t i) {
   return {panels.first.base + i * panels.bytes, i + 1 < panels.count ? nm_matmul::kPanelColumns : panels.last_columns,
           panels.first.first_column + int64_t{i} * nm_matmul::kPanelColumns};
 }
 
+template <class Multiply, class Reader, int kBits>
+inline void multiply_one_row(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t row, float* sums) {
+  int32_t column = 0;
+  for (; column + kVectorsOfRow * kLanes <= panel.columns; column += kVectorsOfRow * kLanes) {
+    multiply_row<Multiply, Reader, kBits, kVectorsOfRow>(job, panel, row, column, sums);
+  }
+  for (; column < panel.columns; column += kLanes) {
+    multiply_row<Multiply, Reader, kBits, 1>(job, panel, row, column, sums);
+  }
+}
+
+// Sums of a panel, [kBlockRows][kPanelColumns], and of its kept chunks the most that there may be.
+inline constexpr int64_t kPanelSums = nm_matmul::kBlockRows * nm_matmul::kPanelColumns;
+template <class Packed>
+inline constexpr int64_t kMostKept =
+    int64_t{nm_matmul::kPanelColumns / kLanes} * (nm_matmul::kMaxPieceSlots / Packed::kSlots) * kKeptBytes;
+
+// Panels whose pieces are taken apart together, so that a tile's windows, once they are in the L1 cache, meet more
+// columns: as many as have their memory.
+inline constexpr int kMostPanels = 4;
+
+template <class Multiply, class Reader, int kBits>
+inline void multiply_block(const nm_matmul::Job& job, const nm_matmul::Panels& panels, int64_t row_begin,
+                           int64_t row_end, float* sums, int32_t* excesses, uint8_t* lanes) {
+  using Packed = typename Reader::Packed;
+  for (int64_t p = 0; p < job.piece_count; ++p) {
+    const nm_matmul::Piece& piece = job.pieces[p];
+    const int32_t count = chunks_of<Packed>(piece);
+    const int64_t vector_bytes = int64_t{count} * kKeptBytes;
+    for (int32_t i = 0; i < panels.count; ++i) {
+      keep_piece<Multiply, Reader, kBits>(
+          job, panel_at(panels, i), piece,
+          {lanes + i * (nm_matmul::kPanelColumns / kLanes) * vector_bytes, excesses + i * nm_matmul::kPanelColumns});
+    }
+    // Sums of integers are those of a whole piece.
+    for (int32_t c = 0, end_chunk; c < count; c = end_chunk) {
+      end_chunk = count;
+      if (!Multiply::kInteger && count - c > kBlockChunks) end_chunk = c + kBlockChunks;
+      if (!Multiply::kInteger) {
+        while (job.chunks[end_chunk - 1].window - job.chunks[c].window >= kBlockWindows) --end_chunk;
+      }
+      for (int64_t row = row_begin, end; row < row_end; row = end) {
+        end = row + nm_matmul::kTileRows < row_end ? row + nm_matmul::kTileRows : row_end;
+        for (int32_t i = 0; i < panels.count; ++i) {
+          const nm_matmul::Panel panel = panel_at(panels, i);
+          for (int32_t column = 0; column < panel.columns; column += kLanes) {
+            const int32_t vector = (i * nm_matmul::kPanelColumns + column) / kLanes;
+            const KeptChunks chunks{job.chunks + c, job.chunks + end_chunk,
+                                    lanes + vector * vector_bytes + c * kKeptBytes};
+            const I32 excess = load_i32(excesses + vector * kLanes);
+            const F32 scales = scales_of<Multiply>(job, piece, {panel.base, panel.columns, column});
+            multiply_rows<Multiply, kBits, kRowsOfTile>(
+                job, p, chunks, row, end, excess, scales,
+                sums + i * kPanelSums + (row - row_begin) * nm_matmul::kPanelColumns + column);
+          }
+        }
+      }
+    }
+  }
+}
+
+template <class Multiply, class Reader, int kBits>
+inline void multiply_panels(const nm_matmul::Job& job, nm_matmul::Panels panels, int64_t row_begin, int64_t row_end,
+                            uint8_t* scratch) {
+  float* const sums = reinterpret_cast<float*>(scratch);
+  int32_t* const excesses = reinterpret_cast<int32_t*>(sums + kMostPanels * kPanelSums);
+  uint8_t* const lanes = reinterpret_cast<uint8_t*>(excesses + kMostPanels * nm_matmul::kPanelColumns);
+  const bool one_row = kVectorsOfRow > 1 && row_end - row_begin == 1;
+  // A piece's chunks decide how many panels fit where one of dense weights does.
+  const int64_t piece_chunks = job.piece_count == 0 ? 1 : chunks_of<typename Reader::Packed>(job.pieces[0]);
+  const int64_t fit = nm_matmul::kMaxPieceSlots / Reader::Packed::kSlots / (piece_chunks == 0 ? 1 : piece_chunks);
+  const auto together = static_cast<int32_t>(fit < 1 ? 1 : fit < kMostPanels ? fit : kMostPanels);
+  for (int32_t first = 0, count; first < panels.count; first += count) {
+    count = panels.count - first < together ? panels.count - first : together;
+    const nm_matmul::Panels part{panel_at(panels, first), count, panel_at(panels, first + count - 1).columns,
+                                 panels.bytes};
+    for (int32_t i = 0; i < count; ++i) {
+      std::memset(sums + i * kPanelSums, 0, static_cast<size_t>((row_end - row_begin) * nm_matmul::kPanelColumns * 4));
+      if (one_row) multiply_one_row<Multiply, Reader, kBits>(job, panel_at(part, i), row_begin, sums + i * kPanelSums);
+    }
+    if (!one_row) multiply_block<Multiply, Reader, kBits>(job, part, row_begin, row_end, sums, excesses, lanes);
+    for (int32_t i = 0; i < count; ++i) {
+      const nm_matmul::Panel panel = panel_at(part, i);
+      finish_panel(job, 1.0f, job.scales, panel.first_column, panel.columns, row_begin, row_end, sums + i * kPanelSums,
+                   nm_matmul::kPanelColumns);
+    }
+  }
+}
+
 template <class Multiply, class Reader>
 inline void multiply(const nm_matmul::Job& job, const nm_matmul::Panels& panels, int64_t row_begin, int64_t row_end,
                      uint8_t* scratch) {
-  for (int32_t i = 0; i < panels.count; ++i) {
-    const nm_matmul::Panel panel = panel_at(panels, i);
-    with_bits(job.index_bits, [&](auto bits) {
-      multiply_panel<Multiply, Reader, decltype(bits)::value>(job, panel, row_begin, row_end, scratch);
-    });
-  }
+  with_bits(job.index_bits, [&](auto bits) {
+    multiply_panels<Multiply, Reader, decltype(bits)::value>(job, panels, row_begin, row_end, scratch);
+  });
 }
 
 template <class Multiply, class Reader, class Packed = typename Reader::Packed>
@@ -366,9 +430,9 @@ constexpr nm_matmul::Kernel kernel() {
   constexpr int kSlots = Packed::kSlots;
   return {pack_rows<Packed>,
           multiply<Multiply, Reader>,
-          nm_matmul::kSumBytes + nm_matmul::kPanelColumns * 4 * (1 + 2 * nm_matmul::kMaxPieceSlots / kSlots),
+          kMostPanels * (kPanelSums + nm_matmul::kPanelColumns) * 4 + kMostKept<Packed>,
           nm_matmul::kTileRows,
-          1,
+          kMostPanels,
           kSlots,
           {Multiply::window_bytes(0), Multiply::window_bytes(2), Multiply::window_bytes(4), Multiply::window_bytes(8)},
           kSlots == 4   ? 1 << 20

@@ -150,7 +150,7 @@ inline int32_t end_of_block(const nm_matmul::Job& job, const nm_matmul::Piece& p
   return end < piece.slots ? end : piece.slots;
 }
 
-inline constexpr int64_t kRowsSumBytes = kPanelsOfRows * nm_matmul::kSumBytes;
+inline constexpr int64_t kRowsSumBytes = kPanelsOfRows * kPanelSums * 4;
 inline constexpr int64_t kRowsOutBytes = int64_t{kRowLanes} * nm_matmul::kPanelColumns * 4;
 // A block of dense weights has the most slots.
 inline constexpr int64_t kRowsKeptBytes = kPanelsOfRows * nm_matmul::kPanelColumns / kLanes *
@@ -158,8 +158,8 @@ inline constexpr int64_t kRowsKeptBytes = kPanelsOfRows * nm_matmul::kPanelColum
                                           static_cast<int64_t>(sizeof(KeptSlot));
 
 template <class Reader, int kBits>
-inline void multiply_panels(const nm_matmul::Job& job, const nm_matmul::Panels& panels, int64_t row_begin,
-                            int64_t row_end, uint8_t* scratch) {
+inline void multiply_wide(const nm_matmul::Job& job, const nm_matmul::Panels& panels, int64_t row_begin,
+                          int64_t row_end, uint8_t* scratch) {
   float* const sums = reinterpret_cast<float*>(scratch);
   float* const out = reinterpret_cast<float*>(scratch + kRowsSumBytes);
   KeptSlot* const kept = reinterpret_cast<KeptSlot*>(scratch + kRowsSumBytes + kRowsOutBytes);
@@ -200,9 +200,8 @@ inline void multiply_panels(const nm_matmul::Job& job, const nm_matmul::Panels& 
 template <class Reader>
 inline void multiply_lanes(const nm_matmul::Job& job, const nm_matmul::Panels& panels, int64_t row_begin,
                            int64_t row_end, uint8_t* scratch) {
-  with_bits(job.index_bits, [&](auto bits) {
-    multiply_panels<Reader, decltype(bits)::value>(job, panels, row_begin, row_end, scratch);
-  });
+  with_bits(job.index_bits,
+            [&](auto bits) { multiply_wide<Reader, decltype(bits)::value>(job, panels, row_begin, row_end, scratch); });
 }
 
 template <class Reader>

@@ -103,22 +103,24 @@ struct CodeValues {
 // Indices of a unit's 8 slots; none where kBits is 0.
 template <int kBits>
 struct UnitIndices {
-  GATUN_INLINE UnitIndices(const uint8_t* unit, const Columns& at) {
+  static GATUN_INLINE UnitIndices of(const uint8_t* unit, const Columns& at) {
+    UnitIndices indices;
     if constexpr (kBits == 0) {
-      words[0] = zero_i32();
+      indices.words[0] = zero_i32();
     } else if constexpr (kBits == 2) {
-      words[0] = load_u16_i32(reinterpret_cast<const uint16_t*>(unit) + at.column);
+      indices.words[0] = load_u16_i32(reinterpret_cast<const uint16_t*>(unit) + at.column);
     } else {
       const int32_t* p = reinterpret_cast<const int32_t*>(unit) + at.column;
-      words[0] = load_i32(p);
-      if constexpr (kBits == 8) words[1] = load_i32(p + at.of);
+      indices.words[0] = load_i32(p);
+      if constexpr (kBits == 8) indices.words[1] = load_i32(p + at.of);
     }
+    return indices;
   }
   I32 words[kBits == 8 ? 2 : 1];
 };
 
-// The places of chunk C of a unit within its window: base + index, as bases are multiples of m. Stored dense there are
-// none.
+// The places of chunk C of a unit within its window: base + index, which are the bits of both, as bases are multiples
+// of m. Stored dense there are none.
 template <class Packed, int kBits, int C>
 GATUN_INLINE Bytes places(const UnitIndices<kBits>& unit, uint32_t base) {
   if constexpr (kBits == 0) return as_bytes(unit.words[0]);
@@ -129,13 +131,13 @@ GATUN_INLINE Bytes places(const UnitIndices<kBits>& unit, uint32_t base) {
   constexpr int kShift = kBits * kFirst % 32;
   if constexpr (Packed::kSlots == 4) {
     const I32 fields = as_lanes(spread_bytes<kBits, C>(word));
-    return as_bytes(or_i32(and_i32(fields, set1_i32(kMask * 0x01010101)), bases));
+    return as_bytes(and_or_i32(fields, set1_i32(kMask * 0x01010101), bases));
   } else if constexpr (Packed::kSlots == 2) {
     const I32 fields = shift_right_logical<kShift>(word);
     const I32 pair = select_bits(set1_i32(0xffff), fields, shift_left<16 - kBits>(fields));
-    return as_bytes(or_i32(and_i32(pair, set1_i32(kMask * 0x00010001)), bases));
+    return as_bytes(and_or_i32(pair, set1_i32(kMask * 0x00010001), bases));
   } else {
-    return as_bytes(or_i32(and_i32(shift_right_logical<kShift>(word), set1_i32(kMask)), bases));
+    return as_bytes(and_or_i32(shift_right_logical<kShift>(word), set1_i32(kMask), bases));
   }
 }
 

@@ -224,6 +224,7 @@ GATUN_INLINE I32 shift_right_logical(I32 a) {
 GATUN_INLINE I32 xor_i32(I32 a, I32 b) {
   return lanes<I32>([=](int i) { return a.lane[i] ^ b.lane[i]; });
 }
+GATUN_INLINE I32 and_or_i32(I32 a, I32 b, I32 c) { return or_i32(and_i32(a, b), c); }
 GATUN_INLINE I32 select_bits(I32 mask, I32 a, I32 b) {
   return lanes<I32>([&](int i) { return (a.lane[i] & mask.lane[i]) | (b.lane[i] & ~mask.lane[i]); });
 }

@@ -41,6 +41,7 @@
 // i32: set1_i32(int32_t), zero_i32(), add_i32, sub_i32, mul_i32 (low 32 bits), min_i32, max_i32
 //   I32 shift_right<N>(I32): arithmetic; shift_right_logical<N>(I32), shift_left<N>(I32), and_i32, or_i32, xor_i32
 //   I32 max_u32(I32, I32): of unsigned numbers
+//   I32 and_or_i32(I32 a, I32 b, I32 c) = a & b | c
 //   I32 select_bits(I32 mask, I32 a, I32 b): bits of a where those of the mask are 1, the others of b
 //   I32 select_n(I32 a, I32 b, int n): lanes below n of a, the others of b
 //   int32_t reduce_max_i32(I32)

@@ -193,6 +193,7 @@ GATUN_INLINE I32 shift_right_logical(I32 a) {
 }
 GATUN_INLINE I32 xor_i32(I32 a, I32 b) { return _mm256_xor_si256(a, b); }
 GATUN_INLINE I32 max_u32(I32 a, I32 b) { return _mm256_max_epu32(a, b); }
+GATUN_INLINE I32 and_or_i32(I32 a, I32 b, I32 c) { return or_i32(and_i32(a, b), c); }
 GATUN_INLINE I32 select_bits(I32 mask, I32 a, I32 b) {
   return _mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b));
 }

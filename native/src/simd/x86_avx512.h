@@ -176,6 +176,7 @@ GATUN_INLINE I32 shift_right_logical(I32 a) {
 }
 GATUN_INLINE I32 xor_i32(I32 a, I32 b) { return _mm512_xor_si512(a, b); }
 GATUN_INLINE I32 max_u32(I32 a, I32 b) { return _mm512_max_epu32(a, b); }
+GATUN_INLINE I32 and_or_i32(I32 a, I32 b, I32 c) { return _mm512_ternarylogic_epi32(a, b, c, 0xea); }
 GATUN_INLINE I32 select_bits(I32 mask, I32 a, I32 b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xca); }
 GATUN_INLINE I32 select_n(I32 a, I32 b, int n) { return _mm512_mask_mov_epi32(b, first(n), a); }
 GATUN_INLINE int32_t reduce_max_i32(I32 a) {
