@@ -14,8 +14,8 @@
  *
  * A kept weight is one whose position is among the indices: it may be 0, or quantize to 0. U4 values are codes of
  * gatun/quantize.h, two a byte, a row taking ceil(K / 2) bytes; I8 values codes, too; scales and zero points remain
- * those of the dense weights, of groups of the dense depth. The value of a zero is 0, of U4 code 8, or the zero point of
- * its row and group (beyond the depth, of the row's last group).
+ * those of the dense weights, of groups of the dense depth. The value of a zero is 0, of U4 code 8, or the zero point
+ * of its row and group (beyond the depth, of the row's last group).
  *
  * Rows lie side by side. Pointers are aligned to an element; outputs overlap nothing. If there are no rows or no depth,
  * pointers may be null. All functions are O(columns * depth), and their results do not depend on the number of threads.
@@ -101,14 +101,15 @@ GATUN_API int32_t gatun_nm_prune(const gatun_nm_format* format, const gatun_prun
  * (CUTLASS's ColumnMajorInterleaved<2> of reordered rows, as PyTorch's SparseSemiStructuredTensorCUTLASS stores it):
  *
  *   value_dtype  N:M   word                                          columns         depth            bytes
- *   F16, BF16    2:4   int16, 4 nibbles                              multiple of 32  multiple of 32   columns * depth / 8
- *   I8           2:4   int32, 8 nibbles                              multiple of 16  multiple of 64   columns * depth / 8
- *   F32          1:2   int16, 4 nibbles, each 0x4 (index 0) or 0xE   multiple of 32  multiple of 16   columns * depth / 4
+ *   F16, BF16    2:4   int16, 4 nibbles                              multiple of 32  multiple of 32   columns * depth /
+ * 8 I8           2:4   int32, 8 nibbles                              multiple of 16  multiple of 64   columns * depth /
+ * 8 F32          1:2   int16, 4 nibbles, each 0x4 (index 0) or 0xE   multiple of 32  multiple of 16   columns * depth /
+ * 4
  *
  * A nibble is a group's indices, the first one in its low bits; a word is consecutive groups of a row, the first one in
- * its low bits. Word c of row r goes to word (c' / 2) * 2 * columns + 2 r' + c' % 2 of the metadata, where, with 8 i + j
- * = r % 32 (I8: r % 16), r' = r - r % 32 + 4 j + i (I8: r - r % 16 + 2 j + i) and c' = c; but if r' is even and c odd,
- * r' is one more and c' one less, and if r' is odd and c even, the other way round.
+ * its low bits. Word c of row r goes to word (c' / 2) * 2 * columns + 2 r' + c' % 2 of the metadata, where, with 8 i +
+ * j = r % 32 (I8: r % 16), r' = r - r % 32 + 4 j + i (I8: r - r % 16 + 2 j + i) and c' = c; but if r' is even and c
+ * odd, r' is one more and c' one less, and if r' is odd and c even, the other way round.
  *
  * metadata_bytes: the size of `metadata`, which is aligned to a word. gatun_nm_from_sm80 inverts gatun_nm_to_sm80.
  * INVALID_ARGUMENT for other shapes, with what is allowed; for indices as by gatun_nm_check; for a nibble of metadata

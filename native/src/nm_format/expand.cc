@@ -14,13 +14,15 @@ namespace {
 // Bytes of output for which waking another thread pays.
 constexpr int64_t kGrainBytes = 128 * 1024;
 
-// Calls visit(k, slot) for the kept weights of a row that lie within the depth.
+// Calls visit(k, slot) for the kept weights of a row that lie within the depth. Indices were checked; whoever has
+// changed one since must not lead out of its group.
 template <int kBits, class Visit>
 void visit_kept(const Layout& l, const uint8_t* row, Visit visit) {
   int64_t slot = 0;
   const int64_t whole = l.depth / l.m;
   for (int64_t group = 0; group < whole; ++group) {
-    for (const int64_t end = slot + l.n; slot < end; ++slot) visit(group * l.m + get_index(row, slot, kBits), slot);
+    for (const int64_t end = slot + l.n; slot < end; ++slot)
+      visit(group * l.m + (get_index(row, slot, kBits) & (l.m - 1)), slot);
   }
   for (; slot < l.slots; ++slot) {
     const int64_t k = whole * l.m + get_index(row, slot, kBits);

@@ -140,6 +140,7 @@ int32_t gatun_nm_to_sm80(const gatun_nm_format* format, const uint8_t* indices, 
   Buffer buffers[] = {metadata_buffer(words, metadata, true), indices_buffer(l, indices, false)};
   GATUN_TRY(check_buffers(buffers));
   GATUN_TRY(check_indices(l, indices, format->threads));
+  if (words.columns == 0) return GATUN_OK;  // of any number of rows
   for (int64_t row = 0; row < words.rows; ++row) {
     for (int64_t column = 0; column < words.columns; ++column) {
       const uint32_t word = word_at(words, indices + row * l.indices_row, column);
@@ -156,6 +157,7 @@ int32_t gatun_nm_from_sm80(const gatun_nm_format* format, const void* metadata, 
   GATUN_TRY(words_of(format, &l, &words));
   Buffer buffers[] = {indices_buffer(l, indices, true), metadata_buffer(words, metadata, false)};
   GATUN_TRY(check_buffers(buffers));
+  if (words.columns == 0) return GATUN_OK;  // of any number of rows
   const uint8_t* const from = static_cast<const uint8_t*>(metadata);
   GATUN_TRY(check_metadata(words, from));
   for (int64_t row = 0; row < words.rows; ++row) {

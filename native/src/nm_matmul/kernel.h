@@ -32,7 +32,7 @@ struct Job {
   const Chunk* chunks;  // of a piece: the same for all
   int32_t window_bytes;
   int64_t depth;
-  int32_t n, m;
+  int32_t m;
   int32_t index_bits;  // 0: stored dense
   int32_t unit_bytes;
   int32_t scale_dtype;  // 0: none

@@ -402,9 +402,7 @@ GATUN_INLINE Bytes select_bytes(const uint8_t* window, Bytes index) {
 }
 template <int kBits, int I>
 GATUN_INLINE Bytes spread_bytes(I32 x) {
-  return bytes([=](int i) {
-    return static_cast<uint32_t>(x.lane[i / 4]) >> (4 * kBits * I % 32 + kBits * (i % 4));
-  });
+  return bytes([=](int i) { return static_cast<uint32_t>(x.lane[i / 4]) >> (4 * kBits * I % 32 + kBits * (i % 4)); });
 }
 
 GATUN_INLINE Bytes add_where_less(const F32 (&a)[4], const F32 (&b)[4], Bytes x, int amount) {

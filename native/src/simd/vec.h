@@ -109,8 +109,8 @@
 //   I32 load_u16_i32(const uint16_t*)
 //   Bytes as_bytes(I32), I32 as_lanes(Bytes): the same bits
 //   Bytes sub_bytes(Bytes, Bytes)
-//   F32 repeat4(const float*): four values, again and again; F32 repeat_lane<I>(F32): of every four lanes the I-th in all
-//   I8Weights prepare_i8(Bytes w); I32 dot_i8(I32 sum, I8Weights w, Bytes x)
+//   F32 repeat4(const float*): four values, again and again; F32 repeat_lane<I>(F32): of every four lanes the I-th in
+//   all I8Weights prepare_i8(Bytes w); I32 dot_i8(I32 sum, I8Weights w, Bytes x)
 //                                                     sum + sum_j w[4 l + j] * x[4 l + j], w signed and not -128, x
 //                                                     unsigned where kI8Bias is 128, signed where it is 0
 #pragma once
