@@ -465,6 +465,33 @@ TEST_F(NmFormatBoundary, Metadata) {
   EXPECT_TRUE(untouched(metadata));
 }
 
+// A loop over rows of no bytes would not end.
+TEST_F(NmFormatBoundary, ManyRowsWithoutDepth) {
+  for (const int32_t n : {1, 2}) {
+    format.columns = pruning.columns = int64_t{1} << 62;
+    format.depth = pruning.depth = 0;
+    format.n = pruning.n = n;
+    format.m = pruning.m = 2 * n;
+    format.vector = pruning.vector = 1;
+    EXPECT_EQ(gatun_nm_bytes(given, nullptr, nullptr, nullptr, nullptr), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(compress(), GATUN_OK) << gatun_last_error();
+    mask_at = nullptr;
+    EXPECT_EQ(compress(), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(decompress(), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(find_mask(), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(prune(), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(gatun_nm_check(given, indices_at), GATUN_OK) << gatun_last_error();
+    if (n == 2) format.value_dtype = GATUN_BF16;  // of F32 the tensor cores know 1:2
+    int64_t bytes = 1;
+    EXPECT_EQ(gatun_nm_sm80_bytes(given, &bytes), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(bytes, 0);
+    EXPECT_EQ(gatun_nm_to_sm80(given, indices_at, found_at), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(gatun_nm_from_sm80(given, found_at, indices_at), GATUN_OK) << gatun_last_error();
+    EXPECT_TRUE(untouched(values) && untouched(indices) && untouched(dense) && untouched(found));
+    reset();
+  }
+}
+
 TEST_F(NmFormatBoundary, Explain) {
   check_text([&](char* text, int64_t capacity) { return gatun_nm_explain(given, text, capacity); }, 1024);
 }
