@@ -9,7 +9,7 @@ namespace gatun::nm_backward {
 
 class Positions {
  public:
-  // The arguments have been checked; the number of kept weights of a row fits 62 bits.
+  // The arguments have been checked; the number of kept weights of a row fits 63 bits.
   Positions(int32_t n, int32_t m, int32_t vector, int64_t depth, const uint8_t* indices)
       : n_(n), m_(m), vector_(vector), bits_(index_bits(m)), kept_(blocks_of(depth, m) * n), indices_(indices) {}
 
@@ -20,7 +20,8 @@ class Positions {
   int64_t kept() const { return kept_; }  // K, of a row
   int64_t row_bytes() const { return kept_ / 8 * bits_ + (kept_ % 8 * bits_ + 7) / 8; }
 
-  // Calls of(i, k) for the kept weights i of row r in groups [begin, end), whose depth is k.
+  // Calls of(i, k) for the kept weights i of row r in groups [begin, end), whose depth is k: always within its group,
+  // whoever changed the indices since they were checked.
   template <class Of>
   void for_each(int64_t r, int64_t begin, int64_t end, Of of) const {
     bits_ == 2   ? for_each_of<2>(r, begin, end, of)
@@ -42,7 +43,7 @@ class Positions {
     uint64_t i = static_cast<uint64_t>(begin * n_);
     for (int64_t group = begin; group < end; ++group) {
       for (int32_t j = 0; j < n_; ++j, ++i) {
-        const int position = row[i / kInByte] >> i % kInByte * kBits & ((1 << kBits) - 1);
+        const int position = row[i / kInByte] >> i % kInByte * kBits & (m_ - 1);
         of(static_cast<int64_t>(i), group * m_ + position);
       }
     }

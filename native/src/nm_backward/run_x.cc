@@ -57,7 +57,9 @@ void list_entries(const Positions& positions, const Window& window, int64_t widt
     value.prefetch(from + kRowsAhead * positions.kept() + begin * positions.n(), (end - begin) * positions.n());
     positions.for_each(row, begin, end, [&](int64_t i, int64_t k) {
       const int64_t at = k - window.depth;
-      if (at < window.depths) lists->entries[at * kBlockColumns + lists->counts[at]++] = {offset, value(from + i)};
+      // A depth is listed once for each column, unless somebody changed the indices since they were checked.
+      if (at >= window.depths || lists->counts[at] >= kBlockColumns) return;
+      lists->entries[at * kBlockColumns + lists->counts[at]++] = {offset, value(from + i)};
     });
   }
 }

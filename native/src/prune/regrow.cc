@@ -89,16 +89,20 @@ class Row {
       counts[kept][e > 0] += e != 0;
     }
     Candidate* free = candidates_;
+    Candidate* ends[2][2];
     for (const int kept : {0, 1}) {
       for (const int positive : {0, 1}) {
         heaps_[kept][positive].first = heaps_[kept][positive].last = free;
         free += counts[kept][positive];
+        ends[kept][positive] = free;
       }
     }
     for (int64_t k = 0; k < in_.p.depth; ++k) {
       const double e = change(k);
       const bool kept = is_kept(mask_, k);
-      if (e != 0) heaps_[kept][e > 0].add({kept ? -cost(k) : std::fabs(e) / in_.divisors[k], k});
+      Heap& heap = heaps_[kept][e > 0];
+      // There is room, unless somebody changed the mask or the means since they were counted.
+      if (e != 0 && heap.last < ends[kept][e > 0]) heap.add({kept ? -cost(k) : std::fabs(e) / in_.divisors[k], k});
     }
     for (auto& pair : heaps_) {
       for (Heap& heap : pair) heap.order();

@@ -49,7 +49,8 @@ Threshold<uint32_t> threshold_of_matrix(const Job& job, int64_t* equal) {
     int64_t counts[kBins];
     count_digits(job, key, shift, bits, counts);
     int digit = (1 << bits) - 1;
-    for (; counts[digit] < left; --digit) left -= counts[digit];
+    // The digits suffice, unless somebody changes the weights meanwhile.
+    for (; digit > 0 && counts[digit] < left; --digit) left -= counts[digit];
     key |= static_cast<uint32_t>(digit) << shift;
     *equal = counts[digit];
   }
