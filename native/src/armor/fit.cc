@@ -47,6 +47,11 @@
 namespace gatun::armor {
 namespace {
 
+// Parts of a matrix without columns or depth have no address.
+void copy(void* to, const void* from, size_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+
 constexpr double kDamping = 1e-5;
 constexpr double kLeastGain = 1e-9;
 
@@ -205,7 +210,7 @@ class Fit {
   }
 
   void keep_errors(int64_t i, const float* e, double loss) {
-    std::memcpy(errors_of(i), e, static_cast<size_t>(left_.rows(i) * p_.depth) * sizeof(float));
+    copy(errors_of(i), e, static_cast<size_t>(left_.rows(i) * p_.depth) * sizeof(float));
     losses_[static_cast<size_t>(i)] = loss;
   }
 
@@ -232,7 +237,7 @@ class Fit {
     if (!errors_with(i, changed, t, e)) return false;
     const double loss = loss_of_rows(i, e);
     if (!falls(losses_[static_cast<size_t>(i)], loss)) return true;
-    std::memcpy(a, changed, static_cast<size_t>(rows * rows) * sizeof(float));
+    copy(a, changed, static_cast<size_t>(rows * rows) * sizeof(float));
     keep_errors(i, e, loss);
     return true;
   }
@@ -265,9 +270,9 @@ class Fit {
     if (!multiply({z, size}, {changed, size}, e, size, columns, size, size, true)) return false;
     const double before = loss_of(errors, depth, columns, weights_ + first, size);
     if (!falls(before, loss_of(e, size, columns, weights_ + first, size))) return true;
-    std::memcpy(b, changed, static_cast<size_t>(size * size) * sizeof(float));
+    copy(b, changed, static_cast<size_t>(size * size) * sizeof(float));
     for (int64_t i = 0; i < columns; ++i) {
-      std::memcpy(errors + i * depth, e + i * size, static_cast<size_t>(size) * sizeof(float));
+      copy(errors + i * depth, e + i * size, static_cast<size_t>(size) * sizeof(float));
     }
     return true;
   }
@@ -301,8 +306,8 @@ class Fit {
         !multiply({a, rows, true}, {a, rows}, gram_a, rows, rows, rows, rows)) {
       return false;
     }
-    std::memcpy(s_before, s, static_cast<size_t>(count) * sizeof(float));
-    std::memcpy(mask_before, mask, static_cast<size_t>(rows * mask_row_));
+    copy(s_before, s, static_cast<size_t>(count) * sizeof(float));
+    copy(mask_before, mask, static_cast<size_t>(rows * mask_row_));
     if (!sweep(kernel_, searches_, {rows, depth, s, mask, gram_a, gram_b_.data(), right_, descent, moved}) ||
         !errors_with(i, a, descent, e)) {
       return false;
@@ -311,8 +316,8 @@ class Fit {
     if (falls(losses_[static_cast<size_t>(i)], loss)) {
       keep_errors(i, e, loss);
     } else {
-      std::memcpy(s, s_before, static_cast<size_t>(count) * sizeof(float));
-      std::memcpy(mask, mask_before, static_cast<size_t>(rows * mask_row_));
+      copy(s, s_before, static_cast<size_t>(count) * sizeof(float));
+      copy(mask, mask_before, static_cast<size_t>(rows * mask_row_));
     }
     return true;
   }

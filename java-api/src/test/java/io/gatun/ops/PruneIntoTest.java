@@ -61,12 +61,12 @@ class PruneIntoTest {
     void refusesWhatDoesNotFit() {
         Sparsity.Nm pattern = Sparsity.nm(2, 4);
         Tensor weights = random(DType.F32, 4, 64);
-        refused("out: given shape [4, 60]; allowed: [4, 64]", weights, allocate(pattern, DType.F32, 4, 60));
-        refused("out.values: given ", weights, allocate(pattern, DType.BF16, 4, 64));
+        refused("out: given sparse[4, 60] 2:4 f32; allowed: shape [4, 64]", weights, allocate(pattern, DType.F32, 4, 60));
+        refused("out: given sparse[4, 64] 2:4 bf16; allowed: values of f32", weights, allocate(pattern, DType.BF16, 4, 64));
         SparseTensor right = allocate(pattern, DType.F32, 4, 64);
         SparseTensor inWeights = new SparseTensor(
                 pattern, Shape.of(4, 64), weights.reshape(8, 32).slice(0, 4, 8), right.indices(), null, null, null);
-        refused("out: given memory that overlaps weights", weights, inWeights);
+        refused("out.values: given ", weights, inWeights);
         SparseTensor constant = new SparseTensor(
                 pattern,
                 Shape.of(4, 64),
@@ -75,7 +75,7 @@ class PruneIntoTest {
                 null,
                 null,
                 null);
-        refused("out: given ", weights, constant);
+        refused("out.values: given ", weights, constant);
         assertEquals(0, right.values().getFloat(0, 0), "nothing was written");
         assertThrows(NullPointerException.class, () -> Prune.compress(weights, null, right, 1));
         assertThrows(NullPointerException.class, () -> Prune.compress(null, Score.magnitude(), right, 1));
