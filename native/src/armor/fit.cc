@@ -415,7 +415,7 @@ int32_t fit(const gemm::Kernel& kernel, const gatun_armor_fit_params& params, co
   Fit state(kernel, p, scaled_w.data(), weights.data(), left, core, mask, right);
   if (losses != nullptr) losses[0] = unit * state.loss();
   for (int32_t round = 0; round < p.rounds; ++round) {
-    GATUN_TRY(state.round());
+    if (count > 0) GATUN_TRY(state.round());  // nothing is there to fit, nor has it an address
     if (losses != nullptr) losses[round + 1] = unit * state.loss();
   }
   scale_back(exponent, count, core, Blocks{p.columns, p.block}.floats(), left);

@@ -90,6 +90,7 @@ inline void pack_vector(const gemm::Product& p, const float* b, int64_t depth, i
 
 // Panels of b from `b` on; where panel_at(column) begins is column * depth.
 inline void pack_columns(const gemm::Product& p, const float* b, int64_t depth, int64_t columns, float* to) {
+  if (depth == 0) return;  // b may be null
   for (int64_t j = 0; j < columns; j += kLanes) {
     const int n = columns - j < kLanes ? static_cast<int>(columns - j) : kLanes;
     const int64_t panel = j / kGemmColumns * kGemmColumns;
