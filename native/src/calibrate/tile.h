@@ -69,8 +69,8 @@ template <class X>
 uint32_t largest(const Part& part, const void* x) {
   constexpr int kChains = 4;
   I32 most[kChains] = {zero_i32(), zero_i32(), zero_i32(), zero_i32()};
-  const auto* row = static_cast<const typename X::Type*>(x);
-  for (int64_t r = 0; r < part.rows; ++r, row += part.row_stride) {
+  for (int64_t r = 0; r < part.rows; ++r) {
+    const auto* row = static_cast<const typename X::Type*>(x) + r * part.row_stride;
     int64_t k = 0;
     for (; k + kChains * kLanes <= part.columns; k += kChains * kLanes) {
       for (int i = 0; i < kChains; ++i) most[i] = max_i32(most[i], as_i32(abs(X::load(row + k + i * kLanes))));
@@ -87,9 +87,9 @@ GATUN_INLINE F32 clamp(F32 x, F32 lowest, F32 highest) { return min(highest, max
 template <class X>
 void fake(const Part& part, const Grid& grid, const void* x, void* y) {
   const F32 scale = set1(grid.scale), lowest = set1(grid.lowest), highest = set1(grid.highest);
-  const auto* from = static_cast<const typename X::Type*>(x);
-  auto* to = static_cast<typename X::Type*>(y);
-  for (int64_t r = 0; r < part.rows; ++r, from += part.row_stride, to += part.out_row_stride) {
+  for (int64_t r = 0; r < part.rows; ++r) {
+    const auto* from = static_cast<const typename X::Type*>(x) + r * part.row_stride;
+    auto* to = static_cast<typename X::Type*>(y) + r * part.out_row_stride;
     for_each_vector(part.columns, [&](int64_t k, int n) GATUN_INLINE_LAMBDA {
       const F32 code = clamp(round_even(div(load<X>(from + k, n), scale)), lowest, highest);
       store<X>(to + k, mul(code, scale), n);
@@ -100,11 +100,11 @@ void fake(const Part& part, const Grid& grid, const void* x, void* y) {
 template <class X>
 void gradients(const Part& part, const Grid& grid, const void* x, const void* dy, void* dx, double* sums) {
   const F32 scale = set1(grid.scale), lowest = set1(grid.lowest), highest = set1(grid.highest);
-  const auto* values = static_cast<const typename X::Type*>(x);
-  const auto* from = static_cast<const typename X::Type*>(dy);
-  auto* to = static_cast<typename X::Type*>(dx);
   double local[kSums] = {};
   for (int64_t r = 0; r < part.rows; ++r) {
+    const auto* values = static_cast<const typename X::Type*>(x) + r * part.row_stride;
+    const auto* from = static_cast<const typename X::Type*>(dy) + r * part.row_stride;
+    auto* to = static_cast<typename X::Type*>(dx) + r * part.out_row_stride;
     for_each_sums(part.columns, [&](int64_t k, int count) GATUN_INLINE_LAMBDA {
       Summands factor(count), gradient(count);
       for_each_vector(count, [&](int64_t i, int n) GATUN_INLINE_LAMBDA {
@@ -120,9 +120,6 @@ void gradients(const Part& part, const Grid& grid, const void* x, const void* dy
         local[i] += static_cast<double>(gradient.at[i]) * static_cast<double>(factor.at[i]);
       }
     });
-    values += part.row_stride;
-    from += part.row_stride;
-    to += part.out_row_stride;
   }
   for (int i = 0; i < kSums; ++i) sums[i] += local[i];
 }
