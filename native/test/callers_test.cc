@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "gatun/armor.h"
 #include "gatun/gatun.h"
 #include "gatun/nm_matmul.h"
 #include "gatun/norm.h"
@@ -94,6 +95,25 @@ class Problem {
     return status == GATUN_OK ? y : Bytes();
   }
 
+  // Everything that the fit of x writes: factors, values and losses, then the indices.
+  Bytes armor_fit(int32_t threads) const {
+    constexpr int64_t kBlock = kDepth, kKept = kRows * kDepth / 2;
+    const gatun_armor_fit_params params = {sizeof(params), 2, 4, 1, threads, 0, kRows, kDepth, kBlock};
+    std::vector<float> floats(kRows * kRows + kKept + kDepth * kDepth);
+    std::vector<double> losses(2);
+    Bytes y(kKept / 4);
+    float* const values = floats.data() + kRows * kRows;
+    if (gatun_armor_fit(&params, x_.data(), nullptr, floats.data(), values, y.data(), values + kKept, losses.data()) !=
+        GATUN_OK) {
+      return {};
+    }
+    const auto* const from = reinterpret_cast<const uint8_t*>(floats.data());
+    y.insert(y.end(), from, from + floats.size() * sizeof(float));
+    const auto* const sums = reinterpret_cast<const uint8_t*>(losses.data());
+    y.insert(y.end(), sums, sums + losses.size() * sizeof(double));
+    return y;
+  }
+
   Bytes norm(int32_t kind, int32_t threads) const {
     Bytes y(kRows * kDepth * 4);
     const gatun_norm_params params = {sizeof(params), kind,  GATUN_F32, GATUN_F32, threads,
@@ -156,6 +176,7 @@ class Problem {
             [this](int32_t threads) { return grouped(GATUN_QMATMUL_PRECISE, threads); },
             [this](int32_t threads) { return nm_matmul(GATUN_NM_F32, threads); },
             [this](int32_t threads) { return nm_matmul(GATUN_NM_INT8, threads); },
+            [this](int32_t threads) { return armor_fit(threads); },
             [this](int32_t threads) { return norm(GATUN_NORM_LAYER, threads); },
             [this](int32_t threads) { return norm(GATUN_NORM_RMS, threads); },
             [this](int32_t threads) { return quantize(threads); },

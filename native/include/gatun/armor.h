@@ -2,8 +2,9 @@
  * Weights factored into block-diagonal x N:M sparse x block-diagonal: w = A * S * B.
  *
  *   y = act(A * (S * (B * x)) + bias) + residual, for each row x
- *   A  [columns, columns], blocks of d x d on its diagonal; S  [columns, depth], N:M; B  [depth, depth], blocks of d x
- * d
+ *   A  [columns, columns], blocks of d x d on its diagonal
+ *   S  [columns, depth], N:M
+ *   B  [depth, depth], blocks of d x d on its diagonal
  *
  * Source: "ARMOR: High-Performance Semi-Structured Pruning via Adaptive Matrix Factorization".
  */

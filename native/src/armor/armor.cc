@@ -9,6 +9,7 @@
 #include "armor/fit.h"
 #include "armor/table.h"
 #include "base/status.h"
+#include "simd/float_mode.h"
 
 namespace gatun::armor {
 namespace {
@@ -54,6 +55,7 @@ int32_t run_fit(Tier limit, const gatun_armor_fit_params* params, const float* w
                 float* values, uint8_t* indices, float* right, double* losses) {
   GATUN_TRY(check_fit(params, w, norms, left, values, indices, right, losses));
   const gatun_armor_fit_params& p = *params;
+  const DefaultFloatMode mode;
   GATUN_TRY(check_finite(w, p.columns, p.depth));
   GATUN_TRY(check_norms(norms, p.depth));
   try {

@@ -21,7 +21,7 @@
 //
 // Every offset within a panel is proportional to R. The sum over depth is cut into pieces: at the segments' ends and,
 // within a segment, every 512 elements of the depth, so that an exact integer dot product over a piece is at most
-// 512 * 127 * 127 = 8,258,048 < 2^24 in magnitude. A piece is whole units (512 / m * n is a multiple of 16 n).
+// 512 * 128 * 127 = 8,323,072 < 2^24 in magnitude. A piece is whole units (512 / m * n is a multiple of 16 n).
 #pragma once
 
 #include <cstdint>

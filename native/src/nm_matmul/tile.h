@@ -18,9 +18,9 @@
 // piece (512 depths) is taken apart once to places and weights, which stream from the L2 cache while the windows of a
 // tile of rows stay in the L1 cache.
 //
-// Overflow: integer sums of a piece are at most 512 * 127 * 127 < 2^24; where x is unsigned (kI8Bias = 128), 512 * 255
-// * 127 < 2^24 plus what the correction of 128 * sum w takes away. Floats add in ascending depth, so T and the pieces
-// don't matter.
+// Overflow: integer sums of a piece are at most 512 * 128 * 127 < 2^24; where x is unsigned (kI8Bias = 128), 512 * 128
+// * 255 < 2^24, before the excess of 128 * sum w is taken off. Floats add in ascending depth, so T and the pieces don't
+// matter.
 // Tails: slots that fill a unit up are not multiplied (f32) or have weight 0 and a place where x is 0 (bf16) or finite
 // (int8); windows are padded in what we packed; columns beyond y's end are computed and not stored.
 // Error: F32 and BF16 2^-23 (K + 8) sum |x w|; integers exact, one f32 rounding a piece and two at the end.

@@ -62,7 +62,7 @@ public final class NmWeights {
     }
 
     /**
-     * What being sparse means for the speed of these weights, from costs measured on this tier.
+     * What being sparse means for the speed of these weights, from costs measured on one processor, so that it is the same everywhere.
      *
      * @param text expected times in units of those of dense kernels; for a person
      * @param slowerForOneRow whether sparse kernels are expected to be slower than dense ones for one row of x

@@ -298,7 +298,7 @@ public final class Prune {
      * @param weights f32, f16 or bf16 [rows, depth], contiguous
      * @param inputs of the layer
      * @param mask of the weights' shape; changed in place
-     * @throws IllegalArgumentException if an argument does not fit, or a weight is NaN, with its place
+     * @throws IllegalArgumentException if an argument does not fit, or a weight is NaN or infinite, with its place
      */
     public static void regrow(Tensor weights, ActivationStats inputs, Mask mask, Regrow options) {
         Check.present("weights", weights);

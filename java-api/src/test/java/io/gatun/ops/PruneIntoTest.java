@@ -61,8 +61,14 @@ class PruneIntoTest {
     void refusesWhatDoesNotFit() {
         Sparsity.Nm pattern = Sparsity.nm(2, 4);
         Tensor weights = random(DType.F32, 4, 64);
-        refused("out: given sparse[4, 60] 2:4 f32; allowed: shape [4, 64]", weights, allocate(pattern, DType.F32, 4, 60));
-        refused("out: given sparse[4, 64] 2:4 bf16; allowed: values of f32", weights, allocate(pattern, DType.BF16, 4, 64));
+        refused(
+                "out: given sparse[4, 60] 2:4 f32; allowed: shape [4, 64]",
+                weights,
+                allocate(pattern, DType.F32, 4, 60));
+        refused(
+                "out: given sparse[4, 64] 2:4 bf16; allowed: values of f32",
+                weights,
+                allocate(pattern, DType.BF16, 4, 64));
         SparseTensor right = allocate(pattern, DType.F32, 4, 64);
         SparseTensor inWeights = new SparseTensor(
                 pattern, Shape.of(4, 64), weights.reshape(8, 32).slice(0, 4, 8), right.indices(), null, null, null);
