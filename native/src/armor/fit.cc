@@ -414,8 +414,12 @@ int32_t fit(const gemm::Kernel& kernel, const gatun_armor_fit_params& params, co
   const double unit = weights_of(norms, &weights) * std::ldexp(1.0, 2 * exponent);
   Fit state(kernel, p, scaled_w.data(), weights.data(), left, core, mask, right);
   if (losses != nullptr) losses[0] = unit * state.loss();
+  if (count == 0) {  // nothing is there to fit, nor has it an address
+    if (losses != nullptr) std::fill_n(losses + 1, p.rounds, losses[0]);
+    return GATUN_OK;
+  }
   for (int32_t round = 0; round < p.rounds; ++round) {
-    if (count > 0) GATUN_TRY(state.round());  // nothing is there to fit, nor has it an address
+    GATUN_TRY(state.round());
     if (losses != nullptr) losses[round + 1] = unit * state.loss();
   }
   scale_back(exponent, count, core, Blocks{p.columns, p.block}.floats(), left);

@@ -133,7 +133,7 @@ class Dots {
 template <class Output>
 int32_t add_dots(const Kernel& kernel, const gatun_nm_backward_params& p, const Positions& positions, const float* dy,
                  const float* x, const Output& output) {
-  if (p.columns == 0) return GATUN_OK;
+  if (p.rows == 0 || p.columns == 0 || p.depth == 0) return GATUN_OK;  // the others may be any number
   const Dots<Output> dots(kernel, p, positions, output);
   const int64_t chunk_depths = kChunkColumns / dots.job_depths() * dots.job_depths();
   const int64_t width = int64_t{kernel.lanes} * vectors_for(p.rows, kernel.lanes, kernel.dot_vectors);

@@ -202,6 +202,20 @@ TEST_F(ArmorMatmulBoundary, NoRowsNeedNoMemory) {
   EXPECT_EQ(call(), GATUN_OK) << gatun_last_error();
 }
 
+// A loop over rows of no bytes would not end.
+TEST_F(ArmorMatmulBoundary, ManyRowsWithoutWork) {
+  for (const int64_t depth : {int64_t{0}, kDepth}) {
+    const gatun_nm_weights weights = {sizeof(weights), 2, 4, 1, GATUN_F32, 0, 0, 0, 0, 0, depth, 0};
+    EXPECT_EQ(gatun_nm_packed_bytes(&weights, &packed_bytes), GATUN_OK);
+    EXPECT_EQ(gatun_nm_pack(&weights, nullptr, nullptr, nullptr, nullptr, packed.data(), packed_bytes), GATUN_OK);
+    params.rows = depth == 0 ? kMax : int64_t{1} << 52;
+    params.columns = params.column_end = params.y_row_stride = params.residual_row_stride = 0;
+    params.depth = params.x_row_stride = depth;
+    EXPECT_EQ(call(), GATUN_OK) << gatun_last_error();
+  }
+  EXPECT_TRUE(untouched(y));
+}
+
 class ArmorFitBoundary : public ::testing::Test {
  protected:
   int32_t call() { return gatun_armor_fit(given, w_at, norms_at, left_at, values_at, indices_at, right_at, losses_at); }
@@ -336,6 +350,38 @@ TEST_F(ArmorFitBoundary, EmptyWorkNeedsNoMemory) {
   left_at = right_at = values_at = nullptr;
   indices_at = nullptr;
   EXPECT_EQ(call(), GATUN_OK) << gatun_last_error();
+  for (const double loss : {losses_at[0], losses_at[1], losses_at[2]}) EXPECT_EQ(loss, 0);
+  // Neither size nor number of what is not there matters.
+  params.block = kMax;
+  params.rounds = std::numeric_limits<int32_t>::max();
+  losses_at = nullptr;
+  EXPECT_EQ(call(), GATUN_OK) << gatun_last_error();
+}
+
+// Without columns or depth one factor is left: the identity.
+TEST_F(ArmorFitBoundary, OneSideAlone) {
+  w_at = nullptr;
+  values_at = nullptr;
+  indices_at = nullptr;
+  losses_at = nullptr;
+  params.rounds = std::numeric_limits<int32_t>::max();
+  const auto is_identity = [](const float* blocks, int64_t size) {
+    for (int64_t first = 0; first < size; first += kBlock) {
+      const int64_t rows = std::min(kBlock, size - first);
+      for (int64_t i = 0; i < rows * rows; ++i, ++blocks) {
+        if (*blocks != (i % (rows + 1) == 0 ? 1.0f : 0.0f)) return false;
+      }
+    }
+    return true;
+  };
+  params.columns = 0;
+  EXPECT_EQ(call(), GATUN_OK) << gatun_last_error();
+  EXPECT_TRUE(is_identity(right_at, kDepth));
+  params = good;
+  params.rounds = std::numeric_limits<int32_t>::max();
+  params.depth = 0;
+  EXPECT_EQ(call(), GATUN_OK) << gatun_last_error();
+  EXPECT_TRUE(is_identity(left_at, kColumns));
 }
 
 }  // namespace

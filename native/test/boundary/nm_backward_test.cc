@@ -228,6 +228,25 @@ TEST_P(NmBackwardBoundary, EmptyWorkNeedsNoMemory) {
   EXPECT_EQ(call(), GATUN_OK) << gatun_last_error();
 }
 
+// A loop over rows of no bytes, or of no depth, would not end.
+TEST_P(NmBackwardBoundary, ManyRowsWithoutWork) {
+  for (const float decay : {0.0f, 0.5f}) {
+    for (const int32_t accumulate : {0, 1}) {
+      params.decay = decay;
+      params.accumulate = accumulate;
+      params.rows = kMax;
+      params.columns = params.depth = 0;
+      EXPECT_EQ(call(), GATUN_OK) << gatun_last_error();
+      // Of dy there are 2^58 bytes, none of which is needed.
+      params.rows = int64_t{1} << 56;
+      params.columns = params.dy_row_stride = 1;
+      EXPECT_EQ(call(), GATUN_OK) << gatun_last_error();
+      params = good;
+    }
+  }
+  EXPECT_TRUE(untouched(out));
+}
+
 INSTANTIATE_TEST_SUITE_P(EachGradient, NmBackwardBoundary, ::testing::Values(Which::x, Which::values, Which::dense));
 
 }  // namespace

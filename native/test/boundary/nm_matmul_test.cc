@@ -311,6 +311,64 @@ TEST_F(NmPackBoundary, EmptyWeightsNeedNoPlanes) {
   }
 }
 
+// Loops over columns or groups of no bytes would not end, and lists of them would not fit in memory.
+TEST_F(NmPackBoundary, ManyColumnsWithoutDepthAndTheOtherWayRound) {
+  values_at = scales_at = nullptr;
+  indices_at = zero_points_at = nullptr;
+  for (const int32_t dtype : {int{GATUN_F32}, int{GATUN_BF16}, int{GATUN_I8}, int{GATUN_U4}}) {
+    for (const int32_t dense : {GATUN_NM_DENSE_NEVER, GATUN_NM_DENSE_IF_FASTER}) {
+      for (const bool no_depth : {false, true}) {
+        const bool codes = dtype == GATUN_I8 || dtype == GATUN_U4;
+        const int64_t huge = int64_t{1} << 52;
+        weights = {sizeof(weights),
+                   dense == 0 ? 2 : 4,
+                   4,
+                   1,
+                   dtype,
+                   0,
+                   codes ? int{GATUN_F16} : 0,
+                   dense,
+                   1,
+                   no_depth ? huge : 0,
+                   no_depth ? 0 : huge,
+                   codes && !no_depth ? 16 : 0};
+        ASSERT_EQ(gatun_nm_packed_bytes(&weights, &packed_bytes), GATUN_OK) << gatun_last_error();
+        EXPECT_EQ(packed_bytes, 64);
+        EXPECT_EQ(pack(), GATUN_OK) << gatun_last_error();
+        EXPECT_EQ(unpack(), GATUN_OK) << gatun_last_error();
+        gatun_nm_weights read;
+        EXPECT_EQ(gatun_nm_describe(packed_at, packed_bytes, &read), GATUN_OK) << gatun_last_error();
+        EXPECT_EQ(std::memcmp(&read, &weights, sizeof(read)), 0);
+        int32_t slower;
+        char text[2048];
+        EXPECT_EQ(gatun_nm_report(&weights, &slower, text, sizeof(text)), GATUN_OK) << gatun_last_error();
+        gatun_nm_matmul_params params{};
+        params.struct_size = sizeof(params);
+        params.x_dtype = params.y_dtype = GATUN_F32;
+        params.threads = 1;
+        params.columns = params.column_end = params.y_row_stride = weights.columns;
+        params.depth = params.x_row_stride = weights.depth;
+        for (const int64_t rows : {int64_t{0}, int64_t{3}}) {
+          params.rows = rows;
+          EXPECT_EQ(gatun_nm_matmul_explain(&params, packed_at, packed_bytes, text, sizeof(text)), GATUN_OK)
+              << gatun_last_error();
+        }
+        params.rows = 0;
+        EXPECT_EQ(gatun_nm_matmul(&params, nullptr, packed_at, packed_bytes, nullptr, nullptr, nullptr), GATUN_OK)
+            << gatun_last_error();
+      }
+    }
+  }
+  // Neither columns nor depth, and any number of rows.
+  weights = {sizeof(weights), 2, 4, 1, GATUN_F32, 0, 0, 0, 0, 0, 0, 0};
+  ASSERT_EQ(gatun_nm_packed_bytes(&weights, &packed_bytes), GATUN_OK);
+  ASSERT_EQ(pack(), GATUN_OK) << gatun_last_error();
+  const gatun_nm_matmul_params params = {
+      sizeof(params), GATUN_F32, GATUN_F32, GATUN_NM_F32, 0, 1, kMax, 0, 0, 0, 0, 0, 0, 0};
+  EXPECT_EQ(gatun_nm_matmul(&params, nullptr, packed_at, packed_bytes, nullptr, nullptr, nullptr), GATUN_OK)
+      << gatun_last_error();
+}
+
 TEST_F(NmPackBoundary, HeadersThatLie) {
   ASSERT_EQ(pack(), GATUN_OK);
   const std::vector<uint8_t> whole = packed;

@@ -344,6 +344,8 @@ TEST_F(PruneBoundary, EmptyWorkNeedsNoMemory) {
         params.columns = columns;
         params.depth = depth;
         EXPECT_EQ(prune(), GATUN_OK) << gatun_last_error();
+        char text[1024];
+        EXPECT_EQ(gatun_prune_explain(&params, text, sizeof(text)), GATUN_OK) << gatun_last_error();
         if (kind == GATUN_SCORE_GIVEN) continue;
         EXPECT_EQ(score(), GATUN_OK) << gatun_last_error();
       }
