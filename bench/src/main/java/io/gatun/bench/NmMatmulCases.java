@@ -6,8 +6,8 @@ import java.util.List;
 
 /** Which multiplications by sparse weights are measured. Cases with the same weights follow each other. */
 final class NmMatmulCases {
-    private static final long ONE = 1;
     private static final long MANY = 512;
+    private static final List<Long> ONE_AND_MANY = List.of(1L, MANY);
 
     /** Values, their group, n and m. */
     private record Kind(String values, int group, int n, int m) {
@@ -16,13 +16,16 @@ final class NmMatmulCases {
         }
     }
 
-    /** What is to be reached on, measured by {@code --quick}, too. */
-    private static final List<Kind> FLOATS =
-            List.of(new Kind("f32", 0, 2, 4), new Kind("f32", 0, 1, 4), new Kind("f32", 0, 1, 8));
+    /** Measured with every number of rows of a shape, as are the smaller ones. */
+    private static final List<Kind> F32 = List.of(new Kind("f32", 0, 2, 4));
 
     private static final List<Kind> SMALLER =
             List.of(new Kind("bf16", 0, 2, 4), new Kind("int8", 0, 2, 4), new Kind("int4", 64, 2, 4));
 
+    /** With one row and with many. */
+    private static final List<Kind> SPARSER = List.of(new Kind("f32", 0, 1, 4), new Kind("f32", 0, 1, 8));
+
+    /** With many rows alone. */
     private static final List<Kind> OTHERS =
             List.of(new Kind("f32", 0, 4, 8), new Kind("f32", 0, 2, 8), new Kind("f32", 0, 1, 16));
 
@@ -35,14 +38,15 @@ final class NmMatmulCases {
             QMatmulShape smallest = shapes.stream()
                     .min(Comparator.comparingLong(shape -> shape.columns() * shape.depth()))
                     .orElseThrow();
-            add(cases, smallest, FLOATS.subList(0, 1), List.of(MANY), arguments.threadCounts());
-            add(cases, smallest, FLOATS.subList(1, FLOATS.size()), List.of(MANY), List.of(1));
-            add(cases, smallest, SMALLER, List.of(ONE, MANY), List.of(1));
+            add(cases, smallest, F32, List.of(MANY), arguments.threadCounts());
+            add(cases, smallest, SPARSER, List.of(MANY), List.of(1));
+            add(cases, smallest, SMALLER, ONE_AND_MANY, List.of(1));
             return cases;
         }
         for (QMatmulShape shape : shapes) {
-            add(cases, shape, FLOATS, shape.rowCounts(), arguments.threadCounts());
+            add(cases, shape, F32, shape.rowCounts(), arguments.threadCounts());
             add(cases, shape, SMALLER, shape.rowCounts(), arguments.threadCounts());
+            add(cases, shape, SPARSER, ONE_AND_MANY, arguments.threadCounts());
             add(cases, shape, OTHERS, List.of(MANY), arguments.threadCounts());
         }
         return cases;

@@ -40,8 +40,10 @@ class NmMatmulCasesTest {
                         List.of("f32 2:4", "f32 1:4", "f32 1:8", "f32 4:8", "f32 2:8", "f32 1:16", "bf16 2:4")) {
                     assertTrue(names.contains(kind + " " + shape + " m=512 t=" + threads), kind);
                 }
-                for (String kind : List.of("bf16 2:4", "int8 2:4", "int4 g64 2:4")) {
-                    assertTrue(names.contains(kind + " " + shape + " m=1 t=" + threads), kind);
+                for (String kind : List.of("f32 2:4", "bf16 2:4", "int8 2:4", "int4 g64 2:4")) {
+                    for (int rows : List.of(1, 8, 64, 512)) {
+                        assertTrue(names.contains(kind + " " + shape + " m=" + rows + " t=" + threads), kind);
+                    }
                 }
             }
         }
