@@ -7,6 +7,7 @@
 #include <random>
 #include <string>
 
+#include "base/nm.h"
 #include "bench.h"
 #include "gatun/nm_backward.h"
 #include "gemm/gemm.h"
@@ -46,8 +47,8 @@ struct Sparse {
 
 // Group g of row r keeps n positions from (g + r) % m on, which wrap around.
 Memory make_indices(const Sparse& s) {
-  const int32_t bits = s.m <= 4 ? 2 : s.m <= 16 ? 4 : 8;
-  const int64_t kept = s.depth / s.m * s.n, row_bytes = (kept * bits + 7) / 8;
+  const int32_t bits = index_bits(s.m);
+  const int64_t kept = s.depth / s.m * s.n, row_bytes = index_row_bytes(kept, s.m);
   Memory indices = allocate(s.columns * row_bytes);
   std::fill_n(indices.get(), s.columns * row_bytes, uint8_t{0});
   for (int64_t r = 0; r < s.columns; ++r) {

@@ -2,6 +2,7 @@
 
 #include "armor/blocks.h"
 #include "base/dtype.h"
+#include "base/nm.h"
 #include "base/parallel.h"
 #include "base/status.h"
 
@@ -64,10 +65,7 @@ int32_t check_fit(const gatun_armor_fit_params* params, const float* w, const fl
   GATUN_TRY(check_not_null(params, "params"));
   GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
   const gatun_armor_fit_params& p = *params;
-  if (p.m != 2 && p.m != 4 && p.m != 8 && p.m != 16 && p.m != 32) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.m = %d; allowed: 2, 4, 8, 16, 32", p.m);
-  }
-  GATUN_TRY(check_range(p.n, 1, p.m, "params.n"));
+  GATUN_TRY(check_nm(p.n, p.m, "params"));
   GATUN_TRY(check_range(p.rounds, 0, INT32_MAX, "params.rounds"));
   GATUN_TRY(check_range(p.threads, 0, kMaxThreads, "params.threads"));
   GATUN_TRY(check_range(p.reserved, 0, 0, "params.reserved"));
@@ -77,8 +75,7 @@ int32_t check_fit(const gatun_armor_fit_params* params, const float* w, const fl
   int64_t left_floats, right_floats;
   GATUN_TRY(check_blocks(p.columns, p.block, "left", &left_floats));
   GATUN_TRY(check_blocks(p.depth, p.block, "right", &right_floats));
-  const int64_t kept = blocks_of(p.depth, p.m) * p.n, bits = p.m <= 4 ? 2 : p.m <= 16 ? 4 : 8;
-  const int64_t index_bytes = kept / 8 * bits + (kept % 8 * bits + 7) / 8;
+  const int64_t kept = blocks_of(p.depth, p.m) * p.n, index_bytes = index_row_bytes(kept, p.m);
   const int64_t loss_count = losses != nullptr ? int64_t{p.rounds} + 1 : 0;
   Buffer buffers[] = {{"left", left, 1, left_floats, left_floats, 4, true},
                       {"values", values, p.columns, kept, kept, 4, true},

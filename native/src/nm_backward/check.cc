@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/dtype.h"
+#include "base/nm.h"
 #include "base/parallel.h"
 #include "base/status.h"
 #include "nm_backward/positions.h"
@@ -13,10 +14,7 @@ int32_t check_params(Gradient gradient, const gatun_nm_backward_params* params) 
   GATUN_TRY(check_not_null(params, "params"));
   GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
   const gatun_nm_backward_params& p = *params;
-  if (p.m != 2 && p.m != 4 && p.m != 8 && p.m != 16 && p.m != 32) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.m = %d; allowed: 2, 4, 8, 16, 32", p.m);
-  }
-  GATUN_TRY(check_range(p.n, 1, p.m, "params.n"));
+  GATUN_TRY(check_nm(p.n, p.m, "params"));
   GATUN_TRY(check_range(p.vector, 1, INT32_MAX, "params.vector"));
   GATUN_TRY(check_dtype(p.value_dtype, {GATUN_F32, GATUN_F16, GATUN_BF16}, "params.value_dtype"));
   GATUN_TRY(check_range(p.threads, 0, kMaxThreads, "params.threads"));

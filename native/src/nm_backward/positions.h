@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/check.h"
+#include "base/nm.h"
 
 namespace gatun::nm_backward {
 
@@ -13,12 +14,10 @@ class Positions {
   Positions(int32_t n, int32_t m, int32_t vector, int64_t depth, const uint8_t* indices)
       : n_(n), m_(m), vector_(vector), bits_(index_bits(m)), kept_(blocks_of(depth, m) * n), indices_(indices) {}
 
-  static int32_t index_bits(int32_t m) { return m <= 4 ? 2 : m <= 16 ? 4 : 8; }
-
   int32_t n() const { return n_; }
   int32_t m() const { return m_; }
   int64_t kept() const { return kept_; }  // K, of a row
-  int64_t row_bytes() const { return kept_ / 8 * bits_ + (kept_ % 8 * bits_ + 7) / 8; }
+  int64_t row_bytes() const { return index_row_bytes(kept_, m_); }
 
   // Calls of(i, k) for the kept weights i of row r in groups [begin, end), whose depth is k: always within its group,
   // whoever changed the indices since they were checked.

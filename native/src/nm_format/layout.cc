@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/dtype.h"
+#include "base/nm.h"
 #include "base/parallel.h"
 #include "base/status.h"
 
@@ -11,10 +12,7 @@ int32_t layout_of(const gatun_nm_format* format, Layout* layout) {
   GATUN_TRY(check_not_null(format, "format"));
   const gatun_nm_format& f = *format;
   GATUN_TRY(check_struct_size(f.struct_size, sizeof(f), "format"));
-  if (f.m != 2 && f.m != 4 && f.m != 8 && f.m != 16 && f.m != 32) {
-    return fail(GATUN_INVALID_ARGUMENT, "format.m = %d; allowed: 2, 4, 8, 16, 32", f.m);
-  }
-  GATUN_TRY(check_range(f.n, 1, f.m, "format.n"));
+  GATUN_TRY(check_nm(f.n, f.m, "format"));
   GATUN_TRY(check_range(f.vector, 1, INT32_MAX, "format.vector"));
   GATUN_TRY(check_dtype(f.value_dtype, {GATUN_F32, GATUN_F16, GATUN_BF16, GATUN_I8, GATUN_U4}, "format.value_dtype"));
   GATUN_TRY(check_range(f.threads, 0, kMaxThreads, "format.threads"));
@@ -23,7 +21,7 @@ int32_t layout_of(const gatun_nm_format* format, Layout* layout) {
   Layout& l = *layout;
   l.n = f.n;
   l.m = f.m;
-  l.index_bits = f.m <= 4 ? 2 : f.m <= 16 ? 4 : 8;
+  l.index_bits = index_bits(f.m);
   l.columns = f.columns;
   l.depth = f.depth;
   l.vector = f.vector;
@@ -40,7 +38,7 @@ int32_t layout_of(const gatun_nm_format* format, Layout* layout) {
   }
   l.dense_row = row_bytes(dense_bits);
   l.values_row = row_bytes(value_bits);
-  l.indices_row = l.slots / 8 * l.index_bits + row_bytes(l.slots % 8 * l.index_bits);
+  l.indices_row = index_row_bytes(l.slots, f.m);
   l.mask_row = row_bytes(f.depth);
   GATUN_TRY(check_extent(l.columns, l.dense_row, l.dense_row, 1, 8, "dense", &l.dense_bytes));
   GATUN_TRY(check_extent(l.columns, l.values_row, l.values_row, 1, 8, "values", &l.values_bytes));

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/dtype.h"
+#include "base/nm.h"
 #include "base/packed.h"
 #include "base/status.h"
 #include "nm_matmul/layout.h"
@@ -59,10 +60,7 @@ int32_t check_weights(const gatun_nm_weights* weights, const char* name) {
   GATUN_TRY(check_not_null(weights, name));
   const gatun_nm_weights& w = *weights;
   GATUN_TRY(check_struct_size(w.struct_size, sizeof(w), name));
-  if (w.m != 2 && w.m != 4 && w.m != 8 && w.m != 16 && w.m != 32) {
-    return fail(GATUN_INVALID_ARGUMENT, "%s.m = %d; allowed: 2, 4, 8, 16, 32", name, w.m);
-  }
-  GATUN_TRY(check_field(w.n, 1, w.m, name, "n"));
+  GATUN_TRY(check_nm(w.n, w.m, name));
   GATUN_TRY(check_field(w.vector, 1, INT32_MAX, name, "vector"));
   if (w.value_dtype != GATUN_F32 && w.value_dtype != GATUN_F16 && w.value_dtype != GATUN_BF16 &&
       w.value_dtype != GATUN_I8 && w.value_dtype != GATUN_U4) {

@@ -6,11 +6,6 @@
 #include "base/dtype.h"
 
 namespace gatun::nm_matmul {
-namespace {
-
-int bits_of_indices(int32_t m) { return m <= 4 ? 2 : m <= 16 ? 4 : 8; }
-
-}  // namespace
 
 Layout::Layout(const gatun_nm_weights& w, bool dense)
     : value_dtype_(w.value_dtype),
@@ -21,8 +16,8 @@ Layout::Layout(const gatun_nm_weights& w, bool dense)
       vector_(w.vector),
       zero_points_(w.zero_point != GATUN_ZERO_NONE),
       dense_(dense),
-      index_bits_(dense ? 0 : bits_of_indices(w.m)),
-      canonical_index_bits_(bits_of_indices(w.m)),
+      index_bits_(dense ? 0 : gatun::index_bits(w.m)),
+      canonical_index_bits_(gatun::index_bits(w.m)),
       value_unit_bytes_(static_cast<int>(dtype_bytes(w.value_dtype, kUnitSlots))),
       columns_(w.columns),
       depth_(w.depth),

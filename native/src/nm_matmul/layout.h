@@ -26,6 +26,7 @@
 
 #include <cstdint>
 
+#include "base/nm.h"
 #include "gatun/nm_matmul.h"
 #include "gatun/quantize.h"
 
@@ -87,7 +88,7 @@ class Layout {
   int canonical_index_bits() const { return canonical_index_bits_; }
   int64_t kept_depth() const { return padded_depth() / m_ * kept_; }
   int64_t value_row_bytes() const;
-  int64_t index_row_bytes() const { return (kept_depth() * canonical_index_bits_ + 7) / 8; }
+  int64_t index_row_bytes() const { return gatun::index_row_bytes(kept_depth(), m_); }
   int64_t index_rows() const { return index_rows_; }
 
   // What packing walks: bytes of a column from the panel's start to a segment and within it, its slots as stored.

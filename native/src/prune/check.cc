@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/dtype.h"
+#include "base/nm.h"
 #include "base/parallel.h"
 #include "prune/pattern.h"
 #include "prune/table.h"
@@ -73,13 +74,6 @@ int32_t refuse(const Job& job, int64_t row, int64_t k, float score, const char* 
 
 }  // namespace
 
-int32_t check_nm(int32_t n, int32_t m) {
-  if (m != 2 && m != 4 && m != 8 && m != 16 && m != 32) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.m = %d; allowed: 2, 4, 8, 16, 32", m);
-  }
-  return check_range(n, 1, m, "params.n");
-}
-
 int32_t check_nonnegative(const float* values, int64_t count, const char* name) {
   const DefaultFloatMode mode;
   for (int64_t k = 0; k < count; ++k) {
@@ -122,7 +116,7 @@ int32_t check_params(const gatun_prune_params* params) {
   const gatun_prune_params& p = *params;
   GATUN_TRY(check_range(p.pattern, GATUN_PATTERN_NM, GATUN_PATTERN_BLOCKS, "params.pattern"));
   if (p.pattern == GATUN_PATTERN_NM) {
-    GATUN_TRY(check_nm(p.n, p.m));
+    GATUN_TRY(check_nm(p.n, p.m, "params"));
     return check_range(p.vector, 1, INT32_MAX, "params.vector");
   }
   if (p.pattern == GATUN_PATTERN_TRANSPOSABLE) return GATUN_OK;

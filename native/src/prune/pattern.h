@@ -52,7 +52,6 @@ void for_each_chunk(const Job& job, int64_t row, int64_t begin, int64_t end, Vis
   }
 }
 
-int32_t check_nm(int32_t n, int32_t m);
 int32_t check_nonnegative(const float* values, int64_t count, const char* name);
 
 // The magnitudes, as bits, that are allowed: not above these.

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/dtype.h"
 #include "base/failure.h"
+#include "base/nm.h"
 #include "prune/mask.h"
 #include "prune/pattern.h"
 #include "prune/table.h"
@@ -154,7 +155,7 @@ int32_t check_regrow_params(const gatun_regrow_params* params) {
   if (p.n == 0) {
     GATUN_TRY(check_range(p.m, 0, 0, "params.m (params.n is 0)"));
   } else {
-    GATUN_TRY(check_nm(p.n, p.m));
+    GATUN_TRY(check_nm(p.n, p.m, "params"));
   }
   GATUN_TRY(check_range(p.max_cycles, 0, INT32_MAX, "params.max_cycles"));
   GATUN_TRY(check_range(p.threads, 0, kMaxThreads, "params.threads"));
