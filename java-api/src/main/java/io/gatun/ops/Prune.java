@@ -12,7 +12,9 @@ import io.gatun.Tensor;
 import io.gatun.bindings.c.gatun_regrow_params;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 
 /**
  * Pruning: which weights of a matrix [rows, depth] to keep, by a {@link Score} of each of them and a pattern of
@@ -153,10 +155,30 @@ public final class Prune {
         if (score.kind() == Score.Kind.GIVEN) {
             throw Check.invalid("score", score, "MAGNITUDE, WANDA, LAMP");
         }
+        return scores(Arena.ofAuto(), weights, score);
+    }
+
+    static Tensor scores(Arena arena, Tensor weights, Score score) {
         MemorySegment params = PruneCall.params(weights, score, Sparsity.unstructured(0), 0);
-        Tensor scores = Tensor.allocate(DType.F32, weights.shape().toArray());
+        Tensor scores = Tensor.allocate(arena, DType.F32, weights.shape().toArray());
         Native.call(() -> gatun_prune_scores(params, weights.segment(), PruneCall.norms(score), scores.segment()));
         return scores;
+    }
+
+    /**
+     * Which share of each layer to prune so that of all their weights together those with the lowest LAMP scores are pruned
+     * (Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", ICLR 2021).
+     * {@code Sparsity.unstructured(shares[i])} with {@link Score#lamp} prunes these weights of layer i; other patterns take
+     * the shares, too. Layers are scored twice, one after the other: the scores of one are in memory at a time.
+     *
+     * @param weights of the layers, each f32, f16 or bf16 [rows, depth], contiguous
+     * @param sparsity of all of them, 0 to 1: {@code Math.round(count * sparsity)} of all {@code count} weights are pruned; of
+     *     equal scores those of later layers first
+     * @return a share for each layer, 0 for one without weights
+     * @throws IllegalArgumentException if an argument does not fit, or a weight is NaN or infinite, with its layer and place
+     */
+    public static double[] lampSparsities(List<Tensor> weights, double sparsity) {
+        return LampShares.of(weights, sparsity);
     }
 
     /** Which kernels a call uses for these arguments, and why; for a person. */

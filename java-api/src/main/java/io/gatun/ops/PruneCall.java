@@ -31,10 +31,15 @@ final class PruneCall {
     }
 
     static void checkWeights(Tensor weights) {
-        QuantizeCall.checkValueType("weights", weights.dtype());
-        Check.matrix("weights", weights, -1, -1);
-        Check.contiguous("weights", weights);
-        Check.reachable("weights", weights.segment());
+        checkWeights("weights", weights);
+    }
+
+    static void checkWeights(String name, Tensor weights) {
+        Check.present(name, weights);
+        QuantizeCall.checkValueType(name, weights.dtype());
+        Check.matrix(name, weights, -1, -1);
+        Check.contiguous(name, weights);
+        Check.reachable(name, weights.segment());
     }
 
     static void checkMask(Mask mask, Shape shape) {
@@ -132,6 +137,11 @@ final class PruneCall {
     private static void keep(MemorySegment params, int pattern, long count, double sparsity) {
         gatun_prune_params.pattern(params, pattern);
         boolean none = gatun_prune_params.columns(params) == 0 || gatun_prune_params.depth(params) == 0;
-        gatun_prune_params.keep(params, none ? 0 : count - Math.min(Math.round(count * sparsity), count));
+        gatun_prune_params.keep(params, none ? 0 : count - pruned(count, sparsity));
+    }
+
+    /** How many of {@code count} a share is, as {@link Sparsity} says. */
+    static long pruned(long count, double sparsity) {
+        return Math.min(Math.round(count * sparsity), count);
     }
 }
