@@ -59,13 +59,23 @@ public final class Check {
         }
     }
 
-    /** Memory of an arena; refuses a closed one and one that another thread confines. */
+    /**
+     * Memory of an arena; refuses a closed one, one that another thread confines, and more bytes than there are. The JDK's
+     * own error has no message, or a negative number, near the largest sizes.
+     */
     public static MemorySegment allocate(Arena arena, long bytes, long alignment) {
         open("arena", arena);
         try {
             return arena.allocate(bytes, alignment);
         } catch (WrongThreadException e) {
             throw foreign("arena", "another thread's confined arena");
+        } catch (OutOfMemoryError e) {
+            OutOfMemoryError named = new OutOfMemoryError(message(
+                    "memory",
+                    "a request for " + bytes + " bytes",
+                    "what the system has left and, without an arena of one's own, -XX:MaxDirectMemorySize"));
+            named.initCause(e);
+            throw named;
         }
     }
 

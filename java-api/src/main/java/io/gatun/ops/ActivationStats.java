@@ -25,8 +25,9 @@ public final class ActivationStats {
     private ActivationStats(long depth) {
         this.depth = depth;
         Arena arena = Arena.ofAuto();
-        sums = arena.allocate(JAVA_DOUBLE, Math.max(depth, 1));
-        squares = arena.allocate(JAVA_DOUBLE, Math.max(depth, 1));
+        long bytes = Math.max(depth, 1) * Double.BYTES;
+        sums = Check.allocate(arena, bytes, Double.BYTES);
+        squares = Check.allocate(arena, bytes, Double.BYTES);
     }
 
     /** Of no rows yet. */

@@ -278,7 +278,8 @@ public record SparseTensor(
      *
      * @param values [rows, depth / 2], f16 or bf16 of 2:4 weights, f32 of 1:2 weights
      * @param metadata u8, contiguous, all its bytes
-     * @throws IllegalArgumentException also if the metadata says what is no such pattern, with its place
+     * @throws IllegalArgumentException also if the shape is none that {@link #toSm80} takes, or the metadata says what is no
+     *     such pattern, with its place
      */
     public static SparseTensor fromSm80(Tensor values, Tensor metadata) {
         return fromSm80("values", values, FLOATS, null, null, metadata);
@@ -291,7 +292,8 @@ public record SparseTensor(
      * @param spec {@link QuantSpec#int8}
      * @param scales as in a {@code SparseTensor}
      * @param metadata u8, contiguous, all its bytes
-     * @throws IllegalArgumentException also if the metadata says what is no such pattern, with its place
+     * @throws IllegalArgumentException also if the shape is none that {@link #toSm80} takes, or the metadata says what is no
+     *     such pattern, with its place
      */
     public static SparseTensor fromSm80(Tensor kept, QuantSpec spec, Tensor scales, Tensor metadata) {
         Check.present("spec", spec);
@@ -304,12 +306,14 @@ public record SparseTensor(
         Check.present("metadata", metadata);
         Check.dtype(name, kept, types);
         Check.matrix(name, kept, -1, -1);
+        checkSm80(name, kept);
+        Check.contiguous(name, kept);
         Check.reachable(name, kept.segment());
         long rows = kept.shape().size(0);
+        long columns = kept.shape().size(1);
         Sparsity.Nm pattern = kept.dtype() == DType.F32 ? Sparsity.nm(1, 2) : Sparsity.nm(2, 4);
-        Tensor indices = Tensor.allocate(pattern.indexType(), rows, kept.shape().size(1));
-        Check.range(name + " in a row", kept.shape().size(1), 0, Long.MAX_VALUE / 4);
-        Shape shape = Shape.of(rows, kept.shape().size(1) * 2);
+        Tensor indices = Tensor.allocate(pattern.indexType(), rows, columns);
+        Shape shape = Shape.of(rows, columns * 2);
         SparseTensor out = new SparseTensor(pattern, shape, kept, indices, spec, scales, null);
         Check.dtype("metadata", metadata, U8);
         MemorySegment format = NmFormat.of(out, 0);
@@ -317,6 +321,19 @@ public record SparseTensor(
         Check.reachable("metadata", metadata.segment());
         Native.call(() -> gatun_nm_from_sm80(format, metadata.segment(), indices.segment()));
         return out;
+    }
+
+    /** Refuses what is kept of shapes that have no such metadata. */
+    private static void checkSm80(String name, Tensor kept) {
+        long rows = kept.dtype() == DType.I8 ? 16 : 32;
+        long columns = kept.dtype() == DType.F32 ? 8 : kept.dtype() == DType.I8 ? 32 : 16;
+        if (kept.shape().size(0) % rows != 0 || kept.shape().size(1) % columns != 0) {
+            throw Check.invalid(
+                    name,
+                    kept.describe(),
+                    "rows that are a multiple of " + rows + " and columns that are one of " + columns);
+        }
+        Check.range(name + " in a row", kept.shape().size(1), 0, Long.MAX_VALUE / 4);
     }
 
     // ---- description -----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ package io.gatun.ops;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
@@ -190,6 +191,16 @@ class PruneTest {
                         (float) Math.max(square - mean * mean, 0),
                         stats.variances().getFloat(k));
             }
+        }
+    }
+
+    /** With a message, which the JDK's own error has not, for sizes near the largest ones. */
+    @Test
+    void statsOfMoreInputsThanFitSaySo() {
+        for (long depth : new long[] {1L << 50, Long.MAX_VALUE / Double.BYTES}) {
+            String message = assertThrows(OutOfMemoryError.class, () -> ActivationStats.of(depth))
+                    .getMessage();
+            assertTrue(message.startsWith("memory: given a request for " + depth * 8 + " bytes; allowed: "), message);
         }
     }
 

@@ -270,10 +270,54 @@ class SparseTensorBadInputTest {
                         "[u8]",
                         () -> SparseTensor.fromSm80(half.values(), Tensor.allocate(DType.I8, 128)))
                 .add("no pattern", "metadata", "", "", () -> SparseTensor.fromSm80(half.values(), bad))
+                .add(
+                        "kept in a row",
+                        "values",
+                        "f16[32, 17]",
+                        "32 and columns that are one of 16",
+                        () -> from(f16(32, 17)))
+                .add("rows kept", "values", "f16[31, 16]", "32 and columns that are one of 16", () -> from(f16(31, 16)))
+                .add(
+                        "kept strided",
+                        "values",
+                        "strides",
+                        "contiguous",
+                        () -> from(f16(32, 32).slice(1, 0, 16)))
+                .add(
+                        "kept of f32",
+                        "values",
+                        "f32[32, 7]",
+                        "32 and columns that are one of 8",
+                        () -> from(Refusals.f32(32, 7)))
+                .add(
+                        "kept codes in a row",
+                        "kept",
+                        "i8[16, 33]",
+                        "16 and columns that are one of 32",
+                        () -> fromCodes(16, 33))
+                .add(
+                        "rows of kept codes",
+                        "kept",
+                        "i8[15, 32]",
+                        "16 and columns that are one of 32",
+                        () -> fromCodes(15, 32))
                 .missing("metadata", () -> SparseTensor.fromSm80(half.values(), null))
                 .missing("values", () -> SparseTensor.fromSm80(null, metadata))
                 .unreachable("metadata", DType.U8, new long[] {128}, gone -> SparseTensor.fromSm80(half.values(), gone))
                 .tests();
+    }
+
+    private static Tensor f16(long rows, long kept) {
+        return Tensor.allocate(DType.F16, rows, kept);
+    }
+
+    private static void from(Tensor values) {
+        SparseTensor.fromSm80(values, Tensor.allocate(DType.U8, 128));
+    }
+
+    private static void fromCodes(long rows, long kept) {
+        Tensor codes = Tensor.allocate(DType.I8, rows, kept);
+        SparseTensor.fromSm80(codes, QuantSpec.int8(), Refusals.f32(rows, 1), Tensor.allocate(DType.U8, 128));
     }
 
     @Test
