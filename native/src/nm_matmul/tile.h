@@ -14,9 +14,8 @@
 //
 // A permutation of x from memory and a multiply-add are two instructions for what a dense kernel does with m / n of
 // them; where both are of 512 bits in pipes of 256 (Zen 4) they share one of three pipes, so a pair takes 4/3 cycles.
-// With one row, codes and indices are taken apart in registers on the way, as memory gives them. With more, a panel's
-// piece (512 depths) is taken apart once to places and weights, which stream from the L2 cache while the windows of a
-// tile of rows stay in the L1 cache.
+// Few rows: tile_few.h. Here a panel's piece (512 depths) is taken apart once to places and weights, which stream from
+// the L2 cache while the windows of a tile of rows stay in the L1 cache.
 //
 // Overflow: integer sums of a piece are at most 512 * 128 * 127 < 2^24; where x is unsigned (kI8Bias = 128), 512 * 128
 // * 255 < 2^24, before the excess of 128 * sum w is taken off. Floats add in ascending depth, so T and the pieces don't
@@ -27,122 +26,10 @@
 // Measured: bench/NOTES.md.
 #pragma once
 
-#include "nm_matmul/values.h"
+#include "nm_matmul/tile_few.h"
 #include "qmatmul/epilogue.h"
 
 namespace gatun::GATUN_ISA {
-
-// What is done with elements of x that were selected. kWindow: of a window, in elements, for indices of kBits.
-struct MultiplyF32 {
-  using Weights = F32;
-  using Sum = F32;
-  static GATUN_INLINE F32 zero() { return zero_f32(); }
-  template <int kBits>
-  static GATUN_INLINE F32 add(F32 sum, const uint8_t* window, Bytes places, F32 w) {
-    return fma(select_f32 < kBits == 8 ? 32 : 16 > (reinterpret_cast<const float*>(window), as_lanes(places)), w, sum);
-  }
-  static GATUN_INLINE F32 add_dense(F32 sum, const uint8_t* x, F32 w) {
-    float element;
-    std::memcpy(&element, x, sizeof(element));
-    return fma(set1(element), w, sum);
-  }
-  static GATUN_INLINE F32 load(const uint8_t* p) { return load_f32(reinterpret_cast<const float*>(p)); }
-  static GATUN_INLINE void store(uint8_t* p, F32 w) { store_f32(reinterpret_cast<float*>(p), w); }
-  static constexpr bool kInteger = false;
-  static constexpr int window_bytes(int bits) { return bits == 8 ? 128 : 64; }
-};
-
-struct MultiplyI8 {
-  using Weights = Bytes;
-  using Sum = I32;
-  static GATUN_INLINE I32 zero() { return zero_i32(); }
-  static constexpr int window_bytes(int bits) { return bits == 8 ? 128 : bits == 4 || kLeastWindow == 64 ? 64 : 16; }
-  template <int kBits>
-  static GATUN_INLINE I32 add(I32 sum, const uint8_t* window, Bytes places, Bytes w) {
-    return dot_i8(sum, prepare_i8(w), select_bytes<window_bytes(kBits)>(window, places));
-  }
-  static GATUN_INLINE I32 add_dense(I32 sum, const uint8_t* x, Bytes w) {
-    return dot_i8(sum, prepare_i8(w), broadcast4(reinterpret_cast<const int8_t*>(x)));
-  }
-  static GATUN_INLINE Bytes load(const uint8_t* p) { return load_bytes(p); }
-  static GATUN_INLINE void store(uint8_t* p, Bytes w) { store_bytes(p, w); }
-  static constexpr bool kInteger = true;
-};
-
-#if defined(__AVX512BF16__)
-struct MultiplyBf16 {
-  using Weights = Bytes;
-  using Sum = F32;
-  static GATUN_INLINE F32 zero() { return zero_f32(); }
-  template <int kBits>
-  static GATUN_INLINE F32 add(F32 sum, const uint8_t* window, Bytes places, Bytes w) {
-    return dot_bf16(sum, select_words < kBits == 8 ? 64 : 32 > (reinterpret_cast<const uint16_t*>(window), places), w);
-  }
-  static GATUN_INLINE F32 add_dense(F32 sum, const uint8_t* x, Bytes w) {
-    return dot_bf16(sum, broadcast4(reinterpret_cast<const int8_t*>(x)), w);
-  }
-  static GATUN_INLINE Bytes load(const uint8_t* p) { return load_bytes(p); }
-  static GATUN_INLINE void store(uint8_t* p, Bytes w) { store_bytes(p, w); }
-  static constexpr bool kInteger = false;
-  static constexpr int window_bytes(int bits) { return bits == 8 ? 128 : 64; }
-};
-#endif
-
-// A unit of V vectors of columns.
-template <int kBits, int V>
-struct Unit {
-  const uint8_t* values;  // behind its indices
-  UnitIndices<kBits> indices[V];
-};
-
-// of(v, C, the chunk, its places and weights) for chunks C.. < count of a unit, as they lie in memory.
-template <int C, class Reader, int kBits, int V, class Of>
-GATUN_INLINE void each_chunk(const Reader (&readers)[V], const Columns (&at)[V], const Unit<kBits, V>& unit,
-                             const nm_matmul::Chunk* chunks, int32_t count, Of of) {
-  if constexpr (C < nm_matmul::kUnitSlots / Reader::Packed::kSlots) {
-    if (C >= count) return;
-    for (int v = 0; v < V; ++v) {
-      of(v, C, chunks[C], places<typename Reader::Packed, kBits, C>(unit.indices[v], chunks[C].base),
-         readers[v].template chunk<C>(unit.values, at[v]));
-    }
-    each_chunk<C + 1>(readers, at, unit, chunks, count, of);
-  }
-}
-
-// Chunks of a piece: their number.
-template <class Packed>
-GATUN_INLINE int32_t chunks_of(const nm_matmul::Piece& piece) {
-  return (piece.slots + Packed::kSlots - 1) / Packed::kSlots;
-}
-
-// of(v, number of the chunk, the chunk, its places and weights) for chunks [begin, end) of a piece, whole units but for
-// the piece's last, in V vectors of columns, in ascending depth, as they lie in memory.
-template <class Reader, int kBits, int V, class Of>
-GATUN_INLINE void for_each_chunk(const nm_matmul::Job& job, const nm_matmul::Piece& piece, const Columns& first,
-                                 int32_t begin, int32_t end, Of of) {
-  constexpr int kUnitChunks = nm_matmul::kUnitSlots / Reader::Packed::kSlots;
-  Columns at[V];
-  Reader readers[V];
-  for (int v = 0; v < V; ++v) {
-    at[v] = {first.panel, first.of, first.column + v * kLanes};
-    readers[v] = Reader::of(job, piece, at[v]);
-  }
-  const int64_t step = int64_t{job.unit_bytes} * first.of;
-  const uint8_t* address = first.panel + piece.units * first.of + begin / kUnitChunks * step;
-  for (int32_t c = begin; c < end; c += kUnitChunks, address += step) {
-    Unit<kBits, V> unit;
-    unit.values = address + int64_t{job.index_bits} * first.of;
-    for (int v = 0; v < V; ++v) unit.indices[v] = UnitIndices<kBits>::of(address, at[v]);
-    const auto visit = [&](int v, int i, const nm_matmul::Chunk& chunk, Bytes places, auto w)
-                           GATUN_INLINE_LAMBDA { of(v, c + i, chunk, places, w); };
-    // Their number is known to the compiler but in the last unit.
-    if (V > 1 && end - c >= kUnitChunks) {
-      each_chunk<0>(readers, at, unit, job.chunks + c, kUnitChunks, visit);
-    } else {
-      each_chunk<0>(readers, at, unit, job.chunks + c, end - c, visit);
-    }
-  }
-}
 
 // A panel's piece, taken apart: weights and places [R / kLanes][chunk][2][kLanes] of 4 bytes; for integers what the
 // bias of x adds to the sums, [R].
@@ -155,26 +42,6 @@ inline constexpr int kKeptBytes = 2 * 4 * kLanes;
 inline constexpr int kBlockChunks = 16384 / kKeptBytes;
 // And their windows of x, which are 64 bytes but for the sparsest, times the rows of a tile: the other half.
 inline constexpr int kBlockWindows = 16384 / 64 / nm_matmul::kTileRows;
-
-// Windows of a piece in packed x, for rows from `row` on.
-struct RowWindows {
-  const uint8_t* x;
-  int64_t step;  // from window to window
-};
-GATUN_INLINE RowWindows row_windows(const nm_matmul::Job& job, int64_t row, int64_t piece) {
-  const int64_t tile = row - row % nm_matmul::kTileRows, left = job.rows - tile;
-  const int64_t rows = left < nm_matmul::kTileRows ? left : nm_matmul::kTileRows;
-  const int64_t windows = job.windows[piece + 1] - job.windows[piece];
-  return {job.values + (job.windows[piece] * job.rows + tile * windows + (row - tile)) * job.window_bytes,
-          rows * job.window_bytes};
-}
-
-template <class Multiply, int kBits, class Weights>
-GATUN_INLINE auto add_chunk(typename Multiply::Sum sum, const uint8_t* x, const nm_matmul::Chunk& chunk, Bytes places,
-                            Weights w) {
-  if constexpr (kBits == 0) return Multiply::add_dense(sum, x + chunk.base, w);
-  return Multiply::template add<kBits>(sum, x, places, w);
-}
 
 template <class Multiply>
 GATUN_INLINE F32 scales_of(const nm_matmul::Job& job, const nm_matmul::Piece& piece, const Columns& at) {
@@ -197,37 +64,6 @@ GATUN_INLINE typename Multiply::Sum begin_of(F32 y) {
   } else {
     return y;
   }
-}
-
-// One row by V vectors of columns, all pieces; sums [R].
-template <class Multiply, class Reader, int kBits, int V>
-__attribute__((noinline)) void multiply_row(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t row,
-                                            int32_t column, float* sums) {
-  F32 y[V];
-  for (int v = 0; v < V; ++v) y[v] = zero_f32();
-  for (int64_t p = 0; p < job.piece_count; ++p) {
-    const nm_matmul::Piece& piece = job.pieces[p];
-    const RowWindows windows = row_windows(job, row, p);
-    typename Multiply::Sum sum[V];
-    I32 excess[V];
-    for (int v = 0; v < V; ++v) {
-      sum[v] = begin_of<Multiply>(y[v]);
-      excess[v] = zero_i32();
-    }
-    for_each_chunk<Reader, kBits, V>(
-        job, piece, {panel.base, panel.columns, column}, 0, chunks_of<typename Reader::Packed>(piece),
-        [&](int v, int32_t, const nm_matmul::Chunk& chunk, Bytes places, auto w) GATUN_INLINE_LAMBDA {
-          sum[v] = add_chunk<Multiply, kBits>(sum[v], windows.x + chunk.window * windows.step, chunk, places, w);
-          if constexpr (Multiply::kInteger && kI8Bias != 0) {
-            excess[v] = dot_i8(excess[v], prepare_i8(w), set1_u8(kI8Bias));
-          }
-        });
-    for (int v = 0; v < V; ++v) {
-      add_piece<Multiply>(y[v], sum[v], excess[v],
-                          scales_of<Multiply>(job, piece, {panel.base, panel.columns, column + v * kLanes}));
-    }
-  }
-  for (int v = 0; v < V; ++v) store_f32(sums + column + v * kLanes, y[v]);
 }
 
 // Takes a piece of a panel apart.
@@ -288,25 +124,6 @@ __attribute__((noinline)) void multiply_tile(const nm_matmul::Job& job, int64_t 
   }
 }
 
-template <int N>
-struct Constant {
-  static constexpr int value = N;
-};
-// of(Constant<bits>) for the bits of an index.
-template <class Of>
-GATUN_INLINE void with_bits(int32_t bits, Of of) {
-  switch (bits) {
-    case 0:
-      return of(Constant<0>());
-    case 2:
-      return of(Constant<2>());
-    case 4:
-      return of(Constant<4>());
-    default:
-      return of(Constant<8>());
-  }
-}
-
 // Rows [row, end) of one tile, T at a time, then what is left by smaller T.
 template <class Multiply, int kBits, int T>
 GATUN_INLINE void multiply_rows(const nm_matmul::Job& job, int64_t piece, const KeptChunks& kept, int64_t row,
@@ -317,27 +134,8 @@ GATUN_INLINE void multiply_rows(const nm_matmul::Job& job, int64_t piece, const 
   if constexpr (T > 1) multiply_rows<Multiply, kBits, T / 2>(job, piece, kept, row, end, excess, scales, sums);
 }
 
-// As many rows as registers hold sums for, next to places and weights; and vectors of columns of one row, so that sums
-// don't wait for each other. The scalar tier has no registers for lanes, and takes weights apart for one row, too: GCC
-// needs a minute for what is inlined otherwise.
+// As many rows as registers hold sums for, next to places and weights.
 inline constexpr int kRowsOfTile = kLanes == 16 ? 16 : kLanes == 8 ? 8 : 2;
-inline constexpr int kVectorsOfRow = kLanes == 4 ? 1 : 4;
-
-GATUN_INLINE nm_matmul::Panel panel_at(const nm_matmul::Panels& panels, int32_t i) {
-  return {panels.first.base + i * panels.bytes, i + 1 < panels.count ? nm_matmul::kPanelColumns : panels.last_columns,
-          panels.first.first_column + int64_t{i} * nm_matmul::kPanelColumns};
-}
-
-template <class Multiply, class Reader, int kBits>
-inline void multiply_one_row(const nm_matmul::Job& job, const nm_matmul::Panel& panel, int64_t row, float* sums) {
-  int32_t column = 0;
-  for (; column + kVectorsOfRow * kLanes <= panel.columns; column += kVectorsOfRow * kLanes) {
-    multiply_row<Multiply, Reader, kBits, kVectorsOfRow>(job, panel, row, column, sums);
-  }
-  for (; column < panel.columns; column += kLanes) {
-    multiply_row<Multiply, Reader, kBits, 1>(job, panel, row, column, sums);
-  }
-}
 
 // Sums of a panel, [kBlockRows][kPanelColumns], and of its kept chunks the most that there may be.
 inline constexpr int64_t kPanelSums = nm_matmul::kBlockRows * nm_matmul::kPanelColumns;
@@ -395,7 +193,7 @@ inline void multiply_panels(const nm_matmul::Job& job, nm_matmul::Panels panels,
   float* const sums = reinterpret_cast<float*>(scratch);
   int32_t* const excesses = reinterpret_cast<int32_t*>(sums + kMostPanels * kPanelSums);
   uint8_t* const lanes = reinterpret_cast<uint8_t*>(excesses + kMostPanels * nm_matmul::kPanelColumns);
-  const bool one_row = kVectorsOfRow > 1 && row_end - row_begin == 1;
+  const bool few = row_end - row_begin <= kFewRows<Multiply>;
   // A piece's chunks decide how many panels fit where one of dense weights does.
   const int64_t piece_chunks = job.piece_count == 0 ? 1 : chunks_of<typename Reader::Packed>(job.pieces[0]);
   const int64_t fit = nm_matmul::kMaxPieceSlots / Reader::Packed::kSlots / (piece_chunks == 0 ? 1 : piece_chunks);
@@ -405,10 +203,15 @@ inline void multiply_panels(const nm_matmul::Job& job, nm_matmul::Panels panels,
     const nm_matmul::Panels part{panel_at(panels, first), count, panel_at(panels, first + count - 1).columns,
                                  panels.bytes};
     for (int32_t i = 0; i < count; ++i) {
-      std::memset(sums + i * kPanelSums, 0, static_cast<size_t>((row_end - row_begin) * nm_matmul::kPanelColumns * 4));
-      if (one_row) multiply_one_row<Multiply, Reader, kBits>(job, panel_at(part, i), row_begin, sums + i * kPanelSums);
+      // Rows of four, as multiply_few takes them.
+      const int64_t rows = (row_end - row_begin + 3) / 4 * 4;
+      std::memset(sums + i * kPanelSums, 0, static_cast<size_t>(rows * nm_matmul::kPanelColumns * 4));
+      if constexpr (kFewRows<Multiply> > 0) {
+        if (few)
+          multiply_few<Multiply, Reader, kBits>(job, panel_at(part, i), row_begin, row_end, sums + i * kPanelSums);
+      }
     }
-    if (!one_row) multiply_block<Multiply, Reader, kBits>(job, part, row_begin, row_end, sums, excesses, lanes);
+    if (!few) multiply_block<Multiply, Reader, kBits>(job, part, row_begin, row_end, sums, excesses, lanes);
     for (int32_t i = 0; i < count; ++i) {
       const nm_matmul::Panel panel = panel_at(part, i);
       finish_panel(job, 1.0f, job.scales, panel.first_column, panel.columns, row_begin, row_end, sums + i * kPanelSums,

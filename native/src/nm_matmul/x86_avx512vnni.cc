@@ -1,3 +1,4 @@
+#include "nm_matmul/multiply_bf16.h"
 #include "nm_matmul/tile.h"
 
 namespace gatun::GATUN_ISA {
