@@ -90,7 +90,9 @@ Row<const uint8_t> spread_block(const Layout& layout, const Block& block, Row<co
   int64_t slot = block.slot;
   for (int group = 0; group < block.count; group += layout.m()) {
     for (int i = 0; i < layout.kept(); ++i, ++slot) {
-      Values::copy(values, slot, {buffer, bytes}, group + static_cast<int>(read_bits(indices, slot * bits, bits)));
+      // Masked, as they may have changed since they were checked.
+      const int index = static_cast<int>(read_bits(indices, slot * bits, bits)) & (layout.m() - 1);
+      Values::copy(values, slot, {buffer, bytes}, group + index);
     }
   }
   return {buffer, bytes};

@@ -89,13 +89,15 @@ int32_t check_scores(const Job& job, uint32_t allowed, const char* why, uint8_t*
   const int64_t row = first_refused(job, allowed, nm_masks);
   if (row == job.p.columns) return GATUN_OK;
   const DefaultFloatMode mode;
-  int32_t status = GATUN_INTERNAL;
+  int32_t status = GATUN_OK;
   for_each_chunk(job, row, 0, job.p.depth, [&](int64_t first, const float* scores, int64_t count) {
-    for (int64_t i = 0; i < count && status == GATUN_INTERNAL; ++i) {
+    for (int64_t i = 0; i < count && status == GATUN_OK; ++i) {
       if ((float_bits(scores[i]) & 0x7fffffffu) > allowed) status = refuse(job, row, first + i, scores[i], why);
     }
   });
-  return status;
+  if (status != GATUN_OK) return status;
+  return fail(GATUN_INTERNAL, "row %lld has a score that is refused, and had none when it was read again",
+              LongLong{row});
 }
 
 int32_t check_score_params(const gatun_prune_params* params) {

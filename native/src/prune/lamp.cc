@@ -58,7 +58,7 @@ int32_t lamp_scores(const Job& magnitudes, float* scores) {
   uint32_t *sorted, *other;
   int64_t* starts;
   GATUN_TRY(get_array(sorted_memory, count, &sorted));
-  GATUN_TRY(get_array(other_memory, count, &other));
+  GATUN_TRY(get_array(other_memory, count + 1, &other));
   GATUN_TRY(get_array(starts_memory, kUpper + 1, &starts));
   const auto each_row = [&](auto visit) {
     parallel_for(rows, threads_of(magnitudes.p, rows), [&](int64_t begin, int64_t end) {
@@ -74,6 +74,7 @@ int32_t lamp_scores(const Job& magnitudes, float* scores) {
   // The memory of `other` is free now; a float takes as much.
   float* const distinct_scores = reinterpret_cast<float*>(other);
   const int64_t distinct = score_distinct(sorted, count, distinct_scores);
+  distinct_scores[distinct] = 0;  // of magnitudes below all of them: somebody changed a weight meanwhile
   // starts[u]: the first magnitude whose upper bits are not above u; one behind the last of those with bits u is
   // starts[u - 1], or all.
   int64_t next = 0;
