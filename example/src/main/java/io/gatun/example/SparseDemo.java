@@ -43,10 +43,15 @@ final class SparseDemo {
 
     /** Prints the comparison. */
     static void run(boolean quick) throws IOException, OrtException {
-        new SparseDemo().run(quick ? Demo.QUICK_ROUNDS : Demo.ROUNDS, quick ? QUICK_ARMOR_ROUNDS : ARMOR_ROUNDS);
+        run(quick ? Demo.QUICK_ROUNDS : Demo.ROUNDS, quick ? QUICK_ARMOR_ROUNDS : ARMOR_ROUNDS);
     }
 
-    private void run(int rounds, int armorRounds) throws IOException, OrtException {
+    /** The same with so many rounds of timing, and of ARMOR's fit. */
+    static void run(int rounds, int armorRounds) throws IOException, OrtException {
+        new SparseDemo().compare(rounds, armorRounds);
+    }
+
+    private void compare(int rounds, int armorRounds) throws IOException, OrtException {
         int threads = Gatun.threads();
         byte[] fp32Model = Resources.read(Demo.FP32_MODEL);
         byte[] int8Model = Resources.read(Demo.INT8_MODEL);
@@ -62,6 +67,7 @@ final class SparseDemo {
             System.out.println(Report.header(comparison.topical(), rounds));
             System.out.println(explanation(armorRounds));
             System.out.println(Report.table(rows));
+            System.out.println(speeds(rows));
             System.out.println(kernels(contenders));
             comparison.searches(outcome, INT8).forEach(System.out::println);
             System.out.println(lastLine(rows.get(F32), rows.get(ARMOR), rows.get(INT8), rows.get(DENSE_INT8)));
@@ -118,10 +124,33 @@ final class SparseDemo {
         return format("""
                 2:4 keeps two of every four weights of all linear layers, those with the largest |weight| x norm of its input
                 (Wanda) over %d other sentences. That is one shot, nothing is retrained, and so it costs accuracy: models that
-                are to be 2:4 are fine-tuned with the mask. Embeddings and LayerNorm stay dense.
+                are to be 2:4 are fine-tuned with the mask. Embeddings and LayerNorm stay dense. Gatun's models hold word
+                embeddings in int8, those in f32, too; they are half of ONNX Runtime's fp32 model.
                 ARMOR: block-diagonal x 2:4 x block-diagonal, blocks of %d; %d rounds of its fit leave %.1f %% of the weights'
                 squared error, each input weighted as above.
+                same nearest: sentences whose nearest other sentence is the one that the fp32 model finds
                 """, others.size(), ARMOR_BLOCK, armorRounds, 100 * last / first);
+    }
+
+    /** Sparse models beside the dense ones of their precision. */
+    static String speeds(List<Report.Row> rows) {
+        return format("speed over dense models, one sentence at a time and by %d; below 1 is slower%n", Speed.BATCH)
+                + speed(rows.get(F32), rows.getLast())
+                + speed(rows.get(ARMOR), rows.getLast())
+                + speed(rows.get(INT8), rows.get(DENSE_INT8));
+    }
+
+    private static String speed(Report.Row sparse, Report.Row dense) {
+        return format(
+                "  %-22s%5s%7s  %s%n",
+                sparse.contender().name(),
+                ratio(sparse.speed().single(), dense.speed().single()),
+                ratio(sparse.speed().batched(), dense.speed().batched()),
+                dense.contender().name());
+    }
+
+    private static String ratio(Speed.Rate sparse, Speed.Rate dense) {
+        return Report.floor(sparse.median() / dense.median(), 2);
     }
 
     private String kernels(List<Contender> contenders) {
@@ -144,8 +173,8 @@ final class SparseDemo {
 
     /** For scripts. Figures that have to reach a bound are rounded down. */
     static String lastLine(Report.Row f32, Report.Row armor, Report.Row int8, Report.Row denseInt8) {
-        double sparse = int8.speed().batched().median();
-        double dense = denseInt8.speed().batched().median();
+        Speed.Rate sparse = int8.speed().batched();
+        Speed.Rate dense = denseInt8.speed().batched();
         return format(
                 "demo --sparse: f32_cos=%s armor_cos=%s int8_cos=%s int8_same=%.1f%% sentences_per_s=%.0f dense_int8=%.0f"
                         + " ratio=%s",
@@ -153,9 +182,9 @@ final class SparseDemo {
                 Report.floor(armor.topical().mean(), 4),
                 Report.floor(int8.topical().mean(), 4),
                 100 * int8.topical().sameNeighbour(),
-                sparse,
-                dense,
-                Report.floor(sparse / dense, 2));
+                sparse.median(),
+                dense.median(),
+                ratio(sparse, dense));
     }
 
     private static String format(String pattern, Object... arguments) {
