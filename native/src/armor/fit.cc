@@ -7,10 +7,9 @@
 // trying all of its masks with their best values. Here every part is deterministic and goes as far down as it can:
 //
 //   start   A = I, B = I, S = w pruned by |w| * norms: the loss of pruning itself
-//   round   1. A. L is a sum over blocks of columns (rows of w). For block I with T = S_I B and the error E = A_I T -
-//   w_I
-//              the normal equations of least squares in the step X are X (T D T^T + e 1) = -E D T^T, D = diag(s);
-//              A_I += X.
+//   round   1. A. L is a sum over blocks of columns (rows of w). For block I with T = S_I B and the error
+//              E = A_I T - w_I the normal equations of least squares in the step X are X (T D T^T + e 1) = -E D T^T, D
+//              = diag(s); A_I += X.
 //           2. B. L is a sum over blocks of depths, too. For block J with Z = A S_J and E = Z B_J - w_J, each depth is
 //              least squares with the same matrix, whatever its s_j: (Z^T Z + e 1) X = -Z^T E; B_J += X.
 //           3. S, group after group (Gauss-Seidel): the change of L in the values y of a group of row i is

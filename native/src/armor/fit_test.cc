@@ -164,7 +164,8 @@ TEST(ArmorFit, StartsFromPruning) {
             reference_diagonal(22, 1, std::vector<float>(22, 1).data()));
 }
 
-// A matrix that is a product of the form itself: the fit of its own factors' masks gets almost all of it.
+// A matrix that is a product of the form itself: the fit gets almost all of it, 2 to 3 percent of
+// the loss being left.
 TEST(ArmorFit, FindsWhatIsThere) {
   Rng rng(4);
   Fitted hidden(make_params(2, 4, 0, 64, 64, 16));
@@ -176,7 +177,7 @@ TEST(ArmorFit, FindsWhatIsThere) {
   Fitted found(make_params(2, 4, 40, 64, 64, 16));
   found.run(w, {});
   found.check(w, {});
-  EXPECT_LT(found.last(), 0.25 * found.losses[0]);
+  EXPECT_LT(found.last(), 0.05 * found.losses[0]);
 }
 
 TEST(ArmorFit, AnyNumberOfThreads) {

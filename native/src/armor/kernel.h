@@ -22,8 +22,8 @@ struct Job {
 struct Kernel {
   // bf16 to f32; rows of `to` follow each other.
   void (*widen)(const uint16_t* x, int64_t row_stride, int64_t rows, int64_t columns, float* to);
-  // y = act(sums + bias) + residual in `columns` columns from `first` on, rows [begin, end); sums [end -
-  // begin][columns].
+  // y = act(sums + bias) + residual in `columns` columns from `first` on, rows [begin, end);
+  // sums [end - begin][columns].
   void (*finish)(const Job& job, int64_t first, int64_t columns, int64_t begin, int64_t end, const float* sums);
 };
 

@@ -141,9 +141,9 @@ GATUN_INLINE void prefetch_next(const uint8_t* block) {
   }
 }
 
-// 2:4 of 32 bits: 2 * kLanes weights become a vector of values by a permutation whose numbers the indices are.
+// 2:4 of 32 bits: 2 * kLanes weights become a vector of values by a permutation whose numbers the indices are. Tables
+// have 16 weights at least: narrower vectors don't fill them.
 constexpr bool kPairsByLookup = kLanes >= 8;
-#if defined(__AVX2__)
 GATUN_INLINE F32 kept_pairs(const uint8_t* weights, const uint8_t* indices) {
   alignas(64) static constexpr int32_t kGroup[] = {0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 28, 28};
   const float* w = reinterpret_cast<const float*>(weights);
@@ -154,9 +154,6 @@ GATUN_INLINE F32 kept_pairs(const uint8_t* weights, const uint8_t* indices) {
     return lookup_f32(load_table16(w), position);
   }
 }
-#else
-GATUN_INLINE F32 kept_pairs(const uint8_t*, const uint8_t*) { return zero_f32(); }
-#endif
 
 // Writes whole blocks of 2:4 of 32 bits from the beginning of a chunk on, and says how many.
 template <bool kIndices>
@@ -194,13 +191,15 @@ GATUN_INLINE int write_pairs(const Job& job, int64_t row, const Chunk& chunk, co
 template <class Elements, bool kIndices>
 GATUN_INLINE void write_chunk(const Job& job, int64_t row, Chunk chunk, const uint64_t* kept, const uint64_t* exact,
                               Stage& stage) {
-  if (kPairsByLookup && Elements::kBits == 32 && job.n == 2 && job.m == 4) {
-    const int written = write_pairs<kIndices>(job, row, chunk, kept, exact);
-    chunk.k += int64_t{written} * kWord;
-    chunk.blocks -= written;
-    if (chunk.blocks == 0) return;
-    kept += written;
-    exact += written;
+  if constexpr (kPairsByLookup && Elements::kBits == 32) {
+    if (job.n == 2 && job.m == 4) {
+      const int written = write_pairs<kIndices>(job, row, chunk, kept, exact);
+      chunk.k += int64_t{written} * kWord;
+      chunk.blocks -= written;
+      if (chunk.blocks == 0) return;
+      kept += written;
+      exact += written;
+    }
   }
   alignas(64) static constexpr int32_t kLane[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const I32 lane = load_i32(kLane), within = set1_i32(job.m - 1);

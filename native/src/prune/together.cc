@@ -1,8 +1,7 @@
 // NM and TRANSPOSABLE: rows by themselves, or as many as share their positions.
 //
-//   NM, vector V   [ .. 512 sums of V scores .. ]   a key beats those after it that are not larger; kept if fewer than
-//   n
-//                                                    beat it, as in tile_best.h
+//   NM, vector V   [ .. 512 sums of V scores .. ]   a key beats those after it that are not larger; kept if fewer
+//                                                    than n beat it, as in tile_best.h
 //   TRANSPOSABLE   a tile is continued by scores of 0; its rows have 6 sums of two scores each, and the pattern is the
 //                  best of 90 choices of one of them a row
 #include <algorithm>

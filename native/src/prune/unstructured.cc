@@ -1,9 +1,9 @@
 // The best weights of a matrix, or of each of its rows.
 //
 //   UNSTRUCTURED  the key of the last kept score digit by digit: how many of the keys that begin like it have which
-//   next
-//                 digit (11, 11 and 10 bits). Scores are computed anew in each pass, so nothing of the matrix's size is
-//                 stored. If not all that are equal to it are kept, rows count theirs, and the first ones get them.
+//                 next digit (11, 11 and 10 bits). Scores are computed anew in each pass, so nothing of the matrix's
+//                 size is stored. If not all that are equal to it are kept, rows count theirs, and the first ones get
+//                 them.
 //   ROW           keys of a row, partly sorted
 #include <cstring>
 #include <mutex>
