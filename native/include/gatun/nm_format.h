@@ -100,16 +100,21 @@ GATUN_API int32_t gatun_nm_prune(const gatun_nm_format* format, const gatun_prun
  * The metadata of the sparse tensor cores for 2:4 weights, vector 1, in the order that mma.sp kernels of sm80 read it
  * (CUTLASS's ColumnMajorInterleaved<2> of reordered rows, as PyTorch's SparseSemiStructuredTensorCUTLASS stores it):
  *
- *   value_dtype  N:M   word                                          columns         depth            bytes
- *   F16, BF16    2:4   int16, 4 nibbles                              multiple of 32  multiple of 32   columns * depth /
- * 8 I8           2:4   int32, 8 nibbles                              multiple of 16  multiple of 64   columns * depth /
- * 8 F32          1:2   int16, 4 nibbles, each 0x4 (index 0) or 0xE   multiple of 32  multiple of 16   columns * depth /
- * 4
+ *   value_dtype  N:M  word                                         columns         depth           bytes
+ *   F16, BF16    2:4  int16, 4 nibbles                             multiple of 32  multiple of 32  columns * depth / 8
+ *   I8           2:4  int32, 8 nibbles                             multiple of 16  multiple of 64  columns * depth / 8
+ *   F32          1:2  int16, 4 nibbles, each 0x4 (index 0) or 0xE  multiple of 32  multiple of 16  columns * depth / 4
  *
  * A nibble is a group's indices, the first one in its low bits; a word is consecutive groups of a row, the first one in
  * its low bits. Word c of row r goes to word (c' / 2) * 2 * columns + 2 r' + c' % 2 of the metadata, where, with 8 i +
  * j = r % 32 (I8: r % 16), r' = r - r % 32 + 4 j + i (I8: r - r % 16 + 2 j + i) and c' = c; but if r' is even and c
  * odd, r' is one more and c' one less, and if r' is odd and c even, the other way round.
+ *
+ * A group with fewer weights that are not 0 is filled up by gatun_nm_compress with its lowest other positions: without
+ * any 0x4, and with the one at 0, 1, 2 or 3 alone 0x4, 0x4, 0x8, 0xC. PyTorch's own compression
+ * (torch/sparse/_semi_structured_conversions.py) takes others, 0xE, and 0x8, 0x9, 0xE, 0xE (earlier versions 0xC and
+ * 0xD for 0 and 1), of F32 without any 0xE; and of more than two it drops some, where gatun_nm_compress refuses. So the
+ * bytes of such groups differ, the weights that they stand for don't: both forms are read alike here and there.
  *
  * metadata_bytes: the size of `metadata`, which is aligned to a word. gatun_nm_from_sm80 inverts gatun_nm_to_sm80.
  * INVALID_ARGUMENT for other shapes, with what is allowed; for indices as by gatun_nm_check; for a nibble of metadata
