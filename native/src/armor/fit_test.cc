@@ -164,8 +164,7 @@ TEST(ArmorFit, StartsFromPruning) {
             reference_diagonal(22, 1, std::vector<float>(22, 1).data()));
 }
 
-// A matrix that is a product of the form itself: the fit gets almost all of it, 2 to 3 percent of
-// the loss being left.
+// A matrix that is a product of the form itself: the fit gets almost all of it, 2 to 3 percent of the loss being left.
 TEST(ArmorFit, FindsWhatIsThere) {
   Rng rng(4);
   Fitted hidden(make_params(2, 4, 0, 64, 64, 16));
@@ -233,7 +232,8 @@ TEST(ArmorFit, ZerosAndEmptyMatrices) {
 // Against all choices of positions, each solved by elimination.
 TEST(ArmorGroup, FindsTheBestChoice) {
   Rng rng(7);
-  for (const auto& [size, kept] : {std::pair<int, int>{4, 2}, {4, 1}, {4, 4}, {3, 2}, {8, 2}, {8, 4}, {32, 1}}) {
+  for (const auto& choice : {std::pair<int, int>{4, 2}, {4, 1}, {4, 4}, {3, 2}, {8, 2}, {8, 4}, {32, 1}}) {
+    const int size = choice.first, kept = choice.second;
     const GroupSearch search(size, kept);
     for (int trial = 0; trial < 20; ++trial) {
       double h[kMaxGroup * kMaxGroup] = {}, c[kMaxGroup], y[kMaxGroup] = {};
