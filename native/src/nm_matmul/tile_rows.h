@@ -18,6 +18,7 @@
 #pragma once
 
 #include "nm_matmul/tile.h"
+#include "simd/transpose.h"
 
 namespace gatun::GATUN_ISA {
 
@@ -60,13 +61,18 @@ inline void pack_lanes_of(const nm_matmul::Job& job, int64_t row_begin, int64_t 
       const int64_t padded = (job.windows[p + 1] - job.windows[p]) * (job.window_bytes / 4);
       float* out = tile_values(job, p, tile);
       for (int64_t k = 0; k < padded; k += kLanes, out += kLanes * kRowLanes) {
-        for (int r = 0; r < kRowLanes; ++r) {
-          float part[kLanes] = {};
-          if (tile + r < job.rows) {
-            const auto* x = static_cast<const typename X::Type*>(job.x) + (tile + r) * job.x_row_stride;
-            store_f32(part, load_row<X>(x, piece.x + k, end));
+        for (int r = 0; r < kRowLanes; r += kLanes) {
+          F32 square[kLanes];
+          for (int i = 0; i < kLanes; ++i) {
+            const int64_t row = tile + r + i;
+            square[i] = zero_f32();
+            if (row < job.rows) {
+              const auto* x = static_cast<const typename X::Type*>(job.x) + row * job.x_row_stride;
+              square[i] = load_row<X>(x, piece.x + k, end);
+            }
           }
-          for (int i = 0; i < kLanes; ++i) out[i * kRowLanes + r] = part[i];
+          transpose(square);
+          for (int i = 0; i < kLanes; ++i) store_f32(out + i * kRowLanes + r, square[i]);
         }
       }
     }
@@ -84,25 +90,39 @@ GATUN_INLINE int32_t depth_of(const nm_matmul::Job& job, const nm_matmul::Chunk&
   return chunk.window * (job.window_bytes / 4) + base;
 }
 
-// Takes slots [begin, end) of a piece apart for a panel: [R / kLanes][slot].
-template <class Reader, int kBits>
-__attribute__((noinline)) void keep_slots(const nm_matmul::Job& job, const nm_matmul::Panel& panel,
-                                          const nm_matmul::Piece& piece, int32_t begin, int32_t end, KeptSlot* kept) {
+// Takes slots [begin, end) of a piece apart for V vectors of columns: [V][slot].
+template <class Reader, int kBits, int V>
+__attribute__((noinline)) void keep_vectors(const nm_matmul::Job& job, const nm_matmul::Panel& panel,
+                                            const nm_matmul::Piece& piece, int32_t column, int32_t begin, int32_t end,
+                                            KeptSlot* kept) {
   const int32_t first = depth_of(job, job.chunks[begin]);
-  for (int32_t column = 0; column < panel.columns; column += kLanes) {
-    for_each_chunk<Reader, kBits, 1>(job, piece, {panel.base, panel.columns, column}, begin, end,
-                                     [&](int, int32_t, const nm_matmul::Chunk& chunk, Bytes places, F32 w)
-                                         GATUN_INLINE_LAMBDA {
-                                           // Places within a window are base + index: bases are part of the chunk's
-                                           // depth already.
-                                           const int32_t window = chunk.window * (job.window_bytes / 4) - first;
-                                           const I32 depth = kBits == 0 ? set1_i32(depth_of(job, chunk) - first)
-                                                                        : add_i32(as_lanes(places), set1_i32(window));
-                                           static_assert(kRowBytes == 64 || kRowBytes == 256);
-                                           store_u16(kept->offsets, shift_left < kRowBytes == 256 ? 8 : 6 > (depth));
-                                           store_f32(kept->values, w);
-                                           ++kept;
-                                         });
+  for_each_chunk<Reader, kBits, V>(job, piece, {panel.base, panel.columns, column}, begin, end,
+                                   [&](int v, int32_t slot, const nm_matmul::Chunk& chunk, Bytes places, F32 w)
+                                       GATUN_INLINE_LAMBDA {
+                                         // Places within a window are base + index: bases are part of the chunk's depth
+                                         // already.
+                                         const int32_t window = chunk.window * (job.window_bytes / 4) - first;
+                                         const I32 depth = kBits == 0 ? set1_i32(depth_of(job, chunk) - first)
+                                                                      : add_i32(as_lanes(places), set1_i32(window));
+                                         static_assert(kRowBytes == 64 || kRowBytes == 256);
+                                         KeptSlot* const to = kept + v * (end - begin) + (slot - begin);
+                                         store_u16(to->offsets, shift_left < kRowBytes == 256 ? 8 : 6 > (depth));
+                                         store_f32(to->values, w);
+                                       });
+}
+
+// The same for a panel, as its columns lie in memory: [R / kLanes][slot].
+template <class Reader, int kBits>
+GATUN_INLINE void keep_slots(const nm_matmul::Job& job, const nm_matmul::Panel& panel, const nm_matmul::Piece& piece,
+                             int32_t begin, int32_t end, KeptSlot* kept) {
+  constexpr int kVectors = 4;
+  int32_t column = 0;
+  for (; column + kVectors * kLanes <= panel.columns; column += kVectors * kLanes) {
+    keep_vectors<Reader, kBits, kVectors>(job, panel, piece, column, begin, end,
+                                          kept + column / kLanes * (end - begin));
+  }
+  for (; column < panel.columns; column += kLanes) {
+    keep_vectors<Reader, kBits, 1>(job, panel, piece, column, begin, end, kept + column / kLanes * (end - begin));
   }
 }
 
@@ -188,8 +208,13 @@ inline void multiply_wide(const nm_matmul::Job& job, const nm_matmul::Panels& pa
     const nm_matmul::Panel panel = panel_at(panels, i);
     for (int64_t row = row_begin; row < row_end; row += kRowLanes) {
       const float* sum = sums + (row - row_begin) * columns + int64_t{i} * nm_matmul::kPanelColumns * kRowLanes;
-      for (int32_t column = 0; column < panel.columns; ++column, sum += kRowLanes) {
-        for (int r = 0; r < kRowLanes; ++r) out[r * nm_matmul::kPanelColumns + column] = sum[r];
+      for (int32_t column = 0; column < panel.columns; column += kLanes) {
+        for (int r = 0; r < kRowLanes; r += kLanes) {
+          F32 square[kLanes];
+          for (int c = 0; c < kLanes; ++c) square[c] = load_f32(sum + (column + c) * kRowLanes + r);
+          transpose(square);
+          for (int l = 0; l < kLanes; ++l) store_f32(out + (r + l) * nm_matmul::kPanelColumns + column, square[l]);
+        }
       }
       const int64_t end = row_end - row < kRowLanes ? row_end : row + kRowLanes;
       finish_panel(job, 1.0f, nullptr, panel.first_column, panel.columns, row, end, out, nm_matmul::kPanelColumns);
