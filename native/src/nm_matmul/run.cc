@@ -86,7 +86,9 @@ Split split_of(const TableRow& row, const Product& product) {
   const Range panels = panels_of(p);
   split.panels = panels.end - panels.begin;
   const int64_t kept = blocks_of(p.depth, product.layout.m()) * product.layout.n();
-  const int64_t cost = split.block_rows * split.panels * kPanelColumns * std::max<int64_t>(kept, 1);
+  // At most 2^59 weights of whole panels and groups, as there are 2^52 cells; far fewer have work for every thread.
+  const int64_t weights = split.panels * kPanelColumns * std::max<int64_t>(kept, 1);
+  const int64_t cost = split.block_rows * std::min(weights, INT64_MAX / kBlockRows);
   const int64_t tiles = blocks_of(split.block_rows, row.kernel->tile_rows);
   split.threads = useful_threads(p.threads, split.panels * tiles, cost, row.kernel->grain);
   split.panels_together = std::clamp<int64_t>(split.panels / (int64_t{4} * split.threads), 1, row.kernel->panels);

@@ -39,6 +39,21 @@ inline bool untouched(const std::vector<uint8_t>& bytes) {
   return true;
 }
 
+// A struct that says its size must not be null and of no other size. `refused` expects a refusal with these words of
+// what takes `given`, and makes the struct good again.
+template <class Struct>
+void check_struct(Struct& value, const Struct*& given, const std::string& name,
+                  const std::function<void(std::initializer_list<const char*>)>& refused) {
+  given = nullptr;
+  refused({(name + " is null").c_str()});
+  given = &value;
+  constexpr uint32_t kRight = sizeof(Struct);
+  for (const uint32_t size : {0u, 4u, kRight - 8, kRight + 8, std::numeric_limits<uint32_t>::max()}) {
+    value.struct_size = size;
+    refused({(name + ".struct_size = " + std::to_string(size) + ";").c_str(), std::to_string(kRight).c_str()});
+  }
+}
+
 // A text function: it must refuse null and every capacity below what its text needs, and take `always` bytes.
 inline void check_text(const std::function<int32_t(char*, int64_t)>& function, int64_t always) {
   std::vector<char> text(static_cast<size_t>(always), '\x7f');

@@ -56,14 +56,7 @@ TEST_F(CalibrateBoundary, TheGoodCallsAreAccepted) {
 }
 
 TEST_F(CalibrateBoundary, Params) {
-  given = nullptr;
-  refused({"params"});
-  given = &params;
-  for (const uint32_t size :
-       {0u, static_cast<uint32_t>(sizeof(params)) - 8, static_cast<uint32_t>(sizeof(params)) + 8}) {
-    params.struct_size = size;
-    refused({"struct_size", std::to_string(size).c_str()});
-  }
+  check_struct(params, given, "params", [&](auto words) { refused(words); });
   for (const int32_t dtype : {0, -1, int{GATUN_I8}, int{GATUN_F8E4M3}}) {
     params.x_dtype = dtype;
     refused({"x_dtype", std::to_string(dtype).c_str(), "F32", "BF16"});

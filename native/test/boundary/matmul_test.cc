@@ -147,15 +147,7 @@ TEST_P(MatmulBoundary, TheStrideOfNoResidualIsIgnored) {
 }
 
 TEST_P(MatmulBoundary, Struct) {
-  given = nullptr;
-  params_refused({"params is null"});
-  given = &params;
-  for (const uint32_t size :
-       {0u, static_cast<uint32_t>(sizeof(params)) - 8, static_cast<uint32_t>(sizeof(params)) + 8}) {
-    params.struct_size = size;
-    std::vector<char> text(2048);
-    params_refused({"params.struct_size", std::to_string(size).c_str(), std::to_string(sizeof(params)).c_str()});
-  }
+  check_struct(params, given, "params", [&](auto words) { params_refused(words); });
 }
 
 TEST_P(MatmulBoundary, Enums) {
@@ -310,6 +302,64 @@ TEST_P(MatmulBoundary, EmptyWorkNeedsNoMemory) {
 
 TEST_P(MatmulBoundary, Explain) {
   check_text([&](char* text, int64_t capacity) { return explain(text, capacity); }, 2048);
+}
+
+// Modes that no kernel does: UNSUPPORTED, with those that there are.
+TEST(NmMatmulBoundary, ModesOfOtherValues) {
+  const auto unsupported = [](const gatun_nm_weights& w, const void* from, const void* scale_data, int32_t mode,
+                              std::initializer_list<const char*> words) {
+    int64_t bytes = 0;
+    ASSERT_EQ(gatun_nm_packed_bytes(&w, &bytes), GATUN_OK);
+    std::vector<uint8_t> form(static_cast<size_t>(bytes));
+    const std::vector<uint8_t> nibbles(16, 0x44);
+    ASSERT_EQ(gatun_nm_pack(&w, from, nibbles.data(), scale_data, nullptr, form.data(), bytes), GATUN_OK)
+        << gatun_last_error();
+    const gatun_nm_matmul_params params = {sizeof(params), GATUN_F32, GATUN_F32, mode, 0, 1, 1, 1, 32, 32, 1, 0, 0, 1};
+    const std::vector<float> x(32, 1.0f);
+    float y = 77;
+    char text[2048];
+    EXPECT_EQ(gatun_nm_matmul(&params, x.data(), form.data(), bytes, nullptr, nullptr, &y), GATUN_UNSUPPORTED);
+    for (const char* word : words) EXPECT_NE(std::strstr(gatun_last_error(), word), nullptr) << gatun_last_error();
+    EXPECT_EQ(y, 77);
+    EXPECT_EQ(gatun_nm_matmul_explain(&params, form.data(), bytes, text, sizeof(text)), GATUN_UNSUPPORTED);
+  };
+  const std::vector<float> from(16, 0.0f);
+  for (const int32_t dtype : {int{GATUN_F32}, int{GATUN_F16}}) {
+    const gatun_nm_weights w = {sizeof(w), 2, 4, 1, dtype, 0, 0, 0, 0, 1, 32, 0};
+    unsupported(w, from.data(), nullptr, GATUN_NM_BF16, {"mode = 1", "F32 (0)"});
+    unsupported(w, from.data(), nullptr, GATUN_NM_INT8, {"mode = 2", "F32 (0)"});
+  }
+  const gatun_nm_weights bf16 = {sizeof(bf16), 2, 4, 1, GATUN_BF16, 0, 0, 0, 0, 1, 32, 0};
+  unsupported(bf16, from.data(), nullptr, GATUN_NM_INT8, {"mode = 2", "F32 (0)", "BF16 (1)"});
+  for (const int32_t dtype : {int{GATUN_I8}, int{GATUN_U4}}) {
+    const gatun_nm_weights w = {sizeof(w), 2, 4, 1, dtype, 0, GATUN_F32, 0, 0, 1, 32, 32};
+    unsupported(w, from.data(), from.data(), GATUN_NM_BF16, {"mode = 1", "F32 (0)", "INT8 (2)"});
+  }
+}
+
+// The most weights that a header may speak of, whose multiply-adds are more than 64 bits count. Only the header is
+// read.
+TEST(NmMatmulBoundary, ExplainOfTheMostWeights) {
+  gatun_nm_weights weights = {sizeof(weights), 2, 4, 1, GATUN_F32, 0, 0, 0, 0, 1, 0, 0};
+  uint8_t packed[64];
+  ASSERT_EQ(gatun_nm_pack(&weights, nullptr, nullptr, nullptr, nullptr, packed, sizeof(packed)), GATUN_OK)
+      << gatun_last_error();
+  constexpr int64_t kMost = int64_t{1} << 52;
+  for (const auto& [columns, depth] : {std::pair{int64_t{1}, kMost}, {kMost, int64_t{1}}}) {
+    weights.columns = columns;
+    weights.depth = depth;
+    int64_t bytes = 0;
+    ASSERT_EQ(gatun_nm_packed_bytes(&weights, &bytes), GATUN_OK) << gatun_last_error();
+    std::memcpy(packed + 32, &columns, 8);
+    std::memcpy(packed + 40, &depth, 8);
+    std::memcpy(packed + 56, &bytes, 8);
+    const gatun_nm_matmul_params params = {sizeof(params), GATUN_F32, GATUN_F32, GATUN_NM_F32, 0, 2, 512,
+                                           columns,        depth,     depth,     columns,      0, 0, columns};
+    char text[2048];
+    ASSERT_EQ(gatun_nm_matmul_explain(&params, packed, bytes, text, sizeof(text)), GATUN_OK) << gatun_last_error();
+    EXPECT_NE(std::strstr(text, "512 rows in blocks of 512"), nullptr) << text;
+    EXPECT_NE(std::strstr(text, "on 2 threads"), nullptr) << text;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Dense, MatmulBoundary, ::testing::Values(false));

@@ -75,14 +75,7 @@ TEST_P(NmBackwardBoundary, TheGoodCallIsAccepted) {
 }
 
 TEST_P(NmBackwardBoundary, Struct) {
-  given = nullptr;
-  refused({"params"});
-  given = &params;
-  for (const uint32_t size :
-       {0u, static_cast<uint32_t>(sizeof(params)) - 8, static_cast<uint32_t>(sizeof(params)) + 8}) {
-    params.struct_size = size;
-    refused({"struct_size", std::to_string(size).c_str(), std::to_string(sizeof(params)).c_str()});
-  }
+  check_struct(params, given, "params", [&](auto words) { refused(words); });
 }
 
 TEST_P(NmBackwardBoundary, Formats) {

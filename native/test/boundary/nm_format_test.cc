@@ -144,13 +144,7 @@ TEST_F(NmFormatBoundary, TheGoodCallsAreAccepted) {
 }
 
 TEST_F(NmFormatBoundary, Format) {
-  given = nullptr;
-  refused_format({"format is null"});
-  for (const uint32_t size :
-       {0u, static_cast<uint32_t>(sizeof(format)) - 8, static_cast<uint32_t>(sizeof(format)) + 8}) {
-    format.struct_size = size;
-    refused_format({"struct_size", std::to_string(size).c_str()});
-  }
+  check_struct(format, given, "format", [&](auto words) { refused_format(words); });
   for (const int32_t m : {-4, 0, 1, 3, 5, 6, 12, 33, 64, 1 << 30}) {
     format.m = m;
     refused_format({"format.m", std::to_string(m).c_str(), "2, 4, 8, 16, 32"});

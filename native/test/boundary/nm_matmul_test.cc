@@ -69,14 +69,7 @@ TEST_F(NmPackBoundary, TheGoodCallIsAccepted) {
 }
 
 TEST_F(NmPackBoundary, Struct) {
-  given = nullptr;
-  description_refused({"weights is null"});
-  given = &weights;
-  for (const uint32_t size :
-       {0u, static_cast<uint32_t>(sizeof(weights)) - 8, static_cast<uint32_t>(sizeof(weights)) + 8}) {
-    weights.struct_size = size;
-    description_refused({"weights.struct_size", std::to_string(size).c_str(), std::to_string(sizeof(weights)).c_str()});
-  }
+  check_struct(weights, given, "weights", [&](auto words) { description_refused(words); });
   EXPECT_TRUE(invalid(gatun_nm_packed_bytes(&good, nullptr), {"bytes is null"}));
   char text[1024];
   EXPECT_TRUE(invalid(gatun_nm_report(&good, nullptr, text, sizeof(text)), {"slower is null"}));
@@ -452,39 +445,6 @@ TEST_F(NmPackBoundary, FormsOfTheOtherOp) {
   std::vector<float> y(kColumns);
   EXPECT_TRUE(invalid(gatun_nm_matmul(&params, x.data(), other.data(), bytes, nullptr, nullptr, y.data()),
                       {"format 1", "gatun_qmatmul_pack", "gatun_nm_pack"}));
-}
-
-// Modes that no kernel does: UNSUPPORTED, with those that there are.
-TEST_F(NmPackBoundary, ModesOfOtherValues) {
-  const auto unsupported = [](const gatun_nm_weights& w, const void* from, const void* scale_data, int32_t mode,
-                              std::initializer_list<const char*> words) {
-    int64_t bytes = 0;
-    ASSERT_EQ(gatun_nm_packed_bytes(&w, &bytes), GATUN_OK);
-    std::vector<uint8_t> form(static_cast<size_t>(bytes));
-    const std::vector<uint8_t> nibbles(16, 0x44);
-    ASSERT_EQ(gatun_nm_pack(&w, from, nibbles.data(), scale_data, nullptr, form.data(), bytes), GATUN_OK)
-        << gatun_last_error();
-    const gatun_nm_matmul_params params = {sizeof(params), GATUN_F32, GATUN_F32, mode, 0, 1, 1, 1, 32, 32, 1, 0, 0, 1};
-    const std::vector<float> x(32, 1.0f);
-    float y = 77;
-    char text[2048];
-    EXPECT_EQ(gatun_nm_matmul(&params, x.data(), form.data(), bytes, nullptr, nullptr, &y), GATUN_UNSUPPORTED);
-    for (const char* word : words) EXPECT_NE(std::strstr(gatun_last_error(), word), nullptr) << gatun_last_error();
-    EXPECT_EQ(y, 77);
-    EXPECT_EQ(gatun_nm_matmul_explain(&params, form.data(), bytes, text, sizeof(text)), GATUN_UNSUPPORTED);
-  };
-  const std::vector<float> from(16, 0.0f);
-  for (const int32_t dtype : {int{GATUN_F32}, int{GATUN_F16}}) {
-    const gatun_nm_weights w = {sizeof(w), 2, 4, 1, dtype, 0, 0, 0, 0, 1, 32, 0};
-    unsupported(w, from.data(), nullptr, GATUN_NM_BF16, {"mode = 1", "F32 (0)"});
-    unsupported(w, from.data(), nullptr, GATUN_NM_INT8, {"mode = 2", "F32 (0)"});
-  }
-  const gatun_nm_weights bf16 = {sizeof(bf16), 2, 4, 1, GATUN_BF16, 0, 0, 0, 0, 1, 32, 0};
-  unsupported(bf16, from.data(), nullptr, GATUN_NM_INT8, {"mode = 2", "F32 (0)", "BF16 (1)"});
-  for (const int32_t dtype : {int{GATUN_I8}, int{GATUN_U4}}) {
-    const gatun_nm_weights w = {sizeof(w), 2, 4, 1, dtype, 0, GATUN_F32, 0, 0, 1, 32, 32};
-    unsupported(w, from.data(), from.data(), GATUN_NM_BF16, {"mode = 1", "F32 (0)", "INT8 (2)"});
-  }
 }
 
 TEST_F(NmPackBoundary, Report) {

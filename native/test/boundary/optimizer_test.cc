@@ -70,14 +70,7 @@ TEST_F(OptimizerBoundary, TheGoodCallsAreAccepted) {
 }
 
 TEST_F(OptimizerBoundary, Struct) {
-  given = nullptr;
-  refused({"params"});
-  given = &params;
-  for (const uint32_t size :
-       {0u, 4u, static_cast<uint32_t>(sizeof(params)) - 8, static_cast<uint32_t>(sizeof(params)) + 8, 0xffffffffu}) {
-    params.struct_size = size;
-    refused({"params", "struct_size", std::to_string(size).c_str(), std::to_string(sizeof(params)).c_str()});
-  }
+  check_struct(params, given, "params", [&](auto words) { refused(words); });
 }
 
 TEST_F(OptimizerBoundary, Enums) {

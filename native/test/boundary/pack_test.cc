@@ -64,14 +64,7 @@ TEST_F(PackBoundary, TheGoodCallIsAccepted) {
 }
 
 TEST_F(PackBoundary, Struct) {
-  given = nullptr;
-  description_refused({"weights is null"});
-  given = &weights;
-  for (const uint32_t size :
-       {0u, static_cast<uint32_t>(sizeof(weights)) - 8, static_cast<uint32_t>(sizeof(weights)) + 8}) {
-    weights.struct_size = size;
-    description_refused({"weights.struct_size", std::to_string(size).c_str(), std::to_string(sizeof(weights)).c_str()});
-  }
+  check_struct(weights, given, "weights", [&](auto words) { description_refused(words); });
   EXPECT_TRUE(invalid(gatun_qmatmul_packed_bytes(&good, nullptr), {"bytes is null"}));
 }
 

@@ -118,13 +118,7 @@ TEST_F(PackingBoundary, TheGoodCallsAreAccepted) {
 }
 
 TEST_F(PackingBoundary, Struct) {
-  given = nullptr;
-  params_refused({"params"});
-  given = &params;
-  for (const uint32_t size : {0u, 8u, static_cast<uint32_t>(sizeof(params)) + 8}) {
-    params.struct_size = size;
-    params_refused({"struct_size", std::to_string(size).c_str(), std::to_string(sizeof(params)).c_str()});
-  }
+  check_struct(params, given, "params", [&](auto words) { params_refused(words); });
 }
 
 TEST_F(PackingBoundary, SizesNeedMemory) {

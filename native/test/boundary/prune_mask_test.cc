@@ -298,13 +298,7 @@ TEST_F(RegrowBoundary, TheGoodCallsAreAccepted) {
 }
 
 TEST_F(RegrowBoundary, Params) {
-  given = nullptr;
-  refused({"params"});
-  given = &params;
-  for (const uint32_t size : {0u, static_cast<uint32_t>(sizeof(params)) + 8}) {
-    params.struct_size = size;
-    refused({"struct_size", text_of(size).c_str(), text_of(sizeof(params)).c_str()});
-  }
+  check_struct(params, given, "params", [&](auto words) { refused(words); });
   for (const int32_t bad : {0, -1, int{GATUN_I8}}) {
     params.w_dtype = bad;
     refused({"w_dtype", text_of(bad).c_str(), "F32, F16, BF16"});

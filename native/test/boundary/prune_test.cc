@@ -89,14 +89,7 @@ TEST_F(PruneBoundary, TheGoodCallsAreAccepted) {
 }
 
 TEST_F(PruneBoundary, Struct) {
-  given = nullptr;
-  both_refused({"params"});
-  given = &params;
-  for (const uint32_t size :
-       {0u, static_cast<uint32_t>(sizeof(params)) - 8, static_cast<uint32_t>(sizeof(params)) + 8}) {
-    params.struct_size = size;
-    both_refused({"struct_size", std::to_string(size).c_str(), std::to_string(sizeof(params)).c_str()});
-  }
+  check_struct(params, given, "params", [&](auto words) { both_refused(words); });
 }
 
 TEST_F(PruneBoundary, Enums) {
