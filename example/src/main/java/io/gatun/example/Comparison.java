@@ -5,19 +5,21 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
-/** Compares models on the demo's sentences: how close they are to the last one of them, and how fast. */
+/** Compares models on sentences: how close they are to the last one of them, and how fast. */
 final class Comparison {
     private static final List<String> QUERIES =
             List.of("How is a ship raised to a higher level of water?", "music that is made up on the spot");
 
     private final Progress progress;
-    private final List<String> sentences = Sentences.topical();
+    private final List<String> sentences;
     private final List<int[]> topical;
     private final List<int[]> all;
     private final List<int[]> queries;
 
-    Comparison(Progress progress, Tokenizer tokenizer) throws IOException {
+    /** On these sentences, which are timed, too, and on the brief texts. */
+    Comparison(Progress progress, Tokenizer tokenizer, List<String> sentences) throws IOException {
         this.progress = progress;
+        this.sentences = sentences;
         topical = tokenizer.encode(sentences);
         all = new ArrayList<>(topical);
         all.addAll(tokenizer.encode(Sentences.brief()));

@@ -28,7 +28,7 @@ public final class Demo {
     private Demo() throws IOException {
         progress.phase("tokenizing");
         try (Tokenizer tokenizer = Tokenizer.load()) {
-            comparison = new Comparison(progress, tokenizer);
+            comparison = new Comparison(progress, tokenizer, Sentences.topical());
         }
     }
 
@@ -43,7 +43,7 @@ public final class Demo {
         if (words.contains("--train")) {
             TrainingDemo.run(quick);
         } else if (words.contains("--sparse")) {
-            SparseDemo.run(quick);
+            SparseDemo.run(SparseDemo.Options.of(quick));
         } else {
             new Demo().run(quick ? QUICK_ROUNDS : ROUNDS);
         }

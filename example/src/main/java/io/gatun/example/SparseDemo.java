@@ -18,8 +18,6 @@ final class SparseDemo {
     static final Sparsity.Nm PATTERN = Sparsity.nm(2, 4);
 
     private static final long ARMOR_BLOCK = 64;
-    private static final int ARMOR_ROUNDS = 20;
-    private static final int QUICK_ARMOR_ROUNDS = 5;
 
     /** Which of the models is which; after these, ONNX Runtime's in int8 and fp32. */
     private static final int F32 = 0;
@@ -28,30 +26,41 @@ final class SparseDemo {
     private static final int INT8 = 3;
     private static final int DENSE_INT8 = 4;
 
+    /**
+     * How much is done.
+     *
+     * @param sentences to compare the models on
+     * @param rounds of timing
+     * @param armorRounds of ARMOR's fit
+     */
+    record Options(List<String> sentences, int rounds, int armorRounds) {
+        /** The command line's. */
+        static Options of(boolean quick) throws IOException {
+            return new Options(Sentences.topical(), quick ? Demo.QUICK_ROUNDS : Demo.ROUNDS, quick ? 5 : 20);
+        }
+    }
+
     private final Progress progress = new Progress();
+    private final Options options;
     private final List<ArmorLinear> fitted = new ArrayList<>();
     private final Comparison comparison;
     private final List<int[]> others;
 
-    private SparseDemo() throws IOException {
+    private SparseDemo(Options options) throws IOException {
+        this.options = options;
         progress.phase("tokenizing");
         try (Tokenizer tokenizer = Tokenizer.load()) {
-            comparison = new Comparison(progress, tokenizer);
+            comparison = new Comparison(progress, tokenizer, options.sentences);
             others = tokenizer.encode(Sentences.calibration());
         }
     }
 
     /** Prints the comparison. */
-    static void run(boolean quick) throws IOException, OrtException {
-        run(quick ? Demo.QUICK_ROUNDS : Demo.ROUNDS, quick ? QUICK_ARMOR_ROUNDS : ARMOR_ROUNDS);
+    static void run(Options options) throws IOException, OrtException {
+        new SparseDemo(options).compare();
     }
 
-    /** The same with so many rounds of timing, and of ARMOR's fit. */
-    static void run(int rounds, int armorRounds) throws IOException, OrtException {
-        new SparseDemo().compare(rounds, armorRounds);
-    }
-
-    private void compare(int rounds, int armorRounds) throws IOException, OrtException {
+    private void compare() throws IOException, OrtException {
         int threads = Gatun.threads();
         byte[] fp32Model = Resources.read(Demo.FP32_MODEL);
         byte[] int8Model = Resources.read(Demo.INT8_MODEL);
@@ -59,13 +68,13 @@ final class SparseDemo {
         try (Workers workers = new Workers(threads);
                 OrtEncoder fp32 = new OrtEncoder(fp32Model, threads);
                 OrtEncoder int8 = new OrtEncoder(int8Model, threads)) {
-            List<Contender> contenders = prune(workers, armorRounds);
+            List<Contender> contenders = prune(workers);
             contenders.add(new Contender("ONNX Runtime int8", int8Model.length, int8));
             contenders.add(new Contender("ONNX Runtime fp32", fp32Model.length, fp32));
-            Comparison.Outcome outcome = comparison.run(contenders, rounds);
+            Comparison.Outcome outcome = comparison.run(contenders, options.rounds);
             List<Report.Row> rows = outcome.rows();
-            System.out.println(Report.header(comparison.topical(), rounds));
-            System.out.println(explanation(armorRounds));
+            System.out.println(Report.header(comparison.topical(), options.rounds));
+            System.out.println(explanation());
             System.out.println(Report.table(rows));
             System.out.println(speeds(rows));
             System.out.println(kernels(contenders));
@@ -75,7 +84,7 @@ final class SparseDemo {
     }
 
     /** Ours, in the order of the constants above. */
-    private List<Contender> prune(Workers workers, int armorRounds) throws IOException {
+    private List<Contender> prune(Workers workers) throws IOException {
         progress.phase("reading the fp32 weights");
         MiniLmWeights weights = MiniLmWeights.load();
         progress.phase("calibrating with " + others.size() + " other sentences");
@@ -92,7 +101,7 @@ final class SparseDemo {
         progress.step("fitting ARMOR's factors");
         add(contenders, "Gatun f32 2:4, ARMOR", weights, workers, (linear, activation) -> {
             fitted.add(ArmorLinear.fit(
-                    linear, calibration.inputs(linear).norms(), PATTERN, ARMOR_BLOCK, armorRounds, activation));
+                    linear, calibration.inputs(linear).norms(), PATTERN, ARMOR_BLOCK, options.armorRounds, activation));
             return fitted.getLast();
         });
         add(contenders, "Gatun int8 2:4", weights, workers, int8(calibration));
@@ -118,7 +127,7 @@ final class SparseDemo {
                 SparseLinear.pruneInt8(linear, Score.wanda(calibration.inputs(linear)), PATTERN, activation);
     }
 
-    private String explanation(int armorRounds) {
+    private String explanation() {
         double first = fitted.stream().mapToDouble(ArmorLinear::firstLoss).sum();
         double last = fitted.stream().mapToDouble(ArmorLinear::lastLoss).sum();
         return format("""
@@ -129,7 +138,7 @@ final class SparseDemo {
                 ARMOR: block-diagonal x 2:4 x block-diagonal, blocks of %d; %d rounds of its fit leave %.1f %% of the weights'
                 squared error, each input weighted as above.
                 same nearest: sentences whose nearest other sentence is the one that the fp32 model finds
-                """, others.size(), ARMOR_BLOCK, armorRounds, 100 * last / first);
+                """, others.size(), ARMOR_BLOCK, options.armorRounds, 100 * last / first);
     }
 
     /** Sparse models beside the dense ones of their precision. */

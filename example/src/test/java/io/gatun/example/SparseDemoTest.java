@@ -16,8 +16,10 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
-/** {@code demo --sparse}, all of it, with one round of everything. */
+/** {@code demo --sparse}, all of it, with some of the sentences and one round of everything. */
 class SparseDemoTest {
+    private static final int SENTENCES = 20;
+
     private static String text;
 
     @BeforeAll
@@ -26,7 +28,7 @@ class SparseDemoTest {
         ByteArrayOutputStream printed = new ByteArrayOutputStream();
         System.setOut(new PrintStream(printed, true));
         try {
-            SparseDemo.run(1, 1);
+            SparseDemo.run(new SparseDemo.Options(Sentences.topical().subList(0, SENTENCES), 1, 1));
         } finally {
             System.setOut(out);
         }
@@ -104,6 +106,7 @@ class SparseDemoTest {
 
     @Test
     void saysWhatItCompares() throws IOException {
+        assertTrue(text.contains("\n" + SENTENCES + " sentences of "), text);
         assertTrue(text.contains("over " + Sentences.calibration().size() + " other sentences"), text);
         for (String kernel : List.of("nm_matmul_f32_f32_f32_", "nm_matmul_i8_i8_f32_", "qmatmul_i8_u8_f32_")) {
             assertTrue(text.contains(kernel), kernel + " in " + text);
