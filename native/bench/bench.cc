@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <new>
+#include <random>
 #include <utility>
 
 #include "base/huge_pages.h"
@@ -32,6 +33,14 @@ Memory allocate(int64_t bytes) {
   if (memory == nullptr) throw std::bad_alloc();
   prefer_huge_pages(memory.get(), bytes);
   return memory;
+}
+
+std::vector<float> normal_values(int64_t count) {
+  std::vector<float> values(static_cast<size_t>(count));
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  for (float& value : values) value = normal(random);
+  return values;
 }
 
 void Copies::rotate(int64_t rows) {

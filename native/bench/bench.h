@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -41,6 +42,20 @@ class Copies {
   size_t count_ = 1, turn_ = 0;
   std::vector<Memory> copies_;
 };
+
+// Weights as described. Those of the last benchmark are kept: benchmarks of the same weights follow each other.
+template <class Weights, class Description>
+Weights& of_last_benchmark(const Description& wanted) {
+  static std::unique_ptr<Weights> kept;
+  if (kept == nullptr || std::memcmp(&kept->description(), &wanted, sizeof(wanted)) != 0) {
+    kept.reset();
+    kept = std::make_unique<Weights>(wanted);
+  }
+  return *kept;
+}
+
+// Of the normal distribution, the same ones every time.
+std::vector<float> normal_values(int64_t count);
 
 // The work of an iteration.
 struct Work {

@@ -122,16 +122,6 @@ class Weights {
   bool good_;
 };
 
-// Those of the last benchmark are kept: benchmarks of the same weights follow each other.
-Weights& weights(const gatun_qmatmul_weights& wanted) {
-  static std::unique_ptr<Weights> kept;
-  if (kept == nullptr || std::memcmp(&kept->description(), &wanted, sizeof(wanted)) != 0) {
-    kept.reset();
-    kept = std::make_unique<Weights>(wanted);
-  }
-  return *kept;
-}
-
 Work work_of(const gatun_qmatmul_weights& w, int64_t rows) {
   const double bytes =
       static_cast<double>(code_bytes(w)) + static_cast<double>(w.columns * groups(w) * dtype_bytes(w.scale_dtype, 1));
@@ -149,15 +139,12 @@ double limit_seconds(const TableRow& row, const Work& work) {
 }
 
 void multiply(benchmark::State& state, const TableRow& row, const gatun_qmatmul_weights& description, int64_t rows) {
-  Weights& w = weights(description);
+  Weights& w = of_last_benchmark<Weights>(description);
   if (!w.good()) return state.SkipWithError(gatun_last_error());
   w.copies().rotate(rows);
 
-  std::vector<float> x(static_cast<size_t>(rows * description.depth));
+  const std::vector<float> x = normal_values(rows * description.depth);
   std::vector<float> y(static_cast<size_t>(rows * description.columns));
-  std::mt19937 random(2);
-  std::normal_distribution<float> normal;
-  for (float& value : x) value = normal(random);
 
   gatun_qmatmul_params params{};
   params.struct_size = sizeof(params);

@@ -8,13 +8,12 @@
 #include <vector>
 
 #include "nm_matmul/test_rows.h"
+#include "qmatmul/test_activations.h"
 
 namespace gatun::nm_matmul {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
-const std::vector<int32_t> kActivations = {GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_RELU, GATUN_ACTIVATION_GELU,
-                                           GATUN_ACTIVATION_GELU_TANH, GATUN_ACTIVATION_SILU};
 
 std::vector<float> product(const TableRow& row, const gatun_nm_matmul_params& params, const Weights& weights,
                            const std::vector<float>& x) {
@@ -126,7 +125,7 @@ TEST(NmMatmulRows, NotFiniteActivationsGoWhereTheFormulaTakesThem) {
                           {});
     SCOPED_TRACE(name_of(weights));
     gatun_nm_matmul_params params = params_for(weights, rows, mode_of(row));
-    params.activation = rng.pick(kActivations);
+    params.activation = rng.pick(qmatmul::kActivations);
     std::vector<float> x = rng.normals(rows * depth);
     const std::vector<float> clean = product(row, params, weights, x);
     for (const int64_t r : {1, 3, 5, 17}) {
@@ -222,33 +221,18 @@ TEST(NmMatmulRows, ExtremeScales) {
 
 // With depth 0, y is the activation of the bias: the functions of simd/math.h against double, with their bounds.
 TEST(NmMatmulRows, DepthZeroGivesTheActivatedBias) {
-  std::vector<float> bias;
-  for (int i = -3000; i <= 3000; ++i) bias.push_back(static_cast<float>(i) * 0x1p-8f);
-  for (const float x : {0x1p-149f, 0x1p-127f, 1e-30f, 1e10f, 3e38f}) {
-    bias.push_back(x);
-    bias.push_back(-x);
-  }
-  const int64_t finite = static_cast<int64_t>(bias.size());
-  bias.insert(bias.end(), {kInfinity, -kInfinity, kNaN});
+  const std::vector<float> bias = qmatmul::activated_values();
   Rng rng(29);
   const int64_t columns = static_cast<int64_t>(bias.size());
   for_all({{2, 4}}, [&](const TableRow& row, int32_t n, int32_t m, const Scheme& scheme) {
     const Weights weights(rng, scheme, {n, m, columns, 0, 0}, {});
     gatun_nm_matmul_params params = params_for(weights, 1, mode_of(row));
-    for (const int32_t activation : kActivations) {
+    for (const int32_t activation : qmatmul::kActivations) {
       params.activation = activation;
       std::vector<float> y(bias.size());
       ASSERT_EQ(run_row(row, params, weights, nullptr, bias.data(), nullptr, y.data()), GATUN_OK);
       const Reference ref = reference(params, nullptr, weights.reference_weights(), bias.data(), nullptr);
-      const bool exact = activation == GATUN_ACTIVATION_NONE || activation == GATUN_ACTIVATION_RELU;
-      const double relative = exact ? 0 : activation == GATUN_ACTIVATION_GELU_TANH ? 0x1p-19 : 0x1p-20;
-      for (int64_t i = 0; i < finite; ++i) {
-        ASSERT_LE(std::fabs(y[i] - ref.y[i]), relative * std::fabs(ref.y[i]) + (exact ? 0 : 0x1p-40))
-            << "activation " << activation << " of " << bias[i] << ": " << y[i] << ", reference " << ref.y[i];
-      }
-      EXPECT_EQ(y[finite], kInfinity) << "activation " << activation;
-      EXPECT_EQ(y[finite + 1], activation == GATUN_ACTIVATION_NONE ? -kInfinity : 0) << "activation " << activation;
-      EXPECT_TRUE(std::isnan(y[finite + 2])) << "activation " << activation;
+      qmatmul::expect_activated(activation, bias, ref.y, y);
     }
   });
 }

@@ -84,7 +84,7 @@ bool agrees(const TableRow& row, const gatun_nm_weights& w, int64_t rows) {
   std::vector<float> x(static_cast<size_t>(rows * kDepth)), bias(kColumns), y(static_cast<size_t>(rows * kColumns));
   std::generate(x.begin(), x.end(), [&] { return random.next(); });
   std::generate(bias.begin(), bias.end(), [&] { return random.next(); });
-  const gatun_nm_matmul_params params = params_for(row, w, rows);
+  const gatun_nm_matmul_params params = params_for(w, rows, mode_of(row));
   const bool dense = stores_dense(w);
   const Layout layout(w, dense);
   if (run(row, {params, layout, x.data(), weights.packed.data(), bias.data(), nullptr, y.data()}) != GATUN_OK) {

@@ -29,8 +29,11 @@ gatun_nm_weights weights_for(const TableRow& row, int64_t columns, int64_t depth
           codes ? GATUN_F32 : 0,    GATUN_NM_DENSE_NEVER,      0, columns, depth,      codes ? depth : 0};
 }
 
-gatun_nm_matmul_params params_for(const TableRow& row, const gatun_nm_weights& weights, int64_t rows) {
-  const int32_t mode = row.x == GATUN_I8 ? GATUN_NM_INT8 : row.x == GATUN_BF16 ? GATUN_NM_BF16 : GATUN_NM_F32;
+int32_t mode_of(const TableRow& row) {
+  return row.x == GATUN_I8 ? GATUN_NM_INT8 : row.x == GATUN_BF16 ? GATUN_NM_BF16 : GATUN_NM_F32;
+}
+
+gatun_nm_matmul_params params_for(const gatun_nm_weights& weights, int64_t rows, int32_t mode) {
   return {sizeof(gatun_nm_matmul_params),
           GATUN_F32,
           GATUN_F32,
@@ -42,7 +45,7 @@ gatun_nm_matmul_params params_for(const TableRow& row, const gatun_nm_weights& w
           weights.depth,
           weights.depth,
           weights.columns,
-          0,
+          weights.columns,
           0,
           weights.columns};
 }

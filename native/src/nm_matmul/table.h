@@ -46,16 +46,19 @@ inline bool takes_mode(int32_t value_dtype, int32_t mode) {
 // The first row for this product whose tier may run when `limit` is the tier in use.
 const TableRow& select(const gatun_nm_matmul_params& params, const Layout& layout, Tier limit);
 
-// The description of small weights that a row takes, and how it multiplies them: the fewest rows of x that it is for.
+// The description of small weights that a row takes, and the mode in which it multiplies them.
 gatun_nm_weights weights_for(const TableRow& row, int64_t columns, int64_t depth);
-gatun_nm_matmul_params params_for(const TableRow& row, const gatun_nm_weights& weights, int64_t rows);
+int32_t mode_of(const TableRow& row);
+
+// One thread, x, y and a residual of f32 without gaps, no activation.
+gatun_nm_matmul_params params_for(const gatun_nm_weights& weights, int64_t rows, int32_t mode);
 
 // Calls visit(row) for the rows that `tier` selects for such products.
 template <class Visit>
 void for_each_selected(Tier tier, Visit visit) {
   for (const TableRow& row : table()) {
     const gatun_nm_weights weights = weights_for(row, 64, 64);
-    if (&select(params_for(row, weights, row.least_rows), Layout(weights, false), tier) == &row) visit(row);
+    if (&select(params_for(weights, row.least_rows, mode_of(row)), Layout(weights, false), tier) == &row) visit(row);
   }
 }
 

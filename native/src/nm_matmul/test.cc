@@ -342,7 +342,7 @@ TEST(NmMatmul, NoKernelIsHiddenByAnother) {
   for (const TableRow& row : table()) {
     if (!tier_supported(row.tier)) continue;
     const gatun_nm_weights w = weights_for(row, 64, 64);
-    const gatun_nm_matmul_params params = params_for(row, w, row.least_rows);
+    const gatun_nm_matmul_params params = params_for(w, row.least_rows, mode_of(row));
     EXPECT_STREQ(select(params, Layout(w, false), row.tier).name, row.name);
   }
 }

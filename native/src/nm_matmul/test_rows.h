@@ -18,21 +18,7 @@
 namespace gatun::nm_matmul {
 
 inline gatun_nm_matmul_params params_for(const Weights& weights, int64_t rows, int32_t mode) {
-  const gatun_nm_weights& d = weights.description;
-  return {sizeof(gatun_nm_matmul_params),
-          GATUN_F32,
-          GATUN_F32,
-          mode,
-          GATUN_ACTIVATION_NONE,
-          1,
-          rows,
-          d.columns,
-          d.depth,
-          d.depth,
-          d.columns,
-          d.columns,
-          0,
-          d.columns};
+  return params_for(weights.description, rows, mode);
 }
 
 inline std::vector<int32_t> modes_of(const Scheme& scheme) {
@@ -50,8 +36,6 @@ inline std::vector<const TableRow*> rows_of_tier() {
   }
   return rows;
 }
-
-inline int32_t mode_of(const TableRow& row) { return params_for(row, weights_for(row, 1, 1), 1).mode; }
 
 // The first scheme of a row's values.
 inline const Scheme& scheme_of(const TableRow& row) {

@@ -12,6 +12,7 @@
 #include "gatun/qmatmul.h"
 #include "qmatmul/reference.h"
 #include "qmatmul/table.h"
+#include "qmatmul/test_activations.h"
 #include "qmatmul/test_rows.h"
 #include "qmatmul/test_weights.h"
 #include "tolerance.h"
@@ -189,38 +190,20 @@ TEST(QmatmulRows, SumsOfHugeActivationsAreNoResults) {
 
 // With depth 0, y is the activation of the bias: the functions of simd/math.h against double, with their bounds.
 TEST(QmatmulRows, ActivationsKeepTheirBounds) {
-  std::vector<float> bias;
-  for (int i = -60000; i <= 60000; ++i) bias.push_back(static_cast<float>(i) * 0x1p-12f);  // -14.6 .. 14.6
-  for (int i = -2000; i <= 2000; ++i) bias.push_back(static_cast<float>(i) * 0.06f);       // -120 .. 120
-  for (const float x : {0x1p-149f, 0x1p-127f, 1e-30f, 1e10f, 3e38f}) {
-    bias.push_back(x);
-    bias.push_back(-x);
-  }
-  const float inf = std::numeric_limits<float>::infinity();
-  const int64_t finite = static_cast<int64_t>(bias.size());
-  bias.insert(bias.end(), {inf, -inf, std::numeric_limits<float>::quiet_NaN()});
+  const std::vector<float> bias = activated_values();
   Rng rng(11);
   const int64_t columns = static_cast<int64_t>(bias.size());
   for (const TableRow* row : rows_of_tier()) {
     SCOPED_TRACE(row->name);
     const Weights weights(rng, scheme_of(*row), GATUN_F32, columns, 0, 0, Edge::back);
     gatun_qmatmul_params params = params_for(weights, 1, modes_of(*row).front());
-    for (const int32_t activation : {GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_RELU, GATUN_ACTIVATION_GELU,
-                                     GATUN_ACTIVATION_GELU_TANH, GATUN_ACTIVATION_SILU}) {
+    for (const int32_t activation : kActivations) {
       params.activation = activation;
       std::vector<float> y(bias.size());
       ASSERT_EQ(run(*row, {params, weights.layout(), nullptr, weights.packed->data(), bias.data(), nullptr, y.data()}),
                 GATUN_OK);
       const Reference ref = reference(params, nullptr, weights.reference_weights(), bias.data(), nullptr);
-      const bool exact = activation == GATUN_ACTIVATION_NONE || activation == GATUN_ACTIVATION_RELU;
-      const double relative = exact ? 0 : activation == GATUN_ACTIVATION_GELU_TANH ? 0x1p-19 : 0x1p-20;
-      for (int64_t i = 0; i < finite; ++i) {
-        ASSERT_LE(std::fabs(y[i] - ref.y[i]), relative * std::fabs(ref.y[i]) + (exact ? 0 : 0x1p-40))
-            << "activation " << activation << " of " << bias[i] << ": " << y[i] << ", reference " << ref.y[i];
-      }
-      EXPECT_EQ(y[finite], inf) << "activation " << activation;
-      EXPECT_EQ(y[finite + 1], activation == GATUN_ACTIVATION_NONE ? -inf : 0) << "activation " << activation;
-      EXPECT_TRUE(std::isnan(y[finite + 2])) << "activation " << activation;
+      expect_activated(activation, bias, ref.y, y);
     }
   }
 }

@@ -69,21 +69,14 @@ gatun_prune_params params_from(Input& input) {
   return p;
 }
 
-// Of what a pattern keeps some; -1 if there are too many to count. The matrix is small.
+// Of how many things a pattern keeps some: those below each other times those side by side; -1 for blocks of nothing.
 int64_t choices(const gatun_prune_params& p) {
-  const auto blocks = [](int64_t size, int64_t block) { return size / block + (size % block != 0); };
-  switch (p.pattern) {
-    case GATUN_PATTERN_UNSTRUCTURED:
-      return p.columns * p.depth;
-    case GATUN_PATTERN_ROW:
-    case GATUN_PATTERN_COLUMNS:
-      return p.depth;
-    case GATUN_PATTERN_ROWS:
-      return p.columns;
-    default:
-      return p.block_rows < 1 || p.block_depth < 1 ? -1
-                                                   : blocks(p.columns, p.block_rows) * blocks(p.depth, p.block_depth);
-  }
+  const bool blocks = p.pattern == GATUN_PATTERN_BLOCKS;
+  if (blocks && (p.block_rows < 1 || p.block_depth < 1)) return -1;
+  const auto parts = [&](int64_t size, int64_t block) { return blocks ? size / block + (size % block != 0) : size; };
+  const bool one_row = p.pattern == GATUN_PATTERN_ROW || p.pattern == GATUN_PATTERN_COLUMNS;
+  return (one_row ? 1 : parts(p.columns, p.block_rows)) *
+         (p.pattern == GATUN_PATTERN_ROWS ? 1 : parts(p.depth, p.block_depth));
 }
 
 bool scores_valid(const gatun_prune_params& p) {
