@@ -12,6 +12,7 @@ import io.gatun.ops.QMatmul.Options;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.Set;
 
@@ -49,6 +50,12 @@ public final class Armor {
         /** Packed, to be multiplied by. */
         public Weights pack() {
             return new Weights(block, left, NmMatmul.pack(core), right);
+        }
+
+        /** Core, block and losses: {@code sparse[384, 1536] 2:4 f32 between blocks of 64, losses [12.5, 9.25]}. */
+        @Override
+        public String toString() {
+            return core + " between blocks of " + block + ", losses " + Arrays.toString(losses);
         }
     }
 

@@ -73,9 +73,16 @@ public final class Prune {
             return OF_MAGNITUDE;
         }
 
-        /** |w| times the norm of its input. */
+        /**
+         * |w| times the norm of its input.
+         *
+         * @throws IllegalArgumentException if no row was observed: norms of 0 would make all weights alike
+         */
         public static Score wanda(ActivationStats inputs) {
             Check.present("inputs", inputs);
+            if (inputs.rows() == 0) {
+                throw Check.invalid("inputs", inputs, "at least one row");
+            }
             return wanda(inputs.norms());
         }
 

@@ -10,6 +10,7 @@ import io.gatun.ops.Prune.Score;
 import io.gatun.ops.QMatmul.Activation;
 import io.gatun.ops.QMatmul.Mode;
 import io.gatun.ops.QMatmul.Options;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
@@ -43,7 +44,7 @@ class ArmorTest {
     }
 
     private static float[] row(float[] matrix, int row, int length) {
-        return java.util.Arrays.copyOfRange(matrix, row * length, (row + 1) * length);
+        return Arrays.copyOfRange(matrix, row * length, (row + 1) * length);
     }
 
     /** Left, core and right factors one after the other, the core by {@link NmMatmul}. */
@@ -202,6 +203,10 @@ class ArmorTest {
                         fitted.core().values(), single.core().values());
                 fitted.core().check();
                 assertEquals(shape[2], fitted.pack().block());
+                assertEquals(
+                        fitted.core() + " between blocks of " + shape[2] + ", losses "
+                                + Arrays.toString(fitted.losses()),
+                        fitted.toString());
             }
         }
     }

@@ -279,6 +279,7 @@ class PruneTest {
                         "8 inputs",
                         "4",
                         () -> Prune.regrow(w.reshape(8, 4), inputs, mask, Regrow.DEFAULT))
+                .add("nothing observed", "inputs", "0 rows", "at least one row", () -> Score.wanda(inputs))
                 .add("observed depth", "x", "[8, 4]", "[any, 8]", () -> inputs.observe(w.reshape(8, 4)))
                 .add("observed dtype", "x", "i32", "[f32, f16, bf16]", () -> inputs.observe(w(DType.I32)))
                 .add("stats", "depth", "-1", "0..", () -> ActivationStats.of(-1))
