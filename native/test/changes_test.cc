@@ -1,10 +1,13 @@
 // Arguments that another thread changes during a call, as views in Java may: whatever was checked, nothing leaves its
 // memory. What comes of such a call is unspecified. Outputs lie between inaccessible pages; what becomes of scratch
-// memory, sanitizers see.
+// memory, sanitizers see. Whether a change meets its call, nobody can promise: how many did is printed in the end. What
+// must not hang on that has tests of its own beside the code (prune/changes_test.cc, PlaceOfWhatIsFiniteAgain,
+// MaskThatKeepsTooMuchAfterItsCheck).
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <thread>
@@ -22,28 +25,55 @@ namespace {
 using Bytes = std::vector<uint8_t>;
 using Clock = std::chrono::steady_clock;
 
-// Calls with all bytes of `shared` from `first` on overwritten meanwhile, each time a little later.
-void change_during(Bytes& shared, size_t first, uint8_t other, const std::function<int32_t()>& call) {
+// What the other thread changes.
+struct Shared {
+  Shared(Bytes& bytes, size_t first = 0) : at(bytes.data() + first), size(bytes.size() - first) {}
+  Shared(GuardBuffer<uint8_t>& bytes, int64_t first = 0)
+      : at(bytes.data() + first), size(static_cast<size_t>(bytes.size() - first)) {}
+  uint8_t* at;
+  size_t size;
+};
+
+// The changes of all tests, and those of them that took place, at least in part, during their call.
+int changes, met;
+
+class PrintsHowManyMet : public ::testing::Environment {
+ public:
+  void TearDown() override { std::printf("%d of %d changes took place during a call\n", met, changes); }
+};
+const auto* const kPrints = ::testing::AddGlobalTestEnvironment(new PrintsHowManyMet);
+
+// Calls with all bytes of `shared` overwritten meanwhile, each time a little later. `expected` is the status without a
+// change.
+void change_during(const Shared& shared, uint8_t other, const std::function<int32_t()>& call,
+                   int32_t expected = GATUN_OK) {
   constexpr int kTimes = 25;
-  const Bytes good = shared;
-  ASSERT_EQ(call(), GATUN_OK) << gatun_last_error();
+  const Bytes good(shared.at, shared.at + shared.size);
+  ASSERT_EQ(call(), expected) << gatun_last_error();
   const auto begin = Clock::now();
-  ASSERT_EQ(call(), GATUN_OK) << gatun_last_error();
+  ASSERT_EQ(call(), expected) << gatun_last_error();
   const auto length = Clock::now() - begin;
   for (int i = 0; i < kTimes; ++i) {
     std::atomic<bool> ready{false}, called{false};
+    Clock::time_point changed_from, changed_to;
     std::thread changer([&] {
       ready = true;
       while (!called) std::this_thread::yield();
       for (const auto until = Clock::now() + length * i / kTimes; Clock::now() < until;) {
       }
-      for (size_t at = first; at < shared.size(); ++at) __atomic_store_n(&shared[at], other, __ATOMIC_RELAXED);
+      changed_from = Clock::now();
+      for (size_t at = 0; at < shared.size; ++at) __atomic_store_n(shared.at + at, other, __ATOMIC_RELAXED);
+      changed_to = Clock::now();
     });
     while (!ready) std::this_thread::yield();
     called = true;
+    const auto called_from = Clock::now();
     call();
+    const auto called_to = Clock::now();
     changer.join();
-    shared = good;
+    ++changes;
+    met += changed_from < called_to && called_from < changed_to;
+    std::memcpy(shared.at, good.data(), good.size());
   }
 }
 
@@ -60,7 +90,9 @@ struct Sparse {
       indices[bit / 8] = static_cast<uint8_t>(indices[bit / 8] | slot % static_cast<size_t>(n) << bit % 8);
     }
   }
-  gatun_nm_format format() const { return {sizeof(gatun_nm_format), n, m, 1, GATUN_F32, 1, kColumns, kDepth, 0}; }
+  gatun_nm_format format(int32_t dtype = GATUN_F32) const {
+    return {sizeof(gatun_nm_format), n, m, 1, dtype, 1, kColumns, kDepth, 0};
+  }
   gatun_nm_weights weights(int32_t dense) const {
     return {sizeof(gatun_nm_weights), n, m, 1, GATUN_F32, 0, 0, dense, 1, kColumns, kDepth, 0};
   }
@@ -80,21 +112,25 @@ class Changes : public ::testing::TestWithParam<std::pair<int32_t, int32_t>> {
 };
 
 TEST_P(Changes, Format) {
-  const gatun_nm_format format = sparse.format();
-  GuardBuffer<float> dense(kColumns * kDepth);
-  GuardBuffer<uint8_t> mask(kColumns * kDepth / 8);
-  change_during(sparse.indices, 0, 0xff, [&] {
-    return gatun_nm_decompress(&format, sparse.values.data(), sparse.indices.data(), nullptr, dense.data());
-  });
-  change_during(sparse.indices, 0, 0xff, [&] { return gatun_nm_mask(&format, sparse.indices.data(), mask.data()); });
-  Bytes bits = mask.copy();
-  ASSERT_EQ(gatun_nm_mask(&format, sparse.indices.data(), bits.data()), GATUN_OK);
-  GuardBuffer<float> values(kColumns * sparse.kept);
-  GuardBuffer<uint8_t> indices(static_cast<int64_t>(sparse.indices.size()));
-  for (const uint8_t other : {uint8_t{0xff}, uint8_t{0x00}}) {
-    change_during(bits, 0, other, [&] {
-      return gatun_nm_compress(&format, dense.data(), bits.data(), nullptr, values.data(), indices.data());
+  for (const int32_t dtype : {GATUN_F32, GATUN_U4}) {
+    const gatun_nm_format format = sparse.format(dtype);
+    int64_t dense_bytes = 0, values_bytes = 0, indices_bytes = 0, mask_bytes = 0;
+    ASSERT_EQ(gatun_nm_bytes(&format, &dense_bytes, &values_bytes, &indices_bytes, &mask_bytes), GATUN_OK);
+    GuardBuffer<uint8_t> dense(dense_bytes), values(values_bytes), indices(indices_bytes), mask(mask_bytes);
+    ASSERT_LE(static_cast<size_t>(values_bytes), sparse.values.size() * sizeof(float));  // any bits are codes
+    change_during(sparse.indices, 0xff, [&] {
+      return gatun_nm_decompress(&format, sparse.values.data(), sparse.indices.data(), nullptr, dense.data());
     });
+    change_during(sparse.indices, 0xff, [&] { return gatun_nm_mask(&format, sparse.indices.data(), mask.data()); });
+    Bytes bits = mask.copy();
+    ASSERT_EQ(gatun_nm_mask(&format, sparse.indices.data(), bits.data()), GATUN_OK);
+    // Nothing in it keeps too much, wherever somebody may look for that.
+    std::memset(dense.data(), 0, static_cast<size_t>(dense_bytes));
+    for (const uint8_t other : {uint8_t{0xff}, uint8_t{0x00}}) {
+      change_during(bits, other, [&] {
+        return gatun_nm_compress(&format, dense.data(), bits.data(), nullptr, values.data(), indices.data());
+      });
+    }
   }
 }
 
@@ -104,13 +140,13 @@ TEST_P(Changes, Gradients) {
                                            kRows,          kColumns, kDepth,   kDepth, kColumns};
   const std::vector<float> x = sparse.rng.normals(kRows * kDepth), dy = sparse.rng.normals(kRows * kColumns);
   GuardBuffer<float> dx(kRows * kDepth), dvalues(kColumns * sparse.kept), dw(kColumns * kDepth);
-  change_during(sparse.indices, 0, 0xff, [&] {
+  change_during(sparse.indices, 0xff, [&] {
     return gatun_nm_backward_x(&params, dy.data(), sparse.values.data(), sparse.indices.data(), dx.data());
   });
-  change_during(sparse.indices, 0, 0xff, [&] {
+  change_during(sparse.indices, 0xff, [&] {
     return gatun_nm_backward_values(&params, dy.data(), x.data(), sparse.indices.data(), dvalues.data());
   });
-  change_during(sparse.indices, 0, 0xff, [&] {
+  change_during(sparse.indices, 0xff, [&] {
     return gatun_nm_backward_dense(&params, dy.data(), x.data(), sparse.indices.data(), dw.data());
   });
 }
@@ -122,7 +158,7 @@ TEST_P(Changes, PackedWeights) {
     int64_t bytes = 0;
     ASSERT_EQ(gatun_nm_packed_bytes(&weights, &bytes), GATUN_OK);
     Bytes packed(static_cast<size_t>(bytes));
-    change_during(sparse.indices, 0, 0xff, [&] {
+    change_during(sparse.indices, 0xff, [&] {
       return gatun_nm_pack(&weights, sparse.values.data(), sparse.indices.data(), nullptr, nullptr, packed.data(),
                            bytes);
     });
@@ -132,7 +168,7 @@ TEST_P(Changes, PackedWeights) {
     GuardBuffer<float> values(kColumns * sparse.kept);
     GuardBuffer<uint8_t> indices(static_cast<int64_t>(sparse.indices.size()));
     constexpr size_t kHeader = 64;
-    change_during(packed, kHeader, 0xff, [&] {
+    change_during({packed, kHeader}, 0xff, [&] {
       return gatun_nm_unpack(&weights, packed.data(), bytes, values.data(), indices.data(), nullptr, nullptr);
     });
     gatun_nm_matmul_params params{};
@@ -143,7 +179,7 @@ TEST_P(Changes, PackedWeights) {
     params.columns = params.column_end = params.y_row_stride = kColumns;
     params.depth = params.x_row_stride = kDepth;
     GuardBuffer<float> x(sparse.rng.normals(kRows * kDepth)), y(kRows * kColumns);
-    change_during(packed, kHeader, 0xff,
+    change_during({packed, kHeader}, 0xff,
                   [&] { return gatun_nm_matmul(&params, x.data(), packed.data(), bytes, nullptr, nullptr, y.data()); });
   }
 }
@@ -152,6 +188,34 @@ TEST_P(Changes, PackedWeights) {
 INSTANTIATE_TEST_SUITE_P(EachIndexSize, Changes,
                          ::testing::Values(std::pair(1, 2), std::pair(2, 4), std::pair(4, 4), std::pair(3, 8),
                                            std::pair(8, 8), std::pair(5, 32), std::pair(32, 32)));
+
+// Values and scales that become NaN after they were found to be finite, and, more dangerous, the other way round: the
+// place of a NaN is looked up when it may be gone.
+TEST(ChangesOfNumbers, Pack) {
+  constexpr int64_t kDepth = 1 << 17, kSlots = kDepth / 2, kGroup = 32;
+  Rng rng(34);
+  const Bytes indices(kSlots / 4, 0x44);  // 0, 1 in each group
+  for (const int32_t dtype : {GATUN_F32, GATUN_F16, GATUN_U4}) {
+    const bool codes = dtype == GATUN_U4;
+    const gatun_nm_weights weights = {sizeof(weights),       2, 4, 1, dtype,  0,
+                                      codes ? GATUN_F32 : 0, 0, 1, 1, kDepth, codes ? kGroup : 0};
+    int64_t bytes = 0;
+    ASSERT_EQ(gatun_nm_packed_bytes(&weights, &bytes), GATUN_OK) << gatun_last_error();
+    GuardBuffer<uint8_t> packed(bytes), values(codes ? kSlots / 2 : kSlots * (dtype == GATUN_F32 ? 4 : 2)),
+        scales(codes ? kDepth / kGroup * 4 : 0);
+    GuardBuffer<uint8_t>& numbers = codes ? scales : values;
+    const auto pack = [&] {
+      return gatun_nm_pack(&weights, values.data(), indices.data(), codes ? scales.data() : nullptr, nullptr,
+                           packed.data(), bytes);
+    };
+    std::memset(values.data(), 0x11, static_cast<size_t>(values.size()));
+    std::memset(numbers.data(), 0x11, static_cast<size_t>(numbers.size()));
+    change_during(numbers, 0xff, pack);
+    const int64_t last = numbers.size() - 4;
+    std::memset(numbers.data() + last, 0xff, 4);
+    change_during({numbers, last}, 0x11, pack, GATUN_INVALID_ARGUMENT);
+  }
+}
 
 // More weights are kept, or fewer, than when they were counted.
 TEST(ChangesOfMasks, Regrow) {
@@ -162,7 +226,7 @@ TEST(ChangesOfMasks, Regrow) {
     const gatun_regrow_params params = {sizeof(params), GATUN_F32, n, n == 0 ? 0 : 8, 10, 1, 0, 1, kColumns, kDepth};
     for (const auto& [before, other] : {std::pair<uint8_t, uint8_t>{0x00, 0xff}, {0x11, 0x00}, {0x11, 0xee}}) {
       Bytes mask(kColumns * kDepth / 8, before);
-      change_during(mask, 0, other, [&] {
+      change_during(mask, other, [&] {
         return gatun_prune_regrow(&params, w.data(), means.data(), ones.data(), ones.data(), mask.data());
       });
     }
@@ -187,13 +251,20 @@ TEST(ChangesOfWeights, Prune) {
   params.depth = kDepth;
   params.keep = 3;
   params.block_rows = params.block_depth = 5;
-  GuardBuffer<uint8_t> mask(kColumns * kDepth / 8);
+  GuardBuffer<uint8_t> mask(kColumns * kDepth / 8), indices(kColumns * kDepth / 8);
+  GuardBuffer<float> values(kColumns * kDepth / 2);
   for (const uint8_t other : {uint8_t{0x01}, uint8_t{0xff}}) {
     for (const int32_t score : {GATUN_SCORE_MAGNITUDE, GATUN_SCORE_LAMP}) {
       for (int32_t pattern = GATUN_PATTERN_NM; pattern <= GATUN_PATTERN_BLOCKS; ++pattern) {
         params.score = score;
         params.pattern = pattern;
-        change_during(w, 0, other, [&] { return gatun_prune(&params, w.data(), nullptr, nullptr, mask.data()); });
+        change_during(w, other, [&] { return gatun_prune(&params, w.data(), nullptr, nullptr, mask.data()); });
+        if (pattern != GATUN_PATTERN_NM && pattern != GATUN_PATTERN_TRANSPOSABLE) continue;
+        const int32_t vector = pattern == GATUN_PATTERN_NM ? params.vector : 1;
+        const gatun_nm_format format = {sizeof(format), 2, 4, vector, GATUN_F32, 1, kColumns, kDepth, 0};
+        change_during(w, other, [&] {
+          return gatun_nm_prune(&format, &params, w.data(), nullptr, nullptr, values.data(), indices.data());
+        });
       }
     }
   }

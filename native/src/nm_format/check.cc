@@ -168,7 +168,11 @@ int32_t ZeroPoints::check_codes() const {
 
 Buffer ZeroPoints::buffer() const { return {"zero_points", codes_, columns_, groups_, groups_, 1, false}; }
 
-int32_t fail_overfull(const gatun_nm_format& format, const Layout& l, const void* dense) {
+int32_t fail_overfull(const gatun_nm_format& format, const Layout& l, const void* dense, const uint8_t* mask) {
+  // Codes always come with a mask: below, every weight has bytes of its own.
+  if (mask != nullptr) {
+    return fail(GATUN_INTERNAL, "the mask keeps too much of a group, and did not when it was checked");
+  }
   const auto is_nonzero = [&](int64_t row, int64_t k) {
     uint32_t bits = 0;
     std::memcpy(&bits, static_cast<const uint8_t*>(dense) + row * l.dense_row + k * l.element,

@@ -43,7 +43,8 @@ class ZeroPoints {
   int64_t columns_, depth_, group_, groups_;
 };
 
-// Names the first group in which more than n weights are not 0 in any row of a vector; GATUN_INTERNAL if there is none.
-int32_t fail_overfull(const gatun_nm_format& format, const Layout& layout, const void* dense);
+// Names the first group in which more than n weights are not 0 in any row of a vector; GATUN_INTERNAL if there is none,
+// or if a mask, which was checked before, says what is kept: somebody has changed it since.
+int32_t fail_overfull(const gatun_nm_format& format, const Layout& layout, const void* dense, const uint8_t* mask);
 
 }  // namespace gatun::nm_format

@@ -85,7 +85,7 @@ int32_t run_compress(Tier limit, const gatun_nm_format* format, const void* dens
   job.mask = mask;
   const Kernel& kernel = *kernel_of(*format, limit).kernel;
   const auto compress = [&](int64_t begin, int64_t end) { return kernel.compress(job, begin, end); };
-  return for_parts(*format, l, l.vectors, compress) ? GATUN_OK : fail_overfull(*format, l, dense);
+  return for_parts(*format, l, l.vectors, compress) ? GATUN_OK : fail_overfull(*format, l, dense, mask);
 }
 
 namespace {
@@ -116,11 +116,11 @@ int32_t check_same(const gatun_nm_format& f, const gatun_prune_params& p) {
   return GATUN_OK;
 }
 
-// Rows that are kept or pruned together: their mask first, then their values and indices. False without memory.
-bool prune_together(const prune::Job& pruning, const Kernel& kernel, const Job& whole, int64_t begin, int64_t end) {
+// Rows that are kept or pruned together: their mask first, then their values and indices. A status without a message.
+int32_t prune_together(const prune::Job& pruning, const Kernel& kernel, const Job& whole, int64_t begin, int64_t end) {
   thread_local Scratch scratch;
   uint8_t* const mask = scratch.get((end - begin) * whole.mask_row);
-  if (mask == nullptr) return false;
+  if (mask == nullptr) return GATUN_OUT_OF_RESOURCES;
   prune::prune_rows(pruning, begin, end, mask);
   Job part = whole;
   part.mask = mask;
@@ -128,7 +128,7 @@ bool prune_together(const prune::Job& pruning, const Kernel& kernel, const Job& 
   part.dense += begin * whole.dense_row;
   part.values += begin * whole.values_row;
   part.indices += begin / whole.vector * whole.indices_row;
-  return kernel.compress(part, 0, blocks_of(part.columns, part.vector));
+  return kernel.compress(part, 0, blocks_of(part.columns, part.vector)) ? GATUN_OK : GATUN_INTERNAL;
 }
 
 }  // namespace
@@ -165,14 +165,19 @@ int32_t run_prune(Tier limit, const gatun_nm_format* format, const gatun_prune_p
   }
   GATUN_TRY(prune::prepare(p, w, norms, scores, limit, &pruning));
   const int64_t together = prune::rows_together(p), parts = blocks_of(l.columns, together);
+  std::atomic<int32_t> status{GATUN_OK};
   const auto banded = [&](int64_t begin, int64_t end) {
     for (int64_t part = begin; part < end; ++part) {
       const int64_t first = part * together;
-      if (!prune_together(pruning, kernel, job, first, first + std::min(together, l.columns - first))) return false;
+      const int32_t one = prune_together(pruning, kernel, job, first, first + std::min(together, l.columns - first));
+      if (one == GATUN_OK) continue;
+      status = one;
+      return false;
     }
     return true;
   };
   if (for_parts(*format, l, parts, banded)) return GATUN_OK;
+  if (status == GATUN_INTERNAL) return fail(GATUN_INTERNAL, "pruning keeps too much of a group");
   return fail(GATUN_OUT_OF_RESOURCES, "no memory for the mask of %lld rows of %lld bytes", LongLong{together},
               LongLong{l.mask_row});
 }

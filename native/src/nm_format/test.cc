@@ -2,6 +2,7 @@
 // the C entry points.
 #include <cstring>
 
+#include "nm_format/check.h"
 #include "nm_format/table.h"
 #include "nm_format/test_format.h"
 #include "shapes.h"
@@ -283,6 +284,20 @@ TEST(NmFormat, GroupsThatKeepTooMuch) {
       ASSERT_EQ(gatun_nm_compress(&f, dense.data(), mask.data(), nullptr, values.data(), indices.data()), GATUN_OK)
           << describe(f) << gatun_last_error();
     }
+  }
+}
+
+// As if somebody had changed a mask that was fine when it was checked: `dense`, of codes half a byte each, is not
+// looked through for what keeps too much.
+TEST(NmFormat, MaskThatKeepsTooMuchAfterItsCheck) {
+  for (const int32_t dtype : kDtypes) {
+    const gatun_nm_format f = make_format(2, 4, 3, 4000, dtype);
+    Layout layout;
+    ASSERT_EQ(layout_of(&f, &layout), GATUN_OK);
+    GuardBuffer<uint8_t> dense(Sizes(f).dense), mask(Sizes(f).mask);
+    std::memset(dense.data(), 0, static_cast<size_t>(dense.size()));
+    EXPECT_EQ(fail_overfull(f, layout, dense.data(), mask.data()), GATUN_INTERNAL);
+    EXPECT_STREQ(gatun_last_error(), "the mask keeps too much of a group, and did not when it was checked");
   }
 }
 

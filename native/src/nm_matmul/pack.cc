@@ -1,62 +1,17 @@
 // gatun_nm_pack: from the canonical form (gatun/nm_format.h) to the packed one (layout.h).
 #include <algorithm>
-#include <atomic>
-#include <cmath>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/dtype.h"
 #include "base/huge_pages.h"
 #include "base/packed.h"
 #include "base/status.h"
+#include "nm_matmul/finite.h"
 #include "nm_matmul/units.h"
 
 namespace gatun::nm_matmul {
 namespace {
-
-// The first of `rows` rows for which bad(row) holds, or -1.
-template <class Bad>
-int64_t first_row(int64_t rows, int64_t row_cost, Bad bad) {
-  std::atomic<int64_t> first{rows};
-  const int32_t threads = useful_threads(0, rows, rows * row_cost, 1 << 17);
-  parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end && row < first.load(std::memory_order_relaxed); ++row) {
-      if (!bad(row)) continue;
-      for (int64_t seen = first.load(); row < seen && !first.compare_exchange_weak(seen, row);) {
-      }
-    }
-  });
-  return first < rows ? first.load() : -1;
-}
-
-// Whether any of `count` floats of 16 or 32 bits (Bits) has all bits of kExponent: is NaN or infinite.
-template <class Bits, Bits kExponent>
-bool any_not_finite(const uint8_t* at, int64_t count) {
-  constexpr Bits kMagnitude = static_cast<Bits>(static_cast<Bits>(~Bits{0}) >> 1);
-  Bits highest = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    Bits bits;
-    std::memcpy(&bits, at + i * static_cast<int64_t>(sizeof(bits)), sizeof(bits));
-    highest = std::max(highest, static_cast<Bits>(bits & kMagnitude));
-  }
-  return highest >= kExponent;
-}
-
-bool row_not_finite(const uint8_t* row, int32_t dtype, int64_t count) {
-  return dtype == GATUN_F32   ? any_not_finite<uint32_t, 0x7f800000>(row, count)
-         : dtype == GATUN_F16 ? any_not_finite<uint16_t, 0x7c00>(row, count)
-                              : any_not_finite<uint16_t, 0x7f80>(row, count);
-}
-
-int32_t check_finite(const uint8_t* at, int32_t dtype, int64_t rows, int64_t columns, const char* name) {
-  const int64_t element = dtype_bytes(dtype, 1), row_bytes = columns * element;
-  const int64_t row =
-      first_row(rows, row_bytes, [&](int64_t r) { return row_not_finite(at + r * row_bytes, dtype, columns); });
-  if (row < 0) return GATUN_OK;
-  int64_t k = 0;
-  while (!row_not_finite(at + row * row_bytes + k * element, dtype, 1)) ++k;
-  return fail(GATUN_INVALID_ARGUMENT, "%s[%lld][%lld] is NaN or infinite; allowed: finite", name,
-              static_cast<long long>(row), static_cast<long long>(k));
-}
 
 int32_t check_indices(const gatun_nm_weights& w, const uint8_t* indices) {
   const gatun_nm_format format{sizeof(format), w.n, w.m, w.vector, w.value_dtype, 0, w.columns, w.depth, 0};

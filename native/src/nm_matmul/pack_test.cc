@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "huge_map.h"
+#include "nm_matmul/finite.h"
 #include "nm_matmul/test_weights.h"
 
 namespace gatun::nm_matmul {
@@ -268,6 +269,23 @@ TEST(NmPacked, PiecesCoverTheDepth) {
         }
       }
     }
+  }
+}
+
+// As if somebody had changed them since they were found not to be.
+TEST(NmPacked, PlaceOfWhatIsFiniteAgain) {
+  for (const int32_t dtype : {GATUN_F32, GATUN_F16, GATUN_BF16}) {
+    constexpr int64_t kRows = 3, kColumns = 40;
+    GuardBuffer<uint8_t> floats(dtype_bytes(dtype, kRows * kColumns));
+    std::memset(floats.data(), 0x11, static_cast<size_t>(floats.size()));
+    EXPECT_EQ(check_finite(floats.data(), dtype, kRows, kColumns, "values"), GATUN_OK);
+    EXPECT_EQ(fail_not_finite(floats.data(), dtype, kRows - 1, kColumns, "values"), GATUN_INTERNAL);
+    EXPECT_STREQ(gatun_last_error(),
+                 "values: row 2 had a number that is not finite, and has none when it is read again");
+    std::memset(floats.data() + dtype_bytes(dtype, kRows * kColumns - 1), 0xff,
+                static_cast<size_t>(dtype_bytes(dtype, 1)));
+    EXPECT_EQ(check_finite(floats.data(), dtype, kRows, kColumns, "values"), GATUN_INVALID_ARGUMENT);
+    EXPECT_STREQ(gatun_last_error(), "values[2][39] is NaN or infinite; allowed: finite");
   }
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -71,6 +72,32 @@ TEST(PruneChanges, SumsThatAreNoNumbers) {
       std::vector<uint8_t> mask(kDepth / 8);
       EXPECT_EQ(prune_blocks(job, 1, block, mask.data()), GATUN_OK);
       for (size_t k = 0; k < kDepth; k += step) EXPECT_FALSE(is_kept(mask.data(), static_cast<int64_t>(k))) << k;
+    }
+  }
+}
+
+// Likewise with vectors: no group keeps more than n, as it would if a beat b, b beat c and c beat a.
+TEST(PruneChanges, SumsOfVectorsThatAreNoNumbers) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> scores(kDepth);
+  for (size_t k = 0; k < scores.size(); ++k) {
+    scores[k] = (k / 4 >> k % 4 & 1) != 0 ? nan : static_cast<float>(k * 7 % 5);  // all choices of four
+  }
+  ChangingJob job(GATUN_PATTERN_NM, {scores});
+  job.p.columns = job.p.vector = 2;
+  std::vector<uint8_t> mask(2 * kDepth / 8);
+  for (job.p.n = 1; job.p.n <= 3; ++job.p.n) {
+    prune_rows(job, 0, 2, mask.data());
+    for (int64_t group = 0; group < kDepth / 4; ++group) {
+      int kept = 0, numbers = 0, kept_numbers = 0;
+      for (int64_t k = group * 4; k < group * 4 + 4; ++k) {
+        const bool number = !std::isnan(scores[static_cast<size_t>(k)]), is = is_kept(mask.data(), k);
+        numbers += number;
+        kept += is;
+        kept_numbers += is && number;
+      }
+      EXPECT_EQ(kept, job.p.n) << "group " << group;
+      EXPECT_EQ(kept_numbers, std::min(job.p.n, numbers)) << "group " << group;
     }
   }
 }

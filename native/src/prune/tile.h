@@ -14,8 +14,7 @@
 // 2:4 of f32 took twice as long.
 //
 // Measured (AMD EPYC 9004, one core, avx512, from memory): f32 1:2 at 80 % of the speed of reading the weights, 2:4 at
-// 59
-// %, 1:8 at 29 %; gatun_prune with its checks, 14336 x 4096, 2:4 in 1.06 times memcpy's time.
+// 59 %, 1:8 at 29 %; gatun_prune with its checks, 14336 x 4096, 2:4 in 1.06 times memcpy's time.
 #pragma once
 
 #include "prune/kernel.h"

@@ -3,9 +3,9 @@
 //   key k is beaten by the keys of its group that are larger, and by equal ones that come before it;
 //   kept = (number of keys that beat it) < n
 //
-//   keys   [ .. k .. | .. k + d .. ]   greater_mask of the keys d further and the keys: bit k says whether k + d beats
-//   k;
-//                                      otherwise k beats k + d. d = 1 .. m - 1, where k + d is in the group of k
+//   keys   [ .. k .. | .. k + d .. ]   greater_mask of the keys d further and the keys: bit k says whether k + d
+//                                      beats k; otherwise k beats k + d. d = 1 .. m - 1, where k + d is in the
+//                                      group of k
 //   ranks  bit planes: bit k of plane b is bit b of the rank of key k, a number below m; both masks of a d are added
 //
 // So nothing is transposed, and no lane looks for its group. m (m - 1) / 2 comparisons a group.

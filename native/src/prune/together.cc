@@ -5,6 +5,7 @@
 //   TRANSPOSABLE   a tile is continued by scores of 0; its rows have 6 sums of two scores each, and the pattern is the
 //                  best of 90 choices of one of them a row
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "prune/pattern.h"
@@ -85,6 +86,9 @@ void prune_vector(const Job& job, int64_t row, int64_t rows, int64_t k, int64_t 
     job.kernel->score(job.weights, r, k, count, scores);
     for (int64_t i = 0; i < count; ++i) sums[i] += double{scores[i]};
   }
+  // Scores were finite when they were checked. If somebody has changed them since, a sum may be NaN, with which no
+  // order is left, and more than n would be kept.
+  for (int64_t i = 0; i < count; ++i) sums[i] = std::isnan(sums[i]) ? -HUGE_VAL : sums[i];
   for (int64_t first = 0; first < count; first += job.p.m) {
     const int size = static_cast<int>(std::min<int64_t>(job.p.m, count - first));
     const double* group = sums + first;
