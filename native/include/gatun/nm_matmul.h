@@ -93,11 +93,11 @@ GATUN_API int32_t gatun_nm_unpack(const gatun_nm_weights* weights, const void* p
 
 /*
  * What packing these weights means, for a person and in numbers: for one row (memory traffic: the bytes of the packed
- * form, sparse over dense) and for many (arithmetic: the cost of a kept weight, measured on one processor, times n / m)
- * the expected time of sparse kernels in units of the same kernels with weights stored dense, the same on every tier.
- * `slower` gets bit 0 if sparse is slower for one row, bit 1 if for many, and bit 2 if the packed form will be dense:
- * up to 4 expected rows count as one, more as many. 1024 bytes of text always do. (Dense codes have kernels of their
- * own: gatun/qmatmul.h.)
+ * form, sparse over dense, times the cost of a byte) and for many (arithmetic: the cost of a kept weight times n / m)
+ * the expected time of sparse kernels in units of the same kernels with weights stored dense. Costs were measured on
+ * one processor, so the report is the same on every tier. `slower` gets bit 0 if sparse is slower for one row, bit 1 if
+ * for many, and bit 2 if the packed form will be dense: one expected row, of floats up to 4, counts as one, more as
+ * many. 1024 bytes of text always do. (Dense codes have kernels of their own: gatun/qmatmul.h.)
  */
 GATUN_API int32_t gatun_nm_report(const gatun_nm_weights* weights, int32_t* slower, char* text, int64_t capacity);
 

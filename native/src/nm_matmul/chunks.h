@@ -7,11 +7,10 @@
 namespace gatun::GATUN_ISA {
 
 // What is done with elements of x that were selected. kFewRows: up to so many rows, taking weights apart again and
-// again (tile_few.h) is less work than keeping them (tile.h). kWindow: of a window, in elements, for indices of kBits.
+// again (tile_few.h) is less work than keeping them (tile.h). window_bytes: of a window of x, for
+// indices of so many bits.
 struct MultiplyF32 {
-  using Weights = F32;
   using Sum = F32;
-  static GATUN_INLINE F32 zero() { return zero_f32(); }
   template <int kBits>
   static GATUN_INLINE F32 add(F32 sum, const uint8_t* window, Bytes places, F32 w) {
     return fma(select_f32 < kBits == 8 ? 32 : 16 > (reinterpret_cast<const float*>(window), as_lanes(places)), w, sum);
@@ -29,9 +28,7 @@ struct MultiplyF32 {
 };
 
 struct MultiplyI8 {
-  using Weights = Bytes;
   using Sum = I32;
-  static GATUN_INLINE I32 zero() { return zero_i32(); }
   static constexpr int window_bytes(int bits) { return bits == 8 ? 128 : bits == 4 || kLeastWindow == 64 ? 64 : 16; }
   template <int kBits>
   static GATUN_INLINE I32 add(I32 sum, const uint8_t* window, Bytes places, Bytes w) {

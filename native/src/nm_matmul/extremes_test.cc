@@ -46,7 +46,7 @@ TEST(NmMatmulRows, F32SumsAreTheDocumentedOnes) {
   Rng rng(21);
   for_all(kPatterns, [&](const TableRow& row, int32_t n, int32_t m, const Scheme& scheme) {
     if (row.x != GATUN_F32) return;
-    const int64_t rows = rng.pick(std::vector<int64_t>{1, 6, 40}), columns = 83, depth = rng.integer(500, 1200);
+    const int64_t rows = rng.pick(std::vector<int64_t>{1, 6, 70}), columns = 83, depth = rng.integer(500, 1200);
     const Weights weights(rng, scheme, {n, m, columns, depth, rng.pick(groups_of(scheme, m, depth))}, {});
     SCOPED_TRACE(name_of(weights));
     const std::vector<float> x = rng.normals(rows * depth);
@@ -90,7 +90,7 @@ TEST(NmMatmulRows, ExtremeCodesDoNotOverflow) {
     if (!quantized(scheme)) return;
     Weights::Options options;
     options.integers = true;
-    const int64_t rows = 5, columns = 80, depth = 1024;
+    const int64_t rows = rng.pick(std::vector<int64_t>{5, 70}), columns = 80, depth = 1024;
     Weights weights(rng, scheme, {n, m, columns, depth, depth}, options);
     SCOPED_TRACE(name_of(weights));
     const bool four_bits = scheme.value_dtype == GATUN_U4;
@@ -116,7 +116,8 @@ TEST(NmMatmulRows, NotFiniteActivationsGoWhereTheFormulaTakesThem) {
   Rng rng(24);
   for_all(kPatterns, [&](const TableRow& row, int32_t n, int32_t m, const Scheme& scheme) {
     const std::vector<int64_t> depths = {m + 1, 3 * m - 1, 7 * m, 130};
-    const int64_t rows = 19, columns = 70, depth = rng.pick(depths), group = groups_of(scheme, m, depth).back();
+    const int64_t rows = rng.pick(std::vector<int64_t>{19, 97}), columns = 70, depth = rng.pick(depths),
+                  group = groups_of(scheme, m, depth).back();
     const Weights weights(rng, scheme,
                           {n, m, columns, depth,
                            rng.integer(0, 1)   ? group

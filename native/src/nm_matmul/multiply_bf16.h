@@ -6,9 +6,7 @@
 namespace gatun::GATUN_ISA {
 
 struct MultiplyBf16 {
-  using Weights = Bytes;
   using Sum = F32;
-  static GATUN_INLINE F32 zero() { return zero_f32(); }
   template <int kBits>
   static GATUN_INLINE F32 add(F32 sum, const uint8_t* window, Bytes places, Bytes w) {
     return dot_bf16(sum, select_words < kBits == 8 ? 64 : 32 > (reinterpret_cast<const uint16_t*>(window), places), w);

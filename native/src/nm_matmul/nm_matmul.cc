@@ -136,7 +136,7 @@ int32_t gatun_nm_matmul_explain(const gatun_nm_matmul_params* given, const void*
   out.add("  weights are stored %s: dense was %s when they were packed\n", weights.dense ? "dense" : "sparse",
           w.dense == GATUN_NM_DENSE_NEVER ? "not allowed"
           : weights.dense                 ? "allowed and faster"
-                                          : "allowed, but slower");
+                                          : "allowed, but not faster for the rows that were expected");
   const Product product{params, layout, nullptr, static_cast<const uint8_t*>(packed), nullptr, nullptr, nullptr};
   explain_split(chosen, product, out);
   return out.copy_to(text, capacity);

@@ -317,10 +317,11 @@ TEST(NmReport, SaysWhereSparseIsSlower) {
       {2, 4, GATUN_F32, 0, 0},          {2, 4, GATUN_F16, 512, 0},      {2, 4, GATUN_BF16, 512, 0},
       {2, 4, GATUN_I8, 512, 0},         {2, 4, GATUN_U4, 1, 0},         {3, 4, GATUN_F32, 512, 2 | 4},
       {3, 4, GATUN_BF16, 512, 2 | 4},   {3, 4, GATUN_BF16, 1, 2},       {3, 4, GATUN_BF16, 0, 2},
-      {3, 4, GATUN_BF16, 4, 2},         {3, 4, GATUN_BF16, 5, 2 | 4},   {3, 4, GATUN_I8, 0, 2},
+      {3, 4, GATUN_BF16, 4, 2},         {3, 4, GATUN_BF16, 5, 2 | 4},   {3, 4, GATUN_I8, 1, 2},
+      {3, 4, GATUN_I8, 2, 2 | 4},       {4, 8, GATUN_U4, 1, 1 | 4},     {3, 4, GATUN_I8, 0, 2},
       {3, 4, GATUN_I8, 100, 2 | 4},     {3, 4, GATUN_U4, 0, 1 | 2 | 4}, {5, 8, GATUN_U4, 1, 1 | 2 | 4},
       {5, 8, GATUN_U4, 100, 1 | 2 | 4}, {17, 32, GATUN_U4, 100, 1},     {4, 4, GATUN_F32, 0, 1 | 2 | 4},
-      {9, 32, GATUN_U4, 1, 0},          {11, 32, GATUN_U4, 1, 1 | 4},   {28, 32, GATUN_F32, 1, 1 | 2 | 4},
+      {8, 32, GATUN_U4, 1, 0},          {9, 32, GATUN_U4, 1, 1 | 4},    {28, 32, GATUN_F32, 1, 1 | 2 | 4},
   };
   for (const ReportCase& c : cases) {
     const bool codes = c.dtype == GATUN_I8 || c.dtype == GATUN_U4;

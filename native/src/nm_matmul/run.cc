@@ -92,8 +92,8 @@ Split split_of(const TableRow& row, const Product& product) {
   const int64_t tiles = blocks_of(split.block_rows, row.kernel->tile_rows);
   split.threads = useful_threads(p.threads, split.panels * tiles, cost, row.kernel->grain);
   split.panels_together = std::clamp<int64_t>(split.panels / (int64_t{4} * split.threads), 1, row.kernel->panels);
-  // Rows are cut only where there are not panels enough, as each part takes the weights apart again.
-  if (split.panels < 4 * split.threads) {
+  // Rows are cut only where threads have not panels enough, as each part takes the weights apart again.
+  if (split.threads > 1 && split.panels < 4 * split.threads) {
     split.row_chunks = std::min(tiles, blocks_of(int64_t{4} * split.threads, split.panels));
   }
   return split;

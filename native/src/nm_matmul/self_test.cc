@@ -113,7 +113,7 @@ void self_test(Tier tier, Report& report) {
       w.m = pattern.m;
       w.dense = pattern.n == pattern.m ? GATUN_NM_DENSE_IF_FASTER : GATUN_NM_DENSE_NEVER;
       if (!row.takes(row.x, Layout(w, stores_dense(w)))) continue;
-      for (const int64_t rows : {1, 9, 17}) {
+      for (const int64_t rows : {1, 9, 70}) {
         for (const int32_t zero_point : {GATUN_ZERO_NONE, GATUN_ZERO_INTEGER}) {
           w.zero_point = zero_point;
           if (zero_point != GATUN_ZERO_NONE && row.values != GATUN_U4) continue;

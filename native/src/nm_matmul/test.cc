@@ -133,7 +133,7 @@ TEST(NmMatmulRows, LongSums) {
         if (row->sparsest != 0 && m > row->sparsest * n) continue;
         const int64_t depth = 2600 + rng.integer(0, 70);
         const Weights weights(rng, scheme, {n, m, 67, depth, rng.pick(groups_of(scheme, m, depth))}, {});
-        for (const int64_t rows : {1, 19}) {
+        for (const int64_t rows : {1, 19, 70}) {
           SCOPED_TRACE(name_of(weights));
           expect_matches(*row, params_for(weights, rows, mode_of(*row)), weights, rng.normals(rows * depth));
         }
@@ -166,7 +166,7 @@ TEST(NmMatmulRows, SmallIntegersAreExact) {
     for (const auto& [n, m] : patterns_of(*row)) {
       for (const Scheme& scheme : kSchemes) {
         if (scheme.value_dtype != row->values) continue;
-        const int64_t rows = rng.pick(std::vector<int64_t>{1, 5, 33}), columns = 81, depth = rng.integer(1, 700);
+        const int64_t rows = rng.pick(std::vector<int64_t>{1, 5, 70}), columns = 81, depth = rng.integer(1, 700);
         Weights::Options options;
         options.integers = true;
         const Weights weights(rng, scheme, {n, m, columns, depth, rng.pick(groups_of(scheme, m, depth))}, options);
@@ -242,9 +242,10 @@ TEST(NmMatmul, SameBitsForAnyThreadsRangesAndRows) {
         }
         EXPECT_TRUE(test::identical(y, expected, columns)) << "ranges";
         calls.params.column_end = columns;
-        // Numbers of rows around those where another kernel takes over: 16 on avx2, 96 on avx512.
+        // Numbers of rows around those where another kernel, or another loop of it, takes over: 4 and 32, of floats 64,
+        // and 12 on avx2.
         for (const std::vector<int64_t>& parts :
-             {std::vector<int64_t>{97, 1, 95, 7}, {96, 8, 9, 15, 16, 17, 1, 1, 6, 2, 20, 9}}) {
+             {std::vector<int64_t>{63, 1, 64, 65, 7}, {33, 32, 31, 11, 12, 13, 1, 2, 3, 4, 5, 53}}) {
           std::fill(y.begin(), y.end(), kNaN);
           int64_t first = 0;
           for (const int64_t part : parts) {
@@ -266,7 +267,7 @@ TEST(NmMatmul, Int8IsTheSameOnEveryTier) {
   for (const auto& [n, m] : kSomePatterns) {
     for (const Scheme& scheme : kSchemes) {
       if (!quantized(scheme)) continue;
-      for (const int64_t rows : {1, 4, 37}) {
+      for (const int64_t rows : {1, 4, 70}) {
         const int64_t depth = 500 + rng.integer(0, 700);
         const Weights weights(rng, scheme, {n, m, 99, depth, rng.pick(groups_of(scheme, m, depth))}, {});
         SCOPED_TRACE(testing::Message() << name_of(weights) << " rows " << rows);

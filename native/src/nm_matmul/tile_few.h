@@ -8,8 +8,9 @@
 //   ..
 //   x[T-1] window  sum[T-1][v]
 //
-// One to four rows take about the time of the weights' way from memory. More take the weights apart again, four rows at
-// a time, out of the cache: the depth is cut into slices whose windows of x are half of an L1 cache.
+// One to four rows of floats take about the time of the weights' way from memory, of int4 up to twice that. More take
+// the weights apart again, four rows at a time, out of the cache: the depth is cut into slices whose windows of x are
+// half of an L1 cache.
 #pragma once
 
 #include "nm_matmul/chunks.h"

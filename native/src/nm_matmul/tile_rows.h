@@ -126,14 +126,15 @@ GATUN_INLINE void keep_slots(const nm_matmul::Job& job, const nm_matmul::Panel& 
   }
 }
 
-// One tile of rows by four columns: sums [4][kRowLanes]. Stored dense, the four take the same elements of x.
-template <bool kDense>
+// V vectors of a tile's rows by four columns: sums [4][kRowLanes]. Stored dense, the four take the same elements of x.
+template <bool kDense, int V>
 __attribute__((noinline)) void multiply_quad(const uint8_t* x, const KeptSlot* kept, int32_t slots, int quad,
                                              float* sums) {
-  F32 sum[kQuad * kRowVectors];
+  const auto sum_at = [&](int i) { return sums + i / V * kRowLanes + i % V * kLanes; };
+  F32 sum[kQuad * V];
   // Where GCC keeps a loop around these, sums go through memory.
 #pragma GCC unroll 16
-  for (int i = 0; i < kQuad * kRowVectors; ++i) sum[i] = load_f32(sums + i * kLanes);
+  for (int i = 0; i < kQuad * V; ++i) sum[i] = load_f32(sum_at(i));
   const KeptSlot* const end = kept + slots;
   for (; kept != end; ++kept) {
     uint64_t offsets;
@@ -143,20 +144,32 @@ __attribute__((noinline)) void multiply_quad(const uint8_t* x, const KeptSlot* k
                           repeat_lane<3>(values)};
     if constexpr (kDense) {
       const float* element = reinterpret_cast<const float*>(x + (offsets & 0xffff));
-      for (int v = 0; v < kRowVectors; ++v) {
+      for (int v = 0; v < V; ++v) {
         const F32 elements = load_f32(element + v * kLanes);
-        for (int c = 0; c < kQuad; ++c) sum[c * kRowVectors + v] = fma(elements, w[c], sum[c * kRowVectors + v]);
+        for (int c = 0; c < kQuad; ++c) sum[c * V + v] = fma(elements, w[c], sum[c * V + v]);
       }
     } else {
       for (int c = 0; c < kQuad; ++c) {
         const float* element = reinterpret_cast<const float*>(x + (offsets >> 16 * c & 0xffff));
-        for (int v = 0; v < kRowVectors; ++v)
-          sum[c * kRowVectors + v] = fma(load_f32(element + v * kLanes), w[c], sum[c * kRowVectors + v]);
+        for (int v = 0; v < V; ++v) sum[c * V + v] = fma(load_f32(element + v * kLanes), w[c], sum[c * V + v]);
       }
     }
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < kQuad * kRowVectors; ++i) store_f32(sums + i * kLanes, sum[i]);
+  for (int i = 0; i < kQuad * V; ++i) store_f32(sum_at(i), sum[i]);
+}
+
+// A tile of rows by columns, four by four: in as many vectors as the rows take.
+template <bool kDense, int V>
+GATUN_INLINE void multiply_quads(const uint8_t* x, const KeptSlot* kept, int32_t slots, int64_t columns, int64_t rows,
+                                 float* sums) {
+  if constexpr (V > 1) {
+    if (rows <= (V - 1) * kLanes) return multiply_quads<kDense, V - 1>(x, kept, slots, columns, rows, sums);
+  }
+  for (int64_t column = 0; column < columns; column += kQuad) {
+    multiply_quad<kDense, V>(x, kept + column / kLanes * slots, slots, static_cast<int>(column % kLanes),
+                             sums + column * kRowLanes);
+  }
 }
 
 // Slots of a block that begins at `begin`: units whose groups lie within kBlockDepth, one at least.
@@ -196,11 +209,8 @@ inline void multiply_wide(const nm_matmul::Job& job, const nm_matmul::Panels& pa
       const int64_t first = depth_of(job, job.chunks[begin]);
       for (int64_t row = row_begin; row < row_end; row += kRowLanes) {
         const auto* x = reinterpret_cast<const uint8_t*>(tile_values(job, p, row) + first * kRowLanes);
-        for (int64_t column = 0; column < columns; column += kQuad) {
-          multiply_quad<kBits == 0>(x, kept + column / kLanes * (end - begin), end - begin,
-                                    static_cast<int>(column % kLanes),
-                                    sums + (row - row_begin) * columns + column * kRowLanes);
-        }
+        multiply_quads<kBits == 0, kRowVectors>(x, kept, end - begin, columns, row_end - row,
+                                                sums + (row - row_begin) * columns);
       }
     }
   }
