@@ -128,6 +128,17 @@ std::vector<uint8_t> Buffer::copy() const {
   return at_ == nullptr ? std::vector<uint8_t>() : std::vector<uint8_t>(at_, at_ + bytes_);
 }
 
+float float_at(const uint8_t* data, int32_t dtype, int64_t index) {
+  float value;
+  uint16_t half;
+  if (dtype == GATUN_F32) {
+    std::memcpy(&value, data + 4 * index, 4);
+    return value;
+  }
+  std::memcpy(&half, data + 2 * index, 2);
+  return dtype == GATUN_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+}
+
 void check_status(int32_t status, bool documented_valid, const char* call) {
   if (documented_valid && status != GATUN_OK) defect("%s refused valid arguments: %s", call, gatun_last_error());
   if (!documented_valid && status == GATUN_OK) defect("%s accepted invalid arguments", call);

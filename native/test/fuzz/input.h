@@ -80,6 +80,9 @@ class Buffer {
   uint8_t* at_ = nullptr;
 };
 
+// An element of F32, F16 or BF16, wherever it lies.
+float float_at(const uint8_t* data, int32_t dtype, int64_t index);
+
 // Accepted exactly when the header says so; a refusal comes with a message.
 void check_status(int32_t status, bool documented_valid, const char* call);
 

@@ -2,7 +2,6 @@
 #include "gatun/norm.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "base/dtype.h"
 #include "input.h"
@@ -19,17 +18,6 @@ bool documented_valid(const gatun_norm_params& p) {
          (p.rows < 2 || (p.x_row_stride >= p.columns && p.y_row_stride >= p.columns));
 }
 
-double element(const uint8_t* data, int32_t dtype, int64_t index) {
-  if (dtype == GATUN_F32) {
-    float value;
-    std::memcpy(&value, data + 4 * index, 4);
-    return double{value};
-  }
-  uint16_t half;
-  std::memcpy(&half, data + 2 * index, 2);
-  return double{bf16_to_f32(half)};
-}
-
 // Rows of moderate values against the reference; a row with NaN or infinity must be all NaN.
 void check_rows(const gatun_norm_params& p, const std::vector<uint8_t>& x, const float* weight, const float* bias,
                 const uint8_t* y, bool is_moderate) {
@@ -38,7 +26,7 @@ void check_rows(const gatun_norm_params& p, const std::vector<uint8_t>& x, const
     bool finite = true;
     double largest = 0;
     for (int64_t k = 0; k < p.columns; ++k) {
-      row[static_cast<size_t>(k)] = element(x.data(), p.x_dtype, r * p.x_row_stride + k);
+      row[static_cast<size_t>(k)] = float_at(x.data(), p.x_dtype, r * p.x_row_stride + k);
       finite = finite && std::isfinite(row[static_cast<size_t>(k)]);
       largest = std::fmax(largest, std::fabs(row[static_cast<size_t>(k)]));
     }
@@ -51,7 +39,7 @@ void check_rows(const gatun_norm_params& p, const std::vector<uint8_t>& x, const
     if (finite && !(deviation > 0x1p-8 * largest)) continue;  // cancellation leaves little to compare
     const double relative = 0x1p-23 * (static_cast<double>(p.columns) / 4 + 16) * (1 + largest / deviation);
     for (int64_t k = 0; k < p.columns; ++k) {
-      const double actual = element(y, p.y_dtype, r * p.y_row_stride + k), wanted = expected[static_cast<size_t>(k)];
+      const double actual = float_at(y, p.y_dtype, r * p.y_row_stride + k), wanted = expected[static_cast<size_t>(k)];
       if (std::isnan(wanted) && std::isnan(actual)) continue;
       const double w = weight != nullptr ? std::fabs(double{weight[k]}) : 1,
                    b = bias != nullptr ? std::fabs(double{bias[k]}) : 0;

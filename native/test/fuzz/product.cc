@@ -9,17 +9,6 @@
 namespace gatun::fuzz {
 namespace {
 
-double element(const uint8_t* data, int32_t dtype, int64_t index) {
-  if (dtype == GATUN_F32) {
-    float value;
-    std::memcpy(&value, data + 4 * index, 4);
-    return double{value};
-  }
-  uint16_t half;
-  std::memcpy(&half, data + 2 * index, 2);
-  return double{bf16_to_f32(half)};
-}
-
 // The bound of the op's tests: f32 sums of pieces or depths, a slope of at most 1.13 through activations and their own
 // error, rounding to the output.
 double allowed_error(const gatun_qmatmul_params& p, double steps, double magnitude, double slack, double y) {
@@ -113,7 +102,7 @@ void check_product(const char* call, const gatun_qmatmul_params& p, const Expect
     for (int64_t n = p.column_begin; n < p.column_end; ++n) {
       const int64_t index = m * p.y_row_stride + n;
       const size_t at = static_cast<size_t>(m * columns + n - p.column_begin);
-      const double actual = element(after.data(), p.y_dtype, index), wanted = reference.y[at];
+      const double actual = float_at(after.data(), p.y_dtype, index), wanted = reference.y[at];
       const double allowed = allowed_error(p, reference.steps, reference.magnitude[at], reference.slack[at], wanted);
       const bool infinite = std::isinf(wanted);
       if (std::isnan(wanted) ? !std::isnan(actual)

@@ -17,14 +17,8 @@ bool is_float(int32_t dtype) { return dtype == GATUN_F32 || dtype == GATUN_F16 |
 bool is_group(int32_t n, int32_t m) { return (m == 2 || m == 4 || m == 8 || m == 16 || m == 32) && n >= 1 && n <= m; }
 
 std::vector<float> floats(const Buffer& buffer, int32_t dtype) {
-  const int64_t element = dtype_bytes(dtype, 1);
-  std::vector<float> values(static_cast<size_t>(buffer.bytes() / element));
-  for (size_t i = 0; i < values.size(); ++i) {
-    const uint8_t* at = buffer.data() + static_cast<int64_t>(i) * element;
-    uint16_t half;
-    std::memcpy(element == 4 ? static_cast<void*>(&values[i]) : &half, at, static_cast<size_t>(element));
-    if (element == 2) values[i] = dtype == GATUN_F16 ? f16_to_f32(half) : bf16_to_f32(half);
-  }
+  std::vector<float> values(static_cast<size_t>(buffer.bytes() / dtype_bytes(dtype, 1)));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = float_at(buffer.data(), dtype, static_cast<int64_t>(i));
   return values;
 }
 

@@ -19,6 +19,14 @@ final class FakeContender implements Contender {
         this.result = result;
     }
 
+    /** What another does, with an error in an element of its result. */
+    static FakeContender withError(Contender contender, int index, float error) {
+        return new FakeContender(contender.impl(), contender::run, y -> {
+            contender.output(0, y);
+            y[index] += error;
+        });
+    }
+
     boolean isClosed() {
         return closed;
     }

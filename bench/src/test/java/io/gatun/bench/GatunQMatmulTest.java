@@ -17,14 +17,6 @@ class GatunQMatmulTest {
         return new QMatmulCase(weights, group, activations, 67, 203, rows, 2, null, activations.equals("f32"), false);
     }
 
-    /** Ours, with an error that a test adds. */
-    private static Contender withError(Contender contender, int index, float error) {
-        return new FakeContender(contender.impl(), contender::run, y -> {
-            contender.output(0, y);
-            y[index] += error;
-        });
-    }
-
     @ParameterizedTest
     @CsvSource({
         "int4, 32, i8row, 17",
@@ -46,7 +38,7 @@ class GatunQMatmulTest {
             contender.run();
             assertEquals(error, verifier.relError(contender));
             // Far below what 8-bit activations explain, far above rounding.
-            Contender wrong = withError(contender, 66, 3e-3f);
+            Contender wrong = FakeContender.withError(contender, 66, 3e-3f);
             assertThrows(OutputCheck.WrongOutput.class, () -> verifier.relError(wrong));
         }
     }

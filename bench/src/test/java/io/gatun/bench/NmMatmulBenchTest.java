@@ -33,14 +33,6 @@ class NmMatmulBenchTest {
                 new Progress(nowhere, false));
     }
 
-    /** One that does what another does, with an error that a test adds. */
-    private static Contender withError(Contender contender, int index, float error) {
-        return new FakeContender(contender.impl(), contender::run, y -> {
-            contender.output(0, y);
-            y[index] += error;
-        });
-    }
-
     @ParameterizedTest
     @CsvSource({
         "f32, 0, 2, 4, 20, 1e-4",
@@ -65,7 +57,7 @@ class NmMatmulBenchTest {
             contender.run();
             assertEquals(error, verifier.relError(contender));
             // Far above the rounding of sums; with rounded activations far below what these explain.
-            Contender changed = withError(contender, 66, wrong);
+            Contender changed = FakeContender.withError(contender, 66, wrong);
             assertThrows(OutputCheck.WrongOutput.class, () -> verifier.relError(changed));
         }
     }
