@@ -365,14 +365,26 @@ class Fit {
   std::vector<double> losses_;  // of each block of A
 };
 
-// w times 2^-exponent, below 2 in magnitude.
-std::vector<float> scaled(const float* w, int64_t count, int* exponent) {
+// The largest magnitude; NaN or infinite if any number is.
+float largest_of(const float* numbers, int64_t count) {
   float largest = 0;
-  for (int64_t i = 0; i < count; ++i) largest = std::fmax(largest, std::fabs(w[i]));
+  for (int64_t i = 0; i < count; ++i) {
+    if (!(std::fabs(numbers[i]) <= largest)) largest = std::fabs(numbers[i]);
+    if (!std::isfinite(largest)) break;
+  }
+  return largest;
+}
+
+// *scaled is w times 2^-exponent, below 2 in magnitude. w is read once: somebody may write to it.
+int32_t scale(const float* w, int64_t count, std::vector<float>* scaled, int* exponent) {
+  scaled->assign(w, w + count);
+  const float largest = largest_of(scaled->data(), count);
+  if (!std::isfinite(largest)) {
+    return fail(GATUN_INTERNAL, "w: a number is NaN or infinite, and none was when they were checked");
+  }
   *exponent = largest > 0 ? std::ilogb(largest) : 0;
-  std::vector<float> result(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) result[static_cast<size_t>(i)] = std::ldexp(w[i], -*exponent);
-  return result;
+  for (float& number : *scaled) number = std::ldexp(number, -*exponent);
+  return GATUN_OK;
 }
 
 // norms^2, scaled by the square of the largest one, which is returned.
@@ -392,9 +404,8 @@ double weights_of(const float* norms, std::vector<float>* weights) {
 
 // S times 2^exponent; what f32 cannot hold goes to A.
 void scale_back(int exponent, int64_t count, float* core, int64_t left_count, float* left) {
-  float largest = 0;
-  for (int64_t i = 0; i < count; ++i) largest = std::fmax(largest, std::fabs(core[i]));
-  const int excess = largest > 0 ? std::max(0, std::ilogb(largest) + exponent - 127) : 0;
+  const float largest = largest_of(core, count);
+  const int excess = largest > 0 && std::isfinite(largest) ? std::max(0, std::ilogb(largest) + exponent - 127) : 0;
   for (int64_t i = 0; i < count; ++i) core[i] = std::ldexp(core[i], exponent - excess);
   if (excess == 0) return;
   for (int64_t i = 0; i < left_count; ++i) left[i] = std::ldexp(left[i], excess);
@@ -408,7 +419,8 @@ int32_t fit(const gemm::Kernel& kernel, const gatun_armor_fit_params& params, co
   p.block = std::min(p.block, std::max<int64_t>({1, p.columns, p.depth}));
   const int64_t count = p.columns * p.depth;
   int exponent;
-  const std::vector<float> scaled_w = scaled(w, count, &exponent);
+  std::vector<float> scaled_w;
+  GATUN_TRY(scale(w, count, &scaled_w, &exponent));
   std::vector<float> weights(static_cast<size_t>(p.depth));
   const double unit = weights_of(norms, &weights) * std::ldexp(1.0, 2 * exponent);
   Fit state(kernel, p, scaled_w.data(), weights.data(), left, core, mask, right);

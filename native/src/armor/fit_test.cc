@@ -1,7 +1,11 @@
 // The fit: what it writes stands for the losses that it says, they never rise, and they get clearly below pruning's.
+#include "armor/fit.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
+#include <limits>
 #include <string>
 
 #include "armor/group.h"
@@ -226,6 +230,23 @@ TEST(ArmorFit, ZerosAndEmptyMatrices) {
     Fitted empty(make_params(2, 4, 2, columns, depth, 3));
     empty.run({}, {});
     empty.check({}, {});
+  }
+}
+
+// As if somebody had changed w since it was checked: its exponent is none to calculate with.
+TEST(ArmorFit, WeightsThatAreNoNumbersAnyLonger) {
+  constexpr int64_t kColumns = 8, kDepth = 16, kBlock = 4;
+  const gatun_armor_fit_params p = make_params(2, 4, 1, kColumns, kDepth, kBlock);
+  for (const float number : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                             std::numeric_limits<float>::quiet_NaN()}) {
+    std::vector<float> w(kColumns * kDepth, 1), core(w.size());
+    w[70] = number;
+    std::vector<uint8_t> mask(w.size() / 8, 0x33);
+    GuardBuffer<float> left(kColumns * kBlock), right(kDepth * kBlock);
+    EXPECT_EQ(fit(gemm::kernel_of(active_tier()), p, w.data(), nullptr, left.data(), core.data(), mask.data(),
+                  right.data(), nullptr),
+              GATUN_INTERNAL);
+    EXPECT_NE(std::strstr(gatun_last_error(), "w: a number is NaN or infinite"), nullptr) << gatun_last_error();
   }
 }
 
