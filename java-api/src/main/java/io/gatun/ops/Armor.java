@@ -33,6 +33,9 @@ public final class Armor {
     /** Its square is in the range of long. */
     private static final long MOST_BLOCK = 1L << 31;
 
+    /** Fits get no better long before that, and a number is kept of each round. */
+    private static final int MOST_ROUNDS = 1_000_000;
+
     private static final Set<DType> F32 = EnumSet.of(DType.F32);
     private static final ThreadLocal<MemorySegment> FIT_PARAMS = Native.params(gatun_armor_fit_params::layout);
 
@@ -105,7 +108,7 @@ public final class Armor {
      * @param norms f32 [depth] of the inputs, see {@link ActivationStats#norms}, or null for 1
      * @param pattern of S, without a vector
      * @param block d, at least 1
-     * @param rounds of the fit, at least 0
+     * @param rounds of the fit, 0 to 1,000,000
      * @param threads 0 for all, 1 for only the calling one
      * @throws IllegalArgumentException if an argument does not fit
      * @throws IllegalStateException if the arena of an argument is closed
@@ -129,7 +132,7 @@ public final class Armor {
             throw Check.invalid("pattern", pattern, "N:M without a vector");
         }
         Check.range("block", block, 1, Long.MAX_VALUE);
-        Check.range("rounds", rounds, 0, Integer.MAX_VALUE - 1);
+        Check.range("rounds", rounds, 0, MOST_ROUNDS);
         Check.threads(threads);
 
         Tensor left = Tensor.allocate(DType.F32, elements(columns, block));

@@ -39,7 +39,8 @@ public final class NmWeights {
      * PRECISE and BF16 may then differ where x is infinite or NaN, as x times a pruned 0 counts.
      *
      * @param allowed whether dense is allowed where it is faster
-     * @param rows of x that are expected, or 0 for any: dense must be faster for one and for many
+     * @param rows of x that are expected: one row, of float weights up to 4, counts as one in {@link Report}, more as many; or
+     *     0 for any: dense must be faster for one and for many
      */
     public record Dense(boolean allowed, long rows) {
         /** Weights are packed sparse, whatever that costs: see {@link NmWeights#report}. */
@@ -62,7 +63,8 @@ public final class NmWeights {
     }
 
     /**
-     * What being sparse means for the speed of these weights, from costs measured on one processor, so that it is the same everywhere.
+     * What being sparse means for the speed of these weights, from costs measured on one processor, so that it is the same
+     * everywhere.
      *
      * @param text expected times in units of those of dense kernels; for a person
      * @param slowerForOneRow whether sparse kernels are expected to be slower than dense ones for one row of x

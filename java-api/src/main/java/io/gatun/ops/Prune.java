@@ -7,6 +7,7 @@ import static io.gatun.bindings.c.gatun_h.gatun_prune_regrow;
 import static io.gatun.bindings.c.gatun_h.gatun_prune_scores;
 
 import io.gatun.DType;
+import io.gatun.GatunException;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 import io.gatun.bindings.c.gatun_regrow_params;
@@ -176,13 +177,14 @@ public final class Prune {
      * Which share of each layer to prune so that of all their weights together those with the lowest LAMP scores are pruned
      * (Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", ICLR 2021).
      * {@code Sparsity.unstructured(shares[i])} with {@link Score#lamp} prunes these weights of layer i; other patterns take
-     * the shares, too. Layers are scored twice, one after the other: the scores of one are in memory at a time.
+     * the shares, too. Layers are scored three times, one after the other: the scores of one are in memory at a time.
      *
      * @param weights of the layers, each f32, f16 or bf16 [rows, depth], contiguous
      * @param sparsity of all of them, 0 to 1: {@code Math.round(count * sparsity)} of all {@code count} weights are pruned; of
      *     equal scores those of later layers first
      * @return a share for each layer, 0 for one without weights
      * @throws IllegalArgumentException if an argument does not fit, or a weight is NaN or infinite, with its layer and place
+     * @throws GatunException if it shows that another thread changed weights meanwhile
      */
     public static double[] lampSparsities(List<Tensor> weights, double sparsity) {
         return LampShares.of(weights, sparsity);

@@ -7,10 +7,11 @@ import io.gatun.DType;
 import io.gatun.Tensor;
 import java.lang.management.ManagementFactory;
 import java.time.Duration;
+import java.util.Collections;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
-/** Once compiled, a call allocates nothing on the heap. */
+/** Once compiled, a call allocates nothing on the heap; or no more than it needs. */
 class AllocationTest {
     private static final int CALLS = 10_000;
     private static final Duration PATIENCE = Duration.ofSeconds(20);
@@ -169,5 +170,15 @@ class AllocationTest {
             assertNone("Optimizer.stepClipped on " + state, () -> optimizer.stepClipped(1, 1024));
             assertNone("Optimizer.gradientNorm", optimizer::gradientNorm);
         }
+    }
+
+    /** Scores are counted by their bits for all layers at once: counts for each layer are 256 KB or more of each. */
+    @Test
+    void lampSparsitiesOfManyLayers() {
+        List<Tensor> layers = Collections.nCopies(500, Tensor.of(new float[] {1, 2, 3, 4}, 2, 2));
+        long before = THREADS.getCurrentThreadAllocatedBytes();
+        Prune.lampSparsities(layers, 0.5);
+        long bytes = THREADS.getCurrentThreadAllocatedBytes() - before;
+        assertTrue(bytes < 20L << 20, bytes + " bytes");
     }
 }

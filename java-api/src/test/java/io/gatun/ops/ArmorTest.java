@@ -285,6 +285,12 @@ class ArmorTest {
                         () -> Armor.fit(dense, norms, pattern.withVector(2), 4, 1))
                 .add("fit block", "block", "0", "1..", () -> Armor.fit(dense, norms, pattern, 0, 1))
                 .add("fit rounds", "rounds", "-1", "0..", () -> Armor.fit(dense, norms, pattern, 4, -1))
+                .add(
+                        "fit many rounds",
+                        "rounds",
+                        "1000001",
+                        "0..1000000",
+                        () -> Armor.fit(dense, norms, pattern, 4, 1_000_001))
                 .add("fit threads", "threads", "-1", "0..1024", () -> Armor.fit(dense, norms, pattern, 4, 1, -1))
                 .add("fit NaN", "w[3][5]", "nan", "", () -> Armor.fit(nan, norms, pattern, 4, 1))
                 .missing("weights", () -> Armor.fit(null, norms, pattern, 4, 1))

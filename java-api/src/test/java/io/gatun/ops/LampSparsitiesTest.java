@@ -2,8 +2,11 @@ package io.gatun.ops;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
+import io.gatun.GatunException;
 import io.gatun.Tensor;
 import io.gatun.ops.Prune.Score;
 import java.util.ArrayList;
@@ -108,6 +111,29 @@ class LampSparsitiesTest {
         List<Tensor> layers = List.of(Tensor.allocate(DType.F32, 0, 8), ones(2, 2), Tensor.allocate(DType.F32, 1, 0));
         assertArrayEquals(new double[] {0, 0.5, 0}, Prune.lampSparsities(layers, 0.5));
         assertArrayEquals(new double[] {0, 1, 0}, Prune.lampSparsities(layers, 1));
+    }
+
+    /** Other scores than those counted before: an exception says so, whichever time they are read. */
+    @Test
+    void weightsThatChangeMeanwhile() {
+        float[][] others = {
+            {Float.NaN, 1, 1, 1}, {-1, 1, 1, 1}, {2, 1, 1, 1}, {0, 0, 0, 0}, {1, 1, 1, 1}, {0.5f, 0.5f, 0.5f, 0.5f}
+        };
+        for (float[] other : others) {
+            for (int readings = 1; readings < 3; readings++) {
+                int last = readings;
+                int[] calls = new int[1];
+                GatunException thrown = assertThrows(
+                        GatunException.class,
+                        () -> LampShares.of(
+                                List.of(ones(1, 4)),
+                                0.75,
+                                (arena, layer) -> Tensor.of(
+                                        calls[0]++ < last ? new float[] {0.1f, 0.2f, 0.3f, 0.4f} : other, 1, 4)),
+                        Arrays.toString(other));
+                assertTrue(thrown.getMessage().startsWith("weights: "), thrown.getMessage());
+            }
+        }
     }
 
     @TestFactory
