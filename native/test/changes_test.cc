@@ -1,8 +1,9 @@
 // Arguments that another thread changes during a call, as views in Java may: whatever was checked, nothing leaves its
 // memory. What comes of such a call is unspecified. Outputs lie between inaccessible pages; what becomes of scratch
-// memory, sanitizers see. Whether a change meets its call, nobody can promise: how many did is printed in the end. What
-// must not hang on that has tests of its own beside the code (prune/changes_test.cc, PlaceOfWhatIsFiniteAgain,
-// MaskThatKeepsTooMuchAfterItsCheck).
+// memory, sanitizers see. Calls are repeated until a change is over, so that it takes place during one of them; how
+// many did is printed in the end. In which of its moments a call is met, nobody can promise: what must not hang on that
+// has tests of its own beside the code (prune/changes_test.cc, NmPacked.PlaceOfWhatIsFiniteAgain,
+// NmFormat.MaskThatKeepsTooMuchAfterItsCheck, ArmorFit.WeightsThatAreNoNumbersAnyLonger).
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -13,9 +14,11 @@
 #include <thread>
 #include <vector>
 
+#include "gatun/armor.h"
 #include "gatun/gatun.h"
 #include "gatun/nm_backward.h"
 #include "gatun/nm_matmul.h"
+#include "gatun/prune.h"
 #include "guard_buffer.h"
 #include "rng.h"
 
@@ -43,36 +46,38 @@ class PrintsHowManyMet : public ::testing::Environment {
 };
 const auto* const kPrints = ::testing::AddGlobalTestEnvironment(new PrintsHowManyMet);
 
-// Calls with all bytes of `shared` overwritten meanwhile, each time a little later. `expected` is the status without a
-// change.
+// Calls until all bytes of `shared` are overwritten, which begins a little later each time. `expected` is the status
+// without a change.
 void change_during(const Shared& shared, uint8_t other, const std::function<int32_t()>& call,
                    int32_t expected = GATUN_OK) {
-  constexpr int kTimes = 25;
+  constexpr int kTimes = 8;
   const Bytes good(shared.at, shared.at + shared.size);
   ASSERT_EQ(call(), expected) << gatun_last_error();
   const auto begin = Clock::now();
   ASSERT_EQ(call(), expected) << gatun_last_error();
   const auto length = Clock::now() - begin;
   for (int i = 0; i < kTimes; ++i) {
-    std::atomic<bool> ready{false}, called{false};
-    Clock::time_point changed_from, changed_to;
+    std::atomic<bool> ready{false}, called{false}, begun{false}, ended{false};
     std::thread changer([&] {
       ready = true;
       while (!called) std::this_thread::yield();
       for (const auto until = Clock::now() + length * i / kTimes; Clock::now() < until;) {
       }
-      changed_from = Clock::now();
+      begun = true;
       for (size_t at = 0; at < shared.size; ++at) __atomic_store_n(shared.at + at, other, __ATOMIC_RELAXED);
-      changed_to = Clock::now();
+      ended = true;
     });
     while (!ready) std::this_thread::yield();
     called = true;
-    const auto called_from = Clock::now();
-    call();
-    const auto called_to = Clock::now();
+    bool during = false;
+    do {
+      const bool too_late = ended;
+      call();
+      during = during || (begun && !too_late);
+    } while (!ended);
     changer.join();
     ++changes;
-    met += changed_from < called_to && called_from < changed_to;
+    met += during;
     std::memcpy(shared.at, good.data(), good.size());
   }
 }
@@ -181,6 +186,12 @@ TEST_P(Changes, PackedWeights) {
     GuardBuffer<float> x(sparse.rng.normals(kRows * kDepth)), y(kRows * kColumns);
     change_during({packed, kHeader}, 0xff,
                   [&] { return gatun_nm_matmul(&params, x.data(), packed.data(), bytes, nullptr, nullptr, y.data()); });
+    constexpr int64_t kBlock = 1;
+    const std::vector<float> left(kColumns, 1), right(kDepth, 1);
+    change_during({packed, kHeader}, 0xff, [&] {
+      return gatun_armor_matmul(&params, kBlock, x.data(), right.data(), packed.data(), bytes, left.data(), nullptr,
+                                nullptr, y.data());
+    });
   }
 }
 
@@ -217,6 +228,16 @@ TEST(ChangesOfNumbers, Pack) {
   }
 }
 
+TEST(ChangesOfMasks, Apply) {
+  constexpr int64_t kRows = 3, kDepth = 4099, kMaskBytes = kRows * 513;
+  Rng rng(35);
+  GuardBuffer<float> x(rng.normals(kRows * kDepth)), y(kRows * kDepth);
+  Bytes mask(kMaskBytes);
+  change_during(mask, 0xff, [&] {
+    return gatun_mask_apply(GATUN_F32, kRows, kDepth, kDepth, x.data(), mask.data(), 1, kDepth, y.data());
+  });
+}
+
 // More weights are kept, or fewer, than when they were counted.
 TEST(ChangesOfMasks, Regrow) {
   constexpr int64_t kColumns = 2, kDepth = 8192;
@@ -233,13 +254,17 @@ TEST(ChangesOfMasks, Regrow) {
   }
 }
 
+Bytes bytes_of(const std::vector<float>& floats) {
+  Bytes bytes(floats.size() * sizeof(float));
+  std::memcpy(bytes.data(), floats.data(), bytes.size());
+  return bytes;
+}
+
 // Weights that are NaN, or others, after they were checked.
 TEST(ChangesOfWeights, Prune) {
   constexpr int64_t kColumns = 4, kDepth = 1024;
   Rng rng(33);
-  const std::vector<float> normals = rng.normals(kColumns * kDepth);
-  Bytes w(normals.size() * sizeof(float));
-  std::memcpy(w.data(), normals.data(), w.size());
+  Bytes w = bytes_of(rng.normals(kColumns * kDepth));
   gatun_prune_params params{};
   params.struct_size = sizeof(params);
   params.w_dtype = GATUN_F32;
@@ -267,6 +292,21 @@ TEST(ChangesOfWeights, Prune) {
         });
       }
     }
+  }
+}
+
+TEST(ChangesOfWeights, ArmorFit) {
+  constexpr int64_t kColumns = 32, kDepth = 256, kBlock = 16;
+  const gatun_armor_fit_params params = {sizeof(params), 2, 4, 1, 1, 0, kColumns, kDepth, kBlock};
+  Rng rng(36);
+  Bytes w = bytes_of(rng.normals(kColumns * kDepth));
+  GuardBuffer<float> left(kColumns * kBlock), right(kDepth * kBlock), values(kColumns * kDepth / 2);
+  GuardBuffer<uint8_t> indices(kColumns * kDepth / 8);
+  for (const uint8_t other : {uint8_t{0x7f}, uint8_t{0x01}}) {  // NaN; tiny
+    change_during(w, other, [&] {
+      return gatun_armor_fit(&params, reinterpret_cast<const float*>(w.data()), nullptr, left.data(), values.data(),
+                             indices.data(), right.data(), nullptr);
+    });
   }
 }
 
