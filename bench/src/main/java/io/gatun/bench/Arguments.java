@@ -11,13 +11,14 @@ import java.util.stream.IntStream;
  * @param op what to measure, or null for everything
  * @param quick only the main shape, in less time
  * @param threads of the cases with several threads
+ * @param shape of the only weights to multiply by, NxK (outputs x inputs), or null for all layers
  * @param peers external programs by name
  */
-record Arguments(String op, boolean quick, int threads, Map<String, String> peers) {
+record Arguments(String op, boolean quick, int threads, String shape, Map<String, String> peers) {
     private static final int MAX_THREADS = 1024;
 
     /**
-     * Reads {@code [op] [--quick] [--threads n] [--peer name=command]...}.
+     * Reads {@code [op] [--quick] [--threads n] [--shape NxK] [--peer name=command]...}.
      *
      * @param peers the names of the peers of the bench, which no other may have
      * @throws IllegalArgumentException with what was given and what is allowed
@@ -26,12 +27,14 @@ record Arguments(String op, boolean quick, int threads, Map<String, String> peer
         String op = null;
         boolean quick = false;
         int threads = processors;
+        String shape = null;
         Map<String, String> externals = new LinkedHashMap<>();
         for (int i = 0; i < words.size(); i++) {
             String word = words.get(i);
             switch (word) {
                 case "--quick" -> quick = true;
                 case "--threads" -> threads = threads(value(words, ++i));
+                case "--shape" -> shape = shape(value(words, ++i));
                 case "--peer" -> {
                     String[] peer = peer(value(words, ++i), peers);
                     if (externals.keySet().stream().anyMatch(peer[0]::equalsIgnoreCase)) {
@@ -41,8 +44,8 @@ record Arguments(String op, boolean quick, int threads, Map<String, String> peer
                 }
                 default -> {
                     if (word.startsWith("-")) {
-                        throw new IllegalArgumentException(
-                                "unknown option " + word + "; allowed: --quick, --threads n, --peer name=command");
+                        throw new IllegalArgumentException("unknown option " + word
+                                + "; allowed: --quick, --threads n, --shape NxK, --peer name=command");
                     }
                     if (!ops.contains(word)) {
                         throw new IllegalArgumentException(
@@ -56,7 +59,7 @@ record Arguments(String op, boolean quick, int threads, Map<String, String> peer
                 }
             }
         }
-        return new Arguments(op, quick, threads, externals);
+        return new Arguments(op, quick, threads, shape, externals);
     }
 
     private static String value(List<String> words, int index) {
@@ -71,6 +74,14 @@ record Arguments(String op, boolean quick, int threads, Map<String, String> peer
             throw new IllegalArgumentException("--threads: given " + given + "; allowed: 1.." + MAX_THREADS);
         }
         return Integer.parseInt(given);
+    }
+
+    private static String shape(String given) {
+        if (!given.matches("[1-9]\\d{0,5}x[1-9]\\d{0,5}")) {
+            throw new IllegalArgumentException(
+                    "--shape: given " + given + "; allowed: NxK, outputs x inputs of a layer, each 1..999999");
+        }
+        return given;
     }
 
     /** A name that starts with gatun would count as ours; that of a peer, alone or with a version, as that peer's. */

@@ -39,7 +39,7 @@ final class NmMatmulBench implements Op {
         columns.add(GatunNmMatmul.dense());
         peers.forEach(peer -> columns.add(peer.name() + " " + peer.version()));
         session.begin(OP + " (the others are dense)", columns);
-        List<QMatmulShape> layers = QMatmulShape.read(shapes);
+        List<QMatmulShape> layers = QMatmulShape.chosen(QMatmulShape.read(shapes), session.arguments());
         List<Result> speedups = new ArrayList<>();
         NmMatmulData data = null;
         for (NmMatmulCase problem : NmMatmulCases.of(layers, session.arguments())) {

@@ -39,7 +39,8 @@ final class QMatmulBench implements Op {
                 OP,
                 peers.stream().map(peer -> peer.name() + " " + peer.version()).toList());
         Arguments arguments = session.arguments();
-        for (QMatmulCase problem : QMatmulCases.of(QMatmulShape.read(shapes), arguments)) {
+        for (QMatmulCase problem :
+                QMatmulCases.of(QMatmulShape.chosen(QMatmulShape.read(shapes), arguments), arguments)) {
             if (problem.tier() == null) {
                 compare(session, problem);
             } else if (Tier.valueOf(problem.tier().toUpperCase(Locale.ROOT)).isSupported()) {

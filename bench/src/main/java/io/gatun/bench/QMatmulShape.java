@@ -40,6 +40,20 @@ record QMatmulShape(String model, String layer, long columns, long depth, String
         }
     }
 
+    /** Those that a command line names: all, or the one of that size, which may be nobody's yet. */
+    static List<QMatmulShape> chosen(List<QMatmulShape> all, Arguments arguments) {
+        if (arguments.shape() == null) {
+            return all;
+        }
+        String[] size = arguments.shape().split("x");
+        long columns = Long.parseLong(size[0]), depth = Long.parseLong(size[1]);
+        return List.of(all.stream()
+                .filter(shape -> shape.columns == columns && shape.depth == depth)
+                .findFirst()
+                .orElseGet(() -> new QMatmulShape(
+                        "given", "--shape", columns, depth, "all", all.get(0).rows, "the command line")));
+    }
+
     boolean hasAllFormats() {
         return formats.equals("all");
     }

@@ -20,15 +20,24 @@ class ArgumentsTest {
     void nothingMeansEverything() {
         Arguments arguments = parse();
         assertNull(arguments.op());
-        assertEquals(new Arguments(null, false, 4, Map.of()), arguments);
+        assertEquals(new Arguments(null, false, 4, null, Map.of()), arguments);
         assertEquals(List.of(1, 4), arguments.threadCounts());
     }
 
     @Test
     void readsAllOptionsInAnyOrder() {
-        Arguments arguments =
-                parse("--peer", "mine=./run x=1", "--threads", "8", "qmatmul", "--quick", "--peer", "b=c");
-        assertEquals(new Arguments("qmatmul", true, 8, Map.of("mine", "./run x=1", "b", "c")), arguments);
+        Arguments arguments = parse(
+                "--peer",
+                "mine=./run x=1",
+                "--threads",
+                "8",
+                "qmatmul",
+                "--shape",
+                "48x32",
+                "--quick",
+                "--peer",
+                "b=c");
+        assertEquals(new Arguments("qmatmul", true, 8, "48x32", Map.of("mine", "./run x=1", "b", "c")), arguments);
         assertEquals(List.of(1), parse("--threads", "1").threadCounts());
         assertEquals(List.of(1), parse("--threads", "1").scalingCounts());
         assertEquals(List.of(1, 2, 4, 6), parse("--threads", "6").scalingCounts());
@@ -50,7 +59,9 @@ class ArgumentsTest {
             delimiter = '|',
             value = {
                 "attention          | unknown op attention; allowed: qmatmul, quantize",
-                "--fast             | unknown option --fast; allowed: --quick, --threads n, --peer name=command",
+                "--fast             | unknown option --fast; allowed: --quick, --threads n, --shape NxK, --peer name=command",
+                "--shape 4096       | --shape: given 4096; allowed: NxK, outputs x inputs of a layer, each 1..999999",
+                "--shape 0x16       | --shape: given 0x16; allowed: NxK",
                 "qmatmul quantize   | two ops, qmatmul and quantize; allowed: one, or none for all",
                 "--threads          | --threads: a value is missing",
                 "--threads 0        | --threads: given 0; allowed: 1..1024",

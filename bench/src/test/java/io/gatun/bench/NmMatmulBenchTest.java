@@ -25,7 +25,7 @@ class NmMatmulBenchTest {
     private Session session() {
         PrintStream nowhere = new PrintStream(OutputStream.nullOutputStream());
         return new Session(
-                new Arguments("nm_matmul", true, 2, Map.of()),
+                new Arguments("nm_matmul", true, 2, null, Map.of()),
                 (kind, tier, threads) -> 1e12,
                 new Rounds(5, 1, 1),
                 folder,

@@ -21,8 +21,23 @@ class NmMatmulCasesTest {
         return QMatmulShape.read(BuildTree.root().resolve("bench/shapes/nm_matmul.csv"));
     }
 
+    @ParameterizedTest
+    @CsvSource({"14336x4096, Llama-3-8B", "1536x384, given"})
+    void oneShapeAlone(String shape, String model) throws Exception {
+        Arguments arguments = new Arguments(null, false, 2, shape, Map.of());
+        List<QMatmulShape> chosen = QMatmulShape.chosen(shapes(), arguments);
+        assertEquals(List.of(model), chosen.stream().map(QMatmulShape::model).toList());
+        List<NmMatmulCase> cases = NmMatmulCases.of(chosen, arguments);
+        assertEquals(
+                names(false).stream()
+                        .filter(name -> name.contains("4096x4096"))
+                        .map(name -> name.replace("4096x4096", shape))
+                        .toList(),
+                cases.stream().map(NmMatmulCase::name).toList());
+    }
+
     private static List<String> names(boolean quick) throws Exception {
-        return NmMatmulCases.of(shapes(), new Arguments(null, quick, 2, Map.of())).stream()
+        return NmMatmulCases.of(shapes(), new Arguments(null, quick, 2, null, Map.of())).stream()
                 .map(NmMatmulCase::name)
                 .toList();
     }

@@ -177,7 +177,7 @@ class OptimizerBenchTest {
     void casesAreMeasuredBesidePeers(@TempDir Path folder) throws Exception {
         ByteArrayOutputStream said = new ByteArrayOutputStream();
         Session session = new Session(
-                new Arguments("optimizer", true, 1, Map.of()),
+                new Arguments("optimizer", true, 1, null, Map.of()),
                 (kind, tier, threads) -> 1e9,
                 new Rounds(5, 1, 1),
                 folder,

@@ -26,7 +26,7 @@ class QMatmulCasesTest {
     }
 
     private static List<String> names(boolean quick) throws Exception {
-        return QMatmulCases.of(shapes(), new Arguments(null, quick, 2, Map.of())).stream()
+        return QMatmulCases.of(shapes(), new Arguments(null, quick, 2, null, Map.of())).stream()
                 .map(QMatmulCase::name)
                 .toList();
     }

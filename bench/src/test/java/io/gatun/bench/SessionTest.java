@@ -29,7 +29,7 @@ class SessionTest {
     private final ByteArrayOutputStream shown = new ByteArrayOutputStream();
 
     private Session session(Map<String, String> externals) {
-        Arguments arguments = new Arguments("qmatmul", true, 1, externals);
+        Arguments arguments = new Arguments("qmatmul", true, 1, null, externals);
         Table table = new Table(new PrintStream(shown, true));
         Progress progress = new Progress(new PrintStream(said, true), false);
         return new Session(arguments, LIMITS, new Rounds(5, 1, 1), folder, table, progress);

@@ -20,7 +20,7 @@ class SeveralWeightsTest {
     private Session session() {
         PrintStream nowhere = new PrintStream(OutputStream.nullOutputStream());
         return new Session(
-                new Arguments("qmatmul", true, 2, Map.of()),
+                new Arguments("qmatmul", true, 2, null, Map.of()),
                 (kind, tier, threads) -> 1e12,
                 new Rounds(5, 1, 1),
                 folder,
