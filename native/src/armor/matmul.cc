@@ -80,14 +80,14 @@ class Product {
   }
 
   // y from x A^T, x [rows][columns].
-  int32_t finish(const float* x, int64_t rows, const float* left, const Job& job) const {
+  int32_t finish(const float* x, int64_t rows, const float* left, const Outputs& outputs) const {
     return for_each_block(left_, rows, p_.threads, [&](int64_t b, int64_t row, int64_t count, float* memory) {
       const int64_t first = left_.first(b), size = left_.rows(b);
       if (!gemm::run(gemm_, {x + row * p_.columns + first, p_.columns, 1, left + left_.offset(b), 1, size, memory, size,
                              count, size, size, false})) {
         return false;
       }
-      kernel_.finish(job, first, size, row, row + count, memory);
+      kernel_.finish(outputs, first, size, row, row + count, memory);
       return true;
     });
   }

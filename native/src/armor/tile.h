@@ -16,9 +16,9 @@ void widen(const uint16_t* x, int64_t row_stride, int64_t rows, int64_t columns,
   }
 }
 
-void finish_product(const armor::Job& job, int64_t first, int64_t columns, int64_t begin, int64_t end,
+void finish_product(const Outputs& outputs, int64_t first, int64_t columns, int64_t begin, int64_t end,
                     const float* sums) {
-  finish_panel(job, 1.0f, nullptr, first, columns, begin, end, sums, columns);
+  finish_panel(outputs, 1.0f, nullptr, first, columns, begin, end, sums, columns);
 }
 
 constexpr armor::Kernel armor_kernel() { return {widen, finish_product}; }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "nm_matmul/layout.h"
+#include "qmatmul/outputs.h"
 
 namespace gatun::nm_matmul {
 
@@ -24,7 +25,7 @@ struct Chunk {
 };
 
 // Multiplication of up to kBlockRows rows of x with panels.
-struct Job {
+struct Job : Outputs {
   // Weights.
   const Piece* pieces;
   const int64_t* windows;  // of each piece its first window, and at last their number
@@ -45,17 +46,6 @@ struct Job {
   int64_t rows;
   uint8_t* values;  // rows.h
   float* scales;    // of rows quantized to int8; NaN for a row with NaN or infinity
-
-  // Results: first row.
-  void* y;
-  bool y_bf16;
-  int64_t y_row_stride;
-  const float* bias;     // or null
-  const void* residual;  // or null; of y's type
-  int64_t residual_row_stride;
-  int32_t activation;
-  int64_t column_begin;
-  int64_t column_end;
 };
 
 struct Panel {

@@ -22,36 +22,35 @@ GATUN_INLINE F32 activate(F32 x, int32_t activation) {
   }
 }
 
-// `job` of this op or another that ends alike: y, residual, their strides, bias, activation.
-template <class Y, class Job>
-inline void finish_row(const Job& job, int64_t row, float factor, float scale, const float* sums, int64_t first_column,
-                       int64_t begin, int64_t end) {
+template <class Y>
+inline void finish_row(const Outputs& outputs, int64_t row, float factor, float scale, const float* sums,
+                       int64_t first_column, int64_t begin, int64_t end) {
   using Element = typename Y::Type;
-  Element* y = static_cast<Element*>(job.y) + row * job.y_row_stride;
-  const Element* residual =
-      job.residual == nullptr ? nullptr : static_cast<const Element*>(job.residual) + row * job.residual_row_stride;
+  Element* y = static_cast<Element*>(outputs.y) + row * outputs.y_row_stride;
+  const Element* residual = outputs.residual == nullptr
+                                ? nullptr
+                                : static_cast<const Element*>(outputs.residual) + row * outputs.residual_row_stride;
   for (int64_t n = begin; n < end; n += kLanes) {
     const int count = end - n < kLanes ? static_cast<int>(end - n) : kLanes;
-    const F32 bias = job.bias != nullptr ? load_f32_n(job.bias + n, count) : zero_f32();
+    const F32 bias = outputs.bias != nullptr ? load_f32_n(outputs.bias + n, count) : zero_f32();
     const F32 sum = mul(load_f32_n(sums + (n - first_column), count), set1(factor));
     F32 v = fma(sum, set1(scale), bias);
-    v = activate(v, job.activation);
+    v = activate(v, outputs.activation);
     if (residual != nullptr) v = add(v, Y::load_n(residual + n, count));
     Y::store_n(y + n, v, count);
   }
 }
 
 // Rows [row_begin, row_end) of a panel of `columns` columns of y; sums [row_end - row_begin][sums_stride].
-template <class Job>
-inline void finish_panel(const Job& job, float factor, const float* row_scales, int64_t first_column, int64_t columns,
-                         int64_t row_begin, int64_t row_end, const float* sums, int64_t sums_stride) {
+inline void finish_panel(const Outputs& outputs, float factor, const float* row_scales, int64_t first_column,
+                         int64_t columns, int64_t row_begin, int64_t row_end, const float* sums, int64_t sums_stride) {
   const int64_t panel_end = first_column + columns;
-  const int64_t begin = job.column_begin > first_column ? job.column_begin : first_column;
-  const int64_t end = job.column_end < panel_end ? job.column_end : panel_end;
+  const int64_t begin = outputs.column_begin > first_column ? outputs.column_begin : first_column;
+  const int64_t end = outputs.column_end < panel_end ? outputs.column_end : panel_end;
   for (int64_t row = row_begin; row < row_end; ++row, sums += sums_stride) {
     const float scale = row_scales != nullptr ? row_scales[row] : 1.0f;
-    job.y_bf16 ? finish_row<bf16>(job, row, factor, scale, sums, first_column, begin, end)
-               : finish_row<f32>(job, row, factor, scale, sums, first_column, begin, end);
+    outputs.y_bf16 ? finish_row<bf16>(outputs, row, factor, scale, sums, first_column, begin, end)
+                   : finish_row<f32>(outputs, row, factor, scale, sums, first_column, begin, end);
   }
 }
 

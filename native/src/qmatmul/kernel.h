@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "qmatmul/layout.h"
+#include "qmatmul/outputs.h"
 
 namespace gatun::qmatmul {
 
@@ -22,7 +23,7 @@ static_assert(kBlockDepth * 4 <= kPieceDepth * 2);
 
 // Multiplication of up to kBlockRows rows of x with all panels. Several jobs may share packed memory: a job on rows r..
 // of it has `values`, `sums` and `scales` r rows further.
-struct Job {
+struct Job : Outputs {
   // Weights.
   const uint8_t* packed;
   const uint8_t* table;  // of codes that are stored as t4, b4 or b8 (layout.h); any alignment
@@ -47,17 +48,6 @@ struct Job {
   void* values;   // int8 [tile][padded_depth / 4][T][4], or fixed point, f32 or bf16 (rows.h)
   int32_t* sums;  // of a piece's codes [tile][piece][T], in fixed point of its digits [row][piece][3]
   float* scales;  // [tile][T], or [tile][piece][T] with piece_scales; NaN for a row with NaN or infinity
-
-  // Results: first row of the job.
-  void* y;
-  bool y_bf16;
-  int64_t y_row_stride;
-  const float* bias;     // or null
-  const void* residual;  // or null; of y's type
-  int64_t residual_row_stride;
-  int32_t activation;
-  int64_t column_begin;
-  int64_t column_end;
 };
 
 // One panel of one job: where it lies, and its rows.
