@@ -30,4 +30,10 @@ struct bf16 {
   static GATUN_INLINE void store_n(Type* p, F32 x, int n) { store_bf16_n(p, x, n); }
 };
 
+// A number rounded to bf16, to nearest, ties to even; NaN may become a number.
+GATUN_INLINE F32 round_to_bf16(F32 x) {
+  const I32 bits = as_i32(x), odd = and_i32(shift_right<16>(bits), set1_i32(1));
+  return as_f32(and_i32(add_i32(bits, add_i32(odd, set1_i32(0x7fff))), set1_i32(-0x10000)));
+}
+
 }  // namespace gatun::GATUN_ISA

@@ -174,6 +174,8 @@ GATUN_INLINE I32 round_to_i32(F32 a) {
 GATUN_INLINE F32 scale_by_power(F32 x, I32 n) {
   return lanes<F32>([=](int i) { return x.lane[i] * float_from_bits(static_cast<uint32_t>(n.lane[i] + 127) << 23); });
 }
+// A factor of 2^-127 has the bits of 0.
+GATUN_INLINE F32 times_power(F32 x, F32 n) { return scale_by_power(x, round_to_i32(max(n, set1(-127.0f)))); }
 GATUN_INLINE float reduce_add(F32 a) { return (a.lane[0] + a.lane[2]) + (a.lane[1] + a.lane[3]); }
 GATUN_INLINE float reduce_max(F32 a) {
   float result = a.lane[0];

@@ -35,6 +35,7 @@
 //   F32 select_less(a, b, x, y) = a < b ? x : y
 //   F32 keep_n(F32, int n): lanes from n on become 0
 //   F32 scale_by_power(F32 x, I32 n) = x * 2^n for n in -126..127
+//   F32 times_power(F32 x, F32 n) = x * 2^n for whole n <= 127, 1/2 <= x < 2; may be 0 where that is below 2^-126
 //   float reduce_add(F32), reduce_max(F32) in a fixed order: halves are folded onto each other (max ignores order)
 //   F32 to_f32(I32); I32 round_to_i32(F32) to nearest, ties to even (|x| < 2^31)
 //
@@ -84,6 +85,9 @@
 // bf16 dot products, in units of tier avx512vnni alone: elements 2 l and 2 l + 1 of a Bytes vector belong to lane l
 //   F32 dot_bf16(F32 sum, Bytes a, Bytes b)           sum + a[2 l + 1] * b[2 l + 1], then + a[2 l] * b[2 l], one fma
 //                                                     each, to nearest even; subnormals in and out are 0
+//   Bytes interleave_first(Bytes a, Bytes b), interleave_last: elements of a and b in turns, of their first (last)
+//                                                     halves
+//   void store_bf16_of_two(uint16_t*, F32 a, F32 b)   the lanes of a, then of b, rounded; subnormals become 0
 // as does what searches 256 values by bytes:
 //   void split_words(const I32 (&x)[4], Bytes& low, Bytes& high)
 //                                                     bytes 0 and 1 of each lane: byte j * kLanes + l is that of x[j]

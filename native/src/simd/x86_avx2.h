@@ -159,6 +159,8 @@ GATUN_INLINE F32 scale_by_power(F32 x, I32 n) {
   return mul(x, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23)));
 }
 
+// A factor of 2^-127 has the bits of 0.
+GATUN_INLINE F32 times_power(F32 x, F32 n) { return scale_by_power(x, round_to_i32(max(n, set1(-127.0f)))); }
 GATUN_INLINE float reduce_add(F32 a) {
   const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   const __m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));

@@ -140,6 +140,8 @@ GATUN_INLINE F32 scale_by_power(F32 x, I32 n) {
   return mul(x, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23)));
 }
 
+GATUN_INLINE F32 times_power(F32 x, F32 n) { return _mm512_scalef_ps(x, n); }
+
 GATUN_INLINE float reduce_add(F32 a) {
   const __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
   const __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
@@ -328,6 +330,21 @@ GATUN_INLINE I32 dot_i8(I32 sum, const I8Weights& w, Bytes x) { return dot_u8(su
 GATUN_INLINE F32 dot_bf16(F32 sum, Bytes a, Bytes b) {
   __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
   return sum;
+}
+
+// Words 0, 32, 1, 33 .. 15, 47 of both.
+GATUN_INLINE __m512i interleaving() {
+  const __m512i even = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return _mm512_or_si512(even, _mm512_slli_epi32(_mm512_add_epi32(even, _mm512_set1_epi32(32)), 16));
+}
+GATUN_INLINE Bytes interleave_first(Bytes a, Bytes b) { return _mm512_permutex2var_epi16(a, interleaving(), b); }
+GATUN_INLINE Bytes interleave_last(Bytes a, Bytes b) {
+  return _mm512_permutex2var_epi16(a, _mm512_add_epi16(interleaving(), _mm512_set1_epi16(16)), b);
+}
+
+GATUN_INLINE void store_bf16_of_two(uint16_t* p, F32 a, F32 b) {
+  const __m512bh both = _mm512_cvtne2ps_pbh(b, a);
+  std::memcpy(p, &both, sizeof(both));
 }
 
 template <int N>
