@@ -7,8 +7,8 @@
 namespace gatun::GATUN_ISA {
 
 // What is done with elements of x that were selected. kFewRows: up to so many rows, taking weights apart again and
-// again (tile_few.h) is less work than keeping them (tile.h). window_bytes: of a window of x, for
-// indices of so many bits.
+// again (tile_few.h) is less work than keeping them (tile.h). window_bytes: of a window of x, for indices of so many
+// bits.
 struct MultiplyF32 {
   using Sum = F32;
   template <int kBits>
@@ -117,6 +117,30 @@ GATUN_INLINE auto add_chunk(typename Multiply::Sum sum, const uint8_t* x, const 
                             Weights w) {
   if constexpr (kBits == 0) return Multiply::add_dense(sum, x + chunk.base, w);
   return Multiply::template add<kBits>(sum, x, places, w);
+}
+
+// Sums of a row so far, integers times their scales.
+template <class Multiply>
+GATUN_INLINE void add_piece(F32& y, typename Multiply::Sum sum, I32 excess, F32 scales) {
+  if constexpr (Multiply::kInteger) {
+    y = fma(to_f32(sub_i32(sum, excess)), scales, y);
+  } else {
+    y = sum;
+  }
+}
+template <class Multiply>
+GATUN_INLINE typename Multiply::Sum begin_of(F32 y) {
+  if constexpr (Multiply::kInteger) {
+    return zero_i32();
+  } else {
+    return y;
+  }
+}
+
+// What the bias of x adds to integer sums.
+template <class Multiply, class Weights>
+GATUN_INLINE void add_excess(I32& excess, Weights w) {
+  if constexpr (Multiply::kInteger && kI8Bias != 0) excess = dot_i8(excess, prepare_i8(w), set1_u8(kI8Bias));
 }
 
 template <int N>

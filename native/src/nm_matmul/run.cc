@@ -25,22 +25,27 @@ int index_kind(const Layout& layout) {
 
 int32_t window_bytes(const Kernel& kernel, const Layout& layout) { return kernel.window_bytes[index_kind(layout)]; }
 
-// What places chunks in windows; the slots that fill the last chunk of a piece up read a zero behind its groups, which
-// lie in the same window: it is only their number times n that is odd, and m is at most half a window.
-void list_chunks(const Kernel& kernel, const Layout& layout, Chunk* chunks) {
-  const int per_chunk = kernel.chunk_slots, element_bytes = 4 / per_chunk;
-  const int window = window_bytes(kernel, layout) / element_bytes;
-  const int bits = 8 * element_bytes;
-  for (int c = 0; c * per_chunk < kMaxPieceSlots; ++c) {
-    const int depth = c * per_chunk / layout.n() * layout.m();
-    chunks[c] = {0, depth / window};
-    if (layout.dense()) {
-      chunks[c] = {static_cast<uint32_t>(c * per_chunk % window * element_bytes), c * per_chunk / window};
-      continue;
-    }
+// What places the chunks of the longest piece in windows; the slots that fill the last chunk of a piece up read a zero
+// behind its groups, which lie in the same window: it is only their number times n that is odd, and m is at most half a
+// window.
+void list_chunks(const Kernel& kernel, const Layout& layout, const Piece* pieces, Chunk* chunks) {
+  const int per_chunk = kernel.chunk_slots, element_bytes = 4 / per_chunk, bits = 8 * element_bytes;
+  const int window = window_bytes(kernel, layout) / element_bytes, window_log2 = __builtin_ctz(window);
+  const int slots = layout.pieces() == 0 ? 0 : pieces[0].slots;
+  // Counted, not divided: a call with one row would notice.
+  int depth = 0, in_group = 0;  // of a slot: where its group begins, and its place there
+  for (int c = 0; c * per_chunk < slots; ++c) {
+    const int begin = depth >> window_log2 << window_log2;
+    chunks[c] = {0, depth >> window_log2};
+    if (layout.dense()) chunks[c].base = static_cast<uint32_t>((depth - begin) * element_bytes);
     for (int i = 0; i < per_chunk; ++i) {
-      const int base = (c * per_chunk + i) / layout.n() * layout.m() - chunks[c].window * window;
-      chunks[c].base |= static_cast<uint32_t>(base % window) << (i * bits % 32);
+      if (!layout.dense()) {
+        chunks[c].base |= static_cast<uint32_t>((depth - begin) & (window - 1)) << (i * bits % 32);
+      }
+      if (layout.dense() || ++in_group == layout.n()) {
+        in_group = 0;
+        depth += layout.dense() ? 1 : layout.m();
+      }
     }
   }
 }
@@ -116,7 +121,7 @@ int32_t run(const TableRow& row, const Product& product) {
   int64_t* const windows = take<int64_t>(memory, pieces + 1);
   list_windows(kernel, layout, piece_list, windows);
   Chunk* const chunks = take<Chunk>(memory, kMaxPieceSlots);
-  list_chunks(kernel, layout, chunks);
+  list_chunks(kernel, layout, piece_list, chunks);
   const int64_t tile_rows = kernel.tile_rows, packed_rows = blocks_of(split.block_rows, tile_rows) * tile_rows;
   GATUN_TRY(get(shared_scratch, packed_rows * (windows[pieces] * window_bytes(kernel, layout) + 4) + 2 * 64, &memory));
   float* const scales = take<float>(memory, split.block_rows);

@@ -48,24 +48,6 @@ GATUN_INLINE F32 scales_of(const nm_matmul::Job& job, const nm_matmul::Piece& pi
   return Multiply::kInteger ? load_scales(job, piece, at) : zero_f32();
 }
 
-// Sums of a row so far, integers times their scales.
-template <class Multiply>
-GATUN_INLINE void add_piece(F32& y, typename Multiply::Sum sum, I32 excess, F32 scales) {
-  if constexpr (Multiply::kInteger) {
-    y = fma(to_f32(sub_i32(sum, excess)), scales, y);
-  } else {
-    y = sum;
-  }
-}
-template <class Multiply>
-GATUN_INLINE typename Multiply::Sum begin_of(F32 y) {
-  if constexpr (Multiply::kInteger) {
-    return zero_i32();
-  } else {
-    return y;
-  }
-}
-
 // Takes a piece of a panel apart.
 template <class Multiply, class Reader, int kBits>
 __attribute__((noinline)) void keep_piece(const nm_matmul::Job& job, const nm_matmul::Panel& panel,
@@ -79,9 +61,7 @@ __attribute__((noinline)) void keep_piece(const nm_matmul::Job& job, const nm_ma
           if constexpr (kBits != 0) store_bytes(to, places);
           Multiply::store(to + kKeptBytes / 2, w);
           to += kKeptBytes;
-          if constexpr (Multiply::kInteger && kI8Bias != 0) {
-            excess = dot_i8(excess, prepare_i8(w), set1_u8(kI8Bias));
-          }
+          add_excess<Multiply>(excess, w);
         });
     if constexpr (Multiply::kInteger) store_i32(kept.excess + column, excess);
   }
@@ -207,8 +187,9 @@ inline void multiply_panels(const nm_matmul::Job& job, nm_matmul::Panels panels,
       const int64_t rows = (row_end - row_begin + 3) / 4 * 4;
       std::memset(sums + i * kPanelSums, 0, static_cast<size_t>(rows * nm_matmul::kPanelColumns * 4));
       if constexpr (kFewRows<Multiply> > 0) {
-        if (few)
+        if (few) {
           multiply_few<Multiply, Reader, kBits>(job, panel_at(part, i), row_begin, row_end, sums + i * kPanelSums);
+        }
       }
     }
     if (!few) multiply_block<Multiply, Reader, kBits>(job, part, row_begin, row_end, sums, excesses, lanes);

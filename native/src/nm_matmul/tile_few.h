@@ -83,9 +83,7 @@ __attribute__((noinline)) void multiply_slice(const nm_matmul::Job& job, const n
           for (int t = 0; t < T; ++t) {
             sum[t * V + v] = add_chunk<Multiply, kBits>(sum[t * V + v], x + offsets[t], chunk, places, w);
           }
-          if constexpr (Multiply::kInteger && kI8Bias != 0) {
-            excess[v] = dot_i8(excess[v], prepare_i8(w), set1_u8(kI8Bias));
-          }
+          add_excess<Multiply>(excess[v], w);
         });
     if constexpr (Multiply::kInteger) {
       for (int v = 0; v < V; ++v) {
@@ -122,10 +120,9 @@ inline void multiply_few(const nm_matmul::Job& job, const nm_matmul::Panel& pane
   using Packed = typename Reader::Packed;
   const int64_t rows = row_end - row_begin, tile_rows = rows < nm_matmul::kTileRows ? rows : nm_matmul::kTileRows;
   const int64_t most_windows = kSliceBytes / (Multiply::window_bytes(kBits) * tile_rows);
-  Slice slice;
   int32_t begin = 0;
   for (int64_t p = 0; p < job.piece_count;) {
-    slice = slice_from<Multiply, Packed>(job, p, begin, most_windows);
+    const Slice slice = slice_from<Multiply, Packed>(job, p, begin, most_windows);
     float* sum = sums;
     int64_t row = row_begin;
     for (; row + 1 < row_end; row += 4, sum += 4 * nm_matmul::kPanelColumns) {
