@@ -45,12 +45,6 @@ GATUN_INLINE void with_type_of_x(const qmatmul::Job& job, Of of) {
   }
 }
 
-// Of a number; NaN may become one.
-GATUN_INLINE F32 round_to_bf16(F32 x) {
-  const I32 bits = as_i32(x), odd = and_i32(shift_right<16>(bits), set1_i32(1));
-  return as_f32(and_i32(add_i32(bits, add_i32(odd, set1_i32(0x7fff))), set1_i32(-0x10000)));
-}
-
 // kLanes values of a piece from its depth k on, rounded; `poison` becomes NaN if one is not finite.
 template <class X>
 GATUN_INLINE F32 load_rounded(const void* row, const qmatmul::Piece& piece, int k, F32* poison) {

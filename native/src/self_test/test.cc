@@ -5,6 +5,8 @@
 #include <string>
 
 #include "armor/table.h"
+#include "attention/table.h"
+#include "attention_merge/table.h"
 #include "calibrate/table.h"
 #include "gemm/gemm.h"
 #include "nm_backward/table.h"
@@ -46,6 +48,8 @@ TEST(SelfTest, EveryTier) {
     for_each_selected(gemm::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(nm_backward::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(armor::table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(attention::table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(attention_merge::table(), static_cast<Tier>(tier), names_row);
     EXPECT_EQ(std::strstr(text, "WRONG"), nullptr) << text;
   }
 }

@@ -109,5 +109,10 @@ void fuzz_observe(Input& input);
 void fuzz_nm_backward(Input& input);
 void fuzz_armor_fit(Input& input);
 void fuzz_armor_matmul(Input& input);
+void fuzz_attention_select(Input& input);
+void fuzz_attention_lsh(Input& input);
+void fuzz_attention(Input& input);
+void fuzz_block_mask(Input& input);
+void fuzz_attention_merge(Input& input);
 
 }  // namespace gatun::fuzz

@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gatun::fuzz;
   Input input(data, size);
-  switch (input.range(0, 26)) {
+  switch (input.range(0, 34)) {
     case 0:
       fuzz_quantize(input);
       break;
@@ -75,6 +75,24 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 24:
       fuzz_armor_matmul(input);
+      break;
+    case 25:
+    case 26:
+      fuzz_attention_select(input);
+      break;
+    case 27:
+      fuzz_attention_lsh(input);
+      break;
+    case 28:
+    case 29:
+    case 30:
+      fuzz_attention(input);
+      break;
+    case 31:
+      fuzz_block_mask(input);
+      break;
+    case 32:
+      fuzz_attention_merge(input);
       break;
     default:
       fuzz_qmatmul(input);

@@ -1,0 +1,113 @@
+// Options that change logits, denominators or outputs.
+#include "attention/test_problem.h"
+
+namespace gatun::attention {
+namespace {
+
+// All combinations of the options, with and without what hides keys.
+TEST(AttentionOptions, Combinations) {
+  Rng rng(30);
+  for (const Kind& kind : kKinds) {
+    for (int options = 0; options < 64; ++options) {
+      Spec spec = spec_of(kind, 70, 150);
+      spec.head_size = 40;
+      spec.query_heads = 4;
+      spec.kv_heads = 2;
+      spec.soft_cap = options & 1 ? 3.0f : 0.0f;
+      spec.slopes = options & 2;
+      spec.sinks = options & 4;
+      spec.normalizer = options & 8;
+      spec.causal = options & 16;
+      spec.mask = options & 32 ? MaskKind::mixed : MaskKind::none;
+      Problem problem(spec, rng);
+      ASSERT_NO_FATAL_FAILURE(problem.compare());
+    }
+  }
+}
+
+TEST(AttentionOptions, Outputs) {
+  Rng rng(31);
+  for (const Kind& kind : kKinds) {
+    for (const bool values : {true, false}) {
+      for (const bool lse : {true, false}) {
+        if (!values && !lse) continue;
+        for (const bool causal : {true, false}) {
+          Spec spec = spec_of(kind, 77, 140);
+          spec.values = values;
+          spec.lse = lse;
+          spec.causal = causal;
+          spec.sinks = causal;
+          spec.query_heads = 2;
+          spec.mask = causal ? MaskKind::none : MaskKind::bits;
+          Problem problem(spec, rng);
+          ASSERT_NO_FATAL_FAILURE(problem.compare());
+        }
+      }
+    }
+  }
+}
+
+// What one output is does not hang on whether the other is asked for.
+TEST(AttentionOptions, EachOutputAlone) {
+  for (const Kind& kind : kKinds) {
+    Outputs both, values, sums;
+    const auto call = [&](bool with_values, bool with_lse, Outputs* outputs) {
+      Rng rng(32);
+      Spec spec = spec_of(kind, 77, 300);
+      spec.values = with_values;
+      spec.lse = with_lse;
+      Problem problem(spec, rng);
+      ASSERT_NO_FATAL_FAILURE(problem.call(outputs));
+    };
+    ASSERT_NO_FATAL_FAILURE(call(true, true, &both));
+    ASSERT_NO_FATAL_FAILURE(call(true, false, &values));
+    ASSERT_NO_FATAL_FAILURE(call(false, true, &sums));
+    EXPECT_TRUE(test::identical(both.out, values.out));
+    EXPECT_TRUE(test::identical(both.lse, sums.lse));
+  }
+}
+
+TEST(AttentionOptions, ScalesAndCaps) {
+  Rng rng(33);
+  for (const Kind& kind : kKinds) {
+    for (const float scale : {1.0f, -0.125f, 1e-3f, 30.0f}) {
+      for (const float cap : {0.0f, 0.01f, 1.0f, 50.0f, 1e6f}) {
+        Spec spec = spec_of(kind, 40, 90);
+        spec.scale = scale;
+        spec.soft_cap = cap;
+        Problem problem(spec, rng);
+        ASSERT_NO_FATAL_FAILURE(problem.compare());
+      }
+    }
+  }
+}
+
+// The normalizer that the call itself would use changes nothing but rounding; -infinity gives zeros.
+TEST(AttentionOptions, NormalizerOfTheCallItself) {
+  for (const Kind& kind : kKinds) {
+    Rng rng(34), same(34);
+    Spec spec = spec_of(kind, 60, 200);
+    spec.normalizer = true;
+    Problem problem(spec, rng);
+    Outputs outputs;
+    ASSERT_NO_FATAL_FAILURE(problem.call(&outputs));
+    ASSERT_NO_FATAL_FAILURE(problem.check(outputs));
+    for (size_t i = 0; i < outputs.lse.size(); ++i) {
+      problem.set_normalizer(static_cast<int64_t>(i), i % 3 == 0 ? -INFINITY : outputs.lse[i]);
+    }
+    Outputs again;
+    ASSERT_NO_FATAL_FAILURE(problem.call(&again));
+    ASSERT_NO_FATAL_FAILURE(problem.check(again));
+    EXPECT_TRUE(test::identical(again.lse, outputs.lse));
+    problem.for_each_row([&](int64_t, int64_t, int64_t i, int64_t out_at, int64_t) {
+      const auto row =
+          test::to_doubles(again.out.data() + out_at * dtype_bytes(spec.out_dtype, 1), spec.out_dtype, spec.value_size);
+      if (i % 3 == 0) {
+        EXPECT_EQ(row, std::vector<double>(row.size())) << i;
+      }
+    });
+  }
+}
+
+}  // namespace
+}  // namespace gatun::attention

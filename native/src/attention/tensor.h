@@ -1,0 +1,29 @@
+// Checks of arguments with strides for batch items, heads and rows.
+#pragma once
+
+#include "base/check.h"
+
+namespace gatun::attention {
+
+struct Axis {
+  int64_t size, stride;
+  const char* stride_name;
+};
+
+// An argument of [batch, heads, rows, size]; without a batch axis where offsets take its place.
+struct Tensor {
+  const char* name;
+  const void* address;
+  Axis axes[3];     // batch, heads, rows
+  int64_t columns;  // adjacent
+  int64_t element_bytes;
+  bool output;
+};
+
+// Strides, sizes, and that rows of an output are apart; as an array for check_buffers.
+int32_t check_tensor(const Tensor& tensor, Buffer* buffer);
+
+// Not null, unless it is empty; `why` ends the message.
+int32_t check_needed(const Tensor& tensor, const char* why);
+
+}  // namespace gatun::attention

@@ -1,0 +1,154 @@
+// The C entry point: checks, the weights of a row, its kernel.
+#include <cmath>
+#include <cstring>
+
+#include "attention/tensor.h"
+#include "attention_merge/table.h"
+#include "base/check.h"
+#include "base/parallel.h"
+#include "base/status.h"
+
+namespace gatun::attention_merge {
+namespace {
+
+using Params = gatun_attention_merge_params;
+using attention::Tensor;
+
+constexpr int64_t kMaxSize = int64_t{1} << 59;
+// Bytes of out for which waking another thread pays.
+constexpr int64_t kGrainBytes = 128 * 1024;
+
+struct Strides {
+  int64_t batch, head, row;
+};
+
+bool same_places(const Params& p, const Strides& a, const Strides& b) {
+  return (p.batch < 2 || a.batch == b.batch) && (p.heads < 2 || a.head == b.head) && (p.length < 2 || a.row == b.row);
+}
+
+int32_t check_params(const Params* params) {
+  GATUN_TRY(check_not_null(params, "params"));
+  GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
+  GATUN_TRY(check_dtype(params->dtype, {GATUN_F32, GATUN_BF16, GATUN_F16}, "params.dtype"));
+  GATUN_TRY(check_range(params->threads, 0, kMaxThreads, "params.threads"));
+  GATUN_TRY(check_range(params->reserved, 0, 0, "params.reserved"));
+  GATUN_TRY(check_range(params->batch, 0, kMaxSize, "params.batch"));
+  GATUN_TRY(check_range(params->heads, 0, kMaxSize, "params.heads"));
+  GATUN_TRY(check_range(params->length, 0, kMaxSize, "params.length"));
+  return check_range(params->value_size, 0, kMaxSize, "params.value_size");
+}
+
+// How many rows there are; they have a lse each.
+int32_t count_rows(const Params& p, int64_t* rows) {
+  *rows = 0;
+  if (p.batch == 0 || p.heads == 0 || p.length == 0) return GATUN_OK;
+  if (__builtin_mul_overflow(p.batch, p.heads, rows) || __builtin_mul_overflow(*rows, p.length, rows) ||
+      *rows > kMaxSize) {
+    return fail(GATUN_INVALID_ARGUMENT, "a_lse: %lld x %lld x %lld numbers; allowed: up to 2^59",
+                static_cast<long long>(p.batch), static_cast<long long>(p.heads), static_cast<long long>(p.length));
+  }
+  return GATUN_OK;
+}
+
+int32_t check(const Params& p, int64_t rows, const void* a, const float* a_lse, const void* b, const float* b_lse,
+              const void* out, const float* lse) {
+  const int64_t batch = p.value_size == 0 ? 0 : p.batch, element = dtype_bytes(p.dtype, 1);
+  const auto tensor = [&](const char* name, const void* address, const char* const(&names)[3], const Strides& s) {
+    return Tensor{
+        name,         address, {{batch, s.batch, names[0]}, {p.heads, s.head, names[1]}, {p.length, s.row, names[2]}},
+        p.value_size, element, name[0] == 'o'};
+  };
+  const Strides a_strides = {p.a_batch_stride, p.a_head_stride, p.a_row_stride};
+  const Strides out_strides = {p.out_batch_stride, p.out_head_stride, p.out_row_stride};
+  const Tensor tensors[] = {
+      tensor("out", out, {"params.out_batch_stride", "params.out_head_stride", "params.out_row_stride"}, out_strides),
+      tensor("a", a, {"params.a_batch_stride", "params.a_head_stride", "params.a_row_stride"}, a_strides),
+      tensor("b", b, {"params.b_batch_stride", "params.b_head_stride", "params.b_row_stride"},
+             {p.b_batch_stride, p.b_head_stride, p.b_row_stride})};
+  Buffer buffers[6];
+  for (int i = 0; i < 3; ++i) {
+    GATUN_TRY(attention::check_needed(tensors[i], ""));
+    GATUN_TRY(attention::check_tensor(tensors[i], &buffers[i]));
+  }
+  buffers[3] = {"lse", lse, 1, lse != nullptr ? rows : 0, 0, 4, true};
+  buffers[4] = {"a_lse", a_lse, 1, rows, 0, 4, false};
+  buffers[5] = {"b_lse", b_lse, 1, rows, 0, 4, false};
+  // In place there is one array, which is written.
+  if (out == a && same_places(p, a_strides, out_strides)) buffers[1].columns = 0;
+  if (lse == a_lse && lse != nullptr) buffers[4].columns = 0;
+  return check_buffers(buffers);
+}
+
+struct Weights {
+  double a, b, lse;
+};
+
+// Neither is -infinity.
+Weights weights_of(double a_lse, double b_lse) {
+  const double high = a_lse > b_lse ? a_lse : b_lse, low = a_lse > b_lse ? b_lse : a_lse;
+  const double ratio = std::exp(low - high), of_high = 1 / (1 + ratio), of_low = ratio * of_high;
+  const double lse = high + std::log1p(ratio);
+  return a_lse > b_lse ? Weights{of_high, of_low, lse} : Weights{of_low, of_high, lse};
+}
+
+// One row, of which one side may have seen no keys; then the other's is taken, whatever is in this one. Returns the
+// lse.
+float merge_row(const Kernel& kernel, const void* a, float a_lse, const void* b, float b_lse, void* out, int64_t size,
+                size_t bytes) {
+  if (a_lse == -INFINITY || b_lse == -INFINITY) {
+    const float lse = a_lse == -INFINITY ? b_lse : a_lse;
+    if (lse == -INFINITY) {
+      std::memset(out, 0, bytes);
+    } else {
+      std::memmove(out, a_lse == -INFINITY ? b : a, bytes);
+    }
+    return lse;
+  }
+  const Weights weights = weights_of(static_cast<double>(a_lse), static_cast<double>(b_lse));
+  kernel.blend(a, static_cast<float>(weights.a), b, static_cast<float>(weights.b), out, size);
+  return static_cast<float>(weights.lse);
+}
+
+}  // namespace
+
+int32_t run(Tier limit, const Params* params, const void* a, const float* a_lse, const void* b, const float* b_lse,
+            void* out, float* lse) {
+  GATUN_TRY(check_params(params));
+  const Params& p = *params;
+  int64_t rows;
+  GATUN_TRY(count_rows(p, &rows));
+  GATUN_TRY(check(p, rows, a, a_lse, b, b_lse, out, lse));
+  if (rows == 0 || (p.value_size == 0 && lse == nullptr)) return GATUN_OK;
+  char none;  // without values there need not be arrays
+  if (p.value_size == 0) a = b = out = &none;
+  const Kernel& kernel = *table().select(p.dtype, p.dtype, limit).kernel;
+  const int64_t element = dtype_bytes(p.dtype, 1);
+  const size_t row_bytes = static_cast<size_t>(p.value_size * element);
+  const double bytes = static_cast<double>(rows) * static_cast<double>(row_bytes + 4);
+  const int32_t threads =
+      useful_threads(p.threads, rows, static_cast<int64_t>(bytes < 0x1p60 ? bytes : 0x1p60), kGrainBytes);
+  parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t item = row / p.length / p.heads, head = row / p.length % p.heads, i = row % p.length;
+      const auto at = [&](int64_t batch_stride, int64_t head_stride, int64_t row_stride) {
+        return p.value_size == 0 ? 0 : (item * batch_stride + head * head_stride + i * row_stride) * element;
+      };
+      const float merged =
+          merge_row(kernel, static_cast<const char*>(a) + at(p.a_batch_stride, p.a_head_stride, p.a_row_stride),
+                    a_lse[row], static_cast<const char*>(b) + at(p.b_batch_stride, p.b_head_stride, p.b_row_stride),
+                    b_lse[row], static_cast<char*>(out) + at(p.out_batch_stride, p.out_head_stride, p.out_row_stride),
+                    p.value_size, row_bytes);
+      if (lse != nullptr) lse[row] = merged;
+    }
+  });
+  return GATUN_OK;
+}
+
+}  // namespace gatun::attention_merge
+
+using namespace gatun;
+
+int32_t gatun_attention_merge(const gatun_attention_merge_params* params, const void* a, const float* a_lse,
+                              const void* b, const float* b_lse, void* out, float* lse) {
+  return attention_merge::run(active_tier(), params, a, a_lse, b, b_lse, out, lse);
+}

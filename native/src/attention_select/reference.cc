@@ -1,0 +1,333 @@
+#include "attention_select/reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace gatun::attention_select {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+size_t at(int64_t row, int64_t columns, int64_t column) { return static_cast<size_t>(row * columns + column); }
+
+// Mean row, and the mean cosine of all pairs of rows; false if a value is not finite.
+bool mean_of(const std::vector<double>& x, int64_t first, int64_t last, int64_t size, std::vector<double>* mean,
+             double* cosine) {
+  mean->assign(static_cast<size_t>(size), 0);
+  *cosine = 0;
+  const double n = static_cast<double>(last - first);
+  for (int64_t i = first; i < last; ++i) {
+    for (int64_t k = 0; k < size; ++k) {
+      if (!std::isfinite(x[at(i, size, k)])) return false;
+      (*mean)[static_cast<size_t>(k)] += x[at(i, size, k)] / n;
+    }
+  }
+  const auto dot = [&](int64_t i, int64_t j) {
+    double sum = 0;
+    for (int64_t k = 0; k < size; ++k) sum += x[at(i, size, k)] * x[at(j, size, k)];
+    return sum;
+  };
+  for (int64_t i = first; i < last; ++i) {
+    for (int64_t j = first; j < last; ++j) {
+      const double norms = std::sqrt(dot(i, i) * dot(j, j));
+      if (norms > 0) *cosine += dot(i, j) / norms / (n * n);
+    }
+  }
+  return true;
+}
+
+// Indices 0..n-1, the larger value first, NaN before all, then the lower index.
+std::vector<int64_t> best_first(const std::vector<float>& values) {
+  std::vector<int64_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    const float x = values[static_cast<size_t>(a)], y = values[static_cast<size_t>(b)];
+    if (std::isnan(x) || std::isnan(y)) return std::isnan(x) && (!std::isnan(y) || a < b);
+    return x > y || (x == y && a < b);
+  });
+  return order;
+}
+
+}  // namespace
+
+Reference::Reference(const gatun_attention_params& params, const gatun_selection_params& selection, int64_t queries,
+                     int64_t keys)
+    : p_(params), s_(selection), queries_(queries), keys_(keys) {}
+
+bool Reference::sees(int64_t i, int64_t j) const {
+  const int64_t p = position(i);
+  if (p_.causal != 0 && j > p) return false;
+  if (p_.window_left >= 0 && p - j > p_.window_left && j >= p_.sink_keys) return false;
+  return p_.window_right < 0 || j - p <= p_.window_right;
+}
+
+bool Reference::allowed(int64_t block, int64_t key_block) const {
+  for (int64_t i = block * p_.query_block; i < std::min(queries_, (block + 1) * p_.query_block); ++i) {
+    for (int64_t j = key_block * p_.key_block; j < std::min(keys_, (key_block + 1) * p_.key_block); ++j) {
+      if (sees(i, j)) return true;
+    }
+  }
+  return false;
+}
+
+bool Reference::forced(int64_t block, int64_t key_block) const {
+  if (s_.keep_first != 0 && key_block == 0) return true;
+  for (int64_t i = block * p_.query_block; i < std::min(queries_, (block + 1) * p_.query_block); ++i) {
+    const int64_t p = position(i);
+    if (s_.keep_diagonal != 0 && p >= 0 && p / p_.key_block == key_block) return true;
+  }
+  return false;
+}
+
+double Reference::capped(double logit) const {
+  return p_.soft_cap == 0 ? logit : double{p_.soft_cap} * std::tanh(logit / double{p_.soft_cap});
+}
+
+double Reference::dot(const Rows& q, int64_t i, const Rows& k, int64_t j, double factor, int64_t roundings) {
+  double sum = 0, magnitude = 0;
+  for (int64_t x = 0; x < p_.head_size; ++x) {
+    const double product = q[at(i, p_.head_size, x)] * k[at(j, p_.head_size, x)] * factor;
+    sum += product;
+    magnitude += std::fabs(product);
+  }
+  logit_error_ = std::max(logit_error_, 0x1p-23 * (static_cast<double>(p_.head_size + roundings) + 16) * magnitude +
+                                            0x1p-21 * (std::fabs(sum) + double{p_.soft_cap}));
+  return sum;
+}
+
+Reference::Rows Reference::softmax(const Rows& logits, const std::vector<uint8_t>& seen) const {
+  double most = -kInfinity, sum = 0;
+  for (size_t c = 0; c < logits.size(); ++c) {
+    if (seen[c] != 0) most = std::max(most, logits[c]);
+  }
+  Rows result(logits.size());
+  for (size_t c = 0; c < logits.size(); ++c) sum += seen[c] != 0 ? std::exp(logits[c] - most) : 0;
+  for (size_t c = 0; c < logits.size(); ++c) result[c] = seen[c] != 0 ? std::exp(logits[c] - most) / sum : 0;
+  return result;
+}
+
+Reference::Rows Reference::scores(const Rows& q, const Rows& k, const Rows& lse) {
+  logit_error_ = 0;
+  switch (s_.kind) {
+    case GATUN_SELECT_ANTIDIAGONAL:
+      return antidiagonal(q, k);
+    case GATUN_SELECT_MASS:
+      return mass(q, k, lse);
+    case GATUN_SELECT_PROXY:
+      return proxy(q, k);
+    default:
+      return means(q, k);
+  }
+}
+
+Reference::Rows Reference::means(const Rows& q, const Rows& k) {
+  const int64_t size = p_.head_size, columns = key_blocks();
+  Rows result, mean, key_means;
+  std::vector<uint8_t> similar(static_cast<size_t>(columns));
+  double cosine;
+  for (int64_t c = 0; c < columns; ++c) {
+    const int64_t last = std::min(keys_, (c + 1) * p_.key_block);
+    const bool finite = mean_of(k, c * p_.key_block, last, size, &mean, &cosine);
+    similar[static_cast<size_t>(c)] = finite && cosine >= double{s_.similarity};
+    key_means.insert(key_means.end(), mean.begin(), mean.end());
+  }
+  for (int64_t a = 0; a < query_blocks(); ++a) {
+    const int64_t last = std::min(queries_, (a + 1) * p_.query_block);
+    const bool finite = mean_of(q, a * p_.query_block, last, size, &mean, &cosine);
+    const bool query_similar = finite && cosine >= double{s_.similarity};
+    Rows logits(static_cast<size_t>(columns));
+    std::vector<uint8_t> seen(logits.size());
+    for (int64_t c = 0; c < columns; ++c) {
+      const size_t i = static_cast<size_t>(c);
+      seen[i] = allowed(a, c) && similar[i] != 0;
+      logits[i] = dot(mean, 0, key_means, c, double{p_.scale}, p_.query_block + p_.key_block);
+    }
+    Rows row = softmax(logits, seen);
+    for (int64_t c = 0; c < columns; ++c) {
+      if (allowed(a, c) && (!query_similar || similar[static_cast<size_t>(c)] == 0))
+        row[static_cast<size_t>(c)] = kInfinity;
+    }
+    result.insert(result.end(), row.begin(), row.end());
+  }
+  return result;
+}
+
+Reference::Rows Reference::antidiagonal(const Rows& q, const Rows& k) {
+  const int64_t stride = s_.stride, columns = key_blocks();
+  const int64_t q_groups = (queries_ + stride - 1) / stride, k_groups = (keys_ + stride - 1) / stride;
+  Rows result(at(query_blocks(), columns, 0));
+  double most_error = 0;
+  for (int64_t a = 0; a < q_groups; ++a) {
+    Rows logits(static_cast<size_t>(k_groups));
+    std::vector<uint8_t> seen(logits.size());
+    for (int64_t c = 0; c < k_groups; ++c) {
+      double error = 0;
+      for (int64_t i = a * stride; i < std::min(queries_, (a + 1) * stride); ++i) {
+        for (int64_t j = c * stride; j < std::min(keys_, (c + 1) * stride); ++j) {
+          if (sees(i, j)) seen[static_cast<size_t>(c)] = 1;
+          if (i % stride + j % stride != stride - 1) continue;
+          logit_error_ = 0;
+          const double scale = double{p_.scale} / static_cast<double>(stride);
+          logits[static_cast<size_t>(c)] += dot(q, i, k, j, scale, p_.head_size * stride);
+          error += logit_error_;
+        }
+      }
+      most_error = std::max(most_error, error);
+    }
+    const Rows row = softmax(logits, seen);
+    const int64_t block = a * stride / p_.query_block;
+    const int64_t rows = std::min(queries_, (block + 1) * p_.query_block) - block * p_.query_block;
+    const double groups = static_cast<double>((rows + stride - 1) / stride);
+    for (int64_t c = 0; c < k_groups; ++c) {
+      if (seen[static_cast<size_t>(c)] == 0) continue;
+      result[at(block, columns, c * stride / p_.key_block)] += row[static_cast<size_t>(c)] / groups;
+    }
+  }
+  logit_error_ = most_error;
+  return result;
+}
+
+Reference::Rows Reference::mass(const Rows& q, const Rows& k, const Rows& lse) {
+  Rows result(at(query_blocks(), key_blocks(), 0));
+  for (int64_t i = 0; i < queries_; ++i) {
+    const int64_t block = i / p_.query_block;
+    const int64_t rows = std::min(queries_, (block + 1) * p_.query_block) - block * p_.query_block;
+    for (int64_t j = 0; j < keys_; ++j) {
+      if (!sees(i, j)) continue;
+      const double logit = capped(dot(q, i, k, j, double{p_.scale}, 0));
+      result[at(block, key_blocks(), j / p_.key_block)] +=
+          std::exp(logit - lse[static_cast<size_t>(i)]) / static_cast<double>(rows);
+    }
+  }
+  return result;
+}
+
+Reference::Rows Reference::proxy(const Rows& q, const Rows& k) {
+  Rows result;
+  for (int64_t a = 0; a < query_blocks(); ++a) {
+    Rows most(static_cast<size_t>(key_blocks()), -kInfinity);
+    std::vector<uint8_t> seen(most.size());
+    for (int64_t i = a * p_.query_block; i < std::min(queries_, (a + 1) * p_.query_block); ++i) {
+      for (int64_t j = 0; j < keys_; ++j) {
+        if (!sees(i, j)) continue;
+        const size_t c = static_cast<size_t>(j / p_.key_block);
+        seen[c] = 1;
+        most[c] = std::max(most[c], dot(q, i, k, j, double{p_.scale}, 2 * p_.query_heads));
+      }
+    }
+    const Rows row = softmax(most, seen);
+    result.insert(result.end(), row.begin(), row.end());
+  }
+  return result;
+}
+
+std::vector<uint8_t> Reference::choose(const std::vector<float>& scores, float amount) const {
+  const int64_t columns = key_blocks();
+  std::vector<uint8_t> map(at(query_blocks(), columns, 0));
+  for (int64_t a = 0; a < query_blocks(); ++a) {
+    int64_t count = 0, kept = 0;
+    double total = 0, mass = 0;
+    std::vector<float> row;
+    for (int64_t c = 0; c < columns; ++c) {
+      const float score = scores[at(a, columns, c)];
+      row.push_back(score);
+      if (!allowed(a, c)) continue;
+      ++count;
+      const bool finite = score < kInfinity;
+      map[at(a, columns, c)] = !finite || forced(a, c);
+      if (finite) total += double{score};
+      if (!finite || !forced(a, c)) continue;
+      ++kept;
+      mass += double{score};
+    }
+    const auto wanted = static_cast<int64_t>(std::floor(amount * static_cast<float>(count)));
+    for (const int64_t c : best_first(row)) {
+      if (!allowed(a, c) || map[at(a, columns, c)] != 0) continue;
+      const double score = double{row[static_cast<size_t>(c)]}, goal = double{amount} * total;
+      bool more = kept < wanted;
+      if (s_.keep == GATUN_KEEP_MASS) more = mass < goal;
+      if (s_.keep == GATUN_KEEP_BELOW_MASS) more = mass + score <= goal;
+      if (!more && kept > 0) break;
+      map[at(a, columns, c)] = 1;
+      mass += score;
+      ++kept;
+    }
+  }
+  return map;
+}
+
+void Reference::lines(const Rows& q, const Rows& k, Rows* columns, Rows* diagonals) {
+  columns->assign(static_cast<size_t>(keys_), 0);
+  diagonals->assign(static_cast<size_t>(keys_), 0);
+  logit_error_ = 0;
+  for (int64_t i = std::max<int64_t>(0, queries_ - s_.last_queries); i < queries_; ++i) {
+    Rows logits(static_cast<size_t>(keys_));
+    std::vector<uint8_t> seen(logits.size());
+    for (int64_t j = 0; j < keys_; ++j) {
+      seen[static_cast<size_t>(j)] = sees(i, j);
+      logits[static_cast<size_t>(j)] = capped(dot(q, i, k, j, double{p_.scale}, 0));
+    }
+    const Rows row = softmax(logits, seen);
+    for (int64_t j = 0; j < keys_; ++j) {
+      if (!sees(i, j)) continue;
+      (*columns)[static_cast<size_t>(j)] += row[static_cast<size_t>(j)];
+      if (position(i) >= j) (*diagonals)[static_cast<size_t>(position(i) - j)] += row[static_cast<size_t>(j)];
+    }
+  }
+}
+
+std::vector<uint8_t> Reference::vertical_slash(const std::vector<float>& columns,
+                                               const std::vector<float>& diagonals) const {
+  const auto chosen = [&](std::vector<float> sums, int64_t count, int64_t forced_count) {
+    const bool sorted = !sums.empty();
+    sums.resize(static_cast<size_t>(keys_));
+    std::vector<uint8_t> marks(sums.size());
+    for (size_t i = 0; i < sums.size() && static_cast<int64_t>(i) < forced_count; ++i) marks[i] = 1;
+    int64_t kept = std::min(forced_count, keys_);
+    if (!sorted) return marks;
+    for (const int64_t i : best_first(sums)) {
+      if (kept < count && marks[static_cast<size_t>(i)] == 0) {
+        marks[static_cast<size_t>(i)] = 1;
+        ++kept;
+      }
+    }
+    return marks;
+  };
+  const std::vector<uint8_t> verticals = chosen(columns, s_.verticals, s_.forced_verticals);
+  const std::vector<uint8_t> slashes = chosen(diagonals, s_.slashes, s_.forced_slashes);
+  std::vector<uint8_t> map(at(query_blocks(), key_blocks(), 0));
+  for (int64_t i = 0; i < queries_; ++i) {
+    for (int64_t j = 0; j < keys_; ++j) {
+      const int64_t t = position(i) - j;
+      const bool on_line = verticals[static_cast<size_t>(j)] != 0 || (t >= 0 && slashes[static_cast<size_t>(t)] != 0);
+      const int64_t a = i / p_.query_block, c = j / p_.key_block;
+      if ((on_line || forced(a, c)) && allowed(a, c)) map[at(a, key_blocks(), c)] = 1;
+    }
+  }
+  return map;
+}
+
+double Reference::budget(const Rows& columns) const {
+  std::vector<double> masses;
+  double total = 0;
+  for (int64_t c = 0; c < key_blocks(); ++c) {
+    bool seen = false;
+    double mass = 0;
+    for (int64_t j = c * p_.key_block; j < std::min(keys_, (c + 1) * p_.key_block); ++j) {
+      mass += columns[static_cast<size_t>(j)];
+      for (int64_t i = std::max<int64_t>(0, queries_ - s_.last_queries); i < queries_; ++i) seen = seen || sees(i, j);
+    }
+    if (seen) masses.push_back(mass);
+    total += mass;
+  }
+  if (masses.empty()) return 1;
+  std::sort(masses.begin(), masses.end());
+  double left = total;  // without the largest ones
+  size_t kept = 0;
+  while (kept < masses.size() && left > (1 - double{s_.amount}) * total) left -= masses[masses.size() - ++kept];
+  return static_cast<double>(kept) / static_cast<double>(masses.size());
+}
+
+}  // namespace gatun::attention_select

@@ -1,0 +1,10 @@
+// Kernels of the avx2 tier.
+#include "attention_select/tile.h"
+
+namespace gatun::GATUN_ISA {
+
+const attention_select::Kernel attention_select_f32_avx2 = kSelectKernel<f32>;
+const attention_select::Kernel attention_select_bf16_avx2 = kSelectKernel<bf16>;
+const attention_select::Kernel attention_select_f16_avx2 = kSelectKernel<f16>;
+
+}  // namespace gatun::GATUN_ISA
