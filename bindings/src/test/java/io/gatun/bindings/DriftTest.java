@@ -64,7 +64,7 @@ class DriftTest {
             gatun_other()                | GATUN_API int32_t gatun_tier(void); | GATUN_API int32_t gatun_tier(void); \
                                                                         GATUN_API int32_t gatun_other(void);
             struct gatun_optimizer_params | float beta3;                       | float beta3; float gamma;
-            struct gatun_norm_params     | int32_t kind;                       | int64_t kind;
+            struct gatun_norm_params     | int32_t kind;         /*            | int64_t kind;         /*
             struct gatun_nm_backward_params | int64_t dy_row_stride;          | int64_t row_stride;
             struct gatun_quantize_params | int64_t x_column_stride;            | int64_t x_column_stride; int64_t last;
             GATUN_UNSUPPORTED            | GATUN_UNSUPPORTED = 2               | GATUN_UNSUPPORTED = 5

@@ -147,6 +147,31 @@ class AllocationTest {
     }
 
     @Test
+    void attention() {
+        Tensor x = Tensor.allocate(DType.F32, 1, 2, 40, 16);
+        Tensor out = Tensor.allocate(DType.F32, 1, 2, 40, 16);
+        Tensor lse = Tensor.allocate(DType.F32, 1, 2, 40);
+        Attention.Options options = Attention.Options.DEFAULT
+                .withCausal()
+                .withSlopes(Attention.alibiSlopes(2))
+                .withLse(lse)
+                .withMask(BlockMask.random(new BlockGrid(40, 40, 16, 16), 1, 2, 0.5, true, 1))
+                .withThreads(1);
+        assertNone("Attention.run", () -> Attention.run(x, x, x, out, options));
+        assertNone("Attention.merge", () -> Attention.merge(out, lse, x, lse, out, null, 1));
+        Tensor flat = x.reshape(2, 40, 16);
+        Tensor flatOut = out.reshape(2, 40, 16);
+        Sequences items = Sequences.of(new int[] {0, 10, 40}, new int[] {0, 30, 40});
+        Attention.Options ragged =
+                Attention.Options.DEFAULT.withSequences(items).withThreads(1);
+        assertNone("Attention.run of sequences", () -> Attention.run(flat, flat, flat, flatOut, ragged));
+        Attention.Options selected = Attention.Options.DEFAULT
+                .withSelection(Selection.means().withBlocks(16, 16))
+                .withThreads(1);
+        assertNone("Attention.run with a selection", () -> Attention.run(x, x, x, out, selected));
+    }
+
+    @Test
     void permute() {
         Tensor x = Tensor.allocate(DType.F32, 2, 32);
         Tensor permutation = Tensor.allocate(DType.I32, 32);

@@ -2953,6 +2953,1127 @@ public class gatun_h {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+    private static final int GATUN_ATTENTION_EXACT = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_attention_mode.GATUN_ATTENTION_EXACT = 0
+     * }
+     */
+    public static int GATUN_ATTENTION_EXACT() {
+        return GATUN_ATTENTION_EXACT;
+    }
+    private static final int GATUN_ATTENTION_INT8 = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_attention_mode.GATUN_ATTENTION_INT8 = 1
+     * }
+     */
+    public static int GATUN_ATTENTION_INT8() {
+        return GATUN_ATTENTION_INT8;
+    }
+
+    private static class gatun_attention {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention$descriptor() {
+        return gatun_attention.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse)
+     * }
+     */
+    public static MethodHandle gatun_attention$handle() {
+        return gatun_attention.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse)
+     * }
+     */
+    public static MemorySegment gatun_attention$address() {
+        return gatun_attention.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse)
+     * }
+     */
+    public static int gatun_attention(MemorySegment params, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment slopes, MemorySegment sinks, MemorySegment normalizer, MemorySegment full_offsets, MemorySegment full_blocks, MemorySegment partial_offsets, MemorySegment partial_blocks, MemorySegment partial_bits, MemorySegment out, MemorySegment lse) {
+        var mh$ = gatun_attention.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention", params, q, k, v, q_offsets, kv_offsets, slopes, sinks, normalizer, full_offsets, full_blocks, partial_offsets, partial_blocks, partial_bits, out, lse);
+            }
+            return (int)mh$.invokeExact(params, q, k, v, q_offsets, kv_offsets, slopes, sinks, normalizer, full_offsets, full_blocks, partial_offsets, partial_blocks, partial_bits, out, lse);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_explain(const gatun_attention_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_explain$descriptor() {
+        return gatun_attention_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_explain(const gatun_attention_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_attention_explain$handle() {
+        return gatun_attention_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_explain(const gatun_attention_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_attention_explain$address() {
+        return gatun_attention_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_explain(const gatun_attention_params *params, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_attention_explain(MemorySegment params, MemorySegment text, long capacity) {
+        var mh$ = gatun_attention_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_explain", params, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_merge {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_merge");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_merge(const gatun_attention_merge_params *params, const void *a, const float *a_lse, const void *b, const float *b_lse, void *out, float *lse)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_merge$descriptor() {
+        return gatun_attention_merge.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_merge(const gatun_attention_merge_params *params, const void *a, const float *a_lse, const void *b, const float *b_lse, void *out, float *lse)
+     * }
+     */
+    public static MethodHandle gatun_attention_merge$handle() {
+        return gatun_attention_merge.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_merge(const gatun_attention_merge_params *params, const void *a, const float *a_lse, const void *b, const float *b_lse, void *out, float *lse)
+     * }
+     */
+    public static MemorySegment gatun_attention_merge$address() {
+        return gatun_attention_merge.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_merge(const gatun_attention_merge_params *params, const void *a, const float *a_lse, const void *b, const float *b_lse, void *out, float *lse)
+     * }
+     */
+    public static int gatun_attention_merge(MemorySegment params, MemorySegment a, MemorySegment a_lse, MemorySegment b, MemorySegment b_lse, MemorySegment out, MemorySegment lse) {
+        var mh$ = gatun_attention_merge.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_merge", params, a, a_lse, b, b_lse, out, lse);
+            }
+            return (int)mh$.invokeExact(params, a, a_lse, b, b_lse, out, lse);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+    private static final int GATUN_SELECT_MEANS = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_selection_kind.GATUN_SELECT_MEANS = 0
+     * }
+     */
+    public static int GATUN_SELECT_MEANS() {
+        return GATUN_SELECT_MEANS;
+    }
+    private static final int GATUN_SELECT_ANTIDIAGONAL = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_selection_kind.GATUN_SELECT_ANTIDIAGONAL = 1
+     * }
+     */
+    public static int GATUN_SELECT_ANTIDIAGONAL() {
+        return GATUN_SELECT_ANTIDIAGONAL;
+    }
+    private static final int GATUN_SELECT_VERTICAL_SLASH = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_selection_kind.GATUN_SELECT_VERTICAL_SLASH = 2
+     * }
+     */
+    public static int GATUN_SELECT_VERTICAL_SLASH() {
+        return GATUN_SELECT_VERTICAL_SLASH;
+    }
+    private static final int GATUN_SELECT_PROXY = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_selection_kind.GATUN_SELECT_PROXY = 3
+     * }
+     */
+    public static int GATUN_SELECT_PROXY() {
+        return GATUN_SELECT_PROXY;
+    }
+    private static final int GATUN_SELECT_MASS = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_selection_kind.GATUN_SELECT_MASS = 4
+     * }
+     */
+    public static int GATUN_SELECT_MASS() {
+        return GATUN_SELECT_MASS;
+    }
+    private static final int GATUN_KEEP_FRACTION = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_keep.GATUN_KEEP_FRACTION = 0
+     * }
+     */
+    public static int GATUN_KEEP_FRACTION() {
+        return GATUN_KEEP_FRACTION;
+    }
+    private static final int GATUN_KEEP_MASS = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_keep.GATUN_KEEP_MASS = 1
+     * }
+     */
+    public static int GATUN_KEEP_MASS() {
+        return GATUN_KEEP_MASS;
+    }
+    private static final int GATUN_KEEP_BELOW_MASS = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_keep.GATUN_KEEP_BELOW_MASS = 2
+     * }
+     */
+    public static int GATUN_KEEP_BELOW_MASS() {
+        return GATUN_KEEP_BELOW_MASS;
+    }
+
+    private static class gatun_attention_scores {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_scores");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_scores(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse, float *scores)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_scores$descriptor() {
+        return gatun_attention_scores.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_scores(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse, float *scores)
+     * }
+     */
+    public static MethodHandle gatun_attention_scores$handle() {
+        return gatun_attention_scores.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_scores(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse, float *scores)
+     * }
+     */
+    public static MemorySegment gatun_attention_scores$address() {
+        return gatun_attention_scores.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_scores(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse, float *scores)
+     * }
+     */
+    public static int gatun_attention_scores(MemorySegment params, MemorySegment selection, MemorySegment q, MemorySegment k, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment lse, MemorySegment scores) {
+        var mh$ = gatun_attention_scores.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_scores", params, selection, q, k, q_offsets, kv_offsets, lse, scores);
+            }
+            return (int)mh$.invokeExact(params, selection, q, k, q_offsets, kv_offsets, lse, scores);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_choose {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_choose");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_choose(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *scores, const float *budgets, uint8_t *map)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_choose$descriptor() {
+        return gatun_attention_choose.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_choose(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *scores, const float *budgets, uint8_t *map)
+     * }
+     */
+    public static MethodHandle gatun_attention_choose$handle() {
+        return gatun_attention_choose.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_choose(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *scores, const float *budgets, uint8_t *map)
+     * }
+     */
+    public static MemorySegment gatun_attention_choose$address() {
+        return gatun_attention_choose.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_choose(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *scores, const float *budgets, uint8_t *map)
+     * }
+     */
+    public static int gatun_attention_choose(MemorySegment params, MemorySegment selection, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment scores, MemorySegment budgets, MemorySegment map) {
+        var mh$ = gatun_attention_choose.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_choose", params, selection, q_offsets, kv_offsets, scores, budgets, map);
+            }
+            return (int)mh$.invokeExact(params, selection, q_offsets, kv_offsets, scores, budgets, map);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_lines {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_lines");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_lines(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *columns, float *diagonals)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_lines$descriptor() {
+        return gatun_attention_lines.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_lines(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *columns, float *diagonals)
+     * }
+     */
+    public static MethodHandle gatun_attention_lines$handle() {
+        return gatun_attention_lines.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_lines(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *columns, float *diagonals)
+     * }
+     */
+    public static MemorySegment gatun_attention_lines$address() {
+        return gatun_attention_lines.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_lines(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *columns, float *diagonals)
+     * }
+     */
+    public static int gatun_attention_lines(MemorySegment params, MemorySegment selection, MemorySegment q, MemorySegment k, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment columns, MemorySegment diagonals) {
+        var mh$ = gatun_attention_lines.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_lines", params, selection, q, k, q_offsets, kv_offsets, columns, diagonals);
+            }
+            return (int)mh$.invokeExact(params, selection, q, k, q_offsets, kv_offsets, columns, diagonals);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_vertical_slash {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_vertical_slash");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_vertical_slash(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *columns, const float *diagonals, uint8_t *map)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_vertical_slash$descriptor() {
+        return gatun_attention_vertical_slash.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_vertical_slash(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *columns, const float *diagonals, uint8_t *map)
+     * }
+     */
+    public static MethodHandle gatun_attention_vertical_slash$handle() {
+        return gatun_attention_vertical_slash.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_vertical_slash(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *columns, const float *diagonals, uint8_t *map)
+     * }
+     */
+    public static MemorySegment gatun_attention_vertical_slash$address() {
+        return gatun_attention_vertical_slash.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_vertical_slash(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *columns, const float *diagonals, uint8_t *map)
+     * }
+     */
+    public static int gatun_attention_vertical_slash(MemorySegment params, MemorySegment selection, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment columns, MemorySegment diagonals, MemorySegment map) {
+        var mh$ = gatun_attention_vertical_slash.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_vertical_slash", params, selection, q_offsets, kv_offsets, columns, diagonals, map);
+            }
+            return (int)mh$.invokeExact(params, selection, q_offsets, kv_offsets, columns, diagonals, map);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_budgets {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_budgets");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_budgets(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *budgets)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_budgets$descriptor() {
+        return gatun_attention_budgets.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_budgets(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *budgets)
+     * }
+     */
+    public static MethodHandle gatun_attention_budgets$handle() {
+        return gatun_attention_budgets.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_budgets(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *budgets)
+     * }
+     */
+    public static MemorySegment gatun_attention_budgets$address() {
+        return gatun_attention_budgets.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_budgets(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *budgets)
+     * }
+     */
+    public static int gatun_attention_budgets(MemorySegment params, MemorySegment selection, MemorySegment q, MemorySegment k, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment budgets) {
+        var mh$ = gatun_attention_budgets.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_budgets", params, selection, q, k, q_offsets, kv_offsets, budgets);
+            }
+            return (int)mh$.invokeExact(params, selection, q, k, q_offsets, kv_offsets, budgets);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_select {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_select");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_select(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse_before, uint8_t *map)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_select$descriptor() {
+        return gatun_attention_select.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_select(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse_before, uint8_t *map)
+     * }
+     */
+    public static MethodHandle gatun_attention_select$handle() {
+        return gatun_attention_select.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_select(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse_before, uint8_t *map)
+     * }
+     */
+    public static MemorySegment gatun_attention_select$address() {
+        return gatun_attention_select.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_select(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse_before, uint8_t *map)
+     * }
+     */
+    public static int gatun_attention_select(MemorySegment params, MemorySegment selection, MemorySegment budgets, MemorySegment q, MemorySegment k, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment lse_before, MemorySegment map) {
+        var mh$ = gatun_attention_select.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_select", params, selection, budgets, q, k, q_offsets, kv_offsets, lse_before, map);
+            }
+            return (int)mh$.invokeExact(params, selection, budgets, q, k, q_offsets, kv_offsets, lse_before, map);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_selected {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_selected");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const float *lse_before, void *out, float *lse, float *density)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_selected$descriptor() {
+        return gatun_attention_selected.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const float *lse_before, void *out, float *lse, float *density)
+     * }
+     */
+    public static MethodHandle gatun_attention_selected$handle() {
+        return gatun_attention_selected.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const float *lse_before, void *out, float *lse, float *density)
+     * }
+     */
+    public static MemorySegment gatun_attention_selected$address() {
+        return gatun_attention_selected.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const float *lse_before, void *out, float *lse, float *density)
+     * }
+     */
+    public static int gatun_attention_selected(MemorySegment params, MemorySegment selection, MemorySegment budgets, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment slopes, MemorySegment sinks, MemorySegment normalizer, MemorySegment lse_before, MemorySegment out, MemorySegment lse, MemorySegment density) {
+        var mh$ = gatun_attention_selected.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_selected", params, selection, budgets, q, k, v, q_offsets, kv_offsets, slopes, sinks, normalizer, lse_before, out, lse, density);
+            }
+            return (int)mh$.invokeExact(params, selection, budgets, q, k, v, q_offsets, kv_offsets, slopes, sinks, normalizer, lse_before, out, lse, density);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_select_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_select_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_select_explain(const gatun_attention_params *params, const gatun_selection_params *selection, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_select_explain$descriptor() {
+        return gatun_attention_select_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_select_explain(const gatun_attention_params *params, const gatun_selection_params *selection, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_attention_select_explain$handle() {
+        return gatun_attention_select_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_select_explain(const gatun_attention_params *params, const gatun_selection_params *selection, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_attention_select_explain$address() {
+        return gatun_attention_select_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_select_explain(const gatun_attention_params *params, const gatun_selection_params *selection, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_attention_select_explain(MemorySegment params, MemorySegment selection, MemorySegment text, long capacity) {
+        var mh$ = gatun_attention_select_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_select_explain", params, selection, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, selection, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_lsh {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_lsh");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_lsh(const gatun_attention_rows_params *params, const void *x, int32_t *order)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_lsh$descriptor() {
+        return gatun_attention_lsh.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_lsh(const gatun_attention_rows_params *params, const void *x, int32_t *order)
+     * }
+     */
+    public static MethodHandle gatun_attention_lsh$handle() {
+        return gatun_attention_lsh.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_lsh(const gatun_attention_rows_params *params, const void *x, int32_t *order)
+     * }
+     */
+    public static MemorySegment gatun_attention_lsh$address() {
+        return gatun_attention_lsh.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_lsh(const gatun_attention_rows_params *params, const void *x, int32_t *order)
+     * }
+     */
+    public static int gatun_attention_lsh(MemorySegment params, MemorySegment x, MemorySegment order) {
+        var mh$ = gatun_attention_lsh.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_lsh", params, x, order);
+            }
+            return (int)mh$.invokeExact(params, x, order);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_gather {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_gather");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_gather(const gatun_attention_rows_params *params, const void *x, const int32_t *order, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_gather$descriptor() {
+        return gatun_attention_gather.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_gather(const gatun_attention_rows_params *params, const void *x, const int32_t *order, void *y)
+     * }
+     */
+    public static MethodHandle gatun_attention_gather$handle() {
+        return gatun_attention_gather.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_gather(const gatun_attention_rows_params *params, const void *x, const int32_t *order, void *y)
+     * }
+     */
+    public static MemorySegment gatun_attention_gather$address() {
+        return gatun_attention_gather.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_gather(const gatun_attention_rows_params *params, const void *x, const int32_t *order, void *y)
+     * }
+     */
+    public static int gatun_attention_gather(MemorySegment params, MemorySegment x, MemorySegment order, MemorySegment y) {
+        var mh$ = gatun_attention_gather.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_gather", params, x, order, y);
+            }
+            return (int)mh$.invokeExact(params, x, order, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_scatter {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_attention_scatter");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_scatter(const gatun_attention_rows_params *params, const void *x, const int32_t *order, void *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_scatter$descriptor() {
+        return gatun_attention_scatter.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_scatter(const gatun_attention_rows_params *params, const void *x, const int32_t *order, void *y)
+     * }
+     */
+    public static MethodHandle gatun_attention_scatter$handle() {
+        return gatun_attention_scatter.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_scatter(const gatun_attention_rows_params *params, const void *x, const int32_t *order, void *y)
+     * }
+     */
+    public static MemorySegment gatun_attention_scatter$address() {
+        return gatun_attention_scatter.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_scatter(const gatun_attention_rows_params *params, const void *x, const int32_t *order, void *y)
+     * }
+     */
+    public static int gatun_attention_scatter(MemorySegment params, MemorySegment x, MemorySegment order, MemorySegment y) {
+        var mh$ = gatun_attention_scatter.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_scatter", params, x, order, y);
+            }
+            return (int)mh$.invokeExact(params, x, order, y);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_block_mask_check {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_block_mask_check");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_block_mask_check(int64_t rows, int64_t key_blocks, const int64_t *full_offsets, const int32_t *full_blocks, int64_t full_count, const int64_t *partial_offsets, const int32_t *partial_blocks, int64_t partial_count)
+     * }
+     */
+    public static FunctionDescriptor gatun_block_mask_check$descriptor() {
+        return gatun_block_mask_check.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_block_mask_check(int64_t rows, int64_t key_blocks, const int64_t *full_offsets, const int32_t *full_blocks, int64_t full_count, const int64_t *partial_offsets, const int32_t *partial_blocks, int64_t partial_count)
+     * }
+     */
+    public static MethodHandle gatun_block_mask_check$handle() {
+        return gatun_block_mask_check.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_block_mask_check(int64_t rows, int64_t key_blocks, const int64_t *full_offsets, const int32_t *full_blocks, int64_t full_count, const int64_t *partial_offsets, const int32_t *partial_blocks, int64_t partial_count)
+     * }
+     */
+    public static MemorySegment gatun_block_mask_check$address() {
+        return gatun_block_mask_check.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_block_mask_check(int64_t rows, int64_t key_blocks, const int64_t *full_offsets, const int32_t *full_blocks, int64_t full_count, const int64_t *partial_offsets, const int32_t *partial_blocks, int64_t partial_count)
+     * }
+     */
+    public static int gatun_block_mask_check(long rows, long key_blocks, MemorySegment full_offsets, MemorySegment full_blocks, long full_count, MemorySegment partial_offsets, MemorySegment partial_blocks, long partial_count) {
+        var mh$ = gatun_block_mask_check.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_block_mask_check", rows, key_blocks, full_offsets, full_blocks, full_count, partial_offsets, partial_blocks, partial_count);
+            }
+            return (int)mh$.invokeExact(rows, key_blocks, full_offsets, full_blocks, full_count, partial_offsets, partial_blocks, partial_count);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_block_mask_from_map {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_LONG,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_block_mask_from_map");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_block_mask_from_map(int64_t rows, int64_t key_blocks, const uint8_t *map, int64_t *full_offsets, int32_t *full_blocks, int64_t full_count, int64_t *partial_offsets, int32_t *partial_blocks, int64_t partial_count)
+     * }
+     */
+    public static FunctionDescriptor gatun_block_mask_from_map$descriptor() {
+        return gatun_block_mask_from_map.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_block_mask_from_map(int64_t rows, int64_t key_blocks, const uint8_t *map, int64_t *full_offsets, int32_t *full_blocks, int64_t full_count, int64_t *partial_offsets, int32_t *partial_blocks, int64_t partial_count)
+     * }
+     */
+    public static MethodHandle gatun_block_mask_from_map$handle() {
+        return gatun_block_mask_from_map.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_block_mask_from_map(int64_t rows, int64_t key_blocks, const uint8_t *map, int64_t *full_offsets, int32_t *full_blocks, int64_t full_count, int64_t *partial_offsets, int32_t *partial_blocks, int64_t partial_count)
+     * }
+     */
+    public static MemorySegment gatun_block_mask_from_map$address() {
+        return gatun_block_mask_from_map.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_block_mask_from_map(int64_t rows, int64_t key_blocks, const uint8_t *map, int64_t *full_offsets, int32_t *full_blocks, int64_t full_count, int64_t *partial_offsets, int32_t *partial_blocks, int64_t partial_count)
+     * }
+     */
+    public static int gatun_block_mask_from_map(long rows, long key_blocks, MemorySegment map, MemorySegment full_offsets, MemorySegment full_blocks, long full_count, MemorySegment partial_offsets, MemorySegment partial_blocks, long partial_count) {
+        var mh$ = gatun_block_mask_from_map.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_block_mask_from_map", rows, key_blocks, map, full_offsets, full_blocks, full_count, partial_offsets, partial_blocks, partial_count);
+            }
+            return (int)mh$.invokeExact(rows, key_blocks, map, full_offsets, full_blocks, full_count, partial_offsets, partial_blocks, partial_count);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_ZERO_NONE = (int)0L;
     /**
      * {@snippet lang=c :
