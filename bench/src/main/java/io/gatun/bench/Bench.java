@@ -14,7 +14,8 @@ public final class Bench {
             new QMatmulBench(BuildTree.root().resolve("bench/shapes/qmatmul.csv"), Peers::all),
             new QuantizeBench(Peers::quantizers),
             new OptimizerBench(Peers::optimizers),
-            new NmMatmulBench(BuildTree.root().resolve("bench/shapes/nm_matmul.csv"), Peers::all));
+            new NmMatmulBench(BuildTree.root().resolve("bench/shapes/nm_matmul.csv"), Peers::all),
+            new AttentionBench(Peers::attention));
 
     private static final int WRONG_USAGE = 2;
     private static final int FAILED = 1;

@@ -7,8 +7,8 @@ import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 
 /**
- * Compares sampled outputs of a matrix [rows, columns] with what they must be: the corners, outputs of the first and last
- * row and column, and others anywhere; all of them, if they are few.
+ * Compares sampled outputs of a matrix [rows, columns] with what they must be: the corners, outputs of the first and
+ * last row and column, and others anywhere; all of them, if they are few.
  */
 final class OutputCheck {
     /** How many outputs are sampled. */
@@ -51,8 +51,13 @@ final class OutputCheck {
 
     /** Computes what is expected, once for all contenders of a case. */
     OutputCheck(long rows, long columns, Expected exact) {
+        this(columns, indices(rows, columns), exact);
+    }
+
+    /** The same for these indices m * columns + n, in ascending order. */
+    OutputCheck(long columns, long[] indices, Expected exact) {
         this.columns = columns;
-        indices = indices(rows, columns);
+        this.indices = indices;
         expected = at(exact);
         rootMeanSquare = Math.sqrt(IntStream.range(0, expected.length)
                 .mapToDouble(i -> expected[i] * expected[i])

@@ -6,9 +6,11 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 /**
  * A record of {@code bench/target/results/<op>.json}. Fields that a record has no value for are null there.
  *
- * @param op what was measured: {@code qmatmul}, {@code quantize}, {@code optimizer}, {@code nm_matmul}, {@code limits}
+ * @param op what was measured: {@code qmatmul}, {@code quantize}, {@code optimizer}, {@code nm_matmul}, {@code
+ * attention},
+ *     {@code limits}
  * @param caseName the problem, as {@code int4 g32 i8row 14336x4096 m=512 t=2}: see {@link QMatmulCase#name},
- *     {@link QuantizeCase#name}, {@link OptimizerCase#name} and {@link NmMatmulCase#name}
+ *     {@link QuantizeCase#name}, {@link OptimizerCase#name}, {@link NmMatmulCase#name} and {@link AttentionCase#name}
  * @param impl who computed; ours starts with {@code gatun}
  * @param threads how many threads it was allowed
  * @param metric what the numbers are: {@code time}, {@code bandwidth}, {@code rate}, {@code f32 input}, {@code moved}
@@ -17,7 +19,8 @@ import com.fasterxml.jackson.annotation.JsonProperty;
  * @param min the smallest sample
  * @param max the largest one
  * @param percentOfLimit 0..100: of what the machine was measured to allow
- * @param ratioToBestPeer time of the best peer with no larger error over ours: above 1, ours is faster; only ours has it
+ * @param ratioToBestPeer time of the best peer with no larger error over ours: above 1, ours is faster; only ours has
+ * it
  * @param relError ||y - expected||_2 / ||expected||_2 against double, over sampled outputs
  * @param kernel what the implementation says it ran
  * @param timed what is inside the time
@@ -134,6 +137,25 @@ public record Result(
                 all / median,
                 all / max,
                 all / min,
+                null,
+                null,
+                null,
+                kernel,
+                what);
+    }
+
+    /** A record of this time in parts of another one, in the same unit. */
+    Result over(double part, String unitOfRelation, String caseOfRelation, String what) {
+        return new Result(
+                op,
+                caseOfRelation,
+                impl,
+                threads,
+                "relation",
+                unitOfRelation,
+                median / part,
+                min / part,
+                max / part,
                 null,
                 null,
                 null,

@@ -4,12 +4,13 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 
 /**
- * An ONNX model of one node: its first input x is the graph's, its other inputs are constants, its output y is the
- * graph's. Written as plain protobuf fields; the numbers are those of onnx.proto.
+ * An ONNX model of one node: its first input x and its first output y are the graph's; the others are constants, or the
+ * graph's as well. Written as plain protobuf fields; the numbers are those of onnx.proto.
  */
 final class OnnxGraph {
     static final String INPUT = "x";
@@ -20,6 +21,7 @@ final class OnnxGraph {
 
     static final int UINT8 = 2;
     static final int INT8 = 3;
+    static final int INT32 = 6;
 
     private static final int IR_VERSION = 10;
     private static final int OPSET = 21;
@@ -28,8 +30,13 @@ final class OnnxGraph {
     private final String domain;
     private final String operation;
     private final Map<String, Long> attributes;
-    private final List<String> constantNames = new ArrayList<>();
+    /** Of the node, without the first one. */
+    private final List<String> inputNames = new ArrayList<>();
+
+    private final List<String> outputNames = new ArrayList<>();
     private final List<Message> constants = new ArrayList<>();
+    private final List<Message> inputs = new ArrayList<>();
+    private final List<Message> outputs = new ArrayList<>();
 
     /** @param domain of the operation; {@code ""} is ONNX itself */
     OnnxGraph(String domain, String operation, Map<String, Long> attributes) {
@@ -44,8 +51,28 @@ final class OnnxGraph {
         for (long size : shape) {
             tensor.integer(1, size);
         }
-        constantNames.add(name);
+        inputNames.add(name);
         constants.add(tensor.integer(2, type).text(8, name).bytes(9, data));
+        return this;
+    }
+
+    /** Adds an input of the graph, the node's next one. */
+    OnnxGraph input(String name, int type, long... shape) {
+        inputNames.add(name);
+        inputs.add(value(name, type, shape));
+        return this;
+    }
+
+    /** Leaves the node's next inputs out. */
+    OnnxGraph omitted(int count) {
+        inputNames.addAll(Collections.nCopies(count, ""));
+        return this;
+    }
+
+    /** Adds an output of the graph, the node's next one. */
+    OnnxGraph output(String name, int type, long... shape) {
+        outputNames.add(name);
+        outputs.add(value(name, type, shape));
         return this;
     }
 
@@ -57,14 +84,19 @@ final class OnnxGraph {
     /** The serialized model for x and y of these types and shapes. */
     byte[] model(int inputType, long[] inputShape, int outputType, long[] outputShape) {
         Message node = new Message().text(1, INPUT);
-        constantNames.forEach(name -> node.text(1, name));
-        node.text(2, OUTPUT).text(4, operation).text(7, domain);
+        inputNames.forEach(name -> node.text(1, name));
+        node.text(2, OUTPUT);
+        outputNames.forEach(name -> node.text(2, name));
+        node.text(4, operation).text(7, domain);
         attributes.forEach((name, value) ->
                 node.message(5, new Message().text(1, name).integer(3, value).integer(20, ATTRIBUTE_INT)));
 
         Message graph = new Message().message(1, node).text(2, operation);
         constants.forEach(tensor -> graph.message(5, tensor));
-        graph.message(11, value(INPUT, inputType, inputShape)).message(12, value(OUTPUT, outputType, outputShape));
+        graph.message(11, value(INPUT, inputType, inputShape));
+        inputs.forEach(input -> graph.message(11, input));
+        graph.message(12, value(OUTPUT, outputType, outputShape));
+        outputs.forEach(output -> graph.message(12, output));
 
         return new Message()
                 .integer(1, IR_VERSION)

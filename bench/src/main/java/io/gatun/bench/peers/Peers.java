@@ -1,5 +1,7 @@
 package io.gatun.bench.peers;
 
+import io.gatun.Tier;
+import io.gatun.bench.AttentionPeer;
 import io.gatun.bench.OptimizerPeer;
 import io.gatun.bench.Peer;
 import io.gatun.bench.QuantizePeer;
@@ -8,16 +10,27 @@ import java.util.List;
 import java.util.function.Consumer;
 
 /**
- * The implementations that Gatun is compared with, each in the fastest configuration that its documentation offers and with
- * as many threads as the case allows.
+ * The implementations that Gatun is compared with, each in the fastest configuration that its documentation offers and
+ * with as many threads as the case allows.
  *
  * <p>Threads that look for work after a call disturb whoever is timed next. Those of OpenMP, which oneDNN and libtorch
  * share, do so for about 10 ms; here half a millisecond, which bridges the gaps between calls.
  */
 public final class Peers {
     /** Of all, those that do not load here, too. */
-    public static final List<String> NAMES =
-            List.of("onnxruntime", "onednn", "onednn-w4a16", "onednn-bf16", "libtorch", "jlama");
+    public static final List<String> NAMES = List.of(
+            "onnxruntime",
+            "onednn",
+            "onednn-w4a16",
+            "onednn-bf16",
+            "libtorch",
+            "jlama",
+            "onnxruntime-mha",
+            "onnxruntime-gqa",
+            "onnxruntime-sparse");
+
+    private static final String BLAS_KERNELS = "OPENBLAS_CORETYPE";
+    private static final String BLAS_THREADS = "OPENBLAS_NUM_THREADS";
 
     private Peers() {}
 
@@ -54,6 +67,31 @@ public final class Peers {
         List<OptimizerPeer> peers = new ArrayList<>();
         load("libtorch", () -> List.of(new TorchOptimizer()), peers, missing);
         return peers;
+    }
+
+    /** Those of {@code attention}, likewise. */
+    public static List<AttentionPeer> attention(Consumer<String> missing) {
+        shortenSpinning();
+        chooseBlasKernels();
+        List<AttentionPeer> peers = new ArrayList<>();
+        load("libtorch", () -> List.of(new TorchAttention()), peers, missing);
+        load("onnxruntime", OnnxAttention::all, peers, missing);
+        return peers;
+    }
+
+    /**
+     * OpenBLAS, whose products libtorch's attention consists of, takes kernels of 256 bits on processors of AMD, also
+     * where those for AVX-512 run, and threads of its own for each product, though libtorch's threads have their own
+     * products: on two threads, ten times slower where anybody else computes. It reads both variables when it is
+     * loaded.
+     */
+    private static void chooseBlasKernels() {
+        if (System.getenv(BLAS_KERNELS) == null && Tier.AVX512.isSupported()) {
+            NativeCode.setEnvironment(BLAS_KERNELS, "SKYLAKEX");
+        }
+        if (System.getenv(BLAS_THREADS) == null) {
+            NativeCode.setEnvironment(BLAS_THREADS, "1");
+        }
     }
 
     /** Read when the library of OpenMP is loaded. */

@@ -107,6 +107,11 @@ final class Torch {
         return version;
     }
 
+    /** A C function that returns a status, for {@link #check(int)}. */
+    MethodHandle function(String symbol, MemoryLayout... arguments) {
+        return library.status(symbol, arguments);
+    }
+
     /** A C++ function that returns nothing. What it throws ends the process. */
     MethodHandle operation(String symbol, MemoryLayout... arguments) {
         return library.procedure(symbol, arguments);
@@ -116,7 +121,8 @@ final class Torch {
      * Settings of the calling thread: how many threads its operations use; no gradients.
      *
      * <p>With its first operation that is shared among threads, a thread takes the number that libtorch keeps for the
-     * process in place of its own. That one is set where it changes only, as libtorch then forgets what it has prepared.
+     * process in place of its own. That one is set where it changes only, as libtorch then forgets what it has
+     * prepared.
      */
     void enter(int threads) {
         try {

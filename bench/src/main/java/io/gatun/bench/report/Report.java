@@ -85,6 +85,13 @@ public final class Report {
                     Shares.OPTIMIZER,
                     "Optimizers beside the limit of memory",
                     "The limit: a loop that reads gradients and changes parameters and state in place, as many bytes of each.");
+            charts(
+                    "Attention to blocks",
+                    "Points: our time over the percent of blocks that are kept, at the right that of our dense attention in the"
+                            + " same rounds. Lines: times in proportion.",
+                    "densities",
+                    threads -> Densities.chart(results, threads),
+                    threads -> Densities.description(results, threads));
             comparisons();
         });
         html.element("h2", "All records");

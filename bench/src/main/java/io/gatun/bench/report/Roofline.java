@@ -1,7 +1,6 @@
 package io.gatun.bench.report;
 
 import io.gatun.bench.Result;
-import java.awt.BasicStroke;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
@@ -12,28 +11,16 @@ import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.style.Styler;
-import org.knowm.xchart.style.markers.Marker;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /**
- * Our speed on some number of threads against the limits of the machine, over the operations that a byte of memory meets
- * (Williams, Waterman and Patterson 2009).
+ * Our speed on some number of threads against the limits of the machine, over the operations that a byte of memory
+ * meets (Williams, Waterman and Patterson 2009).
  */
 final class Roofline {
     private static final int WIDTH = 640;
     private static final int HEIGHT = 460;
     private static final double MARGIN = 2;
-    private static final BasicStroke[] ROOFS = {
-        new BasicStroke(1.6f), dashed(8, 3), dashed(4, 3), dashed(2, 3), dashed(8, 3, 2, 3), dashed(12, 4)
-    };
-    private static final Marker[] MARKERS = {
-        SeriesMarkers.CIRCLE,
-        SeriesMarkers.SQUARE,
-        SeriesMarkers.DIAMOND,
-        SeriesMarkers.TRIANGLE_UP,
-        SeriesMarkers.TRIANGLE_DOWN,
-        SeriesMarkers.CROSS
-    };
 
     private Roofline() {}
 
@@ -80,7 +67,7 @@ final class Roofline {
                     kind.getValue().stream().mapToDouble(Point::intensity).toArray(),
                     kind.getValue().stream().mapToDouble(Point::perSecond).toArray());
             series.setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Scatter);
-            series.setMarker(MARKERS[i % MARKERS.length]);
+            series.setMarker(Style.MARKERS[i % Style.MARKERS.length]);
             series.setMarkerColor(Style.KINDS[i % Style.KINDS.length]);
         }
         return Optional.of(chart);
@@ -110,11 +97,7 @@ final class Roofline {
         XYSeries line = chart.addSeries(name, new double[] {x0, x1}, new double[] {y0, y1});
         line.setMarker(SeriesMarkers.NONE);
         line.setLineColor(Style.LIMIT);
-        line.setLineStyle(ROOFS[stroke % ROOFS.length]);
-    }
-
-    private static BasicStroke dashed(float... dashes) {
-        return new BasicStroke(1.6f, BasicStroke.CAP_BUTT, BasicStroke.JOIN_MITER, 10, dashes, 0);
+        line.setLineStyle(Style.STROKES[stroke % Style.STROKES.length]);
     }
 
     /** The limits of sparse work are none of dense ones. */

@@ -7,6 +7,8 @@ import java.awt.font.FontRenderContext;
 import java.awt.font.TextLayout;
 import java.util.Optional;
 import org.knowm.xchart.style.AxesChartStyler;
+import org.knowm.xchart.style.markers.Marker;
+import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /** How charts look. */
 final class Style {
@@ -25,6 +27,21 @@ final class Style {
         new Color(0x56b4e9),
     };
 
+    /** Of the kinds, in the same order. */
+    static final Marker[] MARKERS = {
+        SeriesMarkers.CIRCLE,
+        SeriesMarkers.SQUARE,
+        SeriesMarkers.DIAMOND,
+        SeriesMarkers.TRIANGLE_UP,
+        SeriesMarkers.TRIANGLE_DOWN,
+        SeriesMarkers.CROSS
+    };
+
+    /** Of lines that are told apart by nothing else. */
+    static final BasicStroke[] STROKES = {
+        new BasicStroke(1.6f), dashed(8, 3), dashed(4, 3), dashed(2, 3), dashed(8, 3, 2, 3), dashed(12, 4)
+    };
+
     static final Color LIMIT = new Color(0x5b6673);
 
     private static final Color TEXT = new Color(0x2b333d);
@@ -32,6 +49,10 @@ final class Style {
     private static final int SMALL = 11;
 
     private Style() {}
+
+    private static BasicStroke dashed(float... dashes) {
+        return new BasicStroke(1.6f, BasicStroke.CAP_BUTT, BasicStroke.JOIN_MITER, 10, dashes, 0);
+    }
 
     /** Why text cannot be drawn, if so: a JVM has no fonts of its own. */
     static Optional<String> whyNoText() {

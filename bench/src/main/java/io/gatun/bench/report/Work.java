@@ -1,5 +1,6 @@
 package io.gatun.bench.report;
 
+import io.gatun.bench.AttentionCase;
 import io.gatun.bench.FormatProductCase;
 import io.gatun.bench.NmMatmulCase;
 import io.gatun.bench.QMatmulCase;
@@ -9,13 +10,13 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What a product has to do at least, as its name tells: see {@link QMatmulCase#name}, {@link FormatProductCase#name} and
- * {@link NmMatmulCase#name}.
+ * What a product has to do at least, as its name tells: see {@link QMatmulCase#name}, {@link FormatProductCase#name},
+ * {@link NmMatmulCase#name} and {@link AttentionCase#name}.
  *
  * @param kind how numbers are stored and multiplied: {@code int4 g32}, {@code int4 g32 precise}, {@code int4 g32 avx2},
- *     {@code nf4 b64 bf16}, {@code f32 2:4}
- * @param bytes to read from memory
- * @param operations 2 a product, of sparse weights those of kept ones
+ *     {@code nf4 b64 bf16}, {@code f32 2:4}, {@code attention bf16}
+ * @param bytes to read from memory; of attention, to read and write
+ * @param operations 2 a product, of sparse weights those of kept ones, of attention those of pairs that see each other
  */
 record Work(String kind, double bytes, double operations) {
     private static final Pattern QMATMUL = Pattern.compile(
@@ -31,6 +32,13 @@ record Work(String kind, double bytes, double operations) {
             case "nm_matmul" ->
                 NmMatmulCase.named(result.caseName())
                         .map(problem -> new Work(problem.kind(), problem.weightBytes(), problem.operations()));
+            case "attention" ->
+                AttentionCase.named(result.caseName())
+                        .filter(problem -> problem.kind() != AttentionCase.Kind.SELECT)
+                        .map(problem -> new Work(
+                                "attention " + problem.dtype(),
+                                problem.bytes(),
+                                problem.operations(problem.densePairs() * problem.percent() / 100.0)));
             default -> Optional.empty();
         };
     }

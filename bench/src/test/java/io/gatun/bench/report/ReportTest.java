@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -127,6 +128,46 @@ class ReportTest {
         XYSeries points =
                 Roofline.chart(results, 1).orElseThrow().getSeriesMap().get("int8 2:4");
         assertArrayEquals(new double[] {2.0 * 4096 * 4096 / 2 * 512 / 30e-3 * 1e-9}, points.getYData(), 1e-9);
+    }
+
+    /** Points at their percent, that of all blocks at 100; the line from nothing to there. */
+    @Test
+    void timesOfAttentionToBlocksAreDrawnOverTheirShare() throws Exception {
+        List<Result> results = List.of(
+                attention("bf16 sparse 8192 causal d=50 t=2", "gatun 1", 520),
+                attention("bf16 sparse 8192 causal d=50 t=2", "gatun 1 dense", 1000),
+                attention("bf16 sparse 8192 causal d=10 t=2", "gatun 1", 110),
+                attention("bf16 sparse 8192 causal d=10 t=2", "gatun 1 dense", 1010),
+                attention("bf16 sparse 8192 full d=10 t=2", "gatun 1", 210),
+                attention("bf16 sparse 8192 full d=10 t=2", "gatun 1 dense", 2000),
+                attention("bf16 sparse 8192 full d=10 t=2", "onnxruntime-sparse 1", 9000),
+                attention("f32 sparse 8192 full d=10 t=2", "gatun 1", 410),
+                attention("bf16 dense 8192 full t=2", "gatun 1", 1990));
+        Map<String, XYSeries> series = Densities.chart(results, 2).orElseThrow().getSeriesMap();
+        assertEquals(
+                Set.of("bf16 8192 causal", "bf16 8192 causal ideal", "bf16 8192 full", "bf16 8192 full ideal"),
+                series.keySet());
+        assertArrayEquals(
+                new double[] {50, 10, 100}, series.get("bf16 8192 causal").getXData());
+        assertArrayEquals(
+                new double[] {520, 110, 1005}, series.get("bf16 8192 causal").getYData(), 1e-9);
+        assertArrayEquals(
+                new double[] {0, 100}, series.get("bf16 8192 causal ideal").getXData());
+        assertArrayEquals(
+                new double[] {0, 1005}, series.get("bf16 8192 causal ideal").getYData(), 1e-9);
+        assertTrue(Densities.chart(results, 1).isEmpty());
+        assertTrue(Densities.chart(Samples.run(), 2).isEmpty());
+        Document report = report(results);
+        List<Element> charts = elements(report, "svg").stream()
+                .filter(svg -> svg.getAttribute("id").startsWith("densities-"))
+                .toList();
+        assertEquals(1, charts.size());
+        assertTrue(charts.getFirst().getAttribute("aria-label").contains("bf16 8192 full: 10 % 210 ms, 100 % 2000 ms"));
+    }
+
+    private static Result attention(String name, String impl, double millis) {
+        return new Result(
+                "attention", name, impl, 2, "time", "ms", millis, millis, millis, 50.0, null, 1e-3, "kernel", "timed");
     }
 
     private static Result sparse(String name, String impl, double millis) {

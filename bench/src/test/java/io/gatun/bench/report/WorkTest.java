@@ -65,6 +65,25 @@ class WorkTest {
     }
 
     @Test
+    void readsAttention() {
+        Work work =
+                Work.of(named("attention", "bf16 sparse 8192 causal d=10 t=2")).orElseThrow();
+        assertEquals("attention bf16", work.kind());
+        assertEquals(4.0 * 32 * 8192 * 128 * 2, work.bytes());
+        assertEquals(4.0 * 32 * 128 * (8192L * 8193 / 2) / 10, work.operations());
+        assertEquals(
+                4.0 * 32 * 128 * 2048 * 2048,
+                Work.of(named("attention", "f32 dense 2048 full t=1"))
+                        .orElseThrow()
+                        .operations());
+        assertTrue(Work.of(named("attention", "bf16 select means 8192 causal d=10 t=2"))
+                .isEmpty());
+        assertTrue(Work.of(named("attention", "bf16 sparse 8192 causal d=10 t=2 over ideal"))
+                .isEmpty());
+        assertTrue(Work.of(named("qmatmul", "f32 dense 2048 full t=1")).isEmpty());
+    }
+
+    @Test
     void knowsNothingOfOtherNames() {
         assertTrue(Work.of(named("norm", "int4 g32 i8row 8x8 m=1 t=1")).isEmpty());
         assertTrue(
