@@ -14,16 +14,16 @@ import io.gatun.ops.QuantizedTensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
- * all-MiniLM-L6-v2 on Gatun's kernels: linears in any format, quantized embeddings, LayerNorm; attention is Java. Not for
+ * all-MiniLM-L6-v2 on Gatun's kernels: linears in any format, quantized embeddings, LayerNorm, attention. Not for
  * concurrent use, since calls share the buffers of activations.
  */
 final class GatunEncoder implements Encoder {
     private final Embeddings embeddings;
     private final HiddenNorm embeddingNorm;
     private final List<Layer> layers;
-    private final Attention attention;
     private final Workers workers;
     private Activations activations;
 
@@ -32,7 +32,6 @@ final class GatunEncoder implements Encoder {
         this.embeddingNorm = new HiddenNorm(weights.embeddingNorm());
         this.layers =
                 weights.layers().stream().map(layer -> new Layer(layer, format)).toList();
-        this.attention = new Attention(workers);
         this.workers = workers;
         this.activations = new Activations(embeddings, 0);
     }
@@ -43,8 +42,9 @@ final class GatunEncoder implements Encoder {
         Activations use = activationsFor(batch.tokens());
         embeddings.run(batch, use.words, use.sum);
         embeddingNorm.run(use.sum, use.hidden);
+        SelfAttention attention = SelfAttention.within(batch.starts());
         for (Layer layer : layers) {
-            layer.run(batch, use);
+            layer.run(attention, use);
         }
         return pool(batch, use.hidden);
     }
@@ -53,16 +53,21 @@ final class GatunEncoder implements Encoder {
      * Which kernels run and how they split the work.
      *
      * @param linear of the inner linear, the largest
+     * @param attention of sentences
      * @param norm of LayerNorm
      * @param words of the word embeddings' quantization, once, and dequantization, in every batch
      */
-    record Kernels(String linear, String norm, String words) {}
+    record Kernels(String linear, String attention, String norm, String words) {}
 
-    /** The kernels for a batch of this many tokens. */
-    Kernels explain(int tokens) {
+    /** The kernels for a batch of this many tokens in sentences of about the same length. */
+    Kernels explain(int tokens, int sentences) {
         Activations use = activationsFor(tokens);
+        SelfAttention attention = SelfAttention.within(IntStream.rangeClosed(0, sentences)
+                .map(s -> tokens * s / sentences)
+                .toArray());
         return new Kernels(
                 layers.getFirst().inner.explain(use.hidden, use.inner),
+                attention.explain(use.queryKeyValue, use.context),
                 Norm.explain(Norm.Kind.LAYER, use.sum, use.hidden),
                 Quantize.explain(use.sum, use.words.spec()));
     }
@@ -108,9 +113,9 @@ final class GatunEncoder implements Encoder {
             outputNorm = new HiddenNorm(weights.outputNorm());
         }
 
-        void run(TokenBatch batch, Activations use) {
+        void run(SelfAttention attention, Activations use) {
             queryKeyValue.run(use.hidden, use.queryKeyValue);
-            attention.run(batch, use.queryKeyValue, use.context);
+            attention.run(use.queryKeyValue, use.context);
             attentionOutput.runAdding(use.hidden, use.context, use.sum);
             attentionNorm.run(use.sum, use.hidden);
             inner.run(use.hidden, use.inner);

@@ -86,16 +86,17 @@ final class Report {
         Map<String, List<String>> uses = new LinkedHashMap<>();
         for (WeightFormat format : WeightFormat.values()) {
             GatunEncoder encoder = encoders.get(format.ordinal());
-            String kernels = encoder.explain(batchTokens).linear().strip()
+            String kernels = encoder.explain(batchTokens, Speed.BATCH).linear().strip()
                     + '\n'
-                    + encoder.explain(singleTokens).linear();
+                    + encoder.explain(singleTokens, 1).linear();
             uses.computeIfAbsent(kernels, unused -> new ArrayList<>()).add(format.label());
         }
         StringBuilder text = new StringBuilder(format(
                 "kernels for a batch of %d tokens and for a sentence of %d; activation mode %s%n",
                 batchTokens, singleTokens, mode));
         uses.forEach((kernels, formats) -> text.append(paragraph("linears, " + String.join(", ", formats), kernels)));
-        GatunEncoder.Kernels shared = encoders.getFirst().explain(batchTokens);
+        GatunEncoder.Kernels shared = encoders.getFirst().explain(batchTokens, Speed.BATCH);
+        text.append(paragraph("attention", shared.attention()));
         text.append(paragraph("LayerNorm", shared.norm()));
         text.append(paragraph("word embeddings, quantized once, dequantized in every batch", shared.words()));
         return text.toString();

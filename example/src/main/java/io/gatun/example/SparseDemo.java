@@ -172,9 +172,9 @@ final class SparseDemo {
             text.append(format(
                     "  %s%n%s",
                     contenders.get(model).name(),
-                    (encoder.explain(tokens).linear().strip()
+                    (encoder.explain(tokens, Speed.BATCH).linear().strip()
                                     + '\n'
-                                    + encoder.explain(single).linear())
+                                    + encoder.explain(single, 1).linear())
                             .indent(4)));
         }
         return text.toString();

@@ -122,7 +122,8 @@ class GatunEncoderTest {
                 .map(format -> new GatunEncoder(weights, format.in(Mode.INT8_ROW), workers))
                 .toList();
         String text = Report.kernels(encoders, Mode.INT8_ROW, 700, 20);
-        for (String part : List.of("INT8_ROW", "qmatmul_", "norm_", "    quantize_i8_", "700 rows", "20 rows")) {
+        for (String part :
+                List.of("INT8_ROW", "qmatmul_", "attention_f32_", "norm_", "    quantize_i8_", "700 rows", "20 rows")) {
             assertTrue(text.contains(part), () -> part + " is missing from " + text);
         }
         for (WeightFormat format : WeightFormat.values()) {

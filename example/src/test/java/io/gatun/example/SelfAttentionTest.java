@@ -15,12 +15,12 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-class AttentionTest {
+class SelfAttentionTest {
     @ParameterizedTest
     @ValueSource(ints = {1, 2, 3, 4, 5, 17, 64, 131})
     void agreesWithTheDefinition(int tokens) {
         float[] input = random(tokens * 3 * HIDDEN, tokens);
-        float[] context = run(input, List.of(new int[tokens]), 1);
+        float[] context = run(input, List.of(new int[tokens]));
         for (int head = 0; head < HEADS; head++) {
             for (int i = 0; i < tokens; i++) {
                 double[] expected = attend(input, tokens, i, head);
@@ -35,22 +35,20 @@ class AttentionTest {
     void sentencesDoNotSeeEachOther() {
         float[] input = random(12 * 3 * HIDDEN, 1);
         List<int[]> sentences = List.of(new int[3], new int[4], new int[5]);
-        float[] context = run(input, sentences, 3);
+        float[] context = run(input, sentences);
         for (int s = 0, start = 0; s < 3; start += sentences.get(s).length, s++) {
             int tokens = sentences.get(s).length;
             float[] own = Arrays.copyOfRange(input, start * 3 * HIDDEN, (start + tokens) * 3 * HIDDEN);
             assertArrayEquals(
-                    run(own, List.of(new int[tokens]), 1),
+                    run(own, List.of(new int[tokens])),
                     Arrays.copyOfRange(context, start * HIDDEN, (start + tokens) * HIDDEN));
         }
     }
 
-    private static float[] run(float[] queryKeyValue, List<int[]> sentences, int threads) {
+    private static float[] run(float[] queryKeyValue, List<int[]> sentences) {
         TokenBatch batch = TokenBatch.of(sentences);
         Tensor context = Tensor.allocate(DType.F32, batch.tokens(), HIDDEN);
-        try (Workers workers = new Workers(threads)) {
-            new Attention(workers).run(batch, Tensor.of(queryKeyValue, batch.tokens(), 3 * HIDDEN), context);
-        }
+        SelfAttention.within(batch.starts()).run(Tensor.of(queryKeyValue, batch.tokens(), 3 * HIDDEN), context);
         return context.toFloatArray();
     }
 
