@@ -169,7 +169,10 @@ GATUN_INLINE F32 to_f32(I32 a) {
   return lanes<F32>([=](int i) { return static_cast<float>(a.lane[i]); });
 }
 GATUN_INLINE I32 round_to_i32(F32 a) {
-  return lanes<I32>([=](int i) { return static_cast<int32_t>(__builtin_nearbyintf(a.lane[i])); });
+  return lanes<I32>([=](int i) {
+    const float whole = __builtin_nearbyintf(a.lane[i]);
+    return __builtin_fabsf(whole) < 0x1p31f ? static_cast<int32_t>(whole) : INT32_MIN;
+  });
 }
 GATUN_INLINE F32 scale_by_power(F32 x, I32 n) {
   return lanes<F32>([=](int i) { return x.lane[i] * float_from_bits(static_cast<uint32_t>(n.lane[i] + 127) << 23); });

@@ -37,7 +37,7 @@
 //   F32 scale_by_power(F32 x, I32 n) = x * 2^n for n in -126..127
 //   F32 times_power(F32 x, F32 n) = x * 2^n for whole n <= 127, 1/2 <= x < 2; may be 0 where that is below 2^-126
 //   float reduce_add(F32), reduce_max(F32) in a fixed order: halves are folded onto each other (max ignores order)
-//   F32 to_f32(I32); I32 round_to_i32(F32) to nearest, ties to even (|x| < 2^31)
+//   F32 to_f32(I32); I32 round_to_i32(F32) to nearest, ties to even; any number unless |x| < 2^31
 //
 // i32: set1_i32(int32_t), zero_i32(), add_i32, sub_i32, mul_i32 (low 32 bits), min_i32, max_i32
 //   I32 shift_right<N>(I32): arithmetic; shift_right_logical<N>(I32), shift_left<N>(I32), and_i32, or_i32, xor_i32
