@@ -73,7 +73,7 @@ typedef struct gatun_attention_params {
   int64_t out_batch_stride;
   int64_t out_head_stride;
   int64_t out_row_stride;
-  /* Of lse and normalizer; rows are adjacent. */
+  /* Of lse and correction; rows are adjacent. */
   int64_t lse_batch_stride;
   int64_t lse_head_stride;
   /* Of the mask (gatun/block_mask.h); 0 without. */
@@ -95,8 +95,9 @@ typedef struct gatun_attention_params {
  *   kv_offsets  likewise of k and v; null if and only if q_offsets is
  *   slopes      f32 [query_heads], ALiBi (Press et al. 2021); or null: 0
  *   sinks       f32 [query_heads], a logit of no value in each row's denominator; or null: none
- *   normalizer  f32 as lse: replaces ln of the denominator in out, not in lse (Re-ttention: the softmax of a sparse row
- *               corrected by what a dense one gave earlier). A row with -infinity gives zeros. Or null
+ *   correction  f32 as lse, or null: factors of the rows of out, not of lse. For a mask that is kept across steps, of a
+ *               step with both, exp(lse with the mask - lse of all keys): what the kept keys' share of a row was
+ *               (Re-ttention, Chen et al. 2025)
  *   full_offsets .. partial_bits  the mask of gatun/block_mask.h, or null: all blocks are seen. partial_bits may be
  *               null: then partial blocks hide only what causal, windows and lengths hide, which full blocks do as
  *               well.
@@ -113,8 +114,8 @@ typedef struct gatun_attention_params {
  *             |lse| + kv_length / 128 + 6) max |v|
  *   BF16      as F32, and 2^-8 max |v| for the exponentials, which are rounded to bf16
  *   INT8      from its codes on as BF16, and 2^-8 max |v| where v is not bf16
- * and its rounding to out_dtype (native/src/attention/reference.h has it row by row). Results do not depend on threads,
- * bit for bit, nor on other batch items or heads.
+ * times a row's correction, and its rounding to out_dtype (native/src/attention/reference.h has it row by row). Results
+ * do not depend on threads, bit for bit, nor on other batch items or heads.
  *
  * INVALID_ARGUMENT before anything is written, naming what and where, if an argument does not fit, offsets do not
  * ascend, or a list of the mask does not ascend or goes beyond its item's keys. OUT_OF_RESOURCES leaves out and lse
@@ -123,7 +124,7 @@ typedef struct gatun_attention_params {
  */
 GATUN_API int32_t gatun_attention(const gatun_attention_params* params, const void* q, const void* k, const void* v,
                                   const int64_t* q_offsets, const int64_t* kv_offsets, const float* slopes,
-                                  const float* sinks, const float* normalizer, const int64_t* full_offsets,
+                                  const float* sinks, const float* correction, const int64_t* full_offsets,
                                   const int32_t* full_blocks, const int64_t* partial_offsets,
                                   const int32_t* partial_blocks, const uint8_t* partial_bits, void* out, float* lse);
 

@@ -181,7 +181,7 @@ GATUN_API int32_t gatun_attention_selected(const gatun_attention_params* params,
                                            const gatun_selection_params* selection, const float* budgets, const void* q,
                                            const void* k, const void* v, const int64_t* q_offsets,
                                            const int64_t* kv_offsets, const float* slopes, const float* sinks,
-                                           const float* normalizer, const float* lse_before, void* out, float* lse,
+                                           const float* correction, const float* lse_before, void* out, float* lse,
                                            float* density);
 
 /* Which kernels a selection uses and why; for a person. 2048 bytes always do. */

@@ -42,7 +42,7 @@ int32_t check_shape(const Params& p) {
 }
 
 struct Tensors {
-  Tensor q, k, v, out, lse, normalizer;
+  Tensor q, k, v, out, lse, correction;
 };
 
 Tensors tensors_of(const Params& p, const Inputs& in, const void* out, const float* lse) {
@@ -86,7 +86,7 @@ Tensors tensors_of(const Params& p, const Inputs& in, const void* out, const flo
            dtype_bytes(p.out_dtype, 1),
            true},
           {"lse", lse, {lse_batch, lse_heads, lse_rows}, 1, 4, true},
-          {"normalizer", in.normalizer, {lse_batch, lse_heads, lse_rows}, 1, 4, false}};
+          {"correction", in.correction, {lse_batch, lse_heads, lse_rows}, 1, 4, false}};
 }
 
 Buffer array(const char* name, const void* address, int64_t count, int64_t element_bytes) {
@@ -138,14 +138,14 @@ int32_t check_offset_arrays(const Params& p, const Inputs& in, Buffer* buffers) 
 
 int32_t check_queries_and_keys(const Params& p, const Inputs& in, const float* lse, Buffer* buffers) {
   Inputs read = in;
-  read.normalizer = lse;
+  read.correction = lse;
   Tensors tensors = tensors_of(p, read, nullptr, nullptr);
-  tensors.normalizer.name = "lse";
+  tensors.correction.name = "lse";
   GATUN_TRY(check_needed(tensors.q, ""));
   GATUN_TRY(check_needed(tensors.k, ""));
   GATUN_TRY(check_tensor(tensors.q, &buffers[0]));
   GATUN_TRY(check_tensor(tensors.k, &buffers[1]));
-  return check_tensor(tensors.normalizer, &buffers[2]);
+  return check_tensor(tensors.correction, &buffers[2]);
 }
 
 int32_t check(const Params* params, const Inputs& in, const void* out, const float* lse, const Buffer* further) {
@@ -153,7 +153,7 @@ int32_t check(const Params* params, const Inputs& in, const void* out, const flo
   const Params& p = *params;
   Buffer buffers[16];
   GATUN_TRY(check_offset_arrays(p, in, &buffers[6]));
-  const auto [q, k, v, output, sums, normalizer] = tensors_of(p, in, out, lse);
+  const auto [q, k, v, output, sums, correction] = tensors_of(p, in, out, lse);
   GATUN_TRY(check_needed(q, ""));
   GATUN_TRY(check_needed(k, ""));
   if (out != nullptr) GATUN_TRY(check_needed(v, "; allowed: only if out is"));
@@ -167,7 +167,7 @@ int32_t check(const Params* params, const Inputs& in, const void* out, const flo
   GATUN_TRY(check_tensor(q, &buffers[2]));
   GATUN_TRY(check_tensor(k, &buffers[3]));
   GATUN_TRY(check_tensor(v, &buffers[4]));
-  GATUN_TRY(check_tensor(normalizer, &buffers[5]));
+  GATUN_TRY(check_tensor(correction, &buffers[5]));
   buffers[8] = array("slopes", in.slopes, p.query_heads, 4);
   buffers[9] = array("sinks", in.sinks, p.query_heads, 4);
   int count = 10;

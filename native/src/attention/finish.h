@@ -51,7 +51,7 @@ inline void finish_tile(const Ending& end) {
   const attention::Job& job = end.job;
   const gatun_attention_params& p = job.p;
   // Strides of what is not there may be anything.
-  const bool has_lse = job.lse != nullptr || job.in.normalizer != nullptr;
+  const bool has_lse = job.lse != nullptr || job.in.correction != nullptr;
   const int64_t lse_at = has_lse ? end.place(p.lse_batch_stride, p.lse_head_stride, 1) : 0;
   const int64_t out_at = job.out != nullptr ? end.place(p.out_batch_stride, p.out_head_stride, p.out_row_stride) : 0;
   const double sink = end.sink();
@@ -67,12 +67,7 @@ inline void finish_tile(const Ending& end) {
     if (job.out == nullptr) continue;
     const double denominator = job.in.sinks == nullptr ? total : total + __builtin_exp(sink - top);
     double factor = total == 0.0 ? 0.0 : 1.0 / denominator;
-    if (job.in.normalizer != nullptr) {
-      const float given = job.in.normalizer[lse_at + r];
-      factor = total == 0.0 || given == -__builtin_inff() ? 0.0 : __builtin_exp(top - static_cast<double>(given));
-    }
-    constexpr double kLargest = 3.4028234663852886e38;  // beyond it, values of 0 were NaN
-    if (factor > kLargest) factor = kLargest;
+    if (job.in.correction != nullptr && total != 0.0) factor *= static_cast<double>(job.in.correction[lse_at + r]);
     store_row(p, end.has_sums ? end.s.sums + r * end.value_columns : nullptr, static_cast<float>(factor), job.out,
               out_at + r * p.out_row_stride);
   }

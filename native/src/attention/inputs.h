@@ -8,7 +8,7 @@ namespace gatun::attention {
 struct Inputs {
   const void *q, *k, *v;
   const int64_t *q_offsets, *kv_offsets;
-  const float *slopes, *sinks, *normalizer;
+  const float *slopes, *sinks, *correction;
   const int64_t* full_offsets;
   const int32_t* full_blocks;
   const int64_t* partial_offsets;

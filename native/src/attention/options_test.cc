@@ -16,7 +16,7 @@ TEST(AttentionOptions, Combinations) {
       spec.soft_cap = options & 1 ? 3.0f : 0.0f;
       spec.slopes = options & 2;
       spec.sinks = options & 4;
-      spec.normalizer = options & 8;
+      spec.correction = options & 8;
       spec.causal = options & 16;
       spec.mask = options & 32 ? MaskKind::mixed : MaskKind::none;
       Problem problem(spec, rng);
@@ -82,29 +82,29 @@ TEST(AttentionOptions, ScalesAndCaps) {
   }
 }
 
-// The normalizer that the call itself would use changes nothing but rounding; -infinity gives zeros.
-TEST(AttentionOptions, NormalizerOfTheCallItself) {
+// A row times its correction, which lse knows nothing of; 0 gives zeros.
+TEST(AttentionOptions, CorrectionOfRows) {
   for (const Kind& kind : kKinds) {
-    Rng rng(34), same(34);
+    Rng rng(34);
     Spec spec = spec_of(kind, 60, 200);
-    spec.normalizer = true;
+    spec.out_dtype = GATUN_F32;
+    spec.correction = true;
     Problem problem(spec, rng);
+    problem.set_correction(1);
     Outputs outputs;
     ASSERT_NO_FATAL_FAILURE(problem.call(&outputs));
     ASSERT_NO_FATAL_FAILURE(problem.check(outputs));
-    for (size_t i = 0; i < outputs.lse.size(); ++i) {
-      problem.set_normalizer(static_cast<int64_t>(i), i % 3 == 0 ? -INFINITY : outputs.lse[i]);
-    }
+    for (size_t i = 0; i < outputs.lse.size(); ++i)
+      problem.set_correction(static_cast<int64_t>(i), static_cast<float>(i % 3) * 0.5f);
     Outputs again;
     ASSERT_NO_FATAL_FAILURE(problem.call(&again));
-    ASSERT_NO_FATAL_FAILURE(problem.check(again));
     EXPECT_TRUE(test::identical(again.lse, outputs.lse));
-    problem.for_each_row([&](int64_t, int64_t, int64_t i, int64_t out_at, int64_t) {
-      const auto row =
-          test::to_doubles(again.out.data() + out_at * dtype_bytes(spec.out_dtype, 1), spec.out_dtype, spec.value_size);
-      if (i % 3 == 0) {
-        EXPECT_EQ(row, std::vector<double>(row.size())) << i;
-      }
+    problem.for_each_row([&](int64_t, int64_t, int64_t, int64_t out_at, int64_t lse_at) {
+      const double factor = static_cast<double>(lse_at % 3) * 0.5;
+      const auto row = test::to_doubles(again.out.data() + out_at * 4, GATUN_F32, spec.value_size);
+      auto expected = test::to_doubles(outputs.out.data() + out_at * 4, GATUN_F32, spec.value_size);
+      for (double& y : expected) y *= factor;
+      EXPECT_EQ(row, expected) << lse_at;
     });
   }
 }

@@ -198,13 +198,11 @@ Row Reference::row(int64_t b, int64_t h, int64_t i) {
   for (const Logit& logit : all) {
     row.lse_leverage += std::exp(logit.value - row.lse) * (logit.error + std::fabs(row.lse));
   }
-  const bool given = in_.normalizer != nullptr;
-  const double normalizer = given ? static_cast<double>(in_.normalizer[lse_index(b, h, i)]) : row.lse;
-  if (normalizer == -kInfinity) return row;
+  const double share = in_.correction == nullptr ? 1 : static_cast<double>(in_.correction[lse_index(b, h, i)]);
   double weighted_error = 0;
   for (const Logit& logit : all) {
-    const double weight = given ? std::exp(logit.value - normalizer) : std::exp(logit.value - largest) / sum;
-    const double error = weight * (logit.error + std::fabs(normalizer));
+    const double weight = std::exp(logit.value - largest) / sum;
+    const double error = weight * (logit.error + std::fabs(row.lse));
     for (size_t c = 0; c < columns; ++c) {
       const double v = v_.values[static_cast<size_t>(logit.key) * columns + c];
       row.out[c] += weight * v;
@@ -213,9 +211,11 @@ Row Reference::row(int64_t b, int64_t h, int64_t i) {
     }
     weighted_error += error;
   }
-  // The denominator's error; a normalizer that is given has none.
-  for (size_t c = 0; c < columns && !given; ++c) {
-    row.leverage[c] += weighted_error * std::fabs(row.out[c]);
+  for (size_t c = 0; c < columns; ++c) {
+    row.leverage[c] += weighted_error * std::fabs(row.out[c]);  // the denominator's error
+    row.out[c] *= share;
+    row.magnitude[c] *= std::fabs(share);
+    row.leverage[c] *= std::fabs(share);
   }
   return row;
 }

@@ -27,10 +27,10 @@ inline constexpr int64_t kQuantizedKeys = 64;
 
 // One row of out, and how far errors of the logits reach in it: `logit_error` of a key, in units of 2^-23, is
 //
-//   (head_size / 64 + 4) |scale| sum |q k| + 4 |capped| + |slope (j - p)| + |logit| + |normalizer| + 2
+//   (head_size / 64 + 4) |scale| sum |q k| + 4 |capped| + |slope (j - p)| + |logit| + |lse| + 2
 //
-// with the lse as normalizer where there is no other: partial sums, tanh, bias, the subtraction of the maximum (all of
-// which, without the sums, may be in base 2), exp. Rounding errors of sums go both ways: they grow like the root of the
+// for partial sums, tanh, bias, the subtraction of the maximum (all of which, without the sums, may be in base 2), exp.
+// All but lse are times the row's correction. Rounding errors of sums go both ways: they grow like the root of the
 // number of terms, so these are few.
 struct Row {
   std::vector<double> out;        // [value_size]

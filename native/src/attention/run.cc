@@ -156,11 +156,11 @@ int32_t gatun_attention_explain(const gatun_attention_params* params, char* text
 
 int32_t gatun_attention(const gatun_attention_params* params, const void* q, const void* k, const void* v,
                         const int64_t* q_offsets, const int64_t* kv_offsets, const float* slopes, const float* sinks,
-                        const float* normalizer, const int64_t* full_offsets, const int32_t* full_blocks,
+                        const float* correction, const int64_t* full_offsets, const int32_t* full_blocks,
                         const int64_t* partial_offsets, const int32_t* partial_blocks, const uint8_t* partial_bits,
                         void* out, float* lse) {
   return attention::run(active_tier(), params,
-                        {q, k, v, q_offsets, kv_offsets, slopes, sinks, normalizer, full_offsets, full_blocks,
+                        {q, k, v, q_offsets, kv_offsets, slopes, sinks, correction, full_offsets, full_blocks,
                          partial_offsets, partial_blocks, partial_bits},
                         out, lse);
 }

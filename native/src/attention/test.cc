@@ -124,7 +124,7 @@ TEST(Attention, GuardPages) {
             spec.query_heads = 2;
             spec.q_order = spec.kv_order = spec.out_order = offset == 1 ? Order::gaps : Order::nhd;
             spec.mask = offset == 3 ? MaskKind::mixed : MaskKind::none;
-            spec.slopes = spec.sinks = spec.normalizer = offset == 1;
+            spec.slopes = spec.sinks = spec.correction = offset == 1;
             Problem problem(spec, rng);
             ASSERT_NO_FATAL_FAILURE(problem.compare());
           }

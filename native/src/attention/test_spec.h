@@ -44,7 +44,7 @@ struct Spec {
   int64_t window_left = -1, window_right = -1, sink_keys = 0;
   float scale = 0;  // 0: 1 / sqrt(head_size)
   float soft_cap = 0;
-  bool slopes = false, sinks = false, normalizer = false;
+  bool slopes = false, sinks = false, correction = false;
   bool values = true, lse = true;              // which outputs
   std::vector<int64_t> q_offsets, kv_offsets;  // ragged; the lengths above are at least the last ones
   MaskKind mask = MaskKind::none;
@@ -74,7 +74,7 @@ inline std::string describe(const Spec& s) {
        << static_cast<int>(s.q_order) << static_cast<int>(s.kv_order) << static_cast<int>(s.out_order)
        << (s.causal ? ", causal" : "") << ", windows " << s.window_left << ", " << s.window_right << ", sink keys "
        << s.sink_keys << ", scale " << s.scale << ", cap " << s.soft_cap << (s.slopes ? ", slopes" : "")
-       << (s.sinks ? ", sinks" : "") << (s.normalizer ? ", normalizer" : "") << (s.q_offsets.empty() ? "" : ", ragged")
+       << (s.sinks ? ", sinks" : "") << (s.correction ? ", correction" : "") << (s.q_offsets.empty() ? "" : ", ragged")
        << ", " << mask_name(s.mask) << " of " << s.query_block << " x " << s.key_block << ", " << s.threads
        << " threads";
   return text.str();

@@ -87,7 +87,7 @@ using namespace gatun;
 int32_t gatun_attention_selected(const gatun_attention_params* params, const gatun_selection_params* selection,
                                  const float* budgets, const void* q, const void* k, const void* v,
                                  const int64_t* q_offsets, const int64_t* kv_offsets, const float* slopes,
-                                 const float* sinks, const float* normalizer, const float* lse_before, void* out,
+                                 const float* sinks, const float* correction, const float* lse_before, void* out,
                                  float* lse, float* density) {
   attention::Inputs inputs = {};
   inputs.q = q;
@@ -97,7 +97,7 @@ int32_t gatun_attention_selected(const gatun_attention_params* params, const gat
   inputs.kv_offsets = kv_offsets;
   inputs.slopes = slopes;
   inputs.sinks = sinks;
-  inputs.normalizer = normalizer;
+  inputs.correction = correction;
   return attention_select::or_no_memory([&] {
     return attention_select::selected(active_tier(), params, selection, budgets, lse_before, inputs, out, lse, density);
   });

@@ -71,7 +71,7 @@ class AttentionBoundary : public ::testing::Test {
   }
 
   int32_t call() {
-    return gatun_attention(given, q_at, k_at, v_at, q_offsets_at, kv_offsets_at, slopes_at, sinks_at, normalizer_at,
+    return gatun_attention(given, q_at, k_at, v_at, q_offsets_at, kv_offsets_at, slopes_at, sinks_at, correction_at,
                            full_offsets_at, full_at, partial_offsets_at, partial_at, bits_at, out_at, lse_at);
   }
   void refused(std::initializer_list<const char*> words) {
@@ -89,14 +89,14 @@ class AttentionBoundary : public ::testing::Test {
   std::vector<float> q = std::vector<float>(kBatch * kHeads * kQueries * kSize, 0.5f),
                      k = std::vector<float>(kBatch * kKvHeads * kKeys * kSize, 0.5f),
                      v = std::vector<float>(kBatch * kKvHeads * kKeys * kValues, 2), slopes = {1, 2, 3, 4},
-                     sinks = {0, 0, 0, 0}, normalizer = std::vector<float>(kBatch * kHeads * kQueries, 1);
+                     sinks = {0, 0, 0, 0}, correction = std::vector<float>(kBatch * kHeads * kQueries, 1);
   std::vector<int64_t> q_offsets = {0, 15, 40}, kv_offsets = {0, 50, 50}, full_offsets, partial_offsets;
   std::vector<int32_t> full_blocks, partial_blocks;
   std::vector<uint8_t> bits, out = std::vector<uint8_t>(kBatch * kHeads * kQueries * kValues * 4, kUntouched),
                              lse = std::vector<uint8_t>(kBatch * kHeads * kQueries * 4, kUntouched);
   const void *q_at = q.data(), *k_at = k.data(), *v_at = v.data();
   const int64_t *q_offsets_at = nullptr, *kv_offsets_at = nullptr;
-  const float *slopes_at = slopes.data(), *sinks_at = sinks.data(), *normalizer_at = normalizer.data();
+  const float *slopes_at = slopes.data(), *sinks_at = sinks.data(), *correction_at = correction.data();
   const int64_t *full_offsets_at = nullptr, *partial_offsets_at = nullptr;
   const int32_t *full_at = nullptr, *partial_at = nullptr;
   const uint8_t* bits_at = nullptr;
@@ -109,7 +109,7 @@ std::string text(int64_t number) { return std::to_string(number); }
 TEST_F(AttentionBoundary, TheGoodCallsAreAccepted) {
   accepted();
   EXPECT_FALSE(untouched(out) || untouched(lse));
-  slopes_at = sinks_at = normalizer_at = nullptr;
+  slopes_at = sinks_at = correction_at = nullptr;
   accepted();
   for (const int32_t dtype : {GATUN_F32, GATUN_BF16, GATUN_F16}) {
     for (const int32_t mode : {GATUN_ATTENTION_EXACT, GATUN_ATTENTION_INT8}) {
@@ -303,9 +303,9 @@ TEST_F(AttentionBoundary, Alignment) {
   sinks_at = reinterpret_cast<const float*>(shifted(q.data(), 1));
   refused({"sinks is at address", "4"});
   sinks_at = nullptr;
-  normalizer_at = reinterpret_cast<const float*>(shifted(q.data(), 2));
-  refused({"normalizer is at address", "4"});
-  normalizer_at = nullptr;
+  correction_at = reinterpret_cast<const float*>(shifted(q.data(), 2));
+  refused({"correction is at address", "4"});
+  correction_at = nullptr;
   use_offsets();
   q_offsets_at = reinterpret_cast<const int64_t*>(shifted(q.data(), 4 - reinterpret_cast<intptr_t>(q.data()) % 8));
   refused({"q_offsets is at address", "8"});
@@ -328,9 +328,9 @@ TEST_F(AttentionBoundary, Overlaps) {
   sinks_at = reinterpret_cast<const float*>(lse.data() + lse.size() - 4);
   overlap("sinks");
   sinks_at = nullptr;
-  normalizer_at = reinterpret_cast<const float*>(lse.data());
-  overlap("normalizer");
-  normalizer_at = nullptr;
+  correction_at = reinterpret_cast<const float*>(lse.data());
+  overlap("correction");
+  correction_at = nullptr;
   lse_at = reinterpret_cast<float*>(out.data());
   overlap("lse");
 }
@@ -338,7 +338,7 @@ TEST_F(AttentionBoundary, Overlaps) {
 TEST_F(AttentionBoundary, Offsets) {
   use_offsets();
   params.q_batch_stride = params.out_batch_stride = params.lse_batch_stride = -1;  // ignored
-  normalizer_at = nullptr;
+  correction_at = nullptr;
   accepted();
   out.assign(out.size(), kUntouched);
   lse.assign(lse.size(), kUntouched);
@@ -451,7 +451,7 @@ TEST_F(AttentionBoundary, MaskLists) {
 TEST_F(AttentionBoundary, MaskListsOfRaggedItems) {
   use_mask();
   use_offsets();
-  normalizer_at = nullptr;
+  correction_at = nullptr;
   refused({"row 12", "blocks of keys"});  // item 1 has no keys
   kv_offsets = {0, 18, 50};               // item 0 has one block
   refused({"row 0", "partial_blocks[0] = 1", "0..0"});

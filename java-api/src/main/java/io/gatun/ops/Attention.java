@@ -78,8 +78,8 @@ public final class Attention {
      * @param softCap limit of the logits, > 0; 0: none
      * @param slopes f32 [query heads], ALiBi; or null
      * @param sinks f32 [query heads], a logit without value in each denominator; or null
-     * @param normalizer as {@code lse}, an input: replaces ln of the denominator in out, not in lse (Re-ttention); or
-     *     null
+     * @param correction as {@code lse}, an input: factors of the rows of out, see
+     *     {@link Attention#correction(Tensor, Tensor)}; or null
      * @param lse f32 [batch, query heads, query length] in both layouts, ragged [query heads, total length], rows
      *     adjacent: where the natural logarithm of the denominators is written; or null
      * @param mask which blocks of keys are seen; or null: all
@@ -96,7 +96,7 @@ public final class Attention {
             float softCap,
             Tensor slopes,
             Tensor sinks,
-            Tensor normalizer,
+            Tensor correction,
             Tensor lse,
             BlockMask mask,
             Mode mode,
@@ -191,10 +191,10 @@ public final class Attention {
             return draft.build();
         }
 
-        /** With the ln of denominators given, f32 as {@code lse}; or null. */
-        public Options withNormalizer(Tensor given) {
+        /** With each row of out times a number, f32 as {@code lse}; or null. */
+        public Options withCorrection(Tensor given) {
             Draft draft = new Draft(this);
-            draft.normalizer = given;
+            draft.correction = given;
             return draft.build();
         }
 
@@ -249,7 +249,7 @@ public final class Attention {
             private float softCap;
             private Tensor slopes;
             private Tensor sinks;
-            private Tensor normalizer;
+            private Tensor correction;
             private Tensor lse;
             private BlockMask mask;
             private Mode mode;
@@ -265,7 +265,7 @@ public final class Attention {
                 softCap = from.softCap;
                 slopes = from.slopes;
                 sinks = from.sinks;
-                normalizer = from.normalizer;
+                correction = from.correction;
                 lse = from.lse;
                 mask = from.mask;
                 mode = from.mode;
@@ -283,7 +283,7 @@ public final class Attention {
                         softCap,
                         slopes,
                         sinks,
-                        normalizer,
+                        correction,
                         lse,
                         mask,
                         mode,
@@ -338,7 +338,7 @@ public final class Attention {
                         keys,
                         Native.segment(options.slopes),
                         Native.segment(options.sinks),
-                        Native.segment(options.normalizer),
+                        Native.segment(options.correction),
                         Native.segment(selection.lseBefore()),
                         Native.segment(out),
                         Native.segment(options.lse),
@@ -354,7 +354,7 @@ public final class Attention {
                     keys,
                     Native.segment(options.slopes),
                     Native.segment(options.sinks),
-                    Native.segment(options.normalizer),
+                    Native.segment(options.correction),
                     mask.fullOffsets(),
                     mask.fullBlocks(),
                     mask.partialOffsets(),
@@ -409,6 +409,20 @@ public final class Attention {
      */
     public static double recall(Tensor kept, Tensor all) {
         return AttentionMerge.recall(kept, all);
+    }
+
+    /**
+     * What a sparse attention of later steps is multiplied by, row by row, so that the keys it leaves out keep their
+     * share of the softmax (Re-ttention, Chen et al. 2025): exp(kept - all), of the two log-sum-exps of a step with
+     * both; 1 where a row saw nothing. In new memory, for {@link Options#withCorrection}; it may be changed, as the
+     * paper does, by 0.04 a step. What the left-out keys added to the result, dense minus corrected sparse, may be kept
+     * and added by the caller. O(elements).
+     *
+     * @param kept f32, contiguous, the lse of the sparse call
+     * @param all f32 of the same shape, the lse of the dense call
+     */
+    public static Tensor correction(Tensor kept, Tensor all) {
+        return AttentionMerge.correction(kept, all);
     }
 
     /**

@@ -78,7 +78,7 @@ final class AttentionCall {
         gatun_attention_params.out_batch_stride(params, batchStride(results, options));
         gatun_attention_params.out_head_stride(params, results.stride(headAxis(options)));
         gatun_attention_params.out_row_stride(params, results.stride(lengthAxis(options)));
-        Tensor sums = options.lse() == null ? options.normalizer() : options.lse();
+        Tensor sums = options.lse() == null ? options.correction() : options.lse();
         if (sums == null && options.selection() != null) {
             sums = options.selection().lseBefore();
         }
@@ -185,7 +185,7 @@ final class AttentionCall {
             checkValues(q, k, v, out, options);
         }
         checkSums("lse", options.lse(), q, options);
-        checkSums("normalizer", options.normalizer(), q, options);
+        checkSums("correction", options.correction(), q, options);
         if (options.lse() == null) {
             return;
         }
@@ -194,9 +194,9 @@ final class AttentionCall {
         Check.disjoint("lse", lse, "q", q);
         Check.disjoint("lse", lse, "k", k);
         Check.disjoint("lse", lse, "v", v);
-        Check.disjoint("lse", lse, "normalizer", options.normalizer());
-        if (options.normalizer() != null) {
-            checkSameStrides("normalizer", options.normalizer(), lse, "lse");
+        Check.disjoint("lse", lse, "correction", options.correction());
+        if (options.correction() != null) {
+            checkSameStrides("correction", options.correction(), lse, "lse");
         }
     }
 
@@ -236,7 +236,7 @@ final class AttentionCall {
         Check.disjoint("out", out, "k", k);
         Check.disjoint("out", out, "v", v);
         Check.disjoint("out", out, "lse", options.lse());
-        Check.disjoint("out", out, "normalizer", options.normalizer());
+        Check.disjoint("out", out, "correction", options.correction());
     }
 
     /** Refuses an output whose rows overlap: each axis must step over all that smaller strides reach. */
@@ -367,7 +367,7 @@ final class AttentionCall {
         gatun_attention_params.k_row_stride(params, k.stride(lengthAxis(options)));
     }
 
-    /** The strides of lse and normalizer. */
+    /** The strides of lse and correction. */
     static void writeSums(MemorySegment params, Tensor sums, Options options) {
         boolean ragged = options.sequences() != null;
         gatun_attention_params.lse_batch_stride(params, sums == null || ragged ? 0 : sums.stride(0));

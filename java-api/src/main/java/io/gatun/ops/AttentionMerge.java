@@ -2,6 +2,7 @@ package io.gatun.ops;
 
 import static io.gatun.bindings.c.gatun_h.gatun_attention_merge;
 
+import io.gatun.DType;
 import io.gatun.Tensor;
 import io.gatun.bindings.c.gatun_attention_merge_params;
 import io.gatun.internal.Check;
@@ -126,6 +127,35 @@ final class AttentionMerge {
     }
 
     static double recall(Tensor kept, Tensor all) {
+        checkTwo(kept, all);
+        double sum = 0;
+        long rows = 0;
+        for (long i = 0; i < all.shape().elements(); i++) {
+            double whole = at(all, i);
+            if (whole != Double.NEGATIVE_INFINITY) {
+                sum += Math.exp(at(kept, i) - whole);
+                rows++;
+            }
+        }
+        return rows == 0 ? 1 : sum / rows;
+    }
+
+    static Tensor correction(Tensor kept, Tensor all) {
+        checkTwo(kept, all);
+        Tensor shares = Tensor.allocate(DType.F32, all.shape().toArray());
+        for (long i = 0; i < all.shape().elements(); i++) {
+            double whole = at(all, i);
+            double share = whole == Double.NEGATIVE_INFINITY ? 1 : Math.exp(at(kept, i) - whole);
+            shares.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) share);
+        }
+        return shares;
+    }
+
+    private static double at(Tensor values, long i) {
+        return values.segment().getAtIndex(ValueLayout.JAVA_FLOAT, i);
+    }
+
+    private static void checkTwo(Tensor kept, Tensor all) {
         Check.present("kept", kept);
         Check.present("all", all);
         Check.dtype("kept", kept, AttentionCall.F32);
@@ -137,15 +167,5 @@ final class AttentionMerge {
         Check.contiguous("all", all);
         Check.reachable("kept", kept.segment());
         Check.reachable("all", all.segment());
-        double sum = 0;
-        long rows = 0;
-        for (long i = 0; i < all.shape().elements(); i++) {
-            double whole = all.segment().getAtIndex(ValueLayout.JAVA_FLOAT, i);
-            if (whole != Double.NEGATIVE_INFINITY) {
-                sum += Math.exp(kept.segment().getAtIndex(ValueLayout.JAVA_FLOAT, i) - whole);
-                rows++;
-            }
-        }
-        return rows == 0 ? 1 : sum / rows;
     }
 }

@@ -69,7 +69,7 @@ public record HeadPatterns(List<Selection> candidates, int[] choices) {
         if (options.sequences() != null) {
             throw Check.invalid("options.sequences", options.sequences(), "null");
         }
-        Attention.Options plain = options.withMask(null).withSelection(null).withNormalizer(null);
+        Attention.Options plain = options.withMask(null).withSelection(null).withCorrection(null);
         double[][] all = logSumExps(q, k, plain);
         int[] choices = new int[all.length];
         double[] bestRecall = new double[all.length];

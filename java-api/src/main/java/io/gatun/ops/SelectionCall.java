@@ -71,8 +71,8 @@ final class SelectionCall {
             if (options.lse() != null) {
                 AttentionCall.checkSameStrides("selection.lseBefore", before, options.lse(), "lse");
             }
-            if (options.normalizer() != null) {
-                AttentionCall.checkSameStrides("selection.lseBefore", before, options.normalizer(), "normalizer");
+            if (options.correction() != null) {
+                AttentionCall.checkSameStrides("selection.lseBefore", before, options.correction(), "correction");
             }
         }
         if (out != null) {
@@ -152,7 +152,7 @@ final class SelectionCall {
     /** Without what a selection ignores. */
     private static Options alone(Options options) {
         Check.present("options", options);
-        return options.withLse(null).withNormalizer(null).withMask(null).withSelection(null);
+        return options.withLse(null).withCorrection(null).withMask(null).withSelection(null);
     }
 
     static Tensor scores(Selection selection, Tensor q, Tensor k, Options given) {

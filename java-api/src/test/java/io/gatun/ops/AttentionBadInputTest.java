@@ -188,18 +188,18 @@ class AttentionBadInputTest {
                         "strides",
                         "rows apart",
                         () -> run(none.withLse(view(lse, Shape.of(LSE), 80, 10, 1))))
-                .add("lse is normalizer", "lse", "overlaps normalizer", "own", () -> run(withLse.withNormalizer(lse)))
+                .add("lse is correction", "lse", "overlaps correction", "own", () -> run(withLse.withCorrection(lse)))
                 .add(
-                        "normalizer strides",
-                        "normalizer",
+                        "correction strides",
+                        "correction",
                         "strides [84, 21, 1]",
                         "strides of lse",
-                        () -> run(withLse.withNormalizer(wide)))
-                .add("normalizer shape", "normalizer", "[4]", "[2, 4, 20]", () -> run(none.withNormalizer(vector)))
+                        () -> run(withLse.withCorrection(wide)))
+                .add("correction shape", "correction", "[4]", "[2, 4, 20]", () -> run(none.withCorrection(vector)))
                 .unreachable("slopes", DType.F32, new long[] {4}, bad -> run(none.withSlopes(bad)))
                 .unreachable("sinks", DType.F32, new long[] {4}, bad -> run(none.withSinks(bad)))
                 .unreachable("lse", DType.F32, LSE, bad -> run(none.withLse(bad)))
-                .unreachable("normalizer", DType.F32, LSE, bad -> run(none.withNormalizer(bad)))
+                .unreachable("correction", DType.F32, LSE, bad -> run(none.withCorrection(bad)))
                 .tests();
     }
 

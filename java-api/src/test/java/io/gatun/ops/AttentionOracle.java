@@ -94,20 +94,17 @@ final class AttentionOracle {
             sum += Math.exp(logit - top);
         }
         double lse = top == Double.NEGATIVE_INFINITY ? top : top + Math.log(sum);
-        double denominator = lse;
-        double inflation = 1;
-        if (options.normalizer() != null) {
-            denominator = options.sequences() == null
-                    ? options.normalizer().getFloat(b, h, i)
-                    : options.normalizer().getFloat(h, firstQuery + i);
-            // Weights need not sum to 1.
-            inflation = Math.max(1, Math.exp(lse - denominator));
+        double correction = 1;
+        if (options.correction() != null) {
+            correction = options.sequences() == null
+                    ? options.correction().getFloat(b, h, i)
+                    : options.correction().getFloat(h, firstQuery + i);
         }
         int values = v == null ? 0 : (int) v.shape().size(v.shape().rank() - 1);
         double[] out = new double[values];
         double most = 0;
         for (int n = 0; n < seen.size(); n++) {
-            double weight = denominator == Double.NEGATIVE_INFINITY ? 0 : Math.exp(logits.get(n) - denominator);
+            double weight = correction * Math.exp(logits.get(n) - lse);
             for (int x = 0; x < values; x++) {
                 double value = at(v, b, g, firstKey + seen.get(n), x);
                 out[x] += weight * value;
@@ -117,7 +114,7 @@ final class AttentionOracle {
         double error = 0x1p-22 * (size / 16.0 + 24) * (largest + keys / 64.0 + 8);
         boolean rounded = q.dtype() == DType.BF16 || options.mode() == Mode.INT8;
         double relative = Math.expm1(2 * drift) + error + (rounded ? 0x1p-8 : 0);
-        return new Row(out, inflation * relative * most, lse, drift + error + (rounded ? 0x1p-8 : 0));
+        return new Row(out, Math.abs(correction) * relative * most, lse, drift + error + (rounded ? 0x1p-8 : 0));
     }
 
     private boolean sees(int b, int h, int i, int j, long position) {

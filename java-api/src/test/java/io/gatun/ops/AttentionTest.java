@@ -188,9 +188,9 @@ class AttentionTest {
             options = options.withLse(p.sums());
         }
         if (random.chance(0.2)) {
-            Tensor normalizer = p.sums();
-            normalizer.copyFrom(random.normal((int) normalizer.shape().elements(), 1));
-            options = options.withNormalizer(normalizer);
+            Tensor correction = p.sums();
+            correction.copyFrom(random.normal((int) correction.shape().elements(), 1));
+            options = options.withCorrection(correction);
         }
         if (!p.ragged && random.chance(0.5)) {
             options = options.withMask(mask(p));
@@ -296,7 +296,7 @@ class AttentionTest {
         for (int seed = 0; seed < 30; seed++) {
             Problem p = new Problem(new Random(seed));
             addOptions(p);
-            p.options = p.options.withLse(p.sums()).withNormalizer(null);
+            p.options = p.options.withLse(p.sums()).withCorrection(null);
             p.allocate();
             p.v = null;
             p.out = null;

@@ -3001,7 +3001,7 @@ public class gatun_h {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse)
+     * int32_t gatun_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse)
      * }
      */
     public static FunctionDescriptor gatun_attention$descriptor() {
@@ -3011,7 +3011,7 @@ public class gatun_h {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse)
+     * int32_t gatun_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse)
      * }
      */
     public static MethodHandle gatun_attention$handle() {
@@ -3021,7 +3021,7 @@ public class gatun_h {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse)
+     * int32_t gatun_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse)
      * }
      */
     public static MemorySegment gatun_attention$address() {
@@ -3030,16 +3030,16 @@ public class gatun_h {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse)
+     * int32_t gatun_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse)
      * }
      */
-    public static int gatun_attention(MemorySegment params, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment slopes, MemorySegment sinks, MemorySegment normalizer, MemorySegment full_offsets, MemorySegment full_blocks, MemorySegment partial_offsets, MemorySegment partial_blocks, MemorySegment partial_bits, MemorySegment out, MemorySegment lse) {
+    public static int gatun_attention(MemorySegment params, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment slopes, MemorySegment sinks, MemorySegment correction, MemorySegment full_offsets, MemorySegment full_blocks, MemorySegment partial_offsets, MemorySegment partial_blocks, MemorySegment partial_bits, MemorySegment out, MemorySegment lse) {
         var mh$ = gatun_attention.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_attention", params, q, k, v, q_offsets, kv_offsets, slopes, sinks, normalizer, full_offsets, full_blocks, partial_offsets, partial_blocks, partial_bits, out, lse);
+                traceDowncall("gatun_attention", params, q, k, v, q_offsets, kv_offsets, slopes, sinks, correction, full_offsets, full_blocks, partial_offsets, partial_blocks, partial_bits, out, lse);
             }
-            return (int)mh$.invokeExact(params, q, k, v, q_offsets, kv_offsets, slopes, sinks, normalizer, full_offsets, full_blocks, partial_offsets, partial_blocks, partial_bits, out, lse);
+            return (int)mh$.invokeExact(params, q, k, v, q_offsets, kv_offsets, slopes, sinks, correction, full_offsets, full_blocks, partial_offsets, partial_blocks, partial_bits, out, lse);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -3657,7 +3657,7 @@ public class gatun_h {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const float *lse_before, void *out, float *lse, float *density)
+     * int32_t gatun_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const float *lse_before, void *out, float *lse, float *density)
      * }
      */
     public static FunctionDescriptor gatun_attention_selected$descriptor() {
@@ -3667,7 +3667,7 @@ public class gatun_h {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const float *lse_before, void *out, float *lse, float *density)
+     * int32_t gatun_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const float *lse_before, void *out, float *lse, float *density)
      * }
      */
     public static MethodHandle gatun_attention_selected$handle() {
@@ -3677,7 +3677,7 @@ public class gatun_h {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const float *lse_before, void *out, float *lse, float *density)
+     * int32_t gatun_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const float *lse_before, void *out, float *lse, float *density)
      * }
      */
     public static MemorySegment gatun_attention_selected$address() {
@@ -3686,16 +3686,16 @@ public class gatun_h {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *normalizer, const float *lse_before, void *out, float *lse, float *density)
+     * int32_t gatun_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const float *lse_before, void *out, float *lse, float *density)
      * }
      */
-    public static int gatun_attention_selected(MemorySegment params, MemorySegment selection, MemorySegment budgets, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment slopes, MemorySegment sinks, MemorySegment normalizer, MemorySegment lse_before, MemorySegment out, MemorySegment lse, MemorySegment density) {
+    public static int gatun_attention_selected(MemorySegment params, MemorySegment selection, MemorySegment budgets, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment slopes, MemorySegment sinks, MemorySegment correction, MemorySegment lse_before, MemorySegment out, MemorySegment lse, MemorySegment density) {
         var mh$ = gatun_attention_selected.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_attention_selected", params, selection, budgets, q, k, v, q_offsets, kv_offsets, slopes, sinks, normalizer, lse_before, out, lse, density);
+                traceDowncall("gatun_attention_selected", params, selection, budgets, q, k, v, q_offsets, kv_offsets, slopes, sinks, correction, lse_before, out, lse, density);
             }
-            return (int)mh$.invokeExact(params, selection, budgets, q, k, v, q_offsets, kv_offsets, slopes, sinks, normalizer, lse_before, out, lse, density);
+            return (int)mh$.invokeExact(params, selection, budgets, q, k, v, q_offsets, kv_offsets, slopes, sinks, correction, lse_before, out, lse, density);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
