@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.Function;
+import java.util.stream.Stream;
 
 /**
  * The op attention: dense attention beside that of others, in f32, as none of them has a faster bf16; attention to
@@ -29,7 +30,8 @@ final class AttentionBench implements Op {
     public void run(Session session) throws Exception {
         session.progress().show("loading peers");
         List<AttentionPeer> peers = allPeers.apply(missing -> session.progress().say("LEFT OUT: " + missing));
-        List<String> columns = new ArrayList<>(List.of(impl(Result.DENSE), impl(GatunAttention.BF16)));
+        List<String> columns =
+                new ArrayList<>(List.of(impl(Result.DENSE), impl(GatunAttention.BF16), impl(GatunSelection.FUSED)));
         peers.forEach(peer -> columns.add(peer.name() + " " + peer.version()));
         session.begin(OP, columns);
         List<Result> relations = new ArrayList<>();
@@ -62,29 +64,31 @@ final class AttentionBench implements Op {
         return Result.OURS + " " + Gatun.version() + " " + way;
     }
 
-    /** One case; gives how its time relates to that of dense attention. */
+    /** One case; gives how its time relates to that of dense attention, and what a selection keeps of it. */
     static List<Result> compare(Session session, AttentionCase problem, AttentionData data, List<AttentionPeer> peers)
             throws Exception {
         session.progress().show(problem.name() + ": preparing");
         byte[] map = problem.kind() == AttentionCase.Kind.SPARSE ? AttentionData.map(problem) : null;
         Session.Contenders contenders = new Session.Contenders();
+        List<Result> relations = new ArrayList<>();
         try (contenders) {
             AttentionCase dense = problem.asDense();
             Session.Verifier verifier = new AttentionVerifier(problem, data, map);
             switch (problem.kind()) {
                 case DENSE -> {
-                    contenders.add(GatunAttention.prepare("", problem, data, null));
+                    contenders.add(GatunAttention.prepare("", problem, data));
                     if (problem.dtype().equals("int8")) {
-                        contenders.add(GatunAttention.prepare(GatunAttention.BF16, dense.with("bf16"), data, null));
+                        contenders.add(GatunAttention.prepare(GatunAttention.BF16, dense.with("bf16"), data));
                     }
                 }
                 case SPARSE -> {
-                    contenders.add(GatunAttention.prepare("", problem, data, map));
-                    contenders.add(GatunAttention.prepare(Result.DENSE, dense, data, null));
+                    contenders.add(GatunAttention.prepare(problem, data, map));
+                    contenders.add(GatunAttention.prepare(Result.DENSE, dense, data));
                 }
                 case SELECT -> {
                     contenders.add(GatunSelection.prepare(problem, data));
-                    contenders.add(GatunAttention.prepare(Result.DENSE, dense, data, null));
+                    contenders.add(GatunAttention.prepare(Result.DENSE, dense, data));
+                    contenders.add(GatunSelection.prepareFused(problem, data));
                     verifier = new SelectionVerifier(problem, data, verifier);
                 }
             }
@@ -94,11 +98,29 @@ final class AttentionBench implements Op {
                 }
             }
             session.compare(OP, work(session, problem, map, contenders.first().kernel()), contenders, verifier);
+            relations.addAll(relations(session.results(), problem, map));
+            if (contenders.first() instanceof GatunSelection selection) {
+                relations.add(recall(relations.getFirst(), problem, selection));
+            }
         }
         if (map != null) {
             mask(session, problem, map);
         }
-        return relations(session.results(), problem, map);
+        return relations;
+    }
+
+    private static Result recall(Result relation, AttentionCase problem, GatunSelection selection) {
+        double percent = 100 * selection.recall();
+        return Result.of(
+                OP,
+                problem.name() + " recall",
+                relation.impl(),
+                problem.threads(),
+                "recall",
+                "%",
+                new Summary(percent, percent, percent),
+                relation.kernel(),
+                "share of dense attention that the blocks keep");
     }
 
     /** The time that a map of blocks takes to become lists. */
@@ -158,7 +180,8 @@ final class AttentionBench implements Op {
 
     /**
      * Of sparse attention, its time over that of dense attention times the density: 1 is ideal. Of a selection, the
-     * percent of the time of dense attention. Of int8, how much faster than bf16.
+     * percent of the time of dense attention, alone and with the attention to what it selects. Of int8, how much faster
+     * than bf16.
      */
     static List<Result> relations(List<Result> results, AttentionCase problem, byte[] map) {
         List<Result> ours = results.stream()
@@ -172,23 +195,24 @@ final class AttentionBench implements Op {
         }
         Result time = ours.getFirst();
         Result other = ours.get(1);
-        return List.of(
-                switch (problem.kind()) {
-                    case DENSE ->
-                        time.speedupOver(
-                                other, problem.name() + " speedup", "time of " + other.impl() + " / this time");
-                    case SPARSE ->
-                        time.over(
-                                AttentionData.density(problem, map) * other.median(),
-                                "x",
-                                problem.name() + " over ideal",
-                                "this time / (density x time of " + other.impl() + ")");
-                    case SELECT ->
-                        time.over(
+        return switch (problem.kind()) {
+            case DENSE ->
+                List.of(time.speedupOver(
+                        other, problem.name() + " speedup", "time of " + other.impl() + " / this time"));
+            case SPARSE ->
+                List.of(time.over(
+                        AttentionData.density(problem, map) * other.median(),
+                        "x",
+                        problem.name() + " over ideal",
+                        "this time / (density x time of " + other.impl() + ")"));
+            case SELECT ->
+                Stream.of(time, ours.get(2))
+                        .map(part -> part.over(
                                 other.median() / 100,
                                 "%",
                                 problem.name() + " of dense",
-                                "percent of the time of " + other.impl());
-                });
+                                "percent of the time of " + other.impl()))
+                        .toList();
+        };
     }
 }

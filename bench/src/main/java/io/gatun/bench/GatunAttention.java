@@ -17,23 +17,28 @@ final class GatunAttention {
 
     private GatunAttention() {}
 
+    /** {@link Attention#run} of a case to all blocks. */
+    static Contender prepare(String way, AttentionCase problem, AttentionData data) {
+        return prepare(way, problem, data, options(problem));
+    }
+
+    /** The same to the blocks of a map. */
+    static Contender prepare(AttentionCase problem, AttentionData data, byte[] map) {
+        BlockMask mask = BlockMask.ofBlocks(MaskContender.grid(problem), MaskContender.map(problem, map));
+        return prepare("", problem, data, options(problem).withMask(mask));
+    }
+
     /**
-     * {@link Attention#run} of a case.
+     * The same with options.
      *
      * @param way what distinguishes it from others of ours in the case
-     * @param map of blocks, or null for all
      */
-    static Contender prepare(String way, AttentionCase problem, AttentionData data, byte[] map) {
+    static Contender prepare(String way, AttentionCase problem, AttentionData data, Attention.Options options) {
         Arena arena = Arena.ofShared();
         Tensor q = of(arena, problem, data.q());
         Tensor k = of(arena, problem, data.k());
         Tensor v = of(arena, problem, data.v());
         Tensor y = allocate(arena, problem);
-        Attention.Options options = options(problem)
-                .withMask(
-                        map == null
-                                ? null
-                                : BlockMask.ofBlocks(MaskContender.grid(problem), MaskContender.map(problem, map)));
         return new GatunContender(
                 way,
                 Attention.explain(q, k, v, y, options),

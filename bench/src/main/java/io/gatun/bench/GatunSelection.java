@@ -2,6 +2,7 @@ package io.gatun.bench;
 
 import static io.gatun.bench.AttentionCase.BLOCK;
 
+import io.gatun.DType;
 import io.gatun.Gatun;
 import io.gatun.Tensor;
 import io.gatun.ops.Attention;
@@ -11,6 +12,9 @@ import java.lang.foreign.Arena;
 
 /** Gatun's selections of blocks through the public API. The output is a map of them, [heads, blocks, blocks]. */
 final class GatunSelection extends RotatingContender {
+    /** What ours is called that selects and attends in one call. */
+    static final String FUSED = "fused";
+
     private final Arena arena;
     private final Tensor q;
     private final Tensor k;
@@ -27,18 +31,40 @@ final class GatunSelection extends RotatingContender {
         this.arena = arena;
         q = GatunAttention.of(arena, problem, data.q());
         k = GatunAttention.of(arena, problem, data.k());
-        selection = (problem.method().equals("means")
+        selection = selection(problem);
+        options = GatunAttention.options(problem);
+    }
+
+    private static Selection selection(AttentionCase problem) {
+        return (problem.method().equals("means")
                         ? Selection.means()
                         : Selection.antidiagonal().withFirst(false).withDiagonal(false))
                 .withStride(SelectionVerifier.STRIDE)
                 .withBlocks(BLOCK, BLOCK)
                 .withKeepFraction(problem.percent() / 100.0);
-        options = GatunAttention.options(problem);
     }
 
     /** {@link Selection#select} of a case. */
-    static Contender prepare(AttentionCase problem, AttentionData data) {
+    static GatunSelection prepare(AttentionCase problem, AttentionData data) {
         return new GatunSelection(problem, data, Arena.ofShared());
+    }
+
+    /** {@link Attention#run} with the selection of a case. */
+    static Contender prepareFused(AttentionCase problem, AttentionData data) {
+        return GatunAttention.prepare(
+                FUSED, problem, data, GatunAttention.options(problem).withSelection(selection(problem)));
+    }
+
+    /** The share of the attention that the blocks keep which the last call has chosen. */
+    double recall() {
+        return Attention.recall(lse(mask), lse(null));
+    }
+
+    private Tensor lse(BlockMask seen) {
+        Tensor lse = Tensor.allocate(
+                arena, DType.F32, 1, q.shape().size(1), q.shape().size(2));
+        Attention.run(q, k, null, null, options.withMask(seen).withLse(lse));
+        return lse;
     }
 
     @Override

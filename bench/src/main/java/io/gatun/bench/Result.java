@@ -6,14 +6,14 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 /**
  * A record of {@code bench/target/results/<op>.json}. Fields that a record has no value for are null there.
  *
- * @param op what was measured: {@code qmatmul}, {@code quantize}, {@code optimizer}, {@code nm_matmul}, {@code
- * attention},
- *     {@code limits}
+ * @param op what was measured: {@code qmatmul}, {@code quantize}, {@code optimizer}, {@code nm_matmul},
+ *     {@code attention} or {@code limits}
  * @param caseName the problem, as {@code int4 g32 i8row 14336x4096 m=512 t=2}: see {@link QMatmulCase#name},
  *     {@link QuantizeCase#name}, {@link OptimizerCase#name}, {@link NmMatmulCase#name} and {@link AttentionCase#name}
  * @param impl who computed; ours starts with {@code gatun}
  * @param threads how many threads it was allowed
- * @param metric what the numbers are: {@code time}, {@code bandwidth}, {@code rate}, {@code f32 input}, {@code moved}
+ * @param metric what the numbers are: {@code time}, {@code bandwidth}, {@code rate}, {@code f32 input}, {@code moved},
+ *     {@code relation}, {@code speedup}, {@code recall}
  * @param unit their unit
  * @param median of all samples of all rounds
  * @param min the smallest sample
@@ -82,10 +82,24 @@ public record Result(
     /** What the machine does at best. */
     static Result ofMachine(
             String op, String caseName, int threads, String metric, String unit, Summary summary, String kernel) {
+        return of(op, caseName, "machine", threads, metric, unit, summary, kernel, "the loop alone");
+    }
+
+    /** A record that is no time of a call and has no peers. */
+    static Result of(
+            String op,
+            String caseName,
+            String impl,
+            int threads,
+            String metric,
+            String unit,
+            Summary summary,
+            String kernel,
+            String what) {
         return new Result(
                 op,
                 caseName,
-                "machine",
+                impl,
                 threads,
                 metric,
                 unit,
@@ -96,7 +110,7 @@ public record Result(
                 null,
                 null,
                 kernel,
-                "the loop alone");
+                what);
     }
 
     /** The same with its relation to limit and peers. */

@@ -11,7 +11,7 @@ import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 
 /**
- * Checks that a selection keeps the blocks with the best scores by the definition, in double, in sampled rows of
+ * Checks that attention to what was selected before is right, and that a selection keeps the blocks with the best scores by the definition, in double, in sampled rows of
  * blocks: as many as it must, with as large a sum of scores. Its error is what the sum lacks.
  */
 final class SelectionVerifier implements Session.Verifier {
@@ -26,6 +26,7 @@ final class SelectionVerifier implements Session.Verifier {
     private final AttentionCase problem;
     private final AttentionData data;
     private final Session.Verifier dense;
+    private byte[] selected;
 
     /** The other one is for our dense attention, whose time the selection's is a part of. */
     SelectionVerifier(AttentionCase problem, AttentionData data, Session.Verifier dense) {
@@ -49,6 +50,9 @@ final class SelectionVerifier implements Session.Verifier {
         if (contender.impl().endsWith(" " + Result.DENSE)) {
             return dense.relError(contender);
         }
+        if (contender.impl().endsWith(" " + GatunSelection.FUSED)) {
+            return new AttentionVerifier(problem, data, selected).relError(contender);
+        }
         int blocks = problem.blocks();
         float[] map = OutputCheck.outputOf(contender, (long) HEADS * blocks * blocks);
         SplittableRandom random = new SplittableRandom(6);
@@ -59,6 +63,10 @@ final class SelectionVerifier implements Session.Verifier {
             int begin = (head * blocks + row) * blocks;
             lacking = Math.max(
                     lacking, lacking(contender.impl(), head, row, Arrays.copyOfRange(map, begin, begin + blocks)));
+        }
+        selected = new byte[map.length];
+        for (int i = 0; i < map.length; i++) {
+            selected[i] = (byte) map[i];
         }
         return lacking;
     }

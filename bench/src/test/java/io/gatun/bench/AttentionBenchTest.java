@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -43,6 +44,10 @@ class AttentionBenchTest {
         return session;
     }
 
+    private static Contender contender(AttentionCase problem, byte[] map) {
+        return map == null ? GatunAttention.prepare("", problem, DATA) : GatunAttention.prepare(problem, DATA, map);
+    }
+
     @ParameterizedTest
     @CsvSource({
         "f32, full, 100, 1e-6",
@@ -61,7 +66,7 @@ class AttentionBenchTest {
                 : AttentionCase.sparse(dtype, LENGTH, causal, percent, 2);
         byte[] map = percent == 100 ? null : AttentionData.map(problem);
         AttentionVerifier verifier = new AttentionVerifier(problem, DATA, map);
-        try (Contender contender = GatunAttention.prepare("", problem, DATA, map)) {
+        try (Contender contender = contender(problem, map)) {
             double error = verifier.relError(contender);
             assertTrue(error > 0 && error < most, "error " + error);
             contender.run();
@@ -80,8 +85,8 @@ class AttentionBenchTest {
         AttentionCase problem = AttentionCase.sparse("f32", LENGTH, true, 50, 2);
         byte[] map = AttentionData.map(problem);
         AttentionVerifier verifier = new AttentionVerifier(problem, DATA, map);
-        try (Contender sparse = GatunAttention.prepare("", problem, DATA, map);
-                Contender dense = GatunAttention.prepare("", problem.asDense(), DATA, null)) {
+        try (Contender sparse = contender(problem, map);
+                Contender dense = GatunAttention.prepare("", problem.asDense(), DATA)) {
             assertThrows(OutputCheck.WrongOutput.class, () -> verifier.relError(dense));
             Contender shifted = new FakeContender(sparse.impl(), sparse::run, y -> {
                 float[] right = new float[y.length];
@@ -132,13 +137,19 @@ class AttentionBenchTest {
     void selectionsKeepTheBestBlocks(String method, String mask) throws Exception {
         AttentionCase problem = AttentionCase.select(method, LENGTH, mask.equals("causal"), 50, 2);
         Session session = session();
-        Result relation =
-                AttentionBench.compare(session, problem, DATA, List.of()).getFirst();
+        List<Result> relations = AttentionBench.compare(session, problem, DATA, List.of());
         List<Result> results = session.results();
-        assertEquals(2, results.size());
-        assertTrue(results.getLast().isDense());
-        assertEquals(100 * results.getFirst().median() / results.getLast().median(), relation.median(), 1e-9);
-        assertEquals("%", relation.unit());
+        assertEquals(3, results.size());
+        assertTrue(results.get(1).isDense());
+        assertTrue(results.getLast().impl().endsWith(" fused"));
+        assertEquals(3, relations.size());
+        for (int i : new int[] {0, 2}) {
+            Result relation = relations.get(i / 2);
+            assertEquals(results.get(i).impl(), relation.impl());
+            assertEquals(100 * results.get(i).median() / results.get(1).median(), relation.median(), 1e-9);
+            assertEquals("%", relation.unit());
+        }
+        Result recall = relations.getLast();
 
         Session.Verifier never = contender -> {
             throw new AssertionError(contender);
@@ -146,6 +157,7 @@ class AttentionBenchTest {
         SelectionVerifier verifier = new SelectionVerifier(problem, DATA, never);
         try (Contender contender = GatunSelection.prepare(problem, DATA)) {
             assertTrue(verifier.relError(contender) < 1e-3);
+            assertEquals(100 * recall(problem, OutputCheck.outputOf(contender, 32 * 36)), recall.median(), 1e-2);
             int last = 6 * 6 - 6; // of head 0, the row of the last queries
             Contender other = new FakeContender("gatun", () -> {}, map -> {
                 contender.output(0, map);
@@ -164,6 +176,31 @@ class AttentionBenchTest {
             });
             assertThrows(OutputCheck.WrongOutput.class, () -> verifier.relError(more));
         }
+    }
+
+    /** The mean over rows of what the kept keys weigh in the softmax. */
+    private static double recall(AttentionCase problem, float[] map) {
+        return IntStream.range(0, AttentionCase.HEADS * LENGTH)
+                .parallel()
+                .mapToDouble(row -> {
+                    int head = row / LENGTH;
+                    int query = row % LENGTH;
+                    double all = 0;
+                    double kept = 0;
+                    for (int key = 0; key < (problem.causal() ? query + 1 : LENGTH); key++) {
+                        double product = 0;
+                        for (int i = 0; i < AttentionCase.HEAD_SIZE; i++) {
+                            product += (double) AttentionData.at(DATA.q(), LENGTH, head, query, i)
+                                    * AttentionData.at(DATA.k(), LENGTH, head, key, i);
+                        }
+                        double weight = Math.exp(product / Math.sqrt(AttentionCase.HEAD_SIZE));
+                        all += weight;
+                        kept += weight * map[(head * 6 + query / 64) * 6 + key / 64];
+                    }
+                    return kept / all;
+                })
+                .average()
+                .orElseThrow();
     }
 
     @Test
