@@ -2,11 +2,15 @@
 // are compared with. Of one head of one batch item: q [queries][head_size], k [keys][head_size].
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 #include "gatun/attention_select.h"
 
 namespace gatun::attention_select {
+
+// Where an element of a matrix is.
+inline size_t at(int64_t row, int64_t columns, int64_t column) { return static_cast<size_t>(row * columns + column); }
 
 class Reference {
  public:

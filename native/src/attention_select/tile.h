@@ -69,14 +69,11 @@ float largest_of(const float* x, int64_t n) {
 }
 
 void scale_logits(float* x, int64_t n, float scale, float cap) {
-  const F32 scales = set1(scale);
+  const F32 scales = set1(scale), caps = set1(cap);
   for (int64_t i = 0; i < n; i += kLanes) {
     const int lanes = lanes_from(i, n);
     F32 value = mul(load_f32_n(x + i, lanes), scales);
-    if (cap != 0) {  // tanh(z) = 1 - 2 / (exp(2 z) + 1)
-      const F32 e = exp(mul(value, set1(2 / cap)));
-      value = mul(set1(cap), sub(set1(1.0f), div(set1(2.0f), add(e, set1(1.0f)))));
-    }
+    if (cap != 0) value = mul(tanh(div(value, caps)), caps);
     store_f32_n(x + i, value, lanes);
   }
 }
