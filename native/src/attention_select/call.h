@@ -1,6 +1,7 @@
 // A checked call: its numbers, read once, and where its rows are.
 #pragma once
 
+#include <initializer_list>
 #include <vector>
 
 #include "attention_select/sight.h"
@@ -73,7 +74,12 @@ class Call {
     return ((b * p.query_heads + head) * p.query_blocks + block) * s.key_blocks;
   }
 
-  // Reads the arguments, which have been checked but for the offsets' values; those are checked here.
+  // Copies of the offsets; null: there are none.
+  const int64_t* q_offsets() const { return ragged() ? q_offsets_.data() : nullptr; }
+  const int64_t* kv_offsets() const { return ragged() ? kv_offsets_.data() : nullptr; }
+
+  // Reads the arguments, which have been checked but for the values of offsets and budgets; those are checked here, as
+  // copied: what the caller's arrays become later does not matter.
   int32_t read(Tier limit, const Arguments& arguments);
 
  private:
@@ -82,6 +88,7 @@ class Call {
 
   const uint8_t *q_ = nullptr, *k_ = nullptr;
   std::vector<int64_t> q_offsets_, kv_offsets_;
+  std::vector<float> budgets_;
 };
 
 // What of a selection an entry reads.
@@ -98,6 +105,19 @@ struct Uses {
 // Everything but what `outputs` holds, which are arrays: they overlap nothing. Fills the call in.
 int32_t check_call(Tier limit, const Arguments& arguments, const Uses& uses, Buffer* outputs, int output_count,
                    Call* call);
+
+// Strides of axes along which nothing lies further on may be any numbers; as 0 they overflow nothing.
+struct AxisStride {
+  int64_t size;
+  int64_t* stride;
+};
+inline void settle(std::initializer_list<AxisStride> axes) {
+  bool empty = false;
+  for (const AxisStride& axis : axes) empty = empty || axis.size == 0;
+  for (const AxisStride& axis : axes) {
+    if (empty || axis.size < 2) *axis.stride = 0;
+  }
+}
 
 // An output of `count` elements.
 inline Buffer output_of(const char* name, const void* address, int64_t count, int64_t element_bytes) {

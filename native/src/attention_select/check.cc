@@ -50,8 +50,7 @@ int32_t check_choice(const Selection& s) {
   return check_amount(s.amount, "selection.amount", -1);
 }
 
-int32_t check_lines(const Params& p, const Selection& s) {
-  GATUN_TRY(check_range(p.kv_length, 0, UINT32_MAX, "params.kv_length"));
+int32_t check_chosen_lines(const Selection& s) {
   GATUN_TRY(check_range(s.verticals, 0, INT64_MAX, "selection.verticals"));
   GATUN_TRY(check_range(s.slashes, 0, INT64_MAX, "selection.slashes"));
   GATUN_TRY(check_range(s.forced_verticals, 0, INT64_MAX, "selection.forced_verticals"));
@@ -67,8 +66,9 @@ int32_t check_selection(const Params& p, const Selection& s, const Uses& uses) {
     GATUN_TRY(check_range(s.keep_first, 0, 1, "selection.keep_first"));
     GATUN_TRY(check_range(s.keep_diagonal, 0, 1, "selection.keep_diagonal"));
   }
+  if (uses.lines || uses.chosen_lines) GATUN_TRY(check_range(p.kv_length, 0, UINT32_MAX, "params.kv_length"));
   if (uses.lines) GATUN_TRY(check_range(s.last_queries, 1, 1024, "selection.last_queries"));
-  if (uses.chosen_lines) GATUN_TRY(check_lines(p, s));
+  if (uses.chosen_lines) GATUN_TRY(check_chosen_lines(s));
   if (uses.budget) GATUN_TRY(check_amount(s.amount, "selection.amount", -1));
   return GATUN_OK;
 }
@@ -105,10 +105,12 @@ int32_t check_product(const Params& p, int64_t rows, int64_t columns, const char
 }
 
 int32_t read_structs(const Arguments& a, Call* call) {
-  GATUN_TRY(attention::check_params(a.params));
+  GATUN_TRY(check_not_null(a.params, "params"));
+  GATUN_TRY(check_struct_size(a.params->struct_size, sizeof(Params), "params"));
+  call->p = *a.params;
+  GATUN_TRY(attention::check_params(&call->p));
   GATUN_TRY(check_not_null(a.selection, "selection"));
   GATUN_TRY(check_struct_size(a.selection->struct_size, sizeof(Selection), "selection"));
-  call->p = *a.params;
   call->s = *a.selection;
   return GATUN_OK;
 }
@@ -127,7 +129,13 @@ int32_t Call::read(Tier limit, const Arguments& a) {
   q_ = static_cast<const uint8_t*>(a.q);
   k_ = static_cast<const uint8_t*>(a.k);
   lse = a.lse;
-  budgets = a.budgets;
+  settle({{p.batch, &p.q_batch_stride}, {p.query_heads, &p.q_head_stride}, {p.query_length, &p.q_row_stride}});
+  settle({{p.batch, &p.k_batch_stride}, {p.kv_heads, &p.k_head_stride}, {p.kv_length, &p.k_row_stride}});
+  if (a.budgets != nullptr) {
+    budgets_.assign(a.budgets, a.budgets + heads());
+    budgets = budgets_.data();
+    for (int64_t i = 0; i < heads(); ++i) GATUN_TRY(check_amount(budgets[i], "budgets", i));
+  }
   if (a.q_offsets == nullptr) return GATUN_OK;
   q_offsets_.assign(a.q_offsets, a.q_offsets + p.batch + 1);
   kv_offsets_.assign(a.kv_offsets, a.kv_offsets + p.batch + 1);
@@ -160,11 +168,7 @@ int32_t check_call(Tier limit, const Arguments& a, const Uses& uses, Buffer* out
   }
   GATUN_TRY(check_buffers(buffers, count));
   GATUN_TRY(call->read(limit, a));
-  if (uses.map) GATUN_TRY(check_blocks(*call));
-  if (a.budgets != nullptr) {
-    for (int64_t i = 0; i < call->heads(); ++i) GATUN_TRY(check_amount(a.budgets[i], "budgets", i));
-  }
-  return GATUN_OK;
+  return uses.map ? check_blocks(*call) : GATUN_OK;
 }
 
 }  // namespace gatun::attention_select

@@ -223,6 +223,26 @@ TEST(Lines, SelectIsBothSteps) {
   }
 }
 
+// Forced lines alone need no sums: q and k, whose memory these strides leave, are not read.
+TEST(Lines, SelectOfForcedLinesReadsNothing) {
+  Rng rng(17);
+  Problem x = plain_problem(GATUN_F32, 2, 1, 300, 400, 16);
+  x.p.causal = 1;
+  x.s.kind = GATUN_SELECT_VERTICAL_SLASH;
+  x.s.verticals = x.s.forced_verticals = 5;
+  x.s.slashes = 20;
+  x.s.forced_slashes = 90;
+  x.fill(rng, Edge::back);
+  const std::vector<uint8_t> expected = draw(x, {});
+  x.p.q_row_stride = x.p.q_head_stride = x.p.k_row_stride = x.p.k_head_stride = 1 << 20;
+  GuardBuffer<uint8_t> map(x.map_size());
+  ASSERT_EQ(
+      gatun_attention_select(&x.p, &x.s, nullptr, x.q->data(), x.k->data(), nullptr, nullptr, nullptr, map.data()),
+      GATUN_OK)
+      << gatun_last_error();
+  EXPECT_TRUE(identical(map.copy(), expected, x.s.key_blocks));
+}
+
 TEST(Budgets, AgreeWithTheReference) {
   Rng rng(15);
   for (int round = 0; round < 36; ++round) {

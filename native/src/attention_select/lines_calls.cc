@@ -41,9 +41,27 @@ int32_t check_sums(const Call& call, bool ragged, int64_t* count) {
   return check_product(p, 1, p.kv_length, "columns", count);
 }
 
+// The maps of all heads; columns and diagonals may be null.
+int32_t draw(const Call& call, const float* columns, const float* diagonals, uint8_t* map) {
+  const double cost = static_cast<double>(call.heads()) * (static_cast<double>(call.p.kv_length) * 16);
+  const bool good = for_each_unit(call, call.p.query_heads, cost, [&](const Unit& unit, const Item& item) {
+    if (unit.part != 0) return true;  // heads are not divided
+    uint64_t* const order = get<uint64_t>(thread_memory().order, item.keys());
+    if (order == nullptr) return false;
+    const int64_t head = unit.keys_of, first = first_sum(call, item, head);
+    draw_lines(call, item, columns == nullptr ? nullptr : columns + first,
+               diagonals == nullptr ? nullptr : diagonals + first, order, map + call.map_row(item.batch, head, 0));
+    return true;
+  });
+  return good ? GATUN_OK : no_memory();
+}
+
 }  // namespace
 
 int32_t select_lines(const Call& call, uint8_t* map) {
+  const Selection& s = call.s;
+  const bool forced = s.verticals <= s.forced_verticals && s.slashes <= s.forced_slashes;
+  if (forced) return draw(call, nullptr, nullptr, map);
   const bool good = for_each_head_with_keys(call, [&](const Item& item, int64_t head, Products& products) {
     float* const columns = get<float>(thread_memory().scores, 2 * item.keys());
     uint64_t* const order = get<uint64_t>(thread_memory().order, item.keys());
@@ -93,18 +111,7 @@ int32_t vertical_slash(const Params* params, const Selection* selection, const i
                       {"columns", columns, 1, sums, 0, 4, false},
                       {"diagonals", diagonals, 1, sums, 0, 4, false}};
   GATUN_TRY(check_call(Tier::scalar, a, kDraw, buffers, 3, &call));
-  if (count == 0) return GATUN_OK;
-  const double cost = static_cast<double>(call.heads()) * (static_cast<double>(call.p.kv_length) * 16);
-  const bool good = for_each_unit(call, call.p.query_heads, cost, [&](const Unit& unit, const Item& item) {
-    if (unit.part != 0) return true;  // heads are not divided
-    uint64_t* const order = get<uint64_t>(thread_memory().order, item.keys());
-    if (order == nullptr) return false;
-    const int64_t head = unit.keys_of, first = first_sum(call, item, head);
-    draw_lines(call, item, columns == nullptr ? nullptr : columns + first,
-               diagonals == nullptr ? nullptr : diagonals + first, order, map + call.map_row(item.batch, head, 0));
-    return true;
-  });
-  return good ? GATUN_OK : no_memory();
+  return count == 0 ? GATUN_OK : draw(call, columns, diagonals, map);
 }
 
 int32_t budgets(Tier limit, const Params* params, const Selection* selection, const void* q, const void* k,

@@ -1,7 +1,8 @@
 // Block means (SpargeAttn).
+#include <algorithm>
 #include <cmath>
 #include <limits>
-#include <new>
+#include <vector>
 
 #include "attention_select/scores.h"
 
@@ -11,14 +12,16 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kMaxHeadSize = 256;
 
-// Means of the blocks of all heads of q or k.
+// Means of the blocks of all heads of q or k, one item after the other.
 struct Means {
-  std::vector<float> rows;       // [batch, heads, blocks, head_size]
-  std::vector<uint8_t> similar;  // [batch, heads, blocks]
-  int64_t heads, blocks;
+  int64_t heads;
+  std::vector<int64_t> before;  // blocks of a head of all items before; [batch + 1]
+  float* rows;                  // [item][heads][blocks][head_size]
+  uint8_t* similar;             // [item][heads][blocks]
 
-  size_t index(int64_t batch, int64_t head, int64_t block) const {
-    return static_cast<size_t>((batch * heads + head) * blocks + block);
+  int64_t blocks(int64_t b) const { return before[static_cast<size_t>(b) + 1] - before[static_cast<size_t>(b)]; }
+  int64_t index(int64_t b, int64_t head, int64_t block) const {
+    return before[static_cast<size_t>(b)] * heads + head * blocks(b) + block;
   }
 };
 
@@ -40,25 +43,32 @@ bool mean_of(const Call& call, const void* rows, int64_t row_stride, int64_t cou
   return finite && (!measured || square / pairs >= double{call.s.similarity});
 }
 
+// In the memory of the calling thread; `similar` is null if there is none.
 Means means_of(const Call& call, bool of_keys) {
-  Means means;
+  Means means{};
   means.heads = of_keys ? call.p.kv_heads : call.p.query_heads;
+  means.before = {0};
+  for (int64_t b = 0; b < call.p.batch; ++b) {
+    const Item item = call.item(b);
+    means.before.push_back(means.before.back() + (of_keys ? call.key_blocks(item) : call.query_blocks(item)));
+  }
+  const int64_t count = means.heads * means.before.back(), size = call.p.head_size;
+  means.rows = get<float>(of_keys ? thread_memory().key_means : thread_memory().query_means, count * size);
+  if (means.rows == nullptr) return means;
+  means.similar = get<uint8_t>(of_keys ? thread_memory().similar_keys : thread_memory().similar_queries, count);
+  if (means.similar == nullptr) return means;
   const int64_t block = of_keys ? call.p.key_block : call.p.query_block;
-  means.blocks = blocks_of(of_keys ? call.p.kv_length : call.p.query_length, block);  // no item has more
-  const int64_t count = call.p.batch * means.heads * means.blocks;
-  means.rows.resize(static_cast<size_t>(count * call.p.head_size));
-  means.similar.resize(static_cast<size_t>(count));
-  const int32_t threads = useful_threads(call.p.threads, count, count * block * call.p.head_size, 1 << 17);
+  const int32_t threads = useful_threads(call.p.threads, count, count * block * size, 1 << 17);
   parallel_for(count, threads, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const Item item = call.item(i / means.blocks / means.heads);
-      const int64_t head = i / means.blocks % means.heads, first = i % means.blocks * block;
+      const auto after = std::upper_bound(means.before.begin(), means.before.end(), i / means.heads);
+      const int64_t b = after - means.before.begin() - 1, in_item = i - means.index(b, 0, 0);
+      const Item item = call.item(b);
+      const int64_t head = in_item / means.blocks(b), first = in_item % means.blocks(b) * block;
       const int64_t rows = std::min(of_keys ? item.keys() : item.queries(), first + block) - first;
-      if (rows <= 0) continue;
       const void* const from = of_keys ? call.k_row(item, head, first) : call.q_row(item, head, first);
       const int64_t stride = of_keys ? call.p.k_row_stride : call.p.q_row_stride;
-      means.similar[static_cast<size_t>(i)] =
-          mean_of(call, from, stride, rows, means.rows.data() + i * call.p.head_size);
+      means.similar[i] = mean_of(call, from, stride, rows, means.rows + i * size);
     }
   });
   return means;
@@ -94,43 +104,39 @@ void finish_row(const Call& call, const Seen& seen, bool query_similar, const ui
 
 bool score_means(const Call& call, Sink& sink) {
   constexpr int64_t kBlocksAtOnce = 96;
-  try {
-    const Means queries = means_of(call, false), keys = means_of(call, true);
-    const double cost = all_products(call) / static_cast<double>(call.p.query_block * call.p.key_block);
-    return for_each_unit(call, call.p.query_heads, cost, [&](const Unit& unit, const Item& item) {
-      const int64_t head = unit.keys_of, columns = call.key_blocks(item);
-      const size_t key_first = keys.index(item.batch, head / call.ratio(), 0);
-      return for_each_chunk(unit, call.query_blocks(item), kBlocksAtOnce, [&](int64_t first, int64_t last) {
-        float* const rows = sink.room(item, head, first, last - first);
-        if (rows == nullptr) return false;
-        const size_t query_first = queries.index(item.batch, head, first);
-        const int64_t depth = call.p.head_size, width = call.s.key_blocks;
-        const gemm::Product product = {queries.rows.data() + query_first * static_cast<size_t>(depth),
-                                       depth,
-                                       1,
-                                       keys.rows.data() + key_first * static_cast<size_t>(depth),
-                                       1,
-                                       depth,
-                                       rows,
-                                       width,
-                                       last - first,
-                                       columns,
-                                       depth,
-                                       false};
-        if (!gemm::run(*call.gemm, product)) return false;
-        for (int64_t a = first; a < last; ++a) {
-          float* const row = rows + (a - first) * width;
-          finish_row(call, call.allowed(item, a), queries.similar[query_first + static_cast<size_t>(a - first)] != 0,
-                     keys.similar.data() + key_first, columns, row);
-          std::fill(row + columns, row + width, 0.0f);
-        }
-        sink.done(item, head, first, last - first, rows);
-        return true;
-      });
+  const Means queries = means_of(call, false), keys = means_of(call, true);
+  if (queries.similar == nullptr || keys.similar == nullptr) return false;
+  const double cost = all_products(call) / static_cast<double>(call.p.query_block * call.p.key_block);
+  return for_each_unit(call, call.p.query_heads, cost, [&](const Unit& unit, const Item& item) {
+    const int64_t head = unit.keys_of, columns = call.key_blocks(item), depth = call.p.head_size;
+    const int64_t key_first = keys.index(item.batch, head / call.ratio(), 0), width = call.s.key_blocks;
+    return for_each_chunk(unit, call.query_blocks(item), kBlocksAtOnce, [&](int64_t first, int64_t last) {
+      float* const rows = sink.room(item, head, first, last - first);
+      if (rows == nullptr) return false;
+      const int64_t query_first = queries.index(item.batch, head, first);
+      const gemm::Product product = {queries.rows + query_first * depth,
+                                     depth,
+                                     1,
+                                     keys.rows + key_first * depth,
+                                     1,
+                                     depth,
+                                     rows,
+                                     width,
+                                     last - first,
+                                     columns,
+                                     depth,
+                                     false};
+      if (!gemm::run(*call.gemm, product)) return false;
+      for (int64_t a = first; a < last; ++a) {
+        float* const row = rows + (a - first) * width;
+        const bool query_similar = queries.similar[query_first + a - first] != 0;
+        finish_row(call, call.allowed(item, a), query_similar, keys.similar + key_first, columns, row);
+        std::fill(row + columns, row + width, 0.0f);
+      }
+      sink.done(item, head, first, last - first, rows);
+      return true;
     });
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
+  });
 }
 
 }  // namespace gatun::attention_select

@@ -10,6 +10,8 @@ namespace gatun::attention_select {
 // Memory that a thread keeps between calls.
 struct Memory {
   Scratch keys, queries, logits, sums, rows, scores, order;
+  Scratch query_means, similar_queries, key_means, similar_keys;  // of all heads
+  Scratch map, offsets, blocks;                                   // what a fused call chooses
 };
 Memory& thread_memory();
 

@@ -40,15 +40,17 @@ uint32_t bucket_of(uint32_t code) {
   return code;
 }
 
-int32_t check_rows_params(const RowsParams* params, int64_t most_columns) {
+// Reads them once.
+int32_t read_rows_params(const RowsParams* params, int64_t most_columns, RowsParams* p) {
   GATUN_TRY(check_not_null(params, "params"));
   GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
-  GATUN_TRY(check_dtype(params->dtype, {GATUN_F32, GATUN_BF16, GATUN_F16}, "params.dtype"));
-  GATUN_TRY(check_range(params->threads, 0, kMaxThreads, "params.threads"));
-  GATUN_TRY(check_range(params->batch, 0, attention::kMaxLength, "params.batch"));
-  GATUN_TRY(check_range(params->heads, 0, attention::kMaxLength, "params.heads"));
-  GATUN_TRY(check_range(params->length, 0, kMaxRows, "params.length"));
-  return check_range(params->head_size, 1, most_columns, "params.head_size");
+  *p = *params;
+  GATUN_TRY(check_dtype(p->dtype, {GATUN_F32, GATUN_BF16, GATUN_F16}, "params.dtype"));
+  GATUN_TRY(check_range(p->threads, 0, kMaxThreads, "params.threads"));
+  GATUN_TRY(check_range(p->batch, 0, attention::kMaxLength, "params.batch"));
+  GATUN_TRY(check_range(p->heads, 0, attention::kMaxLength, "params.heads"));
+  GATUN_TRY(check_range(p->length, 0, kMaxRows, "params.length"));
+  return check_range(p->head_size, 1, most_columns, "params.head_size");
 }
 
 // batch * heads * rows.
@@ -133,8 +135,8 @@ int32_t threads_of(const RowsParams& p, int64_t heads, int64_t rows) {
 }
 
 int32_t lsh(Tier limit, const RowsParams* params, const void* x, int32_t* order) {
-  GATUN_TRY(check_rows_params(params, 256));
-  const RowsParams p = *params;
+  RowsParams p;
+  GATUN_TRY(read_rows_params(params, 256, &p));
   GATUN_TRY(check_range(p.projections, 1, 16, "params.projections"));
   int64_t count;
   GATUN_TRY(check_count(p, p.length, &count));
@@ -144,6 +146,7 @@ int32_t lsh(Tier limit, const RowsParams* params, const void* x, int32_t* order)
   GATUN_TRY(attention::check_tensor(rows, &buffers[1]));
   GATUN_TRY(check_buffers(buffers));
   if (count == 0) return GATUN_OK;
+  settle({{p.length, &p.x_row_stride}});
   std::vector<float> projections;
   for (int64_t b = 0; b < p.projections; ++b) {
     for (int64_t k = 0; k < p.head_size; ++k) projections.push_back(projection(static_cast<uint64_t>(p.seed), b, k));
@@ -185,8 +188,8 @@ int32_t check_order(const RowsParams& p, const int32_t* order, bool once) {
 }
 
 int32_t move_rows(const RowsParams* params, const void* x, const int32_t* order, void* y, bool scatter) {
-  GATUN_TRY(check_rows_params(params, attention::kMaxLength));
-  const RowsParams p = *params;
+  RowsParams p;
+  GATUN_TRY(read_rows_params(params, attention::kMaxLength, &p));
   GATUN_TRY(check_range(p.rows, 0, kMaxRows, "params.rows"));
   int64_t count;
   GATUN_TRY(check_count(p, p.rows, &count));

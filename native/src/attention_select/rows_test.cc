@@ -83,6 +83,17 @@ TEST(Lsh, AgreesWithTheDefinition) {
   }
 }
 
+TEST(Lsh, OfOneRowWithAnyStride) {
+  for (const int32_t dtype : kDtypes) {
+    gatun_attention_rows_params p = rows_params(dtype, 1, 1, 1, 16);
+    p.x_row_stride = p.x_head_stride = p.x_batch_stride = INT64_MAX;
+    const GuardBuffer<unsigned char> x(from_floats(std::vector<float>(16, 1), dtype));
+    int32_t order = -1;
+    ASSERT_EQ(gatun_attention_lsh(&p, x.data(), &order), GATUN_OK) << gatun_last_error();
+    EXPECT_EQ(order, 0);
+  }
+}
+
 // Rows near one of a few directions come together: of neighbours in the order most are of the same one.
 TEST(Lsh, BringsSimilarRowsTogether) {
   Rng rng(22);

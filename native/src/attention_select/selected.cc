@@ -1,6 +1,7 @@
 // Attention over the blocks that a selection chooses, in one call.
 #include "attention/check.h"
 #include "attention/table.h"
+#include "attention_select/products.h"
 #include "attention_select/selection.h"
 #include "attention_select/table.h"
 #include "gatun/block_mask.h"
@@ -8,31 +9,30 @@
 namespace gatun::attention_select {
 namespace {
 
-// A map as lists of full blocks; there are no partial ones.
+// A map as lists of full blocks; there are no partial ones. In the memory of the calling thread.
 struct ChosenBlocks {
-  std::vector<int64_t> offsets, none;
-  std::vector<int32_t> blocks;
+  int64_t *offsets, *none;  // [rows + 1]
+  int32_t* blocks;
 
-  int32_t read(const std::vector<uint8_t>& map, int64_t rows, int64_t key_blocks) {
-    offsets.resize(static_cast<size_t>(rows) + 1);
-    none.resize(offsets.size());
-    GATUN_TRY(
-        gatun_block_mask_from_map(rows, key_blocks, map.data(), offsets.data(), nullptr, 0, none.data(), nullptr, 0));
-    blocks.resize(static_cast<size_t>(offsets.back()));
-    if (blocks.empty()) return GATUN_OK;
-    return gatun_block_mask_from_map(rows, key_blocks, map.data(), offsets.data(), blocks.data(), offsets.back(),
-                                     none.data(), nullptr, 0);
+  int32_t read(const uint8_t* map, int64_t rows, int64_t key_blocks) {
+    offsets = get<int64_t>(thread_memory().offsets, 2 * (rows + 1));
+    if (offsets == nullptr) return no_memory();
+    none = offsets + rows + 1;
+    GATUN_TRY(gatun_block_mask_from_map(rows, key_blocks, map, offsets, nullptr, 0, none, nullptr, 0));
+    const int64_t count = offsets[rows];
+    blocks = get<int32_t>(thread_memory().blocks, count);
+    if (blocks == nullptr) return no_memory();
+    return gatun_block_mask_from_map(rows, key_blocks, map, offsets, blocks, count, none, nullptr, 0);
   }
 };
 
-void measure_density(const Call& call, const ChosenBlocks& chosen, float* density) {
+void measure_density(const Call& call, const int64_t* offsets, float* density) {
   for (int64_t b = 0; b < call.p.batch; ++b) {
     const Item item = call.item(b);
     int64_t allowed = 0;
     for (int64_t a = 0; a < call.query_blocks(item); ++a) allowed += call.allowed(item, a).count();
     for (int64_t head = b * call.p.query_heads; head < (b + 1) * call.p.query_heads; ++head) {
-      const size_t row = static_cast<size_t>(head * call.p.query_blocks);
-      const int64_t kept = chosen.offsets[row + static_cast<size_t>(call.p.query_blocks)] - chosen.offsets[row];
+      const int64_t kept = offsets[(head + 1) * call.p.query_blocks] - offsets[head * call.p.query_blocks];
       density[head] = allowed == 0 ? 0 : static_cast<float>(kept) / static_cast<float>(allowed);
     }
   }
@@ -49,34 +49,34 @@ int32_t selected(Tier limit, const Params* params, const Selection* selection, c
   GATUN_TRY(check_select(limit, a, nullptr, &call, &count));
   GATUN_TRY(check_product(call.p, 1, 1, "density", &heads));
   // All else of the attention, before the selection takes its time.
-  Params dense = call.p;
-  dense.query_block = dense.key_block = dense.mask_batch = dense.mask_heads = dense.query_blocks = 0;
-  dense.full_count = dense.partial_count = 0;
-  const Buffer output = output_of("density", density, heads, 4);
-  GATUN_TRY(attention::check(&dense, inputs, out, lse, density == nullptr ? nullptr : &output));
-  std::vector<uint8_t> map(static_cast<size_t>(count));
-  if (count > 0) GATUN_TRY(select_into(call, map.data()));
-  ChosenBlocks chosen;
-  GATUN_TRY(chosen.read(map, count == 0 ? 0 : count / call.s.key_blocks, call.s.key_blocks));
-  // Without rows of blocks there are no queries, or no keys for them; lists have a row for each query block anyway.
-  const size_t rows = static_cast<size_t>(call.heads() * call.p.query_blocks);
-  if (count == 0) {
-    chosen.offsets.assign(rows + 1, 0);
-    chosen.none.assign(rows + 1, 0);
-  }
   Params p = call.p;
+  p.query_block = p.key_block = p.mask_batch = p.mask_heads = p.query_blocks = p.full_count = p.partial_count = 0;
+  const Buffer output = output_of("density", density, heads, 4);
+  GATUN_TRY(attention::check(&p, inputs, out, lse, density == nullptr ? nullptr : &output));
+  attention::Inputs read = inputs;
+  read.q_offsets = call.q_offsets();
+  read.kv_offsets = call.kv_offsets();
+  if (count == 0) {  // no queries or no keys: there is nothing to leave out
+    GATUN_TRY(attention::run(limit, &p, read, out, lse));
+    if (density != nullptr) std::fill_n(density, heads, 0.0f);
+    return GATUN_OK;
+  }
+  uint8_t* const map = get<uint8_t>(thread_memory().map, count);
+  if (map == nullptr) return no_memory();
+  GATUN_TRY(select_into(call, map));
+  ChosenBlocks chosen;
+  GATUN_TRY(chosen.read(map, heads * call.p.query_blocks, call.s.key_blocks));
+  p.query_block = call.p.query_block;
+  p.key_block = call.p.key_block;
   p.mask_batch = p.batch;
   p.mask_heads = p.query_heads;
-  p.full_count = static_cast<int64_t>(chosen.blocks.size());
-  p.partial_count = 0;
-  attention::Inputs with_mask = inputs;
-  with_mask.full_offsets = chosen.offsets.data();
-  with_mask.full_blocks = chosen.blocks.data();
-  with_mask.partial_offsets = chosen.none.data();
-  with_mask.partial_blocks = nullptr;
-  with_mask.partial_bits = nullptr;
-  GATUN_TRY(attention::run(limit, &p, with_mask, out, lse));
-  if (density != nullptr) measure_density(call, chosen, density);
+  p.query_blocks = call.p.query_blocks;
+  p.full_count = chosen.offsets[heads * p.query_blocks];
+  read.full_offsets = chosen.offsets;
+  read.full_blocks = chosen.blocks;
+  read.partial_offsets = chosen.none;
+  GATUN_TRY(attention::run(limit, &p, read, out, lse));
+  if (density != nullptr) measure_density(call, chosen.offsets, density);
   return GATUN_OK;
 }
 

@@ -74,5 +74,28 @@ TEST(Selected, IsAllStepsInOne) {
   }
 }
 
+// Without queries or keys every map is empty, however many rows it has.
+TEST(Selected, EmptyWork) {
+  Rng rng(32);
+  for (const auto& [queries, keys] : {std::pair<int64_t, int64_t>{0, 0}, {0, 70}, {70, 0}}) {
+    for (const int64_t blocks : {int64_t{2}, int64_t{1} << 58}) {
+      Problem x = plain_problem(GATUN_F32, 2, 2, queries, keys, 16);
+      if (keys == 0) x.p.query_blocks = blocks;
+      x.fill(rng, Edge::back);
+      const std::vector<float> v(static_cast<size_t>(2 * keys * 16), 1), sinks = {1, 2};
+      std::vector<float> out(static_cast<size_t>(2 * queries * 16), -1), lse(static_cast<size_t>(2 * queries), -1),
+          density(2, -1);
+      ASSERT_EQ(
+          gatun_attention_selected(&x.p, &x.s, nullptr, x.q->data(), x.k->data(), v.data(), nullptr, nullptr, nullptr,
+                                   sinks.data(), nullptr, nullptr, out.data(), lse.data(), density.data()),
+          GATUN_OK)
+          << gatun_last_error();
+      EXPECT_EQ(density, std::vector<float>(2, 0));
+      EXPECT_EQ(out, std::vector<float>(out.size(), 0));
+      for (size_t i = 0; i < lse.size(); ++i) EXPECT_EQ(lse[i], i < lse.size() / 2 ? 1 : 2);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace gatun::test

@@ -81,6 +81,19 @@ TEST(Scores, OfLengthsAroundTiles) {
   }
 }
 
+// From caps far below the logits to those that cap nothing.
+TEST(Scores, OfAllSoftCaps) {
+  Rng rng(16);
+  for (const float cap : {1e-40f, 1e-3f, 0.1f, 1.0f, 30.0f, 1e3f, 1e5f, 1e8f, 1e12f, 3e38f}) {
+    Problem x = plain_problem(GATUN_F32, 1, 1, 40, 100, 24);
+    x.p.soft_cap = cap;
+    x.s.kind = GATUN_SELECT_MASS;
+    x.fill(rng, Edge::back);
+    SCOPED_TRACE(cap);
+    expect_reference(x);
+  }
+}
+
 // Similar rows: a block's rows are one direction with some noise, another block's are none.
 TEST(Scores, OfBlocksThatAreNotSimilar) {
   Rng rng(3);
@@ -193,6 +206,48 @@ TEST(Select, DoesNotDependOnThreads) {
       EXPECT_TRUE(identical(select(x), one)) << kind;
       if (one_scores.empty()) continue;
       EXPECT_TRUE(identical(scores_of(x), one_scores)) << kind;
+    }
+  }
+}
+
+// Memory is that of the items' blocks, not of as many for each item as all have together: terabytes here. All rows are
+// one row.
+TEST(Select, ManyItems) {
+  Rng rng(17);
+  constexpr int64_t kItems = int64_t{1} << 18;
+  Problem x = plain_problem(GATUN_F32, 1, 1, 16 * kItems, 16 * kItems, 8);
+  x.p.batch = kItems;
+  x.p.query_block = x.p.key_block = 16;
+  x.p.query_blocks = x.s.key_blocks = 1;
+  x.p.q_row_stride = x.p.k_row_stride = 0;
+  for (int64_t i = 0; i <= kItems; ++i) x.q_offsets.push_back(16 * i);
+  x.kv_offsets = x.q_offsets;
+  x.set(rng.normals(8), rng.normals(8), Edge::back);
+  for (const float similarity : {-1.0f, 0.9f}) {
+    x.s.similarity = similarity;
+    EXPECT_EQ(select(x), std::vector<uint8_t>(kItems, 1));
+  }
+}
+
+// Strides of axes with one place, or of tensors with none, may be any numbers.
+TEST(Select, StridesThatReachNothing) {
+  Rng rng(18);
+  for (const int32_t dtype : kDtypes) {
+    for (const int32_t kind : {0, 1, 2, 3, 4}) {
+      for (const int64_t keys : {0, 1}) {
+        Problem x = plain_problem(dtype, 1 + 2 * (1 - keys), 3 - 2 * keys, 1, keys, 16);
+        x.s.kind = kind;
+        x.s.similarity = 0.5f;
+        x.p.query_blocks = x.s.key_blocks = 1;
+        x.fill(rng, Edge::back);
+        const std::vector<uint8_t> expected = select(x);
+        if (keys > 0) {
+          x.p.q_row_stride = x.p.q_head_stride = x.p.q_batch_stride = x.p.lse_batch_stride = x.p.lse_head_stride =
+              INT64_MAX;
+        }
+        x.p.k_row_stride = x.p.k_head_stride = x.p.k_batch_stride = INT64_MAX;
+        EXPECT_EQ(select(x), expected) << kind;
+      }
     }
   }
 }

@@ -183,7 +183,7 @@ inline Problem random_problem(Rng& rng, int32_t dtype) {
       plain_problem(dtype, kv_heads * ratio, kv_heads, rng.integer(1, 220), rng.integer(1, 330), 8 * rng.integer(1, 6));
   gatun_attention_params& p = problem.p;
   gatun_selection_params& s = problem.s;
-  p.batch = rng.integer(1, 2);
+  p.batch = rng.integer(1, 3);
   p.scale *= rng.uniform(0.5f, 2.0f);
   p.soft_cap = rng.integer(0, 1) == 1 ? 3.0f : 0.0f;
   p.causal = static_cast<int32_t>(rng.integer(0, 1));
