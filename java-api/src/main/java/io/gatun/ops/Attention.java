@@ -82,7 +82,8 @@ public final class Attention {
      *     {@link Attention#correction(Tensor, Tensor)}; or null
      * @param lse f32 [batch, query heads, query length] in both layouts, ragged [query heads, total length], rows
      *     adjacent: where the natural logarithm of the denominators is written; or null
-     * @param mask which blocks of keys are seen; or null: all
+     * @param mask which blocks of keys are seen; or null: all. With sequences its grid has the lengths of the longest
+     *     item, and no list goes beyond the keys of its item: a mask made of tokens says so itself
      * @param mode how q meets k
      * @param threads 0 for all, 1 for only the calling one
      * @param sequences where items of different lengths lie; or null: all have the length of the tensors
@@ -329,7 +330,7 @@ public final class Attention {
             if (selection != null) {
                 Native.check(gatun_attention_selected(
                         params,
-                        SelectionCall.prepare(selection, params, q, k, options, out),
+                        SelectionCall.prepare(selection, params, q, k, options),
                         Native.segment(selection.budgets()),
                         q.segment(),
                         k.segment(),
@@ -373,7 +374,7 @@ public final class Attention {
         String kernel = Native.text(EXPLAIN_BYTES, text -> gatun_attention_explain(params, text, EXPLAIN_BYTES));
         return options.selection == null
                 ? kernel
-                : kernel + "\n" + SelectionCall.explain(options.selection, params, q, k, options, out);
+                : kernel + "\n" + SelectionCall.explain(options.selection, params, q, k, options);
     }
 
     /**
@@ -402,13 +403,24 @@ public final class Attention {
 
     /**
      * The share of dense attention that a sparse one keeps, averaged over rows: mean of exp(kept - all), of the two
-     * log-sum-exps. Rows that see nothing do not count; 1 if none does. O(elements), one after the other.
+     * log-sum-exps. Rows that see nothing do not count; 1 if none does. Sinks as logits would count as attention that
+     * is kept: leave them out of both calls. O(elements), one after the other.
      *
-     * @param kept f32, the lse of the sparse call
-     * @param all f32 of the same shape, the lse of the dense call
+     * @param kept f32, contiguous, the lse of the sparse call
+     * @param all f32 of the same shape, contiguous, the lse of the dense call
      */
     public static double recall(Tensor kept, Tensor all) {
         return AttentionMerge.recall(kept, all);
+    }
+
+    /**
+     * The same for each head.
+     *
+     * @param kept f32 [batch, heads, length] or [heads, length], contiguous, the lse of the sparse call
+     * @param all f32 of the same shape, contiguous, the lse of the dense call
+     */
+    public static double[] recallPerHead(Tensor kept, Tensor all) {
+        return AttentionMerge.recallPerHead(kept, all);
     }
 
     /**

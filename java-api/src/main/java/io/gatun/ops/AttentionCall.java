@@ -65,6 +65,9 @@ final class AttentionCall {
         if (options.mask() != null) {
             checkMask(q, k, options);
         }
+        if (options.selection() != null) {
+            SelectionCall.check(options.selection(), q, k, options, out);
+        }
         MemorySegment params = PARAMS.get();
         writeInputs(params, q, k, options);
         gatun_attention_params.out_dtype(params, (out == null ? q : out).dtype().code());
@@ -126,8 +129,8 @@ final class AttentionCall {
         }
         Sequences sequences = options.sequences();
         if (sequences != null) {
-            checkEnd("sequences' queries", sequences.queryEnd(), "q", q, options);
-            checkEnd("sequences' keys", sequences.keyEnd(), "k", k, options);
+            checkEnd("sequences.queries", sequences.queryEnd(), "q", q, options);
+            checkEnd("sequences.keys", sequences.keyEnd(), "k", k, options);
         }
         Check.reachable("q", q.segment());
         Check.reachable("k", k.segment());

@@ -128,16 +128,20 @@ final class AttentionMerge {
 
     static double recall(Tensor kept, Tensor all) {
         checkTwo(kept, all);
-        double sum = 0;
-        long rows = 0;
-        for (long i = 0; i < all.shape().elements(); i++) {
-            double whole = at(all, i);
-            if (whole != Double.NEGATIVE_INFINITY) {
-                sum += Math.exp(at(kept, i) - whole);
-                rows++;
-            }
+        return recall(kept, all, 0, 1, all.shape().elements());
+    }
+
+    static double[] recallPerHead(Tensor kept, Tensor all) {
+        checkTwo(kept, all);
+        int rank = all.shape().rank();
+        if (rank != 2 && rank != 3) {
+            throw Check.invalid("all", "shape " + all.shape(), "[batch, heads, length] or [heads, length]");
         }
-        return rows == 0 ? 1 : sum / rows;
+        double[] recalls = new double[Math.toIntExact(all.shape().size(rank - 2))];
+        for (int h = 0; h < recalls.length; h++) {
+            recalls[h] = recall(kept, all, h, recalls.length, all.shape().size(rank - 1));
+        }
+        return recalls;
     }
 
     static Tensor correction(Tensor kept, Tensor all) {
@@ -167,5 +171,21 @@ final class AttentionMerge {
         Check.contiguous("all", all);
         Check.reachable("kept", kept.segment());
         Check.reachable("all", all.segment());
+    }
+
+    /** Of the stretches of so many rows that are {@code first}, and every {@code step}-th after it. */
+    private static double recall(Tensor kept, Tensor all, long first, long step, long rows) {
+        double sum = 0;
+        long count = 0;
+        for (long begin = first * rows; begin < all.shape().elements(); begin += step * rows) {
+            for (long i = begin; i < begin + rows; i++) {
+                double whole = at(all, i);
+                if (whole != Double.NEGATIVE_INFINITY) {
+                    sum += Math.exp(at(kept, i) - whole);
+                    count++;
+                }
+            }
+        }
+        return count == 0 ? 1 : sum / count;
     }
 }

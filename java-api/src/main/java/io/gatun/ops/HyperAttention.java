@@ -22,7 +22,8 @@ import java.util.SplittableRandom;
  * @param exact causal: halves up to this length are attended to exactly
  * @param projections planes of the hash, 1..16; 7 in the paper
  * @param seed of planes and samples
- * @param threads 0 for all, 1 for only the calling one
+ * @param threads 0 for all, 1 for only the calling one (but for the blocks along the diagonal, which are listed in the
+ *     common pool)
  */
 public record HyperAttention(int block, int samples, int exact, int projections, long seed, int threads) {
     /** Blocks of 256, 256 samples, exact up to 4096, 7 planes, all threads. */
@@ -49,6 +50,31 @@ public record HyperAttention(int block, int samples, int exact, int projections,
      * @throws IllegalArgumentException if an argument does not fit
      */
     public Tensor run(Tensor q, Tensor k, Tensor v, Tensor out, boolean causal) {
+        return run(q, k, v, out, causal, true);
+    }
+
+    /**
+     * Which share of the attention is of the keys that each query is multiplied with, those of its block and the
+     * samples, averaged over rows as by {@link Attention#recall}. As much work as dense attention.
+     */
+    public double recall(Tensor q, Tensor k, boolean causal) {
+        Check.present("q", q);
+        Tensor kept = run(q, k, k, Tensor.allocate(q.dtype(), q.shape().toArray()), causal, false);
+        Tensor all = sums(q);
+        Attention.run(
+                q,
+                k,
+                null,
+                null,
+                Attention.Options.DEFAULT
+                        .withThreads(threads)
+                        .withCausal(causal)
+                        .withLse(all));
+        return Attention.recall(kept, all);
+    }
+
+    /** {@code weighted}: samples stand for all keys of other blocks; otherwise for themselves. */
+    private Tensor run(Tensor q, Tensor k, Tensor v, Tensor out, boolean causal, boolean weighted) {
         Check.present("v", v);
         Check.present("out", out);
         Attention.Options plain = Attention.Options.DEFAULT.withThreads(threads);
@@ -61,7 +87,7 @@ public record HyperAttention(int block, int samples, int exact, int projections,
         }
         Check.range("key length", k.shape().size(2), 0, Integer.MAX_VALUE);
         Check.range("query length", q.shape().size(2), 0, Integer.MAX_VALUE);
-        return causal ? causal(q, k, v, out, plain) : sorted(q, k, v, out, plain);
+        return causal ? causal(q, k, v, out, plain, weighted) : sorted(q, k, v, out, plain, weighted);
     }
 
     private static Tensor sums(Tensor q) {
@@ -69,7 +95,7 @@ public record HyperAttention(int block, int samples, int exact, int projections,
                 DType.F32, q.shape().size(0), q.shape().size(1), q.shape().size(2));
     }
 
-    private Tensor causal(Tensor q, Tensor k, Tensor v, Tensor out, Attention.Options plain) {
+    private Tensor causal(Tensor q, Tensor k, Tensor v, Tensor out, Attention.Options plain, boolean weighted) {
         long length = q.shape().size(2);
         if (length <= Math.max(exact, 1)) {
             Tensor lse = sums(q);
@@ -79,11 +105,11 @@ public record HyperAttention(int block, int samples, int exact, int projections,
         long half = length / 2;
         Tensor lateOut = out.slice(2, half, length);
         Tensor late = q.slice(2, half, length);
-        Tensor early =
-                causal(q.slice(2, 0, half), k.slice(2, 0, half), v.slice(2, 0, half), out.slice(2, 0, half), plain);
-        Tensor own = causal(late, k.slice(2, half, length), v.slice(2, half, length), lateOut, plain);
+        Tensor early = causal(
+                q.slice(2, 0, half), k.slice(2, 0, half), v.slice(2, 0, half), out.slice(2, 0, half), plain, weighted);
+        Tensor own = causal(late, k.slice(2, half, length), v.slice(2, half, length), lateOut, plain, weighted);
         Tensor before = Tensor.allocate(out.dtype(), lateOut.shape().toArray());
-        Tensor beforeSums = sorted(late, k.slice(2, 0, half), v.slice(2, 0, half), before, plain);
+        Tensor beforeSums = sorted(late, k.slice(2, 0, half), v.slice(2, 0, half), before, plain, weighted);
         Attention.merge(lateOut, own, before, beforeSums, lateOut, own, threads);
         Tensor lse = sums(q);
         copy(early, lse, 0);
@@ -117,11 +143,11 @@ public record HyperAttention(int block, int samples, int exact, int projections,
     }
 
     /** Not causal: sorted blocks along the diagonal, and the samples. */
-    private Tensor sorted(Tensor q, Tensor k, Tensor v, Tensor out, Attention.Options plain) {
+    private Tensor sorted(Tensor q, Tensor k, Tensor v, Tensor out, Attention.Options plain, boolean weighted) {
         int queries = (int) q.shape().size(2);
         int keys = (int) k.shape().size(2);
-        Tensor queryOrder = RowOrder.lsh(q, projections, seed);
-        Tensor keyOrder = RowOrder.lsh(k, projections, seed);
+        Tensor queryOrder = RowOrder.lsh(q, projections, seed, threads);
+        Tensor keyOrder = RowOrder.lsh(k, projections, seed, threads);
         Tensor sortedQ = gathered(q, queryOrder, threads);
         Tensor sortedK = gathered(k, keyOrder, threads);
         Tensor sortedV = gathered(v, keyOrder, threads);
@@ -133,7 +159,7 @@ public record HyperAttention(int block, int samples, int exact, int projections,
         Attention.run(
                 sortedQ, sortedK, sortedV, result, plain.withMask(diagonal).withLse(lse));
         if (groups > 1) {
-            addSamples(sortedQ, sortedK, sortedV, queryGroup, result, lse, plain);
+            addSamples(sortedQ, sortedK, sortedV, queryGroup, result, lse, plain, weighted);
         }
         RowOrder.scatter(result, queryOrder, out, threads);
         Tensor column = lse.reshape(lse.shape().size(0), lse.shape().size(1), queries, 1);
@@ -144,7 +170,14 @@ public record HyperAttention(int block, int samples, int exact, int projections,
 
     /** Merges what the samples of other blocks than a query's own stand for. */
     private void addSamples(
-            Tensor q, Tensor k, Tensor v, int queryGroup, Tensor result, Tensor lse, Attention.Options plain) {
+            Tensor q,
+            Tensor k,
+            Tensor v,
+            int queryGroup,
+            Tensor result,
+            Tensor lse,
+            Attention.Options plain,
+            boolean weighted) {
         int queries = (int) q.shape().size(2);
         int keys = (int) k.shape().size(2);
         int[] places = places(keys);
@@ -155,8 +188,7 @@ public record HyperAttention(int block, int samples, int exact, int projections,
             everyHead[n] = places[n % count];
         }
         Tensor order = Tensor.of(everyHead, k.shape().size(0), k.shape().size(1), count);
-        BlockMask others = BlockMask.of(
-                new BlockGrid(queries, count, 64, 64), 1, 1, (b, h, i, j) -> places[(int) j] / block != i / queryGroup);
+        BlockMask others = others(new BlockGrid(queries, count, 64, 64), queryGroup, places);
         Tensor sampled = Tensor.allocate(result.dtype(), result.shape().toArray());
         Tensor sampledLse = sums(q);
         Attention.run(
@@ -175,10 +207,30 @@ public record HyperAttention(int block, int samples, int exact, int projections,
             int own = group < inGroup.length ? Math.min(block, keys - group * block) : 0;
             int seen = count - (group < inGroup.length ? inGroup[group] : 0);
             float sum = sampledLse.segment().getAtIndex(JAVA_FLOAT, n);
-            float weight = (float) Math.log((double) (keys - own) / seen);
+            float weight = weighted ? (float) Math.log((double) (keys - own) / seen) : 0;
             sampledLse.segment().setAtIndex(JAVA_FLOAT, n, seen == 0 ? Float.NEGATIVE_INFINITY : sum + weight);
         }
         Attention.merge(result, lse, sampled, sampledLse, result, lse, threads);
+    }
+
+    /** Each query sees the samples of other blocks than its own: all but one stretch, as places ascend. */
+    private BlockMask others(BlockGrid grid, int queryGroup, int[] places) {
+        TokenBits bits = new TokenBits(grid);
+        return MaskBuilder.build(grid, 1, 1, true, (b, h, queryBlock, row) -> {
+            bits.clear(queryBlock);
+            for (int i = 0; i < bits.queries(); i++) {
+                long group = ((long) queryBlock * grid.queryBlock() + i) / queryGroup;
+                bits.setRange(i, 0, firstFrom(places, group * block));
+                bits.setRange(i, firstFrom(places, (group + 1) * block), places.length);
+            }
+            bits.addTo(row);
+        });
+    }
+
+    /** Of the places from this one on, the first one's index. */
+    private static int firstFrom(int[] places, long place) {
+        int found = Arrays.binarySearch(places, (int) Math.min(place, Integer.MAX_VALUE));
+        return found < 0 ? -found - 1 : found;
     }
 
     /** Ascending places among the sorted keys, drawn evenly without repetition. */

@@ -33,6 +33,11 @@ public final class RowOrder {
 
     private RowOrder() {}
 
+    /** As {@link #lsh(Tensor, int, long, int)} with all threads. */
+    public static Tensor lsh(Tensor x, int projections, long seed) {
+        return lsh(x, projections, seed, 0);
+    }
+
     /**
      * Rows in the order of their buckets, those of a bucket in their own: a bucket is on which side of each of some
      * random planes a row lies, and neighbouring buckets differ in one of them. O(elements * projections).
@@ -40,19 +45,21 @@ public final class RowOrder {
      * @param x rows of up to 256 elements
      * @param projections how many planes, 1..16
      * @param seed of the planes; q and k that are to meet take the same
+     * @param threads 0 for all, 1 for only the calling one
      * @return i32 [batch, heads, length] in new memory
      * @throws IllegalArgumentException if an argument does not fit
      * @throws IllegalStateException if the arena of an argument is closed
      * @throws WrongThreadException if the arena of an argument is confined to another thread
      */
-    public static Tensor lsh(Tensor x, int projections, long seed) {
+    public static Tensor lsh(Tensor x, int projections, long seed, int threads) {
         checkRows("x", x);
         Check.range("projections", projections, 1, 16);
         Check.range("size of a row of x", x.shape().size(3), 1, 256);
         Check.range("length of x", x.shape().size(2), 0, Integer.MAX_VALUE);
+        Check.threads(threads);
         Tensor order = Tensor.allocate(
                 DType.I32, x.shape().size(0), x.shape().size(1), x.shape().size(2));
-        MemorySegment params = params(x, x.shape().size(2), x, 0);
+        MemorySegment params = params(x, x.shape().size(2), x, threads);
         gatun_attention_rows_params.projections(params, projections);
         gatun_attention_rows_params.seed(params, seed);
         Native.call(() -> gatun_attention_lsh(params, x.segment(), order.segment()));

@@ -13,7 +13,12 @@ import io.gatun.internal.Check;
  * }</pre>
  *
  * <p>Immutable; of any thread. Blocks that causal masks and windows hide whole are never chosen. Layout, heads, scale,
- * causal masks, windows, sequences and threads are those of the options of the call.
+ * causal masks, windows, sequences and threads are those of the options of the call. Slopes and sinks are left out, as
+ * are soft caps but by MASS, VERTICAL_SLASH and budgets.
+ *
+ * <p>How much of the attention a selection keeps: {@link Attention#recall}, from the log-sum-exps of a call with it and
+ * of one without. A mask that {@link #select} made, or {@link HeadPatterns}, may be kept across steps (SparseD, Wang et
+ * al. 2025), as may the log-sum-exp of a dense step, for {@link #mass}.
  *
  * @param kind whose method
  * @param keep what {@code amount} is of
@@ -130,33 +135,67 @@ public record Selection(
                 null);
     }
 
-    /** SpargeAttn's: half of the blocks of 128 queries by 64 keys, all of them similar enough. */
+    /**
+     * SpargeAttn's (Zhang et al. 2025): the softmax of the products of block means, of blocks of 128 queries by 64 keys
+     * the best half, all of them similar enough. Its other set of parameters: {@code
+     * means().withKeepBelowMass(0.98).withSimilarity(0.6)}, cdfthreshd and simthreshd1.
+     */
     public static Selection means() {
         return of(Kind.MEANS, Keep.FRACTION, 0.5, 128, 64);
     }
 
-    /** XAttention's: stride 16, blocks of 128, 0.9 of the mass, the first block and the diagonal always. */
+    /**
+     * XAttention's (Xu et al. 2025): the softmax of sums of logits along antidiagonals at distance 16, blocks of 128,
+     * the fewest with 0.9 of the mass, the first block and the diagonal always. See {@link #withStride}, {@link
+     * #withKeepMass}: its threshold.
+     */
     public static Selection antidiagonal() {
         return of(Kind.ANTIDIAGONAL, Keep.MASS, 0.9, 128, 128).withFirst(true).withDiagonal(true);
     }
 
-    /** MInference's: so many columns and diagonals, by the last 64 queries, 30 of each forced; blocks of 64. */
+    /**
+     * MInference's vertical lines and slashes (Jiang et al. 2024): the whole blocks of 64 with something of the best
+     * columns and diagonals of the attention of the last 64 queries.
+     *
+     * @param verticals columns, at least 30, the first 30 always
+     * @param slashes diagonals, at least 50, the 30 next to the queries always
+     */
     public static Selection verticalSlash(long verticals, long slashes) {
         return of(Kind.VERTICAL_SLASH, Keep.FRACTION, 1, 64, 64)
-                .withLines(Math.max(verticals, 30), Math.max(slashes, 30), 30, 30);
+                .withLines(Math.max(verticals, 30), Math.max(slashes, 50), 30, 30);
     }
 
-    /** The first keys and a window before each query, as whole blocks of 64 (MInference's A-shape). */
+    /**
+     * MInference's A-shape (Jiang et al. 2024), as StreamingLLM's (Xiao et al. 2023): the whole blocks of 64 with some
+     * of the first keys or of a window before a query.
+     */
     public static Selection aShape(long firstKeys, long window) {
         return of(Kind.VERTICAL_SLASH, Keep.FRACTION, 1, 64, 64).withLines(firstKeys, window, firstKeys, window);
     }
 
-    /** ProxyAttn's: scores of so many proxy heads, blocks of 64, a tenth of them; see {@link #withBudgets}. */
+    /**
+     * ProxyAttn's (Wang et al. 2025): the query heads of each of so many groups share the scores of their mean, token
+     * by token, and each keeps its own share of the blocks of 64:
+     *
+     * <pre>{@code
+     * Selection proxy = Selection.proxy(8);
+     * Tensor budgets = proxy.withKeepMass(0.9).budgets(q, k, options); // how many of its blocks hold 0.9 of a head
+     * Attention.run(q, k, v, out, options.withSelection(proxy.withBudgets(budgets)));
+     * }</pre>
+     *
+     * <p>Without budgets, a tenth of the blocks.
+     */
     public static Selection proxy(int heads) {
         return of(Kind.PROXY, Keep.FRACTION, 0.1, 64, 64).withProxyHeads(heads);
     }
 
-    /** By attention mass of an earlier step: 0.95 of it, blocks of 64. */
+    /**
+     * AdaSpa's (Xia et al. 2025): the fewest blocks of 64 with 0.95 of the attention, computed from the log-sum-exp of
+     * an earlier, dense step instead of a softmax of their own. As much work as the products of q and k, so the mask is
+     * for several steps.
+     *
+     * @param lseBefore as {@link Attention.Options#lse}
+     */
     public static Selection mass(Tensor lseBefore) {
         return new Selection(
                 Kind.MASS, Keep.MASS, 0.95f, 64, 64, false, false, -1, 16, 64, 0, 0, 0, 0, 1, null, lseBefore, null);
@@ -330,8 +369,8 @@ public record Selection(
     // ---- calls -----------------------------------------------------------------------------------------------------
 
     /**
-     * The blocks that are chosen, all of them full, for each batch item and head; to be kept across steps (SparseD),
-     * looked at, or used with other options.
+     * The blocks that are chosen, all of them full, for each batch item and head; to be looked at, used with other
+     * options, or kept across steps (SparseD).
      *
      * @param q as of {@link Attention#run}
      * @param k likewise

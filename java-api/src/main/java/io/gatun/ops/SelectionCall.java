@@ -23,10 +23,8 @@ final class SelectionCall {
 
     private SelectionCall() {}
 
-    /** This thread's struct; adds what a selection needs to that of the call. */
-    static MemorySegment prepare(
-            Selection selection, MemorySegment params, Tensor q, Tensor k, Options options, Tensor out) {
-        check(selection, q, k, options, out);
+    /** This thread's struct, of checked arguments; adds what a selection needs to that of the call. */
+    static MemorySegment prepare(Selection selection, MemorySegment params, Tensor q, Tensor k, Options options) {
         BlockGrid grid = grid(selection, q, k, options);
         gatun_attention_params.query_block(params, selection.queryBlock());
         gatun_attention_params.key_block(params, selection.keyBlock());
@@ -57,7 +55,7 @@ final class SelectionCall {
                 selection.keyBlock());
     }
 
-    private static void check(Selection selection, Tensor q, Tensor k, Options options, Tensor out) {
+    static void check(Selection selection, Tensor q, Tensor k, Options options, Tensor out) {
         long heads = AttentionCall.heads(q, options);
         if (selection.kind() == Kind.PROXY && heads % selection.proxyHeads() != 0) {
             throw Check.invalid("proxyHeads", selection.proxyHeads(), "divisors of the " + heads + " heads of q");
@@ -103,7 +101,8 @@ final class SelectionCall {
     /** Both structs of a call without values, of which this is the one of attention. */
     private static MemorySegment params(Selection selection, Tensor q, Tensor k, Options options) {
         MemorySegment params = AttentionCall.params(q, k, options);
-        prepare(selection, params, q, k, options, null);
+        check(selection, q, k, options, null);
+        prepare(selection, params, q, k, options);
         if (selection.lseBefore() != null) {
             AttentionCall.writeSums(params, selection.lseBefore(), options);
         }
@@ -212,8 +211,8 @@ final class SelectionCall {
         return budgets;
     }
 
-    static String explain(Selection selection, MemorySegment params, Tensor q, Tensor k, Options options, Tensor out) {
-        MemorySegment own = prepare(selection, params, q, k, options, out);
+    static String explain(Selection selection, MemorySegment params, Tensor q, Tensor k, Options options) {
+        MemorySegment own = prepare(selection, params, q, k, options);
         return Native.text(EXPLAIN_BYTES, text -> gatun_attention_select_explain(params, own, text, EXPLAIN_BYTES));
     }
 }

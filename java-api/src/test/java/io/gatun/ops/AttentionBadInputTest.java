@@ -249,7 +249,7 @@ class AttentionBadInputTest {
                 .add("ragged rank", "q", "[2, 4, 20, 16]", "with sequences", () -> run(ragged))
                 .add(
                         "queries end",
-                        "sequences' queries",
+                        "sequences.queries",
                         "a last offset of 21",
                         "length of q [4, 20, 16]",
                         () -> Attention.run(
@@ -260,7 +260,7 @@ class AttentionBadInputTest {
                                 none.withSequences(Sequences.of(new int[] {0, 21}, new int[] {0, 30}))))
                 .add(
                         "keys end",
-                        "sequences' keys",
+                        "sequences.keys",
                         "a last offset of 31",
                         "length of k [2, 30, 16]",
                         () -> Attention.run(

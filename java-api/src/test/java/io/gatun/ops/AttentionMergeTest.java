@@ -137,6 +137,7 @@ class AttentionMergeTest {
                         () -> Attention.merge(a, aLse, b, bLse, Unreachable.readOnly(out), null))
                 .add("threads", "threads", "-1", "0..1024", () -> Attention.merge(a, aLse, b, bLse, out, null, -1))
                 .add("recall", "kept", "[2, 3, 4]", "[2, 3, 4, 8], as all", () -> Attention.recall(aLse, a))
+                .add("recall per head", "all", "[2, 3, 4, 8]", "[batch, heads,", () -> Attention.recallPerHead(a, a))
                 .add("correction", "kept", "[2, 3, 4]", "[2, 3, 4, 8], as all", () -> Attention.correction(aLse, a))
                 .unreachable("a", DType.F32, rows, bad -> Attention.merge(bad, aLse, b, bLse, out, null))
                 .unreachable("b", DType.F32, rows, bad -> Attention.merge(a, aLse, bad, bLse, out, null))

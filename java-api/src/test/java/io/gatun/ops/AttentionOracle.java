@@ -117,13 +117,25 @@ final class AttentionOracle {
         return new Row(out, Math.abs(correction) * relative * most, lse, drift + error + (rounded ? 0x1p-8 : 0));
     }
 
-    private boolean sees(int b, int h, int i, int j, long position) {
+    boolean sees(int b, int h, int i, int j, long position) {
         Attention.Window window = options.window();
         BlockMask mask = options.mask();
         return !(options.causal() && j > position)
                 && !(window.left() >= 0 && j < position - window.left() && j >= window.sinkKeys())
                 && !(window.right() >= 0 && j > position + window.right())
                 && (mask == null || mask.sees(mask.batch() == 1 ? 0 : b, mask.heads() == 1 ? 0 : h, i, j));
+    }
+
+    /** Whether options hide less than all of a block. */
+    boolean seesSome(int b, int h, int queryBlock, int keyBlock, BlockGrid grid, int queries, int keys) {
+        for (int i = queryBlock * grid.queryBlock(); i < Math.min((queryBlock + 1) * grid.queryBlock(), queries); i++) {
+            for (int j = keyBlock * grid.keyBlock(); j < Math.min((keyBlock + 1) * grid.keyBlock(), keys); j++) {
+                if (sees(b, h, i, j, (long) i + keys - queries)) {
+                    return true;
+                }
+            }
+        }
+        return false;
     }
 
     /** How much the quantized product of a query and any key may be away from the exact one. */

@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.gatun.DType;
 import io.gatun.Tensor;
 import io.gatun.ops.Attention.Options;
+import java.util.Arrays;
+import java.util.SplittableRandom;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
@@ -93,6 +95,99 @@ class HyperAttentionTest {
         Attention.run(q, k, v, unsorted, Options.DEFAULT.withMask(diagonal));
         double sorted = error(exact, out);
         assertTrue(sorted < 0.25 * error(exact, unsorted), sorted + " of " + error(exact, unsorted));
+    }
+
+    /** Places of samples among so many keys, drawn as by Knuth's algorithm S. */
+    private static int[] places(int keys, int samples, long seed) {
+        SplittableRandom source = new SplittableRandom(seed);
+        int[] places = new int[samples];
+        for (int place = 0, chosen = 0; chosen < samples; place++) {
+            if (source.nextInt(keys - place) < samples - chosen) {
+                places[chosen++] = place;
+            }
+        }
+        return places;
+    }
+
+    /** Sorted keys by their weight for a query: 1 in its block, that of a sample elsewhere, or 0. */
+    private static double[] weights(int keys, int query, int queryGroup, int block, int[] places, boolean weighted) {
+        double[] weights = new double[keys];
+        int group = query / queryGroup;
+        int own = 0;
+        for (int j = group * block; j < Math.min((group + 1) * block, keys); j++) {
+            weights[j] = 1;
+            own++;
+        }
+        long others = Arrays.stream(places).filter(p -> p / block != group).count();
+        for (int place : places) {
+            if (place / block != group) {
+                weights[place] = weighted ? (double) (keys - own) / others : 1;
+            }
+        }
+        return weights;
+    }
+
+    /** By its definition, from the order of the hashes and the places of the samples. */
+    @Test
+    void sortedBlocksAndSamples() {
+        int queries = 90;
+        int keys = 150;
+        int block = 40;
+        int size = 16;
+        Tensor q = normal(1, 1, 4, queries, size);
+        Tensor k = normal(1, 1, 2, keys, size);
+        Tensor v = normal(1, 1, 2, keys, 24);
+        Tensor out = f32(1, 4, queries, 24);
+        HyperAttention some = new HyperAttention(block, 25, 4096, 5, 9, 0);
+        Tensor lse = some.run(q, k, v, out, false);
+        Tensor queryOrder = RowOrder.lsh(q, 5, 9);
+        Tensor keyOrder = RowOrder.lsh(k, 5, 9);
+        int[] places = places(keys, 25, 9);
+        int queryGroup = Math.ceilDiv(queries, Math.ceilDiv(keys, block));
+        double kept = 0;
+        for (int h = 0; h < 4; h++) {
+            for (int i = 0; i < queries; i++) {
+                int query = queryOrder.getInt(0, h, i);
+                double[] weights = weights(keys, i, queryGroup, block, places, true);
+                double[] bare = weights(keys, i, queryGroup, block, places, false);
+                double sum = 0;
+                double seen = 0;
+                double all = 0;
+                double[] right = new double[24];
+                for (int j = 0; j < keys; j++) {
+                    int key = keyOrder.getInt(0, h / 2, j);
+                    double dot = 0;
+                    for (int x = 0; x < size; x++) {
+                        dot += (double) q.getFloat(0, h, query, x) * k.getFloat(0, h / 2, key, x);
+                    }
+                    double e = Math.exp(dot / Math.sqrt(size));
+                    sum += weights[j] * e;
+                    seen += bare[j] * e;
+                    all += e;
+                    for (int x = 0; x < 24; x++) {
+                        right[x] += weights[j] * e * v.getFloat(0, h / 2, key, x);
+                    }
+                }
+                kept += seen / all / (4 * queries);
+                assertEquals(Math.log(sum), lse.getFloat(0, h, query), 1e-5, "[" + h + ", " + query + "]");
+                for (int x = 0; x < 24; x++) {
+                    assertEquals(right[x] / sum, out.getFloat(0, h, query, x), 1e-5, "[" + h + ", " + query + "]");
+                }
+            }
+        }
+        assertEquals(kept, some.recall(q, k, false), 1e-5);
+        Tensor one = f32(1, 4, queries, 24);
+        new HyperAttention(block, 25, 4096, 5, 9, 1).run(q, k, v, one, false);
+        assertArrayEquals(out.toFloatArray(), one.toFloatArray());
+    }
+
+    /** Halves: what the second one does not see of the first one is all that a causal call leaves out. */
+    @Test
+    void causalRecall() {
+        Tensor q = normal(1, 1, 2, 200, 16);
+        assertEquals(1, new HyperAttention(20, 500, 30, 7, 3, 0).recall(q, q, true), 1e-5);
+        double part = new HyperAttention(20, 10, 100, 7, 3, 0).recall(q, q, true);
+        assertTrue(part > 0.5 && part < 1, "recall " + part); // the first half, and what queries see of their own
     }
 
     @Test

@@ -9,6 +9,7 @@ import io.gatun.DType;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
@@ -51,6 +52,44 @@ class RowOrderTest {
                 assertEquals(7, changes, Arrays.toString(rows));
             }
         }
+    }
+
+    private static long mix64(long z) {
+        z = (z ^ z >>> 30) * 0xbf58476d1ce4e5b9L;
+        z = (z ^ z >>> 27) * 0x94d049bb133111ebL;
+        return z ^ z >>> 31;
+    }
+
+    /** By the definition of gatun/attention_select.h: planes by splitmix64, buckets in the order of the Gray code. */
+    @Test
+    void buckets() {
+        Random random = new Random(4);
+        int projections = 7;
+        long seed = -5;
+        Tensor x = Tensor.of(random.normal(200 * 24, 1), 1, 1, 200, 24);
+        int[] bucket = new int[200];
+        for (int i = 0; i < 200; i++) {
+            int code = 0;
+            for (int b = 0; b < projections; b++) {
+                double side = 0;
+                for (int c = 0; c < 24; c++) {
+                    long z = mix64(seed + (256L * b + c + 1) * 0x9e3779b97f4a7c15L);
+                    long plane = (z & 0xffff) + (z >>> 16 & 0xffff) + (z >>> 32 & 0xffff) + (z >>> 48) - 131070;
+                    side += plane * (double) x.getFloat(0, 0, i, c);
+                }
+                code |= side > 0 ? 1 << b : 0;
+            }
+            for (int place = 0; place < 1 << projections; place++) {
+                bucket[i] = (place ^ place >>> 1) == code ? place : bucket[i];
+            }
+        }
+        int[] expected = IntStream.range(0, 200)
+                .boxed()
+                .sorted(Comparator.comparingInt(i -> bucket[i]))
+                .mapToInt(i -> i)
+                .toArray();
+        assertArrayEquals(expected, head(RowOrder.lsh(x, projections, seed), 0, 0));
+        assertArrayEquals(expected, head(RowOrder.lsh(x, projections, seed, 1), 0, 0));
     }
 
     /** Of views with gaps, and back. */
@@ -100,6 +139,7 @@ class RowOrderTest {
                 .missing("order", () -> RowOrder.gather(x, null, y))
                 .missing("y", () -> RowOrder.gather(x, order, null))
                 .add("projections", "projections", "17", "1..16", () -> RowOrder.lsh(x, 17, 1))
+                .add("lsh threads", "threads", "-1", "0..1024", () -> RowOrder.lsh(x, 7, 1, -1))
                 .add("size", "size of a row of x", "257", "1..256", () -> RowOrder.lsh(f32(1, 1, 1, 257), 7, 1))
                 .add("rank", "x", "[5, 8]", "[batch, heads, length, size", () -> RowOrder.lsh(f32(5, 8), 7, 1))
                 .add("dtype", "x", "i8", "bf16", () -> RowOrder.lsh(x.to(DType.I8), 7, 1))

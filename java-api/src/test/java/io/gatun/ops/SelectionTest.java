@@ -226,7 +226,8 @@ class SelectionTest {
             BlockMask own = candidates.get(patterns.choices()[h]).select(looking, keys, causal);
             assertArrayEquals(own.fullBlocks(0, h, 9), mask.fullBlocks(0, h, 9), "head " + h);
         }
-        assertEquals(patterns, new HeadPatterns(candidates, patterns.choices()));
+        assertEquals(
+                patterns, new HeadPatterns(candidates, patterns.choices(), patterns.recalls(), patterns.densities()));
     }
 
     /** Each item of ragged tensors is chosen as if it were alone. */
