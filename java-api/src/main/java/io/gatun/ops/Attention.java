@@ -306,7 +306,8 @@ public final class Attention {
 
     /**
      * Computes out and what the options ask for. O(seen pairs of queries and keys * size). Allocates nothing on the
-     * heap once warmed up; each thread keeps native memory for one head's packed k and v.
+     * heap once warmed up; each thread keeps native memory for one head's packed k and v. A selection takes native
+     * memory for its map of blocks during the call.
      *
      * @param q f32, bf16 or f16 [batch, query heads, query length, head size], a multiple of 8 in 8..256
      * @param k of the type of q, [batch, kv heads, key length, head size]; kv heads divide query heads

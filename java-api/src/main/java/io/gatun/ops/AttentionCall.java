@@ -194,6 +194,7 @@ final class AttentionCall {
         }
         Tensor lse = options.lse();
         Check.writable("lse", lse.segment());
+        checkApart("lse", lse);
         Check.disjoint("lse", lse, "q", q);
         Check.disjoint("lse", lse, "k", k);
         Check.disjoint("lse", lse, "v", v);
@@ -289,9 +290,6 @@ final class AttentionCall {
             throw Check.invalid(name, sums.describe(), "stride 1 on the last axis (see Tensor.contiguous)");
         }
         Check.reachable(name, sums.segment());
-        if (name.equals("lse")) {
-            checkApart(name, sums);
-        }
     }
 
     private static void checkVectors(Tensor q, Options options, Tensor out) {
