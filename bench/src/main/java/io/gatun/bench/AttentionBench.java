@@ -154,7 +154,7 @@ final class AttentionBench implements Op {
                     () -> limits.secondsNow(
                             problem.bytes() / 2, operations, floats(kernel, problem), null, problem.threads()));
         }
-        double operations = problem.operations(map == null ? problem.densePairs() : AttentionData.pairs(problem, map));
+        double operations = problem.operations(AttentionData.pairs(problem));
         return new Session.Problem(
                 problem.name(),
                 problem.threads(),

@@ -123,7 +123,12 @@ public final class AttentionData implements AutoCloseable {
                 / (HEADS * allowedBlocks(problem));
     }
 
-    /** Pairs of a query and a key that it sees in kept blocks, on average of a head. */
+    /** Pairs of a query and a key that it sees, on average of a head. */
+    public static double pairs(AttentionCase problem) {
+        return problem.kind() == AttentionCase.Kind.SPARSE ? pairs(problem, map(problem)) : problem.densePairs();
+    }
+
+    /** The same of a map's blocks. */
     static double pairs(AttentionCase problem, byte[] map) {
         int blocks = problem.blocks();
         return IntStream.range(0, map.length)

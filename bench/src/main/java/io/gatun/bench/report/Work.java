@@ -1,6 +1,7 @@
 package io.gatun.bench.report;
 
 import io.gatun.bench.AttentionCase;
+import io.gatun.bench.AttentionData;
 import io.gatun.bench.FormatProductCase;
 import io.gatun.bench.NmMatmulCase;
 import io.gatun.bench.QMatmulCase;
@@ -38,7 +39,7 @@ record Work(String kind, double bytes, double operations) {
                         .map(problem -> new Work(
                                 "attention " + problem.dtype(),
                                 problem.bytes(),
-                                problem.operations(problem.densePairs() * problem.percent() / 100.0)));
+                                problem.operations(AttentionData.pairs(problem))));
             default -> Optional.empty();
         };
     }
