@@ -26,9 +26,11 @@ bool same_places(const Params& p, const Strides& a, const Strides& b) {
   return (p.batch < 2 || a.batch == b.batch) && (p.heads < 2 || a.head == b.head) && (p.length < 2 || a.row == b.row);
 }
 
-int32_t check_params(const Params* params) {
-  GATUN_TRY(check_not_null(params, "params"));
-  GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
+// Copies the caller's struct, then checks of the copy what it says alone, but strides.
+int32_t read_params(const Params* given, Params* params) {
+  GATUN_TRY(check_not_null(given, "params"));
+  GATUN_TRY(check_struct_size(given->struct_size, sizeof(*params), "params"));
+  *params = *given;
   GATUN_TRY(check_dtype(params->dtype, {GATUN_F32, GATUN_BF16, GATUN_F16}, "params.dtype"));
   GATUN_TRY(check_range(params->threads, 0, kMaxThreads, "params.threads"));
   GATUN_TRY(check_range(params->reserved, 0, 0, "params.reserved"));
@@ -113,8 +115,8 @@ float merge_row(const Kernel& kernel, const void* a, float a_lse, const void* b,
 
 int32_t run(Tier limit, const Params* params, const void* a, const float* a_lse, const void* b, const float* b_lse,
             void* out, float* lse) {
-  GATUN_TRY(check_params(params));
-  const Params& p = *params;
+  Params p;
+  GATUN_TRY(read_params(params, &p));
   int64_t rows;
   GATUN_TRY(count_rows(p, &rows));
   GATUN_TRY(check(p, rows, a, a_lse, b, b_lse, out, lse));

@@ -16,14 +16,14 @@ void blend_row(const void* a, float a_weight, const void* b, float b_weight, voi
   using Type = typename Element::Type;
   const Type *const from_a = static_cast<const Type*>(a), *const from_b = static_cast<const Type*>(b);
   Type* const to = static_cast<Type*>(out);
-  const F32 wa = set1(a_weight), wb = set1(b_weight);
+  const F32 weight_a = set1(a_weight), weight_b = set1(b_weight);
+  const auto blend = [&](F32 x, F32 y) GATUN_INLINE_LAMBDA { return fma(x, weight_a, mul(y, weight_b)); };
   int64_t c = 0;
-  for (; c + kLanes <= size; c += kLanes) {
-    Element::store(to + c, fma(Element::load(from_a + c), wa, mul(Element::load(from_b + c), wb)));
-  }
+  for (; c + kLanes <= size; c += kLanes)
+    Element::store(to + c, blend(Element::load(from_a + c), Element::load(from_b + c)));
   if (c < size) {
     const int n = static_cast<int>(size - c);
-    Element::store_n(to + c, fma(Element::load_n(from_a + c, n), wa, mul(Element::load_n(from_b + c, n), wb)), n);
+    Element::store_n(to + c, blend(Element::load_n(from_a + c, n), Element::load_n(from_b + c, n)), n);
   }
 }
 
