@@ -119,7 +119,7 @@ GATUN_API int32_t gatun_attention_scores(const gatun_attention_params* params, c
  * Blocks of keep_first and keep_diagonal come first: they count among the number, or with their scores in the mass, but
  * are kept even if that is too many. Blocks of +infinity come on top of all. Then the largest scores; of equal ones
  * those with the lower index. O(key_blocks) a row by FRACTION, O(key_blocks log key_blocks) by mass, which is summed in
- * double.
+ * double, as is the row's sum, in that order: an amount of 1 is all of it.
  */
 GATUN_API int32_t gatun_attention_choose(const gatun_attention_params* params, const gatun_selection_params* selection,
                                          const int64_t* q_offsets, const int64_t* kv_offsets, const float* scores,

@@ -33,7 +33,7 @@ void choose_row(const Call& call, const Item& item, int64_t block, float amount,
   const Seen allowed = call.allowed(item, block);
   mark_forced(call, item, block, map);
   int64_t kept = 0, others = 0;
-  double sum = 0, mass = 0;
+  double mass = 0;
   allowed.for_each([&](int64_t first, int64_t last) {
     for (int64_t c = first; c < last; ++c) {
       const float score = scores[c];
@@ -41,7 +41,6 @@ void choose_row(const Call& call, const Item& item, int64_t block, float amount,
         map[c] = 1;
         continue;
       }
-      sum += double{score};
       if (map[c] != 0) {
         ++kept;
         mass += double{score};
@@ -58,6 +57,8 @@ void choose_row(const Call& call, const Item& item, int64_t block, float amount,
     return;
   }
   std::sort(order, order + others);
+  double sum = mass;  // in the order of the mass, or all of it would not be all
+  for (int64_t i = 0; i < others; ++i) sum += double{scores[index_of(order[i])]};
   const double goal = double{amount} * sum;
   for (int64_t i = 0; i < others; ++i) {
     const double score = double{scores[index_of(order[i])]};

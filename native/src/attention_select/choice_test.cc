@@ -147,6 +147,17 @@ TEST(Choose, ByHand) {
   EXPECT_EQ(chosen(GATUN_KEEP_BELOW_MASS, 1.0f), "1111111111");
 }
 
+// An amount of 1 is everything, in whatever order a row's scores are added up.
+TEST(Choose, AllOfTheMassIsAllBlocks) {
+  Rng rng(12);
+  Problem x = plain_problem(GATUN_F32, 1, 1, 64 * 50, 64 * 50, 8);
+  x.s.keep = GATUN_KEEP_BELOW_MASS;
+  x.s.amount = 1;
+  std::vector<float> scores;
+  for (int64_t i = 0; i < x.map_size(); ++i) scores.push_back(std::exp(8 * rng.normal()));
+  EXPECT_EQ(choose(x, scores), std::vector<uint8_t>(scores.size(), 1));
+}
+
 TEST(Lines, AgreeWithTheReference) {
   Rng rng(12);
   for (const int32_t dtype : kDtypes) {

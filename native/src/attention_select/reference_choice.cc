@@ -36,7 +36,7 @@ std::vector<uint8_t> Reference::choose(const std::vector<float>& scores, float a
   std::vector<uint8_t> map(at(query_blocks(), columns, 0));
   for (int64_t a = 0; a < query_blocks(); ++a) {
     int64_t count = 0, kept = 0;
-    double total = 0, mass = 0;
+    double mass = 0;
     std::vector<float> row;
     for (int64_t c = 0; c < columns; ++c) {
       const float score = scores[at(a, columns, c)];
@@ -45,12 +45,15 @@ std::vector<uint8_t> Reference::choose(const std::vector<float>& scores, float a
       ++count;
       const bool finite = score < INFINITY;
       map[at(a, columns, c)] = !finite || forced(a, c);
-      if (finite) total += double{score};
       if (!finite || !forced(a, c)) continue;
       ++kept;
       mass += double{score};
     }
     const auto wanted = static_cast<int64_t>(std::floor(amount * static_cast<float>(count)));
+    double total = mass;  // in the order in which blocks are chosen
+    for (const int64_t c : best_first(row)) {
+      if (allowed(a, c) && map[at(a, columns, c)] == 0) total += double{row[static_cast<size_t>(c)]};
+    }
     for (const int64_t c : best_first(row)) {
       if (!allowed(a, c) || map[at(a, columns, c)] != 0) continue;
       const double score = double{row[static_cast<size_t>(c)]}, goal = double{amount} * total;

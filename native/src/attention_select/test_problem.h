@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -185,7 +186,7 @@ inline Problem random_problem(Rng& rng, int32_t dtype) {
   gatun_selection_params& s = problem.s;
   p.batch = rng.integer(1, 3);
   p.scale *= rng.uniform(0.5f, 2.0f);
-  p.soft_cap = rng.integer(0, 1) == 1 ? 3.0f : 0.0f;
+  p.soft_cap = rng.integer(0, 1) == 1 ? std::pow(10.0f, static_cast<float>(rng.integer(-3, 12))) : 0.0f;
   p.causal = static_cast<int32_t>(rng.integer(0, 1));
   p.window_left = rng.integer(0, 2) == 0 ? rng.integer(0, 90) : -1;
   p.window_right = rng.integer(0, 2) == 0 ? rng.integer(0, 90) : -1;
