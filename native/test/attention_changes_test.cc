@@ -1,6 +1,7 @@
 // Changes during calls (changes.h): offsets, lists of blocks, orders of rows.
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <vector>
 
 #include "changes.h"
@@ -105,6 +106,25 @@ TEST_F(AttentionChanges, Offsets) {
   }
 }
 
+// Items that grow have no more rows of the mask than before.
+TEST_F(AttentionChanges, OffsetsWithAMask) {
+  params.batch = params.mask_batch = 5;
+  params.mask_heads = kHeads;
+  params.query_block = params.key_block = kBlock;
+  const std::vector<int64_t> offsets{0, 100, 101, 101, 300, kLength};
+  params.query_blocks = 13;  // of 200 queries
+  const GuardBuffer<int64_t> no_blocks(std::vector<int64_t>(static_cast<size_t>(5 * kHeads * 13 + 1)));
+  Bytes q_offsets = bytes(offsets);
+  const Bytes kv_offsets = q_offsets;
+  for (const uint8_t other : {uint8_t{0xff}, uint8_t{0x7f}, uint8_t{0}}) {
+    change_during(q_offsets, other, [&] {
+      return gatun_attention(&params, x.data(), x.data(), x.data(), as<int64_t>(q_offsets), as<int64_t>(kv_offsets),
+                             nullptr, nullptr, nullptr, no_blocks.data(), nullptr, no_blocks.data(), nullptr, nullptr,
+                             out.data(), lse.data());
+    });
+  }
+}
+
 TEST_F(AttentionChanges, Orders) {
   gatun_attention_rows_params rows{};
   rows.struct_size = sizeof(rows);
@@ -125,6 +145,28 @@ TEST_F(AttentionChanges, Orders) {
     change_during(shared, other,
                   [&] { return gatun_attention_scatter(&rows, x.data(), as<int32_t>(shared), out.data()); });
   }
+}
+
+// The struct is read once: rows are divided by a length that is 0 in the end.
+TEST_F(AttentionChanges, LengthOfMerge) {
+  gatun_attention_merge_params merge{};
+  merge.struct_size = sizeof(merge);
+  merge.dtype = GATUN_F32;
+  merge.threads = 1;
+  merge.batch = 1;
+  merge.heads = kHeads;
+  merge.length = kLength;
+  merge.value_size = kSize;
+  merge.a_row_stride = merge.b_row_stride = merge.out_row_stride = kSize;
+  merge.a_head_stride = merge.b_head_stride = merge.out_head_stride = kLength * kSize;
+  Bytes shared = bytes(std::vector<gatun_attention_merge_params>{merge});
+  Shared length(shared, offsetof(gatun_attention_merge_params, length));
+  length.size = sizeof(merge.length);
+  const std::vector<float> sums = rng.normals(kHeads * kLength);
+  change_during(length, 0, [&] {
+    return gatun_attention_merge(as<gatun_attention_merge_params>(shared), x.data(), sums.data(), x.data(), sums.data(),
+                                 out.data(), lse.data());
+  });
 }
 
 }  // namespace

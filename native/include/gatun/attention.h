@@ -31,12 +31,17 @@ extern "C" {
 #endif
 
 enum gatun_attention_mode {
-  /* Products of q and k and of the exponentials and v: F32 and F16 in f32; BF16 in bf16 with f32 sums. */
+  /*
+   * Products of q and k and of the exponentials and v: F32 and F16 in f32. BF16 likewise, or, where the processor has
+   * bf16 dots, in bf16 with f32 sums: subnormals count as 0 then.
+   */
   GATUN_ATTENTION_EXACT = 0,
   /*
    * q . k from int8: the mean of a head's keys is taken from them (and what it adds to the logits of a row is added
    * back), then they are quantized with a scale, amax / 127, for every 64 of them, and q with one for each row
-   * (SageAttention, Zhang et al. 2024). Products of the exponentials and v are as in EXACT, or in bf16.
+   * (SageAttention, Zhang et al. 2024). The exponentials and v are multiplied in f32, or, where the processor has bf16
+   * dots, in bf16 with f32 sums: both are rounded to nearest even then, and what of v is beyond the range of bf16
+   * becomes infinite.
    */
   GATUN_ATTENTION_INT8 = 1
 };
@@ -106,15 +111,20 @@ typedef struct gatun_attention_params {
  *   lse         f32 [batch, query_heads, query_length] at the lse strides, or null if out is not
  *
  * A row that sees a key with NaN in it, or whose q has one, becomes NaN, as does one that sees a logit of +infinity;
- * v with NaN or infinity reaches the rows that see it. Other rows are left alone. In INT8 such a value of a key
- * reaches all rows of its head.
+ * v with NaN or infinity reaches the rows that see it. Other rows are left alone. A logit of -infinity has no weight.
+ * q . k counts as infinite where it leaves the range of f32 before the scale. In INT8 a NaN or infinity of a key
+ * reaches all rows of its head, and keys count as infinite where the sum of a column, or 2^7 head_size times a key less
+ * the mean, leaves the range of f32.
  *
  * Against the sums of exact products, maxima being those over the keys that a row sees, the error of out is at most
  *   F32, F16  2^-22 ((head_size / 64 + 4) |scale| max sum |q k| + 4 max |cap(x)| + max |slope (j - p)| + max |logit| +
  *             |lse| + kv_length / 128 + 6) max |v|
- *   BF16      as F32, and 2^-8 max |v| for the exponentials, which are rounded to bf16
+ *   BF16      as F32, and (2^-8 + 2^-17) max |v| for the exponentials, which are rounded to bf16
  *   INT8      from its codes on as BF16, and 2^-8 max |v| where v is not bf16
- * times a row's correction, and its rounding to out_dtype (native/src/attention/reference.h has it row by row). Results
+ * times a row's correction, and its rounding to out_dtype; that of lse at most
+ *   2^-23 ((head_size / 64 + 4) |scale| max sum |q k| + 4 max |cap(x)| + max |slope (j - p)| + max |logit| + 3 |lse| +
+ *   kv_length / 128 + 6), and 2^-18 in BF16 and INT8
+ * (native/src/attention/reference.h has both row by row; results below the range of normal numbers lose more). Results
  * do not depend on threads, bit for bit, nor on other batch items or heads.
  *
  * INVALID_ARGUMENT before anything is written, naming what and where, if an argument does not fit, offsets do not

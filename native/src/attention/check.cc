@@ -95,9 +95,10 @@ Buffer array(const char* name, const void* address, int64_t count, int64_t eleme
 
 }  // namespace
 
-int32_t check_params(const Params* params) {
-  GATUN_TRY(check_not_null(params, "params"));
-  GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
+int32_t read_params(const Params* given, Params* params) {
+  GATUN_TRY(check_not_null(given, "params"));
+  GATUN_TRY(check_struct_size(given->struct_size, sizeof(*params), "params"));
+  *params = *given;
   const Params& p = *params;
   GATUN_TRY(check_dtype(p.dtype, {GATUN_F32, GATUN_BF16, GATUN_F16}, "params.dtype"));
   if (p.dtype == GATUN_F32) {
@@ -148,9 +149,7 @@ int32_t check_queries_and_keys(const Params& p, const Inputs& in, const float* l
   return check_tensor(tensors.correction, &buffers[2]);
 }
 
-int32_t check(const Params* params, const Inputs& in, const void* out, const float* lse, const Buffer* further) {
-  GATUN_TRY(check_params(params));
-  const Params& p = *params;
+int32_t check(const Params& p, const Inputs& in, const void* out, const float* lse, const Buffer* further) {
   Buffer buffers[16];
   GATUN_TRY(check_offset_arrays(p, in, &buffers[6]));
   const auto [q, k, v, output, sums, correction] = tensors_of(p, in, out, lse);

@@ -10,11 +10,11 @@ namespace gatun::attention {
 // Of lengths and numbers of anything: sums of some of them, and of a position and a length, stay far below 2^63.
 inline constexpr int64_t kMaxLength = int64_t{1} << 60;
 
-// What the params say alone, but strides and what is said of the mask.
-int32_t check_params(const gatun_attention_params* params);
+// Copies the caller's struct, then checks of the copy what it says alone, but strides and what is said of the mask.
+int32_t read_params(const gatun_attention_params* given, gatun_attention_params* params);
 
-// Everything, before anything is written; `further` is an argument besides, or null.
-int32_t check(const gatun_attention_params* params, const Inputs& inputs, const void* out, const float* lse,
+// Everything else, before anything is written; `further` is an argument besides, or null.
+int32_t check(const gatun_attention_params& params, const Inputs& inputs, const void* out, const float* lse,
               const Buffer* further = nullptr);
 
 // Parts of it.

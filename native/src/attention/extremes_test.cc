@@ -146,6 +146,66 @@ TEST(AttentionExtremes, NoNumbersInValues) {
   }
 }
 
+// Keys whose sum leaves the range of f32 have no mean: as if one were not finite.
+TEST(AttentionExtremes, SumsOfKeysThatOverflow) {
+  Rng rng(46);
+  for (const Kind& kind :
+       {Kind{GATUN_F32, GATUN_F32, GATUN_ATTENTION_INT8}, Kind{GATUN_BF16, GATUN_F32, GATUN_ATTENTION_INT8}}) {
+    Spec spec = spec_of(kind, 30, 70);
+    spec.query_heads = spec.kv_heads = 2;
+    Problem problem(spec, rng);
+    problem.set_q([](int64_t, int64_t, int64_t, int64_t) { return 1e-38f; });
+    problem.set_k(
+        [&](int64_t, int64_t head, int64_t, int64_t x) { return head == 1 && x == 5 ? 2e38f : rng.normal(); });
+    Outputs outputs;
+    ASSERT_NO_FATAL_FAILURE(problem.call(&outputs));
+    ASSERT_NO_FATAL_FAILURE(problem.check(outputs));
+    problem.for_each_row([&](int64_t, int64_t h, int64_t i, int64_t, int64_t lse_at) {
+      EXPECT_EQ(std::isnan(outputs.lse[static_cast<size_t>(lse_at)]), h == 1) << h << ", " << i;
+    });
+  }
+}
+
+// Products of subnormals with large numbers, and subnormals in v: those of bf16 count as 0 where the dot instruction
+// takes them so, those of f16 never do.
+TEST(AttentionExtremes, Subnormals) {
+  for (const Kind& kind : kKinds) {
+    if (kind.dtype == GATUN_F32) continue;
+    const std::string kernel = table().select(kind.dtype, kind.mode, static_cast<Tier>(gatun_tier())).name;
+    const bool kept = kind.dtype == GATUN_F16 || kernel.find("avx512vnni") == std::string::npos;
+    const float tiny = kind.dtype == GATUN_F16 ? 0x1p-22f : 0x1p-130f,
+                large = kind.dtype == GATUN_F16 ? 0x1p14f : 0x1p126f;
+    // Once with the subnormals, once with zeros instead of them.
+    const auto fill = [&](Problem& problem, bool with_tiny) {
+      Rng values(48);
+      const auto subnormal = [&] { return std::round(8 * values.normal()) / 8 * tiny * (with_tiny ? 1.0f : 0.0f); };
+      const auto element = [&](int64_t x, int64_t tiny_column) {
+        return x % 4 == tiny_column ? subnormal() : x % 4 < 2 ? large * std::round(values.normal()) : values.normal();
+      };
+      if (kind.mode == GATUN_ATTENTION_EXACT) {
+        problem.set_q([&](int64_t, int64_t, int64_t, int64_t x) { return element(x, 0); });
+        problem.set_k([&](int64_t, int64_t, int64_t, int64_t x) { return element(x, 1); });
+      }
+      problem.set_v([&](int64_t, int64_t, int64_t, int64_t x) { return x % 2 == 0 ? subnormal() : values.normal(); });
+    };
+    Spec spec = spec_of(kind, 40, 180);
+    spec.out_dtype = GATUN_F32;
+    Rng rng(47), same(47);
+    Problem problem(spec, rng), expected(spec, same);
+    SCOPED_TRACE(describe(problem.spec()));
+    fill(problem, true);
+    fill(expected, kept);
+    Outputs outputs;
+    ASSERT_NO_FATAL_FAILURE(problem.call(&outputs));
+    ASSERT_NO_FATAL_FAILURE(expected.check(outputs));
+    double most = 0;
+    problem.for_each_row([&](int64_t, int64_t, int64_t, int64_t out_at, int64_t) {
+      for (const double y : test::to_doubles(outputs.out.data() + out_at * 4, GATUN_F32, 1)) most = std::max(most, y);
+    });
+    EXPECT_EQ(most > 0, kept) << "of the first column";
+  }
+}
+
 // All of a row's logits are -infinity: as if it saw no key.
 TEST(AttentionExtremes, RowsOfMinusInfinity) {
   Rng rng(45);

@@ -40,6 +40,8 @@ struct Tile {
 };
 
 struct Kernel {
+  // What q . k and the exponentials . v are computed in; for a person.
+  const char *key_products, *value_products;
   // Bytes of scratch for heads of up to kv_length keys; 64-byte aligned.
   int64_t (*scratch_bytes)(const gatun_attention_params& p, int64_t kv_length);
   // Tiles [begin, end) of a head. `fresh`: the scratch holds nothing of this head yet.
@@ -48,8 +50,11 @@ struct Kernel {
 
 // Tiles of one query head for an item of this length.
 inline int64_t tiles_of_block(const gatun_attention_params& p) { return p.query_block > kTileRows ? 2 : 1; }
+inline int64_t queries_of_tile(const gatun_attention_params& p) {
+  return p.query_block == 0 ? kTileRows : p.query_block / tiles_of_block(p);
+}
 inline int64_t tiles_of_head(const gatun_attention_params& p, int64_t query_length) {
-  const int64_t block = p.query_block == 0 ? kTileRows : p.query_block;
+  const int64_t block = queries_of_tile(p) * tiles_of_block(p);
   const int64_t blocks = query_length == 0 ? 0 : (query_length - 1) / block + 1;
   return blocks * tiles_of_block(p);
 }
@@ -58,8 +63,7 @@ inline int64_t tiles_of_head(const gatun_attention_params& p, int64_t query_leng
 inline Tile tile_of(const gatun_attention_params& p, const Head& head, int64_t index) {
   const int64_t tiles = tiles_of_head(p, head.query_length), parts = tiles_of_block(p);
   const int64_t part = index % tiles % parts, block = index % tiles / parts;
-  const int64_t block_rows = p.query_block == 0 ? kTileRows : p.query_block;
-  const int64_t size = block_rows / parts, first = block * block_rows;
+  const int64_t size = queries_of_tile(p), block_rows = size * parts, first = block * block_rows;
   const int64_t end = first + block_rows < head.query_length ? first + block_rows : head.query_length;
   Tile tile;
   tile.head = head.kv_head * (p.query_heads / p.kv_heads) + index / tiles;

@@ -50,6 +50,17 @@ TEST(AttentionMagnitudes, LargestProductWins) {
   }
 }
 
+// The lowest finite product counts as one.
+TEST(AttentionMagnitudes, LowestProducts) {
+  OneQuery one(-2.1e19f, {2e18f});
+  one.run();
+  for (const float y : one.out) EXPECT_EQ(y, 1.0f);
+  EXPECT_NEAR(one.lse / -3.36e38, 1, 1e-6);
+  OneQuery two(-2.1e19f, {2e18f, 2.01e18f});
+  two.run();
+  for (const float y : two.out) EXPECT_EQ(y, 1.0f);
+}
+
 TEST(AttentionMagnitudes, ScalesBeyondTheOrdinary) {
   OneQuery small(1e18f, {1e19f, 0});
   small.params.scale = 1e-38f;  // logits 0.8 and 0
@@ -83,6 +94,21 @@ TEST(AttentionMagnitudes, LargeCorrection) {
   const float correction = 3e38f;
   one.run(&correction);
   for (const float y : one.out) EXPECT_EQ(y, correction / 2);
+}
+
+TEST(AttentionMagnitudes, StridesOfWhatIsThereOnce) {
+  OneQuery one(1, {1});
+  gatun_attention_params& p = one.params;
+  for (int64_t* stride : {&p.q_batch_stride, &p.q_head_stride, &p.q_row_stride, &p.k_batch_stride, &p.k_head_stride,
+                          &p.k_row_stride, &p.v_batch_stride, &p.v_head_stride, &p.v_row_stride, &p.out_batch_stride,
+                          &p.out_head_stride, &p.out_row_stride, &p.lse_batch_stride, &p.lse_head_stride}) {
+    *stride = INT64_MAX;
+  }
+  for (const int32_t mode : {GATUN_ATTENTION_EXACT, GATUN_ATTENTION_INT8}) {
+    p.mode = mode;
+    one.run();
+    for (const float y : one.out) EXPECT_NEAR(y, 1, 0x1p-15);
+  }
 }
 
 TEST(AttentionMagnitudes, KeysThatNoMemoryHolds) {

@@ -77,8 +77,8 @@ TEST(AttentionMasks, SeenKeysOfEveryKind) {
 TEST(AttentionMasks, SeenKeysInBlocksOfAnySize) {
   Rng rng(21);
   size_t problems = 0;
-  for (const int64_t query_block : {16, 32, 48, 64, 80, 128}) {
-    for (const int64_t key_block : {16, 32, 48, 64, 80, 112, 128}) {
+  for (int64_t query_block = 16; query_block <= 128; query_block += 16) {
+    for (int64_t key_block = 16; key_block <= 128; key_block += 16) {
       for (const MaskKind mask : {MaskKind::full, MaskKind::mixed, MaskKind::bits}) {
         Spec spec = spec_of(kKinds[problems++ % 4], 200, 290);
         spec.head_size = 8;
@@ -135,6 +135,25 @@ TEST(AttentionMasks, WithinBounds) {
         hide(spec, hiding);
         Problem problem(spec, rng);
         ASSERT_NO_FATAL_FAILURE(problem.compare());
+      }
+    }
+  }
+}
+
+TEST(AttentionMasks, OtherTypesAndModes) {
+  Rng rng(26);
+  for (const Kind& kind : kOtherKinds) {
+    for (const MaskKind mask : {MaskKind::full, MaskKind::bits, MaskKind::mixed}) {
+      for (const Hiding& hiding : kHidings) {
+        Spec spec = spec_of(kind, 90, 140);
+        spec.query_heads = 2;
+        spec.mask = mask;
+        spec.query_block = 32;
+        spec.key_block = 48;
+        hide(spec, hiding);
+        Problem problem(spec, rng);
+        ASSERT_NO_FATAL_FAILURE(problem.compare());
+        ASSERT_NO_FATAL_FAILURE(compare_seen_keys(spec, rng));
       }
     }
   }

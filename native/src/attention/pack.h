@@ -64,33 +64,23 @@ inline void transpose_panel(const uint8_t* rows, int64_t stride_bytes, int count
   }
 }
 
-// Words of f32 values.
-struct F32Rows {
-  using Words = F32Words;
+// Rows of values of one type, whatever the caller's are: of which words are made.
+template <class Own, int32_t kDtype, class OwnWords>
+struct RowsOf {
+  using Words = OwnWords;
   template <class Element>
   static GATUN_INLINE void convert(const uint8_t* from, int64_t size, int64_t padded, uint8_t* to) {
     for (int64_t i = 0; i < padded; i += kLanes) {
       const int n = i < size ? lanes_to(size, i) : 0;
-      store_f32_n(reinterpret_cast<float*>(to) + i, Element::load_n(elements<Element>(from) + i, n),
-                  lanes_to(padded, i));
-    }
-  }
-  static bool stored_so(int32_t dtype) { return dtype == GATUN_F32; }
-};
-
-#if defined(__AVX512BF16__)
-struct Bf16Rows {
-  using Words = Bf16Words;
-  template <class Element>
-  static GATUN_INLINE void convert(const uint8_t* from, int64_t size, int64_t padded, uint8_t* to) {
-    for (int64_t i = 0; i < padded; i += kLanes) {
-      const int n = i < size ? lanes_to(size, i) : 0;
-      store_bf16_n(reinterpret_cast<uint16_t*>(to) + i, Element::load_n(elements<Element>(from) + i, n),
+      Own::store_n(reinterpret_cast<typename Own::Type*>(to) + i, Element::load_n(elements<Element>(from) + i, n),
                    lanes_to(padded, i));
     }
   }
-  static bool stored_so(int32_t dtype) { return dtype == GATUN_BF16; }
+  static bool stored_so(int32_t dtype) { return dtype == kDtype; }
 };
+using F32Rows = RowsOf<f32, GATUN_F32, F32Words>;
+#if defined(__AVX512BF16__)
+using Bf16Rows = RowsOf<bf16, GATUN_BF16, Bf16Words>;
 #endif
 
 // Rows of `size` values as they lie in memory if they are of the type that words want and need no padding, or else

@@ -22,6 +22,7 @@ inline constexpr int kTilePanels = kTileColumns / attention::kPanelKeys;
 static_assert(attention::kTileRows % kRows == 0 && attention::kGroupColumns % kTileColumns == 0);
 
 struct F32Words {
+  static constexpr const char* kName = "f32";
   static constexpr int kValues = 1;  // in a word
   using Sum = F32;
   static GATUN_INLINE F32 load(const uint32_t* p) { return load_f32(reinterpret_cast<const float*>(p)); }
@@ -31,6 +32,7 @@ struct F32Words {
 
 #if defined(__AVX512BF16__)
 struct Bf16Words {
+  static constexpr const char* kName = "bf16 with f32 sums";
   static constexpr int kValues = 2;
   using Sum = F32;
   static GATUN_INLINE Bytes load(const uint32_t* p) { return load_bytes(reinterpret_cast<const uint8_t*>(p)); }
@@ -41,6 +43,7 @@ struct Bf16Words {
 
 // The broadcast operand has kI8Bias added to its values.
 struct I8Words {
+  static constexpr const char* kName = "int8 with a scale for each query and every 64 keys";
   static constexpr int kValues = 4;
   using Sum = I32;
   static GATUN_INLINE I8Weights load(const uint32_t* p) {

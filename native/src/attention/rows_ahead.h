@@ -10,7 +10,7 @@ namespace {
 struct RowsAhead {
   struct Part {
     Rows rows;
-    int32_t end;  // rows of this part and those before
+    int32_t begin, end;  // the rows' numbers
     int64_t bytes;
   };
   int count = 0;
@@ -21,14 +21,14 @@ struct RowsAhead {
 
   int32_t total() const { return count == 0 ? 0 : parts[count - 1].end; }
   void add(const Rows& rows, int32_t rows_count, int64_t bytes) {
-    const int32_t before = total();
-    parts[count++] = {rows.from(-before * rows.stride_bytes), before + rows_count, bytes};
+    const int32_t begin = total();
+    parts[count++] = {rows, begin, begin + rows_count, bytes};
   }
   GATUN_INLINE void fetch() {
     const int32_t all = total(), end = next + each < all ? next + each : all;
     for (; next < end; ++next) {
       while (next >= parts[part].end) ++part;
-      const uint8_t* const row = parts[part].rows.row(next);
+      const uint8_t* const row = parts[part].rows.row(next - parts[part].begin);
       for (int64_t at = 0; at < parts[part].bytes; at += 64) prefetch_far_line(row + at);
     }
   }

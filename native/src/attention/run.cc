@@ -4,6 +4,7 @@
 
 #include "attention/check.h"
 #include "attention/table.h"
+#include "attention/tensor.h"
 #include "base/check.h"
 #include "base/parallel.h"
 #include "base/scratch.h"
@@ -36,7 +37,7 @@ class Work {
       most_tiles_ = std::max(most_tiles_, tiles);
       cost += static_cast<double>(tiles) * kTileRows * static_cast<double>(head.kv_length);
     }
-    if (most_tiles_ == 0) return;  // batch and heads may be any numbers then
+    if (most_tiles_ == 0 || p.query_heads == 0) return;  // batch and heads may be any numbers then
     cost *= static_cast<double>(p.batch / items) * static_cast<double>(p.query_heads) *
             static_cast<double>(p.head_size + p.value_size);
     // explain may ask about sizes that no memory holds.
@@ -54,10 +55,14 @@ class Work {
     items_ = heads * parts_;
   }
 
-  // Offsets were checked; what another thread has changed since stays within q, k, v and the scratch memory.
+  // Offsets were checked; what another thread has changed since stays within q, k, v, the mask and the scratch memory.
   Head head_of(int64_t b, int64_t kv_head) const {
     if (in_.q_offsets == nullptr) return {b, kv_head, p_.query_length, p_.kv_length, 0, 0};
-    const Stretch q = stretch(in_.q_offsets, b, p_.query_length), kv = stretch(in_.kv_offsets, b, p_.kv_length);
+    Stretch q = stretch(in_.q_offsets, b, p_.query_length);
+    const Stretch kv = stretch(in_.kv_offsets, b, p_.kv_length);
+    if (p_.query_block != 0 && blocks_of(q.length, p_.query_block) > p_.query_blocks) {
+      q.length = p_.query_blocks * p_.query_block;
+    }
     return {b, kv_head, q.length, std::min(kv.length, longest_), q.first, kv.first};
   }
 
@@ -99,11 +104,15 @@ class Work {
 }  // namespace
 
 int32_t run(Tier limit, const gatun_attention_params* params, const Inputs& inputs, void* out, float* lse) {
-  GATUN_TRY(check(params, inputs, out, lse));
-  const Job job{*params, inputs, out, lse};
+  Job job{{}, inputs, out, lse};
+  GATUN_TRY(read_params(params, &job.p));
+  GATUN_TRY(check(job.p, inputs, out, lse));
+  settle({{job.p.query_length, &job.p.q_row_stride}});
+  settle({{job.p.kv_length, &job.p.k_row_stride}});
+  settle({{job.p.kv_length, &job.p.v_row_stride}});
   const Work work(job.p, job.in);
   if (work.items() == 0) return GATUN_OK;
-  const Kernel& kernel = *table().select(params->dtype, params->mode, limit).kernel;
+  const Kernel& kernel = *table().select(job.p.dtype, job.p.mode, limit).kernel;
   if (work.longest() > kMostKeys) {
     return fail(GATUN_OUT_OF_RESOURCES, "no memory for %lld packed keys", static_cast<long long>(work.longest()));
   }
@@ -131,17 +140,28 @@ int32_t run(Tier limit, const gatun_attention_params* params, const Inputs& inpu
 }
 
 int32_t explain(const gatun_attention_params* params, char* text, int64_t capacity) {
-  GATUN_TRY(check_params(params));
-  const gatun_attention_params& p = *params;
+  gatun_attention_params p;
+  GATUN_TRY(read_params(params, &p));
+  if (p.query_block != 0) GATUN_TRY(check_multiple(p.query_block, 16, 16, 128, "params.query_block"));
   const Inputs none{};
   const Work work(p, none);
   const KernelTable<Kernel> kernels = table();
   const Kernel& kernel = *kernels.select(p.dtype, p.mode, active_tier()).kernel;
   Text out;
   kernels.explain("q, k, v", p.dtype, p.mode == GATUN_ATTENTION_INT8 ? "INT8" : "EXACT", "products", p.mode, out);
-  out.add("  %lld heads of k and v, each in %lld parts, on %d thread%s; %lld bytes for each thread\n",
-          static_cast<long long>(work.heads()), static_cast<long long>(work.parts()), work.threads(),
-          work.threads() == 1 ? "" : "s",
+  out.add("  q . k in %s; exponentials . v in %s\n", kernel.key_products, kernel.value_products);
+  out.add("  %lld queries by up to %d keys at a time\n", static_cast<long long>(queries_of_tile(p)),
+          kChunkPanels * kPanelKeys);
+  const auto add = [&](int64_t count, const char* what) {
+    out.add("%lld %s%s", static_cast<long long>(count), what, count == 1 ? "" : "s");
+  };
+  out.add("  ");
+  add(work.heads(), "head");
+  out.add(" of k and v, each in ");
+  add(work.parts(), "part");
+  out.add(", on ");
+  add(work.threads(), "thread");
+  out.add("; %lld bytes of scratch memory for each\n",
           static_cast<long long>(kernel.scratch_bytes(p, std::min(work.longest(), kMostKeys))));
   return out.copy_to(text, capacity);
 }

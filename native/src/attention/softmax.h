@@ -14,7 +14,7 @@
 namespace gatun::GATUN_ISA {
 namespace {
 
-inline constexpr float kLowest = -3e38f;  // the maximum of a row that has seen nothing
+inline constexpr float kLowest = -0x1.fffffep127f;  // the maximum of a row that has seen nothing
 inline constexpr float kLog2e = 1.44269504f;
 inline constexpr int kPanelVectors = attention::kPanelKeys / kLanes;
 

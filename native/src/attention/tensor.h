@@ -1,6 +1,8 @@
 // Checks of arguments with strides for batch items, heads and rows.
 #pragma once
 
+#include <initializer_list>
+
 #include "base/check.h"
 
 namespace gatun::attention {
@@ -25,5 +27,18 @@ int32_t check_tensor(const Tensor& tensor, Buffer* buffer);
 
 // Not null, unless it is empty; `why` ends the message.
 int32_t check_needed(const Tensor& tensor, const char* why);
+
+// Strides of axes along which nothing lies further on may be any numbers; as 0 they overflow nothing.
+struct AxisStride {
+  int64_t size;
+  int64_t* stride;
+};
+inline void settle(std::initializer_list<AxisStride> axes) {
+  bool empty = false;
+  for (const AxisStride& axis : axes) empty = empty || axis.size == 0;
+  for (const AxisStride& axis : axes) {
+    if (empty || axis.size < 2) *axis.stride = 0;
+  }
+}
 
 }  // namespace gatun::attention

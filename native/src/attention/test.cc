@@ -108,6 +108,26 @@ TEST(Attention, Layouts) {
   }
 }
 
+// Strides of 0.
+TEST(Attention, HeadsAndRowsThatAreTheSame) {
+  Rng rng(10);
+  for (const Kind& kind : kKinds) {
+    for (const Order q : {Order::hnd, Order::one_head, Order::one_row}) {
+      for (const Order kv : {Order::one_head, Order::one_row}) {
+        Spec spec = spec_of(kind, 33, 200);
+        spec.batch = 2;
+        spec.query_heads = 4;
+        spec.kv_heads = 2;
+        spec.q_order = q;
+        spec.kv_order = kv;
+        spec.causal = q == Order::hnd;
+        Problem problem(spec, rng);
+        ASSERT_NO_FATAL_FAILURE(problem.compare());
+      }
+    }
+  }
+}
+
 // Nothing beside the arguments is touched; bases are aligned to their elements only.
 TEST(Attention, GuardPages) {
   Rng rng(6);
@@ -232,6 +252,14 @@ TEST(Attention, EmptyWorkNeedsNoMemory) {
   p.batch = 2;
   p.query_heads = 0;
   EXPECT_EQ(call(), GATUN_OK) << gatun_last_error();
+  // However many heads of k nobody asks.
+  const float k[8] = {};
+  p.kv_heads = int64_t{1} << 59;
+  p.kv_length = 1;
+  EXPECT_EQ(gatun_attention(&p, nullptr, k, k, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+                            nullptr, nullptr, nullptr, nullptr),
+            GATUN_OK)
+      << gatun_last_error();
 }
 
 }  // namespace

@@ -5,14 +5,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <memory>
 #include <sstream>
 #include <tuple>
 
 #include "attention/reference.h"
 #include "attention/table.h"
-#include "attention/test_spec.h"
+#include "attention/test_tensor.h"
 #include "base/check.h"
 #include "gatun/gatun.h"
 
@@ -35,15 +34,12 @@ class Problem {
       s.kv_length = std::max(s.kv_length, s.kv_offsets.back());
     }
     const int64_t items = s.q_offsets.empty() ? s.batch : std::min<int64_t>(s.batch, 1);
-    q_strides_ = strides_of(s.q_order, s.query_heads, s.query_length, s.head_size);
-    k_strides_ = strides_of(s.kv_order, s.kv_heads, s.kv_length, s.head_size);
-    v_strides_ = strides_of(s.kv_order, s.kv_heads, s.kv_length, s.value_size);
     out_strides_ = strides_of(s.out_order, s.query_heads, s.query_length, s.value_size);
     const int64_t lse_gap = s.out_order == Order::gaps ? 5 : 0;
     lse_strides_ = {(s.query_length + lse_gap) * s.query_heads + lse_gap, s.query_length + lse_gap, 1};
-    q_ = normals(rng, q_strides_, s.q_offsets, s.query_heads, s.query_length, s.head_size);
-    k_ = normals(rng, k_strides_, s.kv_offsets, s.kv_heads, s.kv_length, s.head_size);
-    v_ = normals(rng, v_strides_, s.kv_offsets, s.kv_heads, s.kv_length, s.value_size);
+    q_ = TestTensor(s, s.q_order, s.q_offsets, s.query_heads, s.query_length, s.head_size, rng);
+    k_ = TestTensor(s, s.kv_order, s.kv_offsets, s.kv_heads, s.kv_length, s.head_size, rng);
+    v_ = TestTensor(s, s.kv_order, s.kv_offsets, s.kv_heads, s.kv_length, s.value_size, rng);
     out_elements_ = extent(out_strides_, items, s.query_heads, s.query_length, s.value_size);
     lse_elements_ = extent(lse_strides_, items, s.query_heads, s.query_length, 1);
     q_offsets_ = buffer(s.q_offsets);
@@ -57,16 +53,10 @@ class Problem {
   Spec& spec() { return spec_; }
 
   // What element x of row r of a head of a batch item is, instead of a random number; before the first call.
-  using Element = std::function<float(int64_t b, int64_t head, int64_t r, int64_t x)>;
-  void set_q(const Element& value) {
-    set(*q_, q_strides_, spec_.query_heads, spec_.q_offsets, spec_.query_length, spec_.head_size, value);
-  }
-  void set_k(const Element& value) {
-    set(*k_, k_strides_, spec_.kv_heads, spec_.kv_offsets, spec_.kv_length, spec_.head_size, value);
-  }
-  void set_v(const Element& value) {
-    set(*v_, v_strides_, spec_.kv_heads, spec_.kv_offsets, spec_.kv_length, spec_.value_size, value);
-  }
+  using Element = TestTensor::Element;
+  void set_q(const Element& value) { q_.set(spec_, spec_.q_offsets, value); }
+  void set_k(const Element& value) { k_.set(spec_, spec_.kv_offsets, value); }
+  void set_v(const Element& value) { v_.set(spec_, spec_.kv_offsets, value); }
   void set_correction(int64_t index, float value) { (*correction_)[index] = value; }
   void set_correction(float value) { std::fill_n(correction_->data(), correction_->size(), value); }
   void set_sinks(float value) { std::fill_n(sinks_->data(), sinks_->size(), value); }
@@ -92,9 +82,9 @@ class Problem {
     p.kv_length = s.kv_length;
     p.head_size = s.head_size;
     p.value_size = s.value_size;
-    std::tie(p.q_batch_stride, p.q_head_stride, p.q_row_stride) = tied(q_strides_);
-    std::tie(p.k_batch_stride, p.k_head_stride, p.k_row_stride) = tied(k_strides_);
-    std::tie(p.v_batch_stride, p.v_head_stride, p.v_row_stride) = tied(v_strides_);
+    std::tie(p.q_batch_stride, p.q_head_stride, p.q_row_stride) = tied(q_.strides);
+    std::tie(p.k_batch_stride, p.k_head_stride, p.k_row_stride) = tied(k_.strides);
+    std::tie(p.v_batch_stride, p.v_head_stride, p.v_row_stride) = tied(v_.strides);
     std::tie(p.out_batch_stride, p.out_head_stride, p.out_row_stride) = tied(out_strides_);
     p.lse_batch_stride = lse_strides_.batch;
     p.lse_head_stride = lse_strides_.head;
@@ -112,9 +102,9 @@ class Problem {
 
   Inputs inputs() const {
     const bool masked = spec_.mask != MaskKind::none;
-    return {q_->data(),
-            k_->data(),
-            spec_.values ? v_->data() : nullptr,
+    return {q_.bytes->data(),
+            k_.bytes->data(),
+            spec_.values ? v_.bytes->data() : nullptr,
             at(q_offsets_),
             at(kv_offsets_),
             at(slopes_),
@@ -129,7 +119,7 @@ class Problem {
 
   // Calls on a tier: what lies between the rows stays.
   void call(Outputs* outputs, Tier tier = static_cast<Tier>(gatun_tier())) {
-    for (GuardBuffer<uint8_t>* input : {q_.get(), k_.get(), v_.get()}) input->make_read_only();
+    for (TestTensor* input : {&q_, &k_, &v_}) input->bytes->make_read_only();
     const int64_t element = dtype_bytes(spec_.out_dtype, 1);
     GuardBuffer<uint8_t> out(out_elements_ * element, spec_.edge, spec_.offset * element);
     GuardBuffer<float> lse(lse_elements_, spec_.edge, spec_.offset);
@@ -207,8 +197,6 @@ class Problem {
   }
 
  private:
-  using Bytes = GuardBuffer<uint8_t>;
-
   static std::tuple<int64_t, int64_t, int64_t> tied(const Strides& s) { return {s.batch, s.head, s.row}; }
 
   template <class T>
@@ -222,42 +210,6 @@ class Problem {
   }
   std::unique_ptr<GuardBuffer<float>> floats(Rng& rng, int64_t count, float scale) const {
     return buffer(rng.normals(count, scale));
-  }
-
-  std::unique_ptr<Bytes> normals(Rng& rng, const Strides& strides, const std::vector<int64_t>& offsets, int64_t heads,
-                                 int64_t rows, int64_t columns) const {
-    const int64_t element = dtype_bytes(spec_.dtype, 1), items = offsets.empty() ? spec_.batch : 1;
-    auto bytes = std::make_unique<Bytes>(extent(strides, items, heads, rows, columns) * element, spec_.edge,
-                                         spec_.offset * element);
-    for (int64_t row = 0; row < items * heads * rows; ++row) {
-      // Rows of no item hold NaN.
-      if (!offsets.empty() && (row % rows < offsets.front() || row % rows >= offsets.back())) continue;
-      const int64_t first =
-          row / (heads * rows) * strides.batch + row / rows % heads * strides.head + row % rows * strides.row;
-      const std::vector<uint8_t> values = test::from_floats(rng.normals(columns), spec_.dtype);
-      std::copy(values.begin(), values.end(), bytes->data() + first * element);
-    }
-    return bytes;
-  }
-
-  void set(Bytes& bytes, const Strides& strides, int64_t heads, const std::vector<int64_t>& offsets, int64_t length,
-           int64_t columns, const Element& value) {
-    const int64_t element = dtype_bytes(spec_.dtype, 1);
-    for (int64_t b = 0; b < spec_.batch; ++b) {
-      const size_t item = static_cast<size_t>(b);
-      const bool ragged = !offsets.empty();
-      const int64_t first = ragged ? offsets[item] * strides.row : b * strides.batch;
-      const int64_t rows = ragged ? offsets[item + 1] - offsets[item] : length;
-      for (int64_t head = 0; head < heads; ++head) {
-        for (int64_t r = 0; r < rows; ++r) {
-          for (int64_t x = 0; x < columns; ++x) {
-            const std::vector<uint8_t> one = test::from_floats({value(b, head, r, x)}, spec_.dtype);
-            std::copy(one.begin(), one.end(),
-                      bytes.data() + (first + head * strides.head + r * strides.row + x) * element);
-          }
-        }
-      }
-    }
   }
 
   int64_t mask_batch() const { return spec_.mask_batch ? spec_.batch : 1; }
@@ -300,8 +252,9 @@ class Problem {
   }
 
   Spec spec_;
-  Strides q_strides_, k_strides_, v_strides_, out_strides_, lse_strides_;
-  std::unique_ptr<Bytes> q_, k_, v_, bits_;
+  TestTensor q_, k_, v_;
+  Strides out_strides_, lse_strides_;
+  std::unique_ptr<GuardBuffer<uint8_t>> bits_;
   std::unique_ptr<GuardBuffer<int64_t>> q_offsets_, kv_offsets_, full_offsets_, partial_offsets_;
   std::unique_ptr<GuardBuffer<int32_t>> full_blocks_, partial_blocks_;
   std::unique_ptr<GuardBuffer<float>> slopes_, sinks_, correction_;

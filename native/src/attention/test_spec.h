@@ -31,7 +31,8 @@ inline constexpr Kind kOtherKinds[] = {{GATUN_BF16, GATUN_F32, GATUN_ATTENTION_E
                                        {GATUN_BF16, GATUN_BF16, GATUN_ATTENTION_INT8}};
 
 // Of a tensor's axes in memory: heads outside rows or inside; gaps after rows, heads and batch items, which hold NaN.
-enum class Order { hnd, nhd, gaps };
+// Of inputs alone: all heads and items are the same one; all rows are.
+enum class Order { hnd, nhd, gaps, one_head, one_row };
 inline constexpr Order kOrders[] = {Order::hnd, Order::nhd, Order::gaps};
 
 struct Spec {
@@ -85,6 +86,8 @@ struct Strides {
 };
 
 inline Strides strides_of(Order order, int64_t heads, int64_t rows, int64_t columns) {
+  if (order == Order::one_row) return {0, 0, 0};
+  if (order == Order::one_head) return {0, 0, columns};
   if (order == Order::nhd) return {rows * heads * columns, columns, heads * columns};
   const int64_t gap = order == Order::gaps ? 3 : 0;
   const int64_t row = columns + gap, head = rows * row + 2 * gap;

@@ -11,13 +11,12 @@
 // Tails: a tile's last rows are zeros in what we packed; keys beyond the end likewise, and their logits minus infinity.
 // int8 sums: |sum| <= 256 * 255 * 127 < 2^23.
 // Error: see gatun/attention.h. A logit is a chain of head_size / (values of a word) fmas; 2^x takes its error times
-// ln 2 and adds 2^-22.5 (bf16: 2^-18.5, and 2^-9 by the rounding); a weight's sum is a chain of at most 256 fmas in a
+// ln 2 and adds 2^-22.5 (bf16: 2^-18.5, and 2^-8 by the rounding); a weight's sum is a chain of at most 256 fmas in a
 // chunk, and the running sum one multiplication a chunk.
 #pragma once
 
 #include "attention/finish.h"
-#include "attention/keys.h"
-#include "attention/rows_ahead.h"
+#include "attention/packed_head.h"
 #include "attention/softmax.h"
 
 namespace gatun::GATUN_ISA {
@@ -37,37 +36,22 @@ GATUN_INLINE void with_count(int n, Of of) {
 }
 
 template <class Keys, class Values, class Weights>
-class HeadRun {
-  using Scratch = attention::Scratch;
-  using Sizes = attention::ScratchSizes;
+class HeadRun : public PackedHead<Keys, Values> {
+  using Base = PackedHead<Keys, Values>;
   using KeyWords = typename Keys::Words;
   using ValueWords = typename Values::Words;
+  using Base::add_unpacked, Base::element_of, Base::group, Base::pack, Base::queries_of, Base::width;
+  using Base::element_, Base::head_, Base::job_, Base::p_, Base::s_, Base::sizes_, Base::values_;
 
  public:
-  static Sizes sizes(const gatun_attention_params& p, int64_t kv_length) {
-    return Sizes(p, kv_length, KeyWords::kValues, ValueWords::kValues);
-  }
-
-  HeadRun(const attention::Job& job, const attention::Head& head, uint8_t* memory)
-      : job_(job), p_(job.p), head_(head), sizes_(sizes(p_, head.kv_length)), s_(sizes_, p_, memory) {
-    element_ = dtype_bytes(p_.dtype, 1);
-    keys_ = rows_of(job.in.k, p_.k_batch_stride, p_.k_head_stride, p_.k_row_stride, head.first_key, head.kv_head);
-    if (job.in.v != nullptr) {
-      values_ = rows_of(job.in.v, p_.v_batch_stride, p_.v_head_stride, p_.v_row_stride, head.first_key, head.kv_head);
-    }
-  }
-
-  void begin_head() {
-    __builtin_memset(s_.units, 0, static_cast<size_t>(sizes_.units));
-    Keys::begin_head(p_, keys_, head_.kv_length, s_);
-  }
+  using Base::Base;
 
   void run(int64_t begin, int64_t end) {
     Steps steps(job_, head_, begin, end);
     Step now = steps.next();
     while (now.tile.rows > 0) {
       if (now.first) begin_tile(now.tile);
-      for (int i = 0; i < now.chunk.count; ++i) pack_unit(now.chunk.panel[i] / attention::kUnitPanels);
+      pack(now.chunk);
       const Step next = steps.next();
       plan(now, next);
       add_chunk(now, steps.bits_stride());
@@ -79,14 +63,6 @@ class HeadRun {
   }
 
  private:
-  Rows rows_of(const void* data, int64_t batch_stride, int64_t head_stride, int64_t row_stride, int64_t first,
-               int64_t head) const {
-    if (data == nullptr) return {};  // of no rows
-    const bool ragged = job_.in.q_offsets != nullptr;
-    const int64_t at = (ragged ? 0 : head_.batch_item * batch_stride) + head * head_stride + first * row_stride;
-    return {static_cast<const uint8_t*>(data) + at * element_, row_stride * element_};
-  }
-
   void add_chunk(const Step& step, int64_t bits_stride) {
     if (step.chunk.count == 0) return;
     count_needed(step);
@@ -96,11 +72,6 @@ class HeadRun {
     multiply_values(step.chunk);
     has_sums_ = true;
     add_not_finite(step.chunk, step.tile, bits_stride);
-  }
-
-  Rows queries_of(const attention::Tile& tile) const {
-    return rows_of(job_.in.q, p_.q_batch_stride, p_.q_head_stride, p_.q_row_stride, head_.first_query + tile.row,
-                   tile.head);
   }
 
   void begin_tile(const attention::Tile& tile) {
@@ -116,47 +87,13 @@ class HeadRun {
     has_rule_ = p_.soft_cap > 0 || slope_ != 0 || !(p_.scale >= 0x1p-60f && p_.scale <= 0x1p60f);
   }
 
-  // Where columns of a group of v begin, and how wide the group is.
-  uint32_t* group(int64_t column) const { return s_.values + column * sizes_.panels * sizes_.value_words; }
-  int64_t width(int64_t column) const { return smaller(attention::kGroupColumns, sizes_.value_columns - column); }
-
-  void pack_unit(int64_t unit) {
-    if (s_.units[unit] == 0) pack_new_unit(unit);
-  }
-
-  __attribute__((noinline)) void pack_new_unit(int64_t unit) {
-    s_.units[unit] = attention::kPacked;
-    const int64_t first = unit * attention::kUnitKeys, count = smaller(attention::kUnitKeys, head_.kv_length - first);
-    Keys::pack_unit(p_, {keys_.row(first), keys_.stride_bytes}, unit, count, s_);
-    if (job_.out == nullptr) return;
-    const Rows rows{values_.row(first), values_.stride_bytes};
-    for (int64_t c = 0; c < sizes_.value_columns; c += attention::kGroupColumns) {
-      const int64_t w = width(c), words = attention::kUnitPanels * sizes_.value_words * w;
-      uint32_t* const to = group(c) + unit * words;
-      if (!Values::pack(p_.dtype, rows, count, c, smaller(w, p_.value_size - c), w, s_.stage, to)) {
-        s_.units[unit] |= attention::kNotFinite;
-        for (int64_t i = 0; i < words; ++i) to[i] = Values::finite(to[i]);
-      }
-    }
-  }
-
   // What comes next from memory is asked for while this step multiplies, a few rows with each tile of registers: rows
   // of queries, and of keys and values that are not packed.
   void plan(const Step& now, const Step& next) {
     rows_ahead_.count = rows_ahead_.part = 0;
     rows_ahead_.next = 0;
     if (next.first) rows_ahead_.add(queries_of(next.tile), next.tile.rows, p_.head_size * element_);
-    int64_t last = -1;
-    for (int i = 0; i < next.chunk.count; ++i) {
-      const int64_t unit = next.chunk.panel[i] / attention::kUnitPanels, first = unit * attention::kUnitKeys;
-      if (unit == last || s_.units[unit] != 0) continue;
-      last = unit;
-      const int32_t count = smaller(attention::kUnitKeys, head_.kv_length - first);
-      rows_ahead_.add(keys_.from(first * keys_.stride_bytes), count, p_.head_size * element_);
-      if (job_.out != nullptr) {
-        rows_ahead_.add(values_.from(first * values_.stride_bytes), count, p_.value_size * element_);
-      }
-    }
+    add_unpacked(next.chunk, rows_ahead_);
     const int64_t tiles = padded_rows_ / kRows * ((now.chunk.count + kTilePanels - 1) / kTilePanels);
     rows_ahead_.each = tiles == 0 ? 0 : static_cast<int32_t>((rows_ahead_.total() + tiles - 1) / tiles);
   }
@@ -305,19 +242,6 @@ class HeadRun {
     }
   }
 
-  float element_of(const uint8_t* row, int64_t c) const {
-    if (p_.dtype == GATUN_F32) return reinterpret_cast<const float*>(row)[c];
-    const uint16_t bits = reinterpret_cast<const uint16_t*>(row)[c];
-    return p_.dtype == GATUN_BF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-  }
-
-  const attention::Job& job_;
-  const gatun_attention_params& p_;
-  const attention::Head& head_;
-  const Sizes sizes_;
-  const Scratch s_;
-  int64_t element_;
-  Rows keys_{}, values_{};
   RowsAhead rows_ahead_;
   int rows_ = 0, padded_rows_ = 0;  // of the tile at work
   int needed_[attention::kTileRows / kRows];
@@ -342,7 +266,7 @@ void attention_run(const attention::Job& job, const attention::Head& head, int64
 template <class Keys, class Values, class Weights>
 constexpr attention::Kernel attention_kernel() {
   using Run = HeadRun<Keys, Values, Weights>;
-  return {attention_scratch_bytes<Run>, attention_run<Run>};
+  return {Keys::Words::kName, Values::Words::kName, attention_scratch_bytes<Run>, attention_run<Run>};
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // A checked call: its numbers, read once, and where its rows are.
 #pragma once
 
-#include <initializer_list>
 #include <vector>
 
 #include "attention_select/sight.h"
@@ -105,19 +104,6 @@ struct Uses {
 // Everything but what `outputs` holds, which are arrays: they overlap nothing. Fills the call in.
 int32_t check_call(Tier limit, const Arguments& arguments, const Uses& uses, Buffer* outputs, int output_count,
                    Call* call);
-
-// Strides of axes along which nothing lies further on may be any numbers; as 0 they overflow nothing.
-struct AxisStride {
-  int64_t size;
-  int64_t* stride;
-};
-inline void settle(std::initializer_list<AxisStride> axes) {
-  bool empty = false;
-  for (const AxisStride& axis : axes) empty = empty || axis.size == 0;
-  for (const AxisStride& axis : axes) {
-    if (empty || axis.size < 2) *axis.stride = 0;
-  }
-}
 
 // An output of `count` elements.
 inline Buffer output_of(const char* name, const void* address, int64_t count, int64_t element_bytes) {

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "attention/tensor.h"
 #include "attention_select/call.h"
 #include "attention_select/selection.h"
 #include "base/status.h"
@@ -105,10 +106,7 @@ int32_t check_product(const Params& p, int64_t rows, int64_t columns, const char
 }
 
 int32_t read_structs(const Arguments& a, Call* call) {
-  GATUN_TRY(check_not_null(a.params, "params"));
-  GATUN_TRY(check_struct_size(a.params->struct_size, sizeof(Params), "params"));
-  call->p = *a.params;
-  GATUN_TRY(attention::check_params(&call->p));
+  GATUN_TRY(attention::read_params(a.params, &call->p));
   GATUN_TRY(check_not_null(a.selection, "selection"));
   GATUN_TRY(check_struct_size(a.selection->struct_size, sizeof(Selection), "selection"));
   call->s = *a.selection;
@@ -129,8 +127,9 @@ int32_t Call::read(Tier limit, const Arguments& a) {
   q_ = static_cast<const uint8_t*>(a.q);
   k_ = static_cast<const uint8_t*>(a.k);
   lse = a.lse;
-  settle({{p.batch, &p.q_batch_stride}, {p.query_heads, &p.q_head_stride}, {p.query_length, &p.q_row_stride}});
-  settle({{p.batch, &p.k_batch_stride}, {p.kv_heads, &p.k_head_stride}, {p.kv_length, &p.k_row_stride}});
+  attention::settle(
+      {{p.batch, &p.q_batch_stride}, {p.query_heads, &p.q_head_stride}, {p.query_length, &p.q_row_stride}});
+  attention::settle({{p.batch, &p.k_batch_stride}, {p.kv_heads, &p.k_head_stride}, {p.kv_length, &p.k_row_stride}});
   if (a.budgets != nullptr) {
     budgets_.assign(a.budgets, a.budgets + heads());
     budgets = budgets_.data();

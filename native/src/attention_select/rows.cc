@@ -146,7 +146,7 @@ int32_t lsh(Tier limit, const RowsParams* params, const void* x, int32_t* order)
   GATUN_TRY(attention::check_tensor(rows, &buffers[1]));
   GATUN_TRY(check_buffers(buffers));
   if (count == 0) return GATUN_OK;
-  settle({{p.length, &p.x_row_stride}});
+  attention::settle({{p.length, &p.x_row_stride}});
   std::vector<float> projections;
   for (int64_t b = 0; b < p.projections; ++b) {
     for (int64_t k = 0; k < p.head_size; ++k) projections.push_back(projection(static_cast<uint64_t>(p.seed), b, k));

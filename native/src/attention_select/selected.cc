@@ -52,7 +52,7 @@ int32_t selected(Tier limit, const Params* params, const Selection* selection, c
   Params p = call.p;
   p.query_block = p.key_block = p.mask_batch = p.mask_heads = p.query_blocks = p.full_count = p.partial_count = 0;
   const Buffer output = output_of("density", density, heads, 4);
-  GATUN_TRY(attention::check(&p, inputs, out, lse, density == nullptr ? nullptr : &output));
+  GATUN_TRY(attention::check(p, inputs, out, lse, density == nullptr ? nullptr : &output));
   attention::Inputs read = inputs;
   read.q_offsets = call.q_offsets();
   read.kv_offsets = call.kv_offsets();

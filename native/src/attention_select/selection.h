@@ -1,7 +1,7 @@
 // What the entry points of selections share.
 #pragma once
 
-#include <new>
+#include <exception>
 
 #include "attention_select/call.h"
 
@@ -20,12 +20,12 @@ int32_t select_lines(const Call& call, uint8_t* map);
 
 int32_t no_memory();
 
-// What the body returns; no_memory() if it throws.
+// What the body returns; no_memory() if it throws, as containers do.
 template <class Body>
 int32_t or_no_memory(Body body) {
   try {
     return body();
-  } catch (const std::bad_alloc&) {
+  } catch (const std::exception&) {
     return no_memory();
   }
 }
