@@ -207,7 +207,7 @@ final class AttentionCall {
     /** C takes one set of strides for all tensors of this shape. */
     static void checkSameStrides(String name, Tensor sums, Tensor other, String otherName) {
         for (int axis = 0; axis < other.shape().rank() - 1; axis++) {
-            if (other.stride(axis) != sums.stride(axis)) {
+            if (other.shape().size(axis) > 1 && other.stride(axis) != sums.stride(axis)) {
                 throw Check.invalid(name, sums.describe(), "the strides of " + otherName + " " + other.describe());
             }
         }

@@ -132,10 +132,12 @@ final class AttentionProblem {
         long row = queries + sumsGap;
         Tensor whole = Tensor.allocate(DType.F32, (ragged ? 1 : batch) * queryHeads * row);
         whole.copyFrom(filled((int) whole.shape().elements()));
-        return ragged
-                ? Tensor.wrap(whole.segment(), DType.F32, Shape.of(queryHeads, queries), row, 1)
-                : Tensor.wrap(
-                        whole.segment(), DType.F32, Shape.of(batch, queryHeads, queries), queryHeads * row, row, 1);
+        if (ragged) {
+            return Tensor.wrap(whole.segment(), DType.F32, Shape.of(queryHeads, queries), row, 1);
+        }
+        // Of one item no index reaches it, so that these may differ.
+        long item = batch == 1 && random.chance(0.3) ? random.of(0L, 1L, 1L << 40) : queryHeads * row;
+        return Tensor.wrap(whole.segment(), DType.F32, Shape.of(batch, queryHeads, queries), item, row, 1);
     }
 
     private static float[] filled(int count) {
