@@ -250,6 +250,9 @@ void fuzz_attention(Input& input) {
     p.v_row_stride = input.range(INT64_MIN, -1);
     valid = false;
   }
+  // The stride of a single row may be any number.
+  if (p.query_length == 1 && input.range(0, 1) == 0) p.q_row_stride = p.out_row_stride = INT64_MAX;
+  if (p.kv_length == 1 && input.range(0, 1) == 0) p.k_row_stride = INT64_MAX;
   Mask mask;
   if (valid && input.range(0, 1) == 0) valid = make_mask(input, rng, p, q_offsets, kv_offsets, mask);
 
@@ -258,8 +261,8 @@ void fuzz_attention(Input& input) {
       k(bytes_of(k_strides, items, p.kv_heads, p.kv_length, head_size, element)),
       v(bytes_of(v_strides, items, p.kv_heads, p.kv_length, value_size, element)),
       out(bytes_of(out_strides, items, p.query_heads, p.query_length, value_size, out_element)),
-      lse(bytes_of(lse_strides, items, p.query_heads, p.query_length, 1, 4)), slopes(p.query_heads * 4),
-      sinks(p.query_heads * 4);
+      lse(bytes_of(lse_strides, items, p.query_heads, p.query_length, 1, 4)), correction(lse.bytes()),
+      slopes(p.query_heads * 4), sinks(p.query_heads * 4);
   if (valid) {
     q.fill_floats(rng, p.dtype, kind);
     k.fill_floats(rng, p.dtype, kind);
@@ -267,6 +270,7 @@ void fuzz_attention(Input& input) {
   }
   slopes.fill_floats(rng, GATUN_F32, Values::normal, 0.1f);
   sinks.fill_floats(rng, GATUN_F32, Values::normal);
+  correction.fill_floats(rng, GATUN_F32, Values::normal);
   for (Buffer* buffer : {&q, &k, &out, &lse}) {
     buffer->spoil(input);
     if (buffer->bytes() > 0 && (buffer->is_null() ? buffer != &lse : buffer->misaligned())) valid = false;
@@ -283,6 +287,7 @@ void fuzz_attention(Input& input) {
   in.kv_offsets = kv_offsets.empty() ? nullptr : at<int64_t>(kv_starts);
   in.slopes = input.range(0, 3) == 0 ? at<float>(slopes) : nullptr;
   in.sinks = input.range(0, 3) == 0 ? at<float>(sinks) : nullptr;
+  in.correction = input.range(0, 3) == 0 ? at<float>(correction) : nullptr;
   if (mask.given) {
     in.full_offsets = at<int64_t>(full_offsets);
     in.full_blocks = at<int32_t>(full_blocks);
@@ -291,9 +296,10 @@ void fuzz_attention(Input& input) {
     in.partial_bits = mask.bits.empty() ? nullptr : bits.data();
   }
   const std::vector<uint8_t> out_before = out.copy(), lse_before = lse.copy();
-  const int32_t status = gatun_attention(
-      &p, in.q, in.k, in.v, in.q_offsets, in.kv_offsets, in.slopes, in.sinks, nullptr, in.full_offsets, in.full_blocks,
-      in.partial_offsets, in.partial_blocks, in.partial_bits, out.data(), reinterpret_cast<float*>(lse.data()));
+  const int32_t status =
+      gatun_attention(&p, in.q, in.k, in.v, in.q_offsets, in.kv_offsets, in.slopes, in.sinks, in.correction,
+                      in.full_offsets, in.full_blocks, in.partial_offsets, in.partial_blocks, in.partial_bits,
+                      out.data(), reinterpret_cast<float*>(lse.data()));
   check_status(status, valid, "gatun_attention");
   if (status != GATUN_OK && (out.copy() != out_before || lse.copy() != lse_before)) {
     defect("gatun_attention failed and wrote");

@@ -1,4 +1,4 @@
-// gatun_attention_select, _scores, _choose and _lsh.
+// gatun_attention_select, _selected, _scores, _choose and _lsh.
 #include "gatun/attention_select.h"
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "gatun/block_mask.h"
 #include "input.h"
 
 namespace gatun::fuzz {
@@ -86,6 +87,41 @@ bool blocks_fit(const gatun_attention_params& p, const gatun_selection_params& s
     if (!fit(q[b + 1] - q[b], kv[b + 1] - kv[b])) return false;
   }
   return true;
+}
+
+// gatun_attention_selected against the map's blocks as a mask, both without lse; the arguments are good ones.
+void check_selected(gatun_attention_params p, const gatun_selection_params& s, const Buffer& q, const Buffer& k,
+                    const int64_t* q_starts, const int64_t* kv_starts, const float* lse, const Buffer& map,
+                    test::Rng& rng) {
+  const int64_t items = q_starts == nullptr ? p.batch : 1;
+  const Wide v_elements = Wide{items} * p.kv_heads * p.kv_length * p.value_size;
+  const Wide out_elements = Wide{items} * p.query_heads * p.query_length * p.value_size;
+  if (v_elements > (1 << 16) || out_elements > (1 << 16)) return;
+  p.v_row_stride = p.out_row_stride = p.value_size;
+  p.v_head_stride = p.kv_length * p.value_size;
+  p.v_batch_stride = p.kv_heads * p.v_head_stride;
+  p.out_head_stride = p.query_length * p.value_size;
+  p.out_batch_stride = p.query_heads * p.out_head_stride;
+  Buffer v(static_cast<int64_t>(v_elements) * dtype_bytes(p.dtype, 1)), out(static_cast<int64_t>(out_elements) * 4),
+      expected(out.bytes()), density(p.batch * p.query_heads * 4);
+  v.fill_floats(rng, p.dtype, Values::normal);
+  check_status(
+      gatun_attention_selected(&p, &s, nullptr, q.data(), k.data(), v.data(), q_starts, kv_starts, nullptr, nullptr,
+                               nullptr, lse, out.data(), nullptr, reinterpret_cast<float*>(density.data())),
+      true, "gatun_attention_selected");
+  const int64_t rows = p.batch * p.query_heads * p.query_blocks;
+  std::vector<int64_t> offsets(static_cast<size_t>(rows) + 1), none(offsets.size());
+  std::vector<int32_t> blocks(static_cast<size_t>(map.bytes()) + 1);
+  p.mask_batch = p.batch;
+  p.mask_heads = p.query_heads;
+  p.full_count = map.bytes();
+  check_status(gatun_block_mask_from_map(rows, s.key_blocks, map.data(), offsets.data(), blocks.data(), p.full_count,
+                                         none.data(), nullptr, 0),
+               true, "gatun_block_mask_from_map");
+  check_status(gatun_attention(&p, q.data(), k.data(), v.data(), q_starts, kv_starts, nullptr, nullptr, nullptr,
+                               offsets.data(), blocks.data(), none.data(), nullptr, nullptr, expected.data(), nullptr),
+               true, "gatun_attention");
+  if (out.copy() != expected.copy()) defect("gatun_attention_selected differs from select and attention");
 }
 
 }  // namespace
@@ -194,6 +230,7 @@ void fuzz_attention_select(Input& input) {
   for (int64_t i = 0; i < counts[3]; ++i) {
     if (map.data()[i] > 1) defect("map[%lld] = %d", static_cast<long long>(i), map.data()[i]);
   }
+  check_selected(p, s, q, k, q_starts, kv_starts, lse_at, map, rng);
   if (s.kind == GATUN_SELECT_VERTICAL_SLASH) return;
   float* const scores_at = reinterpret_cast<float*>(scores.data());
   check_status(gatun_attention_scores(&p, &s, q.data(), k.data(), q_starts, kv_starts, lse_at, scores_at), true,
