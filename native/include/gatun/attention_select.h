@@ -11,9 +11,15 @@
  * gatun_attention_selected. A block that causal, windows and lengths hide whole is not allowed: its score is 0, and it
  * is never chosen.
  *
- * Selections estimate: but in MASS, VERTICAL_SLASH and budgets they leave out soft_cap, and everywhere ALiBi and sinks.
- * q and k are multiplied in f32 with f32 sums, or, where dtype is BF16 and the processor has such dots, as bf16 pairs
- * (subnormals are 0).
+ * Selections estimate: but in MASS, VERTICAL_SLASH and budgets they leave out soft_cap, and everywhere ALiBi and sinks:
+ * gatun_attention_selected with slopes attends with them to blocks that were chosen without. q and k are multiplied in
+ * f32 with f32 sums, or, where dtype is BF16 and the processor has such dots, as bf16 pairs (subnormals are 0);
+ * products that overflow f32 are infinite, whatever scale is.
+ *
+ * Memory that a thread keeps between calls: a head's keys, packed or in f32, and f32 logits of up to 128 rows by the
+ * item's keys (MASS, PROXY), of as many groups of rows by groups of keys (ANTIDIAGONAL), of last_queries rows by keys
+ * (lines, budgets: 4 GiB for 1024 rows and 2^20 keys). The calling one keeps the means of all blocks (MEANS) and the
+ * map and lists of gatun_attention_selected, too.
  *
  * INVALID_ARGUMENT before anything is written, naming what and where, if an argument does not fit; OUT_OF_RESOURCES
  * leaves outputs unspecified. Results do not depend on threads, bit for bit, nor on other batch items or heads (but
@@ -46,7 +52,7 @@ enum gatun_selection_kind {
    *   logit[a][c] = scale / S * sum over s < S of q[S a + S - 1 - s] . k[S c + s]      (rows beyond the end are 0)
    * Softmax over the groups of keys that are not hidden whole from group a; a block's score is the sum over its pairs
    * of groups, divided by the query groups of the block, so that a row's scores sum to 1 (XAttention, Xu et al. 2025: S
-   * 8 or 16, blocks of 128). Memory: a head's keys and some 100 rows of groups a thread.
+   * 8 or 16, blocks of 128).
    */
   GATUN_SELECT_ANTIDIAGONAL = 1,
   /*
@@ -63,7 +69,8 @@ enum gatun_selection_kind {
   GATUN_SELECT_PROXY = 3,
   /*
    * The attention mass of the block from the log-sum-exp of an earlier step: exp(logit - lse) summed over the pairs of
-   * rows that see each other, divided by the block's queries (AdaSpa, SparseD). Exact, and as much work as q . k.
+   * rows that see each other, divided by the block's queries (AdaSpa, SparseD). Exact but for ALiBi, and as much work
+   * as q . k.
    */
   GATUN_SELECT_MASS = 4
 };
@@ -73,7 +80,7 @@ enum gatun_keep {
   GATUN_KEEP_FRACTION = 0,
   /* the fewest best blocks whose scores sum to at least `amount` of the row's sum, at least 1 (XAttention) */
   GATUN_KEEP_MASS = 1,
-  /* as many best blocks as sum to at most `amount` of the row's sum, at least 1 (SpargeAttn) */
+  /* as many best blocks as sum to at most `amount` of the row's sum, at least 1; 1: all (SpargeAttn) */
   GATUN_KEEP_BELOW_MASS = 2
 };
 
@@ -132,7 +139,8 @@ GATUN_API int32_t gatun_attention_choose(const gatun_attention_params* params, c
  *   diagonals  f32 [batch, query_heads, kv_length]: diagonals[t] = sum of P[i][p - t], p the position of query i
  *
  * Contiguous. With offsets there is no batch axis: the sums of item b are from kv_offsets[b] on, and keys of none
- * get 0. Keys after a query's position are on no diagonal.
+ * get 0. Keys after a query's position are on no diagonal. For these sums, maps of lines and budgets kv_length is at
+ * most 2^32 - 1.
  */
 GATUN_API int32_t gatun_attention_lines(const gatun_attention_params* params, const gatun_selection_params* selection,
                                         const void* q, const void* k, const int64_t* q_offsets,
@@ -163,7 +171,8 @@ GATUN_API int32_t gatun_attention_budgets(const gatun_attention_params* params, 
                                           const int64_t* kv_offsets, float* budgets);
 
 /*
- * The map of any kind: scores and choice, or lines, without the memory of scores.
+ * The map of any kind: scores and choice, or lines, without the memory of scores. Where no lines but forced ones are
+ * wanted, q and k are not read.
  *
  *   lse_before  f32 at the lse strides: MASS; null otherwise
  */

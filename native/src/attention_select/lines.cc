@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <numeric>
 
 #include "attention_select/choice.h"
 
@@ -89,7 +90,6 @@ float budget_of(const Call& call, const Item& item, const float* columns, double
   if (first == item.queries() || item.keys() == 0) return 1;
   const Seen allowed = item.sight.of(first, item.queries(), call.p.key_block);
   int64_t count = 0;
-  double sum = 0;
   allowed.for_each([&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
       double mass = 0;
@@ -97,11 +97,13 @@ float budget_of(const Call& call, const Item& item, const float* columns, double
         mass += double{columns[j]};
       }
       sums[count++] = mass;
-      sum += mass;
     }
   });
-  if (count == 0 || !std::isfinite(sum)) return 1;
+  // In the order in which blocks are taken: an amount of 1 is reached.
+  const auto total = [&] { return std::accumulate(sums, sums + count, 0.0); };
+  if (count == 0 || !std::isfinite(total())) return 1;
   std::sort(sums, sums + count, std::greater<double>());
+  const double sum = total();
   const double goal = double{call.s.amount} * sum;
   double mass = 0;
   int64_t kept = 0;

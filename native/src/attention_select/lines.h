@@ -14,8 +14,8 @@ bool sum_lines(const Call& call, const Item& item, int64_t head, Products& produ
 void draw_lines(const Call& call, const Item& item, const float* columns, const float* diagonals, uint64_t* order,
                 uint8_t* map);
 
-// The fraction of the blocks that the last queries may see which holds `amount` of the sum of columns. `sums` and
-// `order` have room for key_blocks.
+// The fraction of the blocks that the last queries may see which holds `amount` of the sum of columns. `sums` has
+// room for key_blocks.
 float budget_of(const Call& call, const Item& item, const float* columns, double* sums);
 
 }  // namespace gatun::attention_select

@@ -3,10 +3,11 @@
 //   k   packed, a tile of 64 groups: [phase s][pair of elements][group c], rows s, s + S, .. of the tile transposed
 //   q   as the caller has it: phase s of group a is row S a + S - 1 - s, of which pairs are broadcast
 //
-//            k: 64 groups, 4 vectors
-//          +-----------+
-//   q      | s, pair.. |     T x 4 sums stay in registers over all phases, T = 6: 24 of 32; each pair takes 4 loads and
-//   T T rows |   sums    |     broadcasts for 4 T dots
+//               k: 64 groups, 4 vectors
+//               +-----------+
+//   q: T groups |   sums    |   T x 4 sums stay in registers over all phases, T = 6: 24 of 32; each pair of a phase
+//   takes
+//               +-----------+   4 loads and T broadcasts for 4 T dots
 //
 // The tile (256 KiB at S = 16, head size 128) comes from the second-level cache: 4 loads in 24 dots. Sums cannot
 // overflow but as f32 does. Tails: fewer groups of q are another T, one whose last rows are missing starts at its first

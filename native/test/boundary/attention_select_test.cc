@@ -222,6 +222,13 @@ TEST_F(SelectBoundary, Choices) {
 }
 
 TEST_F(SelectBoundary, Lines) {
+  for (const auto& call : {every()[2], every()[3], every()[4]}) {
+    params.kv_length = int64_t{1} << 32;
+    params.k_row_stride = 0;
+    selection.key_blocks = int64_t{1} << 28;
+    params.query_heads = params.kv_heads = 1;
+    refused(call, {"params.kv_length = 4294967296", "4294967295"});
+  }
   for (const int64_t last : {int64_t{0}, int64_t{-1}, int64_t{1025}, kMax}) {
     selection.last_queries = last;
     refused([this] { return lines(); }, {"selection.last_queries", std::to_string(last).c_str(), "1024"});
