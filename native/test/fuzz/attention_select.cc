@@ -1,4 +1,5 @@
-// gatun_attention_select, _selected, _scores, _choose and _lsh.
+// Selections and what is made of them: gatun_attention_select against its steps, gatun_attention_selected against
+// gatun_attention; budgets.
 #include "gatun/attention_select.h"
 
 #include <algorithm>
@@ -6,17 +7,15 @@
 #include <cstring>
 #include <vector>
 
+#include "attention_select.h"
 #include "base/dtype.h"
 #include "gatun/block_mask.h"
-#include "input.h"
 
 namespace gatun::fuzz {
 namespace {
 
-constexpr int64_t kMaxLength = int64_t{1} << 60, kMaxElements = int64_t{1} << 59, kMaxWork = int64_t{1} << 22;
-using Wide = __int128;
+constexpr int64_t kMaxWork = int64_t{1} << 22;
 
-bool within(int64_t value, int64_t low, int64_t high) { return value >= low && value <= high; }
 bool is_block(int64_t rows) { return within(rows, 16, 128) && rows % 16 == 0; }
 int64_t blocks(int64_t rows, int64_t block) { return (rows + block - 1) / block; }
 
@@ -51,20 +50,6 @@ bool documented_selection(const gatun_attention_params& p, const gatun_selection
   }
 }
 
-// Elements of rows at strides; kImpossible where the call has to refuse them.
-int64_t elements(int64_t batch, int64_t batch_stride, int64_t heads, int64_t head_stride, int64_t rows,
-                 int64_t row_stride, int64_t columns) {
-  if (batch_stride < 0 || head_stride < 0 || row_stride < 0) return kImpossible;
-  if (batch == 0 || heads == 0 || rows == 0) return 0;
-  Wide last = 0;
-  for (const auto& [size, stride] : {std::pair{batch, batch_stride}, {heads, head_stride}, {rows, row_stride}}) {
-    const Wide step = Wide{size - 1} * stride;
-    last += step;
-    if (last > kMaxElements - columns) return kImpossible;
-  }
-  return static_cast<int64_t>(last) + columns;
-}
-
 std::vector<int64_t> random_offsets(Input& input, int64_t batch, int64_t length, bool* valid) {
   std::vector<int64_t> offsets = {input.range(0, std::min<int64_t>(length, 2))};
   for (int64_t b = 0; b < batch; ++b) offsets.push_back(input.range(offsets.back(), length));
@@ -89,39 +74,102 @@ bool blocks_fit(const gatun_attention_params& p, const gatun_selection_params& s
   return true;
 }
 
-// gatun_attention_selected against the map's blocks as a mask, both without lse; the arguments are good ones.
-void check_selected(gatun_attention_params p, const gatun_selection_params& s, const Buffer& q, const Buffer& k,
-                    const int64_t* q_starts, const int64_t* kv_starts, const float* lse, const Buffer& map,
-                    test::Rng& rng) {
-  const int64_t items = q_starts == nullptr ? p.batch : 1;
-  const Wide v_elements = Wide{items} * p.kv_heads * p.kv_length * p.value_size;
-  const Wide out_elements = Wide{items} * p.query_heads * p.query_length * p.value_size;
-  if (v_elements > (1 << 16) || out_elements > (1 << 16)) return;
+// A good call, and the map that came of it.
+struct Given {
+  const gatun_attention_params& p;
+  const gatun_selection_params& s;
+  const void *q, *k;
+  const int64_t *q_starts, *kv_starts;
+  const float* lse;
+  const std::vector<uint8_t> map;
+
+  int64_t heads() const { return p.batch * p.query_heads; }
+};
+
+float* floats(Buffer& buffer) { return reinterpret_cast<float*>(buffer.data()); }
+
+std::vector<uint8_t> by_scores(const Given& x) {
+  Buffer scores(static_cast<int64_t>(x.map.size()) * 4), map(static_cast<int64_t>(x.map.size()));
+  check_status(gatun_attention_scores(&x.p, &x.s, x.q, x.k, x.q_starts, x.kv_starts, x.lse, floats(scores)), true,
+               "gatun_attention_scores");
+  check_status(gatun_attention_choose(&x.p, &x.s, x.q_starts, x.kv_starts, floats(scores), nullptr, map.data()), true,
+               "gatun_attention_choose");
+  return map.copy();
+}
+
+std::vector<uint8_t> by_lines(const Given& x) {
+  const int64_t count = (x.q_starts != nullptr ? 1 : x.p.batch) * x.p.query_heads * x.p.kv_length;
+  Buffer columns(count * 4), diagonals(count * 4), map(static_cast<int64_t>(x.map.size()));
+  check_status(gatun_attention_lines(&x.p, &x.s, x.q, x.k, x.q_starts, x.kv_starts, floats(columns), floats(diagonals)),
+               true, "gatun_attention_lines");
+  check_status(gatun_attention_vertical_slash(&x.p, &x.s, x.q_starts, x.kv_starts, floats(columns), floats(diagonals),
+                                              map.data()),
+               true, "gatun_attention_vertical_slash");
+  return map.copy();
+}
+
+// Fractions, by which blocks can be chosen.
+void check_budgets(const Given& x, test::Rng& rng) {
+  gatun_selection_params s = x.s;
+  s.last_queries = rng.integer(1, 100);
+  s.amount = rng.uniform(0, 1);
+  Buffer budgets(x.heads() * 4), map(static_cast<int64_t>(x.map.size()));
+  check_status(gatun_attention_budgets(&x.p, &s, x.q, x.k, x.q_starts, x.kv_starts, floats(budgets)), true,
+               "gatun_attention_budgets");
+  for (int64_t i = 0; i < x.heads(); ++i) {
+    const float budget = floats(budgets)[i];
+    if (!(budget >= 0 && budget <= 1)) defect("budgets[%lld] = %g", static_cast<long long>(i), double{budget});
+  }
+  if (s.kind == GATUN_SELECT_VERTICAL_SLASH) return;
+  check_status(gatun_attention_select(&x.p, &s, floats(budgets), x.q, x.k, x.q_starts, x.kv_starts, x.lse, map.data()),
+               true, "gatun_attention_select");
+}
+
+// gatun_attention over the lists of the map gives the same bits.
+void check_selected(const Given& x, test::Rng& rng) {
+  gatun_attention_params p = x.p;
+  p.value_size = 8 * rng.integer(1, 3);
+  const int64_t rows = x.heads() * p.query_length, element = dtype_bytes(p.dtype, 1);
   p.v_row_stride = p.out_row_stride = p.value_size;
   p.v_head_stride = p.kv_length * p.value_size;
   p.v_batch_stride = p.kv_heads * p.v_head_stride;
   p.out_head_stride = p.query_length * p.value_size;
   p.out_batch_stride = p.query_heads * p.out_head_stride;
-  Buffer v(static_cast<int64_t>(v_elements) * dtype_bytes(p.dtype, 1)), out(static_cast<int64_t>(out_elements) * 4),
-      expected(out.bytes()), density(p.batch * p.query_heads * 4);
+  const bool mass = x.s.kind == GATUN_SELECT_MASS;
+  if (!mass) {
+    p.lse_head_stride = p.query_length;
+    p.lse_batch_stride = p.query_heads * p.query_length;
+  }
+  Buffer v(p.batch * p.v_batch_stride * element), sinks(p.query_heads * 4);
   v.fill_floats(rng, p.dtype, Values::normal);
+  sinks.fill_floats(rng, GATUN_F32, Values::normal);
+  Buffer out(rows * p.value_size * 4), lse(mass ? 0 : rows * 4), density(x.heads() * 4);
+  // By MASS the strides are those of lse_before, in which rows may be one: there is no lse to write.
   check_status(
-      gatun_attention_selected(&p, &s, nullptr, q.data(), k.data(), v.data(), q_starts, kv_starts, nullptr, nullptr,
-                               nullptr, lse, out.data(), nullptr, reinterpret_cast<float*>(density.data())),
+      gatun_attention_selected(&p, &x.s, nullptr, x.q, x.k, v.data(), x.q_starts, x.kv_starts, nullptr, floats(sinks),
+                               nullptr, x.lse, out.data(), mass ? nullptr : floats(lse), floats(density)),
       true, "gatun_attention_selected");
-  const int64_t rows = p.batch * p.query_heads * p.query_blocks;
-  std::vector<int64_t> offsets(static_cast<size_t>(rows) + 1), none(offsets.size());
-  std::vector<int32_t> blocks(static_cast<size_t>(map.bytes()) + 1);
+  for (int64_t i = 0; i < x.heads(); ++i) {
+    const float kept = floats(density)[i];
+    if (!(kept >= 0 && kept <= 1)) defect("density[%lld] = %g", static_cast<long long>(i), double{kept});
+  }
+  const int64_t mask_rows = x.heads() * p.query_blocks;
+  std::vector<int64_t> offsets(static_cast<size_t>(mask_rows + 1)), none(offsets.size());
+  std::vector<int32_t> blocks(x.map.size() + 1);
+  check_status(gatun_block_mask_from_map(mask_rows, x.s.key_blocks, x.map.data(), offsets.data(), blocks.data(),
+                                         static_cast<int64_t>(x.map.size()), none.data(), nullptr, 0),
+               true, "gatun_block_mask_from_map");
   p.mask_batch = p.batch;
   p.mask_heads = p.query_heads;
-  p.full_count = map.bytes();
-  check_status(gatun_block_mask_from_map(rows, s.key_blocks, map.data(), offsets.data(), blocks.data(), p.full_count,
-                                         none.data(), nullptr, 0),
-               true, "gatun_block_mask_from_map");
-  check_status(gatun_attention(&p, q.data(), k.data(), v.data(), q_starts, kv_starts, nullptr, nullptr, nullptr,
-                               offsets.data(), blocks.data(), none.data(), nullptr, nullptr, expected.data(), nullptr),
+  p.full_count = offsets.back();
+  Buffer out_of_steps(out.bytes()), lse_of_steps(lse.bytes());
+  check_status(gatun_attention(&p, x.q, x.k, v.data(), x.q_starts, x.kv_starts, nullptr, floats(sinks), nullptr,
+                               offsets.data(), blocks.data(), none.data(), nullptr, nullptr, out_of_steps.data(),
+                               mass ? nullptr : floats(lse_of_steps)),
                true, "gatun_attention");
-  if (out.copy() != expected.copy()) defect("gatun_attention_selected differs from select and attention");
+  if (out.copy() != out_of_steps.copy() || lse.copy() != lse_of_steps.copy()) {
+    defect("gatun_attention_selected differs from its steps");
+  }
 }
 
 }  // namespace
@@ -146,8 +194,8 @@ void fuzz_attention_select(Input& input) {
   p.query_heads = input.rarely()             ? input.size()
                   : within(p.kv_heads, 0, 3) ? p.kv_heads * input.range(1, 3)
                                              : p.kv_heads;
-  p.query_length = input.size();
-  p.kv_length = input.size();
+  p.query_length = input.rarely() ? 1 : input.size();
+  p.kv_length = input.rarely() ? 1 : input.size();
   p.head_size = p.value_size = input.rarely() ? input.size() : 8 * input.range(1, 6);
   p.query_block = input.rarely() ? input.size() : 16 * input.range(1, 8);
   p.key_block = input.rarely() ? input.size() : 16 * input.range(1, 8);
@@ -167,12 +215,11 @@ void fuzz_attention_select(Input& input) {
   s.forced_slashes = input.size();
   s.proxy_heads = input.rarely() ? input.size() : std::max<int64_t>(p.kv_heads, 1);
   bool valid = documented_params(p) && documented_selection(p, s);
-  p.q_row_stride = input.stride(p.head_size);
-  p.k_row_stride = input.stride(p.head_size);
-  p.q_head_stride = input.range(0, 300);
-  p.k_head_stride = input.range(0, 300);
-  p.q_batch_stride = input.range(0, 300);
-  p.k_batch_stride = input.range(0, 300);
+  p.q_row_stride = p.query_length == 1 ? input.size() : input.stride(p.head_size);  // of one row: any number
+  p.k_row_stride = p.kv_length == 1 ? input.size() : input.stride(p.head_size);
+  for (int64_t* const stride : {&p.q_head_stride, &p.k_head_stride, &p.q_batch_stride, &p.k_batch_stride}) {
+    *stride = input.rarely() ? input.size() : input.range(0, 300);
+  }
   p.lse_head_stride = input.range(0, 50);
   p.lse_batch_stride = input.range(0, 50);
 
@@ -208,8 +255,7 @@ void fuzz_attention_select(Input& input) {
   // Offsets that nobody may believe still have to be those of all items.
   if (!valid && !q_offsets.empty() && q_offsets.size() != static_cast<size_t>(p.batch) + 1) return;
   const int64_t element = std::max<int64_t>(dtype_bytes(p.dtype, 1), 1);
-  Buffer q(counts[0] * element), k(counts[1] * element), lse(counts[2] * 4), map(counts[3]), again(counts[3]),
-      scores(counts[3] * 4);
+  Buffer q(counts[0] * element), k(counts[1] * element), lse(counts[2] * 4), map(counts[3]);
   if (valid) {
     const Values kind = values(input);
     q.fill_floats(rng, p.dtype, kind);
@@ -230,57 +276,13 @@ void fuzz_attention_select(Input& input) {
   for (int64_t i = 0; i < counts[3]; ++i) {
     if (map.data()[i] > 1) defect("map[%lld] = %d", static_cast<long long>(i), map.data()[i]);
   }
-  check_selected(p, s, q, k, q_starts, kv_starts, lse_at, map, rng);
-  if (s.kind == GATUN_SELECT_VERTICAL_SLASH) return;
-  float* const scores_at = reinterpret_cast<float*>(scores.data());
-  check_status(gatun_attention_scores(&p, &s, q.data(), k.data(), q_starts, kv_starts, lse_at, scores_at), true,
-               "gatun_attention_scores");
-  check_status(gatun_attention_choose(&p, &s, q_starts, kv_starts, scores_at, nullptr, again.data()), true,
-               "gatun_attention_choose");
-  if (map.copy() != again.copy()) defect("gatun_attention_select differs from scores and choice");
-}
-
-void fuzz_attention_lsh(Input& input) {
-  gatun_attention_rows_params p{};
-  p.struct_size = input.struct_size(sizeof(p));
-  p.dtype = input.choice({GATUN_F32, GATUN_BF16, GATUN_F16});
-  p.threads = input.choice({0, 1, 2});
-  p.projections = input.choice({1, 2, 7, 16});
-  test::Rng rng = input.rng();
-  p.seed = static_cast<int64_t>(rng.next());
-  p.batch = input.rarely() ? input.size() : input.range(0, 3);
-  p.heads = input.rarely() ? input.size() : input.range(0, 3);
-  p.length = input.size();
-  p.head_size = input.size();
-  p.x_row_stride = input.stride(p.head_size);
-  p.x_head_stride = input.range(0, 500);
-  p.x_batch_stride = input.range(0, 500);
-  bool valid = p.struct_size == sizeof(p) && (p.dtype == GATUN_F32 || p.dtype == GATUN_BF16 || p.dtype == GATUN_F16) &&
-               within(p.threads, 0, 1024) && within(p.projections, 1, 16) && within(p.batch, 0, kMaxLength) &&
-               within(p.heads, 0, kMaxLength) && within(p.length, 0, INT32_MAX) && within(p.head_size, 1, 256);
-  int64_t x_count = 0, order_count = 0;
-  if (valid) {
-    x_count = elements(p.batch, p.x_batch_stride, p.heads, p.x_head_stride, p.length, p.x_row_stride, p.head_size);
-    const Wide heads = Wide{p.batch} * p.heads, count = heads > kMaxLength ? Wide{kMaxLength} + 1 : heads * p.length;
-    valid = x_count != kImpossible && count <= kMaxLength;
-    if (valid && (x_count > (1 << 18) || count > (1 << 16) || heads > 100)) return;
-    order_count = valid ? static_cast<int64_t>(count) : 0;
-  }
-  if (!valid) x_count = 0;
-  Buffer x(x_count * std::max<int64_t>(dtype_bytes(p.dtype, 1), 1)), order(order_count * 4);
-  if (valid) x.fill_floats(rng, p.dtype, values(input));
-  const int32_t status = gatun_attention_lsh(&p, x.data(), reinterpret_cast<int32_t*>(order.data()));
-  if (valid) check_status(status, true, "gatun_attention_lsh");
-  if (!valid || status != GATUN_OK || order_count == 0) return;
-  std::vector<int32_t> rows(static_cast<size_t>(order_count));
-  std::memcpy(rows.data(), order.data(), rows.size() * 4);
-  for (int64_t head = 0; head < p.batch * p.heads; ++head) {
-    const auto first = rows.begin() + head * p.length;
-    std::sort(first, first + p.length);
-    for (int64_t i = 0; i < p.length; ++i) {
-      if (first[i] != i) defect("gatun_attention_lsh: no permutation");
-    }
-  }
+  if (p.batch * p.query_heads * std::max(p.query_length, p.kv_length) > (1 << 16)) return;  // rows that are one row
+  const Given given = {p, s, q.data(), k.data(), q_starts, kv_starts, lse_at, map.copy()};
+  const bool lines = s.kind == GATUN_SELECT_VERTICAL_SLASH;
+  if ((lines ? by_lines(given) : by_scores(given)) != given.map)
+    defect("gatun_attention_select differs from its steps");
+  check_budgets(given, rng);
+  check_selected(given, rng);
 }
 
 }  // namespace gatun::fuzz
