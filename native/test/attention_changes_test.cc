@@ -116,8 +116,10 @@ TEST_F(AttentionChanges, OffsetsWithAMask) {
   const GuardBuffer<int64_t> no_blocks(std::vector<int64_t>(static_cast<size_t>(5 * kHeads * 13 + 1)));
   Bytes q_offsets = bytes(offsets);
   const Bytes kv_offsets = q_offsets;
-  for (const uint8_t other : {uint8_t{0xff}, uint8_t{0x7f}, uint8_t{0}}) {
-    change_during(q_offsets, other, [&] {
+  Shared last(q_offsets, 4 * sizeof(int64_t));
+  last.size = sizeof(int64_t);
+  for (int i = 0; i < 20; ++i) {
+    change_during(last, 0, [&] {  // the last item has all queries then
       return gatun_attention(&params, x.data(), x.data(), x.data(), as<int64_t>(q_offsets), as<int64_t>(kv_offsets),
                              nullptr, nullptr, nullptr, no_blocks.data(), nullptr, no_blocks.data(), nullptr, nullptr,
                              out.data(), lse.data());
