@@ -70,12 +70,15 @@ class SelectChanges : public ::testing::Test {
   Bytes q_offsets, kv_offsets, budgets;
 };
 
+// All of them, which leaves items without rows, or the later half: then an item ends far beyond all rows.
 TEST_F(SelectChanges, OffsetsAndBudgets) {
   for (const int32_t kind : {0, 1, 2, 3, 4}) {
     selection.kind = kind;
     for (Bytes* const changed : {&q_offsets, &kv_offsets, &budgets}) {
       for (const uint8_t other : {uint8_t{0xff}, uint8_t{0x7f}, uint8_t{1}}) {
-        change_during(*changed, other, [&] { return attend(); });
+        for (const size_t first : {size_t{0}, size_t{24}}) {
+          change_during(Shared(*changed, first), other, [&] { return attend(); });
+        }
       }
     }
   }
