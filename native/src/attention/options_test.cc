@@ -4,7 +4,13 @@
 namespace gatun::attention {
 namespace {
 
-// All combinations of the options, with and without what hides keys.
+// Of two items, which end where `rows` end or before.
+std::vector<int64_t> random_offsets(Rng& rng, int64_t rows) {
+  const int64_t cut = rng.integer(0, rows);
+  return {0, cut, rng.integer(cut, rows)};
+}
+
+// All combinations of the options; by chance with windows, of two ragged items, in blocks of any size.
 TEST(AttentionOptions, Combinations) {
   Rng rng(30);
   for (const Kind& kind : kKinds) {
@@ -19,6 +25,18 @@ TEST(AttentionOptions, Combinations) {
       spec.correction = options & 8;
       spec.causal = options & 16;
       spec.mask = options & 32 ? MaskKind::mixed : MaskKind::none;
+      const auto chance = [&] { return rng.integer(0, 1) != 0; };
+      if (chance()) spec.window_left = rng.integer(0, 80);
+      if (chance()) spec.window_right = rng.integer(0, 40);
+      if (chance()) spec.sink_keys = rng.integer(1, 70);
+      if (chance()) {
+        spec.q_offsets = random_offsets(rng, spec.query_length);
+        spec.kv_offsets = random_offsets(rng, spec.kv_length);
+      }
+      spec.query_block = rng.integer(1, 8) * 16;
+      spec.key_block = rng.integer(1, 8) * 16;
+      spec.mask_batch = chance();
+      spec.mask_heads = chance();
       Problem problem(spec, rng);
       ASSERT_NO_FATAL_FAILURE(problem.compare());
     }
