@@ -112,6 +112,8 @@ typedef struct gatun_attention_params {
  *
  * A row that sees a key with NaN in it, or whose q has one, becomes NaN, as does one that sees a logit of +infinity;
  * v with NaN or infinity reaches the rows that see it. Other rows are left alone. A logit of -infinity has no weight.
+ * NaN and infinity in slopes, sinks and correction count as in the formulas: an infinite slope makes NaN of the logit
+ * at j = p, a sink of +infinity makes zeros of out and +infinity of lse, and out of a row that sees no key stays 0.
  * q . k counts as infinite where it leaves the range of f32 before the scale. In INT8 a NaN or infinity of a key
  * reaches all rows of its head, and keys count as infinite where the sum of a column, or 2^7 head_size times a key less
  * the mean, leaves the range of f32.

@@ -1,4 +1,6 @@
 // Options that change logits, denominators or outputs.
+#include <limits>
+
 #include "attention/test_problem.h"
 
 namespace gatun::attention {
@@ -88,12 +90,41 @@ TEST(AttentionOptions, EachOutputAlone) {
 TEST(AttentionOptions, ScalesAndCaps) {
   Rng rng(33);
   for (const Kind& kind : kKinds) {
-    for (const float scale : {1.0f, -0.125f, 1e-3f, 30.0f}) {
+    for (const float scale : {1.0f, -0.125f, 1e-3f, 30.0f, 0.0f}) {
       for (const float cap : {0.0f, 0.01f, 1.0f, 50.0f, 1e6f}) {
         Spec spec = spec_of(kind, 40, 90);
         spec.scale = scale;
         spec.soft_cap = cap;
         Problem problem(spec, rng);
+        ASSERT_NO_FATAL_FAILURE(problem.compare());
+      }
+    }
+  }
+}
+
+// NaN and infinity in what is given for heads and rows. Where bits hide the query's own key, an infinite slope makes no
+// NaN.
+TEST(AttentionOptions, NoNumbersInSlopesSinksAndCorrection) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  Rng rng(35);
+  for (const Kind& kind : kKinds) {
+    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), kInfinity, -kInfinity}) {
+      for (int what = 0; what < 3; ++what) {
+        Spec spec = spec_of(kind, 90, 70);  // the first 20 rows see no key
+        spec.causal = true;
+        spec.mask = MaskKind::bits;
+        spec.query_heads = 2;
+        spec.slopes = what == 0;
+        spec.sinks = what == 1;
+        spec.correction = what == 2;
+        Problem problem(spec, rng);
+        // Of one sign, so that infinity times a row is known.
+        problem.set_v([&](int64_t, int64_t, int64_t, int64_t) { return std::fabs(rng.normal()) + 0.5f; });
+        if (spec.slopes) problem.set_slope(1, bad);
+        if (spec.sinks) problem.set_sink(1, bad);
+        problem.for_each_row([&](int64_t, int64_t, int64_t i, int64_t, int64_t lse_at) {
+          if (spec.correction && i % 3 == 0) problem.set_correction(lse_at, bad);
+        });
         ASSERT_NO_FATAL_FAILURE(problem.compare());
       }
     }

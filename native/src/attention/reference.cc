@@ -177,21 +177,22 @@ Row Reference::row(int64_t b, int64_t h, int64_t i) {
   Row row{std::vector<double>(columns),    std::vector<double>(columns), std::vector<double>(columns), 0, 0,
           static_cast<int64_t>(all.size())};
   const double sink = in_.sinks != nullptr ? static_cast<double>(in_.sinks[h]) : -kInfinity;
-  double largest = sink;
+  double largest = -kInfinity;
   bool number = true;
   for (const Logit& logit : all) {
     number = number && logit.value < kInfinity;  // nor NaN
     largest = std::max(largest, logit.value);
   }
-  if (!number) {
+  if (number && (largest == -kInfinity || sink == kInfinity)) {
+    row.lse = sink;
+    return row;
+  }
+  if (!number || std::isnan(sink)) {
     std::fill(row.out.begin(), row.out.end(), kNan);
     row.lse = kNan;
     return row;
   }
-  if (largest == -kInfinity) {
-    row.lse = -kInfinity;
-    return row;
-  }
+  largest = std::max(largest, sink);
   double sum = std::exp(sink - largest);
   for (const Logit& logit : all) sum += std::exp(logit.value - largest);
   row.lse = largest + std::log(sum);

@@ -59,7 +59,8 @@ class Problem {
   void set_v(const Element& value) { v_.set(spec_, spec_.kv_offsets, value); }
   void set_correction(int64_t index, float value) { (*correction_)[index] = value; }
   void set_correction(float value) { std::fill_n(correction_->data(), correction_->size(), value); }
-  void set_sinks(float value) { std::fill_n(sinks_->data(), sinks_->size(), value); }
+  void set_slope(int64_t head, float value) { (*slopes_)[head] = value; }
+  void set_sink(int64_t head, float value) { (*sinks_)[head] = value; }
 
   gatun_attention_params params() const {
     const Spec& s = spec_;
@@ -70,7 +71,7 @@ class Problem {
     p.mode = s.mode;
     p.threads = s.threads;
     p.causal = s.causal;
-    p.scale = s.scale != 0 ? s.scale : 1 / std::sqrt(static_cast<float>(s.head_size));
+    p.scale = scale_of(s);
     p.soft_cap = s.soft_cap;
     p.window_left = s.window_left;
     p.window_right = s.window_right;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <optional>
 #include <sstream>
 
 #include "attention/reference.h"
@@ -43,7 +44,7 @@ struct Spec {
   Order q_order = Order::hnd, kv_order = Order::hnd, out_order = Order::hnd;
   bool causal = false;
   int64_t window_left = -1, window_right = -1, sink_keys = 0;
-  float scale = 0;  // 0: 1 / sqrt(head_size)
+  std::optional<float> scale;  // or 1 / sqrt(head_size)
   float soft_cap = 0;
   bool slopes = false, sinks = false, correction = false;
   bool values = true, lse = true;              // which outputs
@@ -67,6 +68,8 @@ inline Spec spec_of(const Kind& kind, int64_t query_length, int64_t kv_length) {
   return spec;
 }
 
+inline float scale_of(const Spec& s) { return s.scale.value_or(1 / std::sqrt(static_cast<float>(s.head_size))); }
+
 inline std::string describe(const Spec& s) {
   std::ostringstream text;
   text << dtype_name(s.dtype) << " to " << dtype_name(s.out_dtype) << (s.mode == GATUN_ATTENTION_INT8 ? " INT8" : "")
@@ -74,7 +77,7 @@ inline std::string describe(const Spec& s) {
        << " x " << s.kv_length << ", sizes " << s.head_size << ", " << s.value_size << ", orders "
        << static_cast<int>(s.q_order) << static_cast<int>(s.kv_order) << static_cast<int>(s.out_order)
        << (s.causal ? ", causal" : "") << ", windows " << s.window_left << ", " << s.window_right << ", sink keys "
-       << s.sink_keys << ", scale " << s.scale << ", cap " << s.soft_cap << (s.slopes ? ", slopes" : "")
+       << s.sink_keys << ", scale " << scale_of(s) << ", cap " << s.soft_cap << (s.slopes ? ", slopes" : "")
        << (s.sinks ? ", sinks" : "") << (s.correction ? ", correction" : "") << (s.q_offsets.empty() ? "" : ", ragged")
        << ", " << mask_name(s.mask) << " of " << s.query_block << " x " << s.key_block << ", " << s.threads
        << " threads";
