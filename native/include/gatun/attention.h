@@ -127,7 +127,8 @@ typedef struct gatun_attention_params {
  *   2^-23 ((head_size / 64 + 4) |scale| max sum |q k| + 4 max |cap(x)| + max |slope (j - p)| + max |logit| + 3 |lse| +
  *   kv_length / 128 + 6), and 2^-18 in BF16 and INT8
  * (native/src/attention/reference.h has both row by row; results below the range of normal numbers lose more). Results
- * do not depend on threads, bit for bit, nor on other batch items or heads.
+ * do not depend on threads, bit for bit, nor on other batch items or heads. With windows or a mask, a row's last bits
+ * may depend on query_length: rows that are computed together cut their sums at the same keys.
  *
  * INVALID_ARGUMENT before anything is written, naming what and where, if an argument does not fit, offsets do not
  * ascend, or a list of the mask does not ascend or goes beyond its item's keys. OUT_OF_RESOURCES leaves out and lse

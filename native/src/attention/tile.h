@@ -6,8 +6,9 @@
 //     sums[64][dv] = factors * sums + weights . v[256][dv]
 //   out = sums / totals
 //
-// Keys and values are packed (pack.h) when a tile first sees them, so what no row sees is never read. Chunks are the
-// same for every number of threads, and a tile is one thread's: so are results.
+// Keys and values are packed (pack.h), 64 at a time, when a tile first sees some of them; others are never read, but
+// by INT8 for the mean of all keys. Chunks are the same for every number of threads, and a tile is one thread's: so are
+// results.
 // Tails: a tile's last rows are zeros in what we packed; keys beyond the end likewise, and their logits minus infinity.
 // int8 sums: |sum| <= 256 * 255 * 127 < 2^23.
 // Error: see gatun/attention.h. A logit is a chain of head_size / (values of a word) fmas; 2^x takes its error times
