@@ -92,12 +92,15 @@ final class AttentionBench implements Op {
                     verifier = new SelectionVerifier(problem, data, verifier);
                 }
             }
+            // A selection does not tell its kernel; the attention to what it selects runs on the same tier.
+            String kernel = (problem.kind() == AttentionCase.Kind.SELECT ? contenders.last() : contenders.first())
+                    .kernel();
             if (!problem.dtype().equals("int8")) {
                 for (AttentionPeer peer : peers) {
                     session.add(contenders, problem.name(), peer.name(), () -> peer.prepare(problem, data));
                 }
             }
-            session.compare(OP, work(session, problem, map, contenders.first().kernel()), contenders, verifier);
+            session.compare(OP, work(session, problem, map, kernel), contenders, verifier);
             relations.addAll(relations(session.results(), problem, map));
             if (contenders.first() instanceof GatunSelection selection) {
                 relations.add(recall(relations.getFirst(), problem, selection));

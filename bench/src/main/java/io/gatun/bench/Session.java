@@ -50,6 +50,10 @@ final class Session {
             return list.getFirst();
         }
 
+        Contender last() {
+            return list.getLast();
+        }
+
         @Override
         public void close() {
             list.forEach(Contender::close);
