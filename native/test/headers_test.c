@@ -1,8 +1,10 @@
 /* All headers in one C11 translation unit; that it compiles is the test. */
 #include "gatun/armor.h"
 #include "gatun/calibrate.h"
+#include "gatun/decode.h"
 #include "gatun/gatun.h"
 #include "gatun/gguf.h"
+#include "gatun/kv_cache.h"
 #include "gatun/nm_backward.h"
 #include "gatun/nm_format.h"
 #include "gatun/nm_matmul.h"

@@ -1,0 +1,16 @@
+// The checks of gatun_decode.
+#pragma once
+
+#include "decode/call.h"
+#include "decode/inputs.h"
+
+namespace gatun::decode {
+
+// Copies the caller's structs, then checks of the copies what they say alone, but strides of params. Without v there is
+// no v_layout.
+int32_t read(const gatun_decode_params* given, const gatun_kv_layout* k, const gatun_kv_layout* v, Call* call);
+
+// Everything else, before anything is written.
+int32_t check(const Call& call, const Inputs& inputs, const void* out, const float* lse, const float* logits);
+
+}  // namespace gatun::decode
