@@ -99,7 +99,7 @@ int32_t check_lengths(const Call& call, const Inputs& in, int64_t* longest) {
   *longest = 0;
   for (int64_t b = 0; b < p.batch; ++b) {
     for (int64_t h = 0; h < p.table_heads; ++h) {
-      const int64_t row = b * p.table_heads + h, length = in.lengths[row];
+      const int64_t row = b * p.table_heads + h, length = __atomic_load_n(in.lengths + row, __ATOMIC_RELAXED);
       if (length < 0 || length > most) {
         return fail(GATUN_INVALID_ARGUMENT,
                     "lengths[%lld, %lld] = %lld; allowed: 0..%lld, params.table_stride times k_layout.page_size",
@@ -109,11 +109,12 @@ int32_t check_lengths(const Call& call, const Inputs& in, int64_t* longest) {
       if (in.table == nullptr) continue;
       const int32_t* const pages = in.table + row * p.table_stride;
       for (int64_t i = 0; i < blocks_of(length, call.k.page_size); ++i) {
-        if (pages[i] < 0 || pages[i] >= call.k.pages) {
+        const int32_t page = __atomic_load_n(pages + i, __ATOMIC_RELAXED);
+        if (page < 0 || page >= call.k.pages) {
           return fail(GATUN_INVALID_ARGUMENT,
                       "table[%lld, %lld, %lld] = %d; allowed: 0..%lld, the pages of k_layout, for the first %lld of "
                       "the row",
-                      LongLong{b}, LongLong{h}, LongLong{i}, pages[i], LongLong{call.k.pages - 1},
+                      LongLong{b}, LongLong{h}, LongLong{i}, page, LongLong{call.k.pages - 1},
                       LongLong{blocks_of(length, call.k.page_size)});
         }
       }
@@ -138,7 +139,8 @@ int32_t read(const Params* given, const gatun_kv_layout* k, const gatun_kv_layou
   return check_same(call->v.page_size, call->k.page_size, "page_size");
 }
 
-int32_t check(const Call& call, const Inputs& in, const void* out, const float* lse, const float* logits) {
+int32_t check(const Call& call, const Inputs& in, const void* out, const float* lse, const float* logits,
+              int64_t* longest) {
   const Params& p = call.p;
   if (in.table == nullptr) {
     if (p.table_stride != 1) {
@@ -194,12 +196,11 @@ int32_t check(const Call& call, const Inputs& in, const void* out, const float* 
   buffers[count++] = array("sinks", in.sinks, p.query_heads);
   GATUN_TRY(check_buffers(buffers, count));
 
-  int64_t longest;
-  GATUN_TRY(check_lengths(call, in, &longest));
-  if (logits == nullptr || longest == 0) return GATUN_OK;
+  GATUN_TRY(check_lengths(call, in, longest));
+  if (logits == nullptr || *longest == 0) return GATUN_OK;
   Tensor of_logits = rows("logits", logits, {p.batch, p.logits_batch_stride, "params.logits_batch_stride"},
                           {p.query_heads, p.logits_head_stride, "params.logits_head_stride"},
-                          {p.query_length, p.logits_row_stride, "params.logits_row_stride"}, longest, GATUN_F32, true);
+                          {p.query_length, p.logits_row_stride, "params.logits_row_stride"}, *longest, GATUN_F32, true);
   GATUN_TRY(check_tensor(of_logits, &buffers[count++]));
   return check_buffers(buffers, count);
 }

@@ -52,7 +52,7 @@ std::vector<double> rounded(const std::vector<float>& x, float levels) {
   std::vector<double> result;
   for (const float value : x) {
     const double code = static_cast<double>(std::nearbyint(value * inverse));
-    result.push_back(scale < 0x1p-120f ? 0 : code * static_cast<double>(scale));
+    result.push_back(amax < 0x1p-100f ? 0 : code * static_cast<double>(scale));
   }
   return result;
 }

@@ -6,8 +6,8 @@
 //   keys of codes, PER_TOKEN     q: scale = amax |q| / 16256 (INT8: 127), code = round(q * (1 / scale)), ties to even
 //   keys of codes, PER_CHANNEL   the same of q[c] * scale[t][c] for each group t of tokens; zero points meet q itself
 //
-// A scale below 2^-120 counts as 0, and so do the codes; that of q which is not finite is NaN. Exponentials are not
-// rounded: what that may do is in the bound.
+// q with an amax below 2^-100 counts as 0; q which is not finite is NaN. Exponentials are not rounded: what that may do
+// is in the bound.
 #pragma once
 
 #include <cstdint>
