@@ -62,6 +62,7 @@ void set_counters(benchmark::State& state, const Work& work, double limit_second
 
 int main(int count, char** arguments) {
   gatun::bench::register_attention();
+  gatun::bench::register_decode();
   gatun::bench::register_gguf();
   gatun::bench::register_nm_backward();
   gatun::bench::register_nm_format();

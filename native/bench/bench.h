@@ -79,6 +79,7 @@ void run(benchmark::State& state, const Work& work, double limit_seconds, Call c
 
 // Each op registers its rows.
 void register_attention();
+void register_decode();
 void register_gguf();
 void register_nm_backward();
 void register_nm_format();

@@ -1,0 +1,200 @@
+// Products of q and keys of codes, in integers:
+//
+//   product[r][j] = s_q[r] (sum over groups g of s[j][g] (sum over c in g of q[r][c] (k[j][c] - bias)) + z[j][g] sum q)
+//
+// q[r][c] are multiples of amax / 16256 as two int8 (kParts = 2), or of amax / 127 as one. Scales of channels are
+// folded into q before, their zero points become one number for each row. Sums are within 255 * 16256 * 256 = 1.06e9 <
+// 2^31.
+//
+// A lane has the sum of 4 bytes of each vector of the row: of channels of one group, since a group's codes take a
+// multiple of 4 bytes.
+#pragma once
+
+#include "decode/codes.h"
+#include "decode/floats.h"
+
+namespace gatun::GATUN_ISA {
+namespace {
+
+// What comes below is 0: 1 / scale would not be finite.
+inline constexpr float kLeastQuery = 0x1p-100f;
+
+template <class Codes, int kParts>
+struct CodeKeys {
+  static constexpr int kMaxLanes = decode::kMaxSize / 4;  // of the vectors of a row
+
+  struct Query {
+    alignas(64) int8_t code[decode::kBlockRows][kParts][decode::kMaxSize];  // [(v * kPer + s) * kVectorBytes + byte]
+    int32_t start[decode::kBlockRows][kMaxLanes];                           // minus what the bias of codes adds
+    float lane_sum[decode::kBlockRows][kMaxLanes];                          // of q, by lanes
+    int32_t group[kMaxLanes];
+    float scale[decode::kBlockRows], offset[decode::kBlockRows];
+    float sum[decode::kBlockRows];  // of q
+  };
+
+  static void prepare(const decode::Side& side, const float* q, int rows, const uint16_t* scales, const uint16_t* zeros,
+                      uint8_t* memory) {
+    Query& query = *reinterpret_cast<Query*>(memory);
+    const int lanes = (side.row_bytes + kVectorBytes - 1) / kVectorBytes * kLanes;
+    for (int l = 0; l < lanes; ++l) {
+      const int group = side.per_token ? 4 * l * Codes::kPer / side.group : 0;
+      query.group[l] = group < side.groups ? group : side.groups - 1;
+    }
+    for (int r = 0; r < rows; ++r) prepare_row(side, q + r * decode::kMaxSize, scales, zeros, lanes, r, query);
+  }
+
+  static void prepare_row(const decode::Side& side, const float* q, const uint16_t* scales, const uint16_t* zeros,
+                          int lanes, int r, Query& query) {
+    alignas(64) float scaled[decode::kMaxSize];
+    F32 largest = zero_f32();
+    float offset = 0, nan = 0;
+    for (int c = 0; c < decode::kMaxSize; c += kLanes) {
+      F32 x = load_f32(q + c);
+      if (scales != nullptr) {
+        const bool any = c < side.size;
+        x = any ? mul(x, load_channels<f16>(reinterpret_cast<const uint8_t*>(scales), c, side.size)) : zero_f32();
+        if (any && zeros != nullptr) {
+          const F32 z = load_channels<f16>(reinterpret_cast<const uint8_t*>(zeros), c, side.size);
+          offset += reduce_add(mul(load_f32(q + c), z));
+        }
+      }
+      nan += reduce_add(mul(x, zero_f32()));
+      largest = max(abs(x), largest);
+      store_f32(scaled + c, x);
+    }
+    constexpr float kSteps = kParts == 2 ? decode::kFineSteps : 127;
+    const float amax = reduce_max(largest);
+    const bool finite = nan == 0, any = finite && amax >= kLeastQuery;
+    const float scale = finite ? (any ? amax / kSteps : 0) : __builtin_nanf(""), inverse = any ? 1 / scale : 0;
+    alignas(64) int32_t code[decode::kMaxSize];
+    for (int c = 0; c < decode::kMaxSize; c += kLanes) {
+      const F32 x = any ? mul(load_f32(scaled + c), set1(inverse)) : zero_f32();
+      store_i32(code + c, max_i32(set1_i32(-static_cast<int32_t>(kSteps)),
+                                  min_i32(round_to_i32(x), set1_i32(static_cast<int32_t>(kSteps)))));
+    }
+    const int bias = Codes::kPer > 1 && side.zeros ? 0 : Codes::kBias;
+    int32_t total = 0;
+    for (int l = 0; l < lanes; ++l) {
+      const int v = l / kLanes, first = (l - v * kLanes) * 4;
+      int32_t sum = 0;
+      for (int s = 0; s < Codes::kPer; ++s) {
+        for (int b = first; b < first + 4; ++b) {
+          const int c = (v * kVectorBytes + b) * Codes::kPer + s;
+          const int32_t x = c < decode::kMaxSize ? code[c] : 0;
+          int8_t* const at = &query.code[r][0][(v * Codes::kPer + s) * kVectorBytes + b];
+          sum += x;
+          if constexpr (kParts == 2) {
+            const Halves halves = halves_of(x);
+            at[0] = halves.high;
+            at[decode::kMaxSize] = halves.low;
+          } else {
+            at[0] = static_cast<int8_t>(x);
+          }
+        }
+      }
+      query.start[r][l] = -bias * sum;
+      query.lane_sum[r][l] = static_cast<float>(sum);
+      total += sum;
+    }
+    query.scale[r] = scale;
+    query.offset[r] = offset;
+    query.sum[r] = static_cast<float>(total);
+  }
+
+  // The lanes' integer sums of vector v of a key, for each row.
+  template <int kRows>
+  static GATUN_INLINE void dot_vector(const Query& query, int v, Bytes x, I32 (&sum)[kRows]) {
+    I32 part[kRows][kParts];
+    for (int r = 0; r < kRows; ++r) {
+      for (int p = 0; p < kParts; ++p) part[r][p] = zero_i32();
+    }
+    for_each_index<Codes::kPer>([&](auto index) GATUN_INLINE_LAMBDA {
+      constexpr int kPart = decltype(index)::value;
+      const typename Codes::Weights w = Codes::prepare(Codes::template part<kPart>(x));
+      for (int r = 0; r < kRows; ++r) {
+        for (int p = 0; p < kParts; ++p) {
+          const int8_t* const q = &query.code[r][p][(v * Codes::kPer + kPart) * kVectorBytes];
+          part[r][p] = Codes::dot(part[r][p], w, load_bytes(reinterpret_cast<const uint8_t*>(q)));
+        }
+      }
+    });
+    for (int r = 0; r < kRows; ++r) {
+      const I32 start = load_i32(query.start[r] + v * kLanes);
+      sum[r] = add_i32(kParts == 2 ? add_i32(shift_left<7>(part[r][0]), part[r][kParts - 1]) : part[r][0], start);
+    }
+  }
+
+  template <int kRows, bool kGroups>
+  static GATUN_INLINE void multiply_keys(const decode::Side& side, const decode::Tile& tile, const Query& query,
+                                         const decode::Tile* ahead, float* products) {
+    fold_products<kRows>(side, tile, ahead, products, [&](int j, F32(&sum)[kRows]) GATUN_INLINE_LAMBDA {
+      Table16 scales, zeros;
+      if constexpr (kGroups) {
+        float row[2][16];
+        for (int g = 0; g < 16; g += kLanes) {
+          if (g >= side.groups) break;
+          const int n = side.groups - g < kLanes ? side.groups - g : kLanes;
+          store_f32(row[0] + g, load_f16_n(tile.scales[j] + g, n));
+          if (side.zeros) store_f32(row[1] + g, load_f16_n(tile.zeros[j] + g, n));
+        }
+        scales = load_table16(row[0]);
+        zeros = load_table16(row[1]);
+      }
+      I32 whole[kRows];
+      for (int r = 0; r < kRows; ++r) {
+        sum[r] = zero_f32();
+        whole[r] = zero_i32();
+      }
+      for (int v = 0; v * kVectorBytes < side.row_bytes; ++v) {
+        I32 integers[kRows];
+        dot_vector(query, v, load_row(tile.rows[j], v, side.row_bytes), integers);
+        if constexpr (kGroups) {
+          const I32 group = load_i32(query.group + v * kLanes);
+          for (int r = 0; r < kRows; ++r) sum[r] = fma(to_f32(integers[r]), lookup_f32(scales, group), sum[r]);
+          if (!side.zeros) continue;
+          for (int r = 0; r < kRows; ++r) {
+            sum[r] = fma(load_f32(query.lane_sum[r] + v * kLanes), lookup_f32(zeros, group), sum[r]);
+          }
+        } else {
+          for (int r = 0; r < kRows; ++r) whole[r] = add_i32(whole[r], integers[r]);
+        }
+      }
+      if constexpr (!kGroups) {
+        for (int r = 0; r < kRows; ++r) sum[r] = to_f32(whole[r]);
+      }
+    });
+    uint16_t scale[decode::kTileKeys], zero[decode::kTileKeys];
+    const bool whole_rows = side.per_token && !kGroups;
+    if (whole_rows) {
+      for (int j = 0; j < decode::kTileKeys; ++j) std::memcpy(scale + j, tile.scales[j], 2);
+      for (int j = 0; side.zeros && j < decode::kTileKeys; ++j) std::memcpy(zero + j, tile.zeros[j], 2);
+    }
+    for (int r = 0; r < kRows; ++r) {
+      for (int j = 0; j < tile.count; j += kLanes) {
+        float* const at = products + r * decode::kTileKeys + j;
+        F32 x = load_f32(at);
+        if (whole_rows) {
+          x = mul(x, load_f16(scale + j));
+          if (side.zeros) x = fma(set1(query.sum[r]), load_f16(zero + j), x);
+        }
+        store_f32(at, fma(x, set1(query.scale[r]), set1(query.offset[r])));
+      }
+    }
+  }
+
+  static void multiply(const decode::Side& side, const decode::Tile& tile, const uint8_t* memory, int rows,
+                       const decode::Tile* ahead, float* products) {
+    const Query& query = *reinterpret_cast<const Query*>(memory);
+    with_rows(rows, [&](auto count) {
+      constexpr int kRows = decltype(count)::value;
+      if (side.groups > 1) {
+        multiply_keys<kRows, true>(side, tile, query, ahead, products);
+      } else {
+        multiply_keys<kRows, false>(side, tile, query, ahead, products);
+      }
+    });
+  }
+};
+
+}  // namespace
+}  // namespace gatun::GATUN_ISA

@@ -1,0 +1,317 @@
+// The loop over the tiles of a part:
+//
+//   products = q . keys                     a kernel of keys
+//   weights  = exp(logit - maximum)         the maximum of the row so far; what was summed before is scaled when it
+//   grows sums    += weights . values             a kernel of values
+#pragma once
+
+#include "decode/floats.h"
+#include "decode/kernel.h"
+#include "simd/math.h"
+
+namespace gatun::GATUN_ISA {
+namespace {
+
+inline constexpr float kNothingSeen = -0x1.fffffep127f;  // the maximum of a row that has seen nothing
+inline constexpr float kLog2e = 1.44269504f;
+
+// A thread's memory.
+struct LoopMemory {
+  float* q;             // [rows][kMaxSize]
+  uint8_t* query;       // [blocks of rows][query_bytes]
+  float* products;      // [rows][kTileKeys]; then logits, then weights
+  float* sums;          // [rows][kMaxSize], by positions
+  decode::Tile* tiles;  // keys and values of this tile and of the next one
+  int64_t bytes;
+
+  LoopMemory(const decode::Job& job, uint8_t* memory) {
+    const int64_t blocks = (decode::rows_of(job.call) + decode::kBlockRows - 1) / decode::kBlockRows;
+    const int64_t rows = blocks * decode::kBlockRows;
+    int64_t end = 0;
+    const auto take = [&](int64_t size) {
+      const int64_t at = end;
+      end += (size + 63) / 64 * 64;
+      return memory == nullptr ? nullptr : memory + at;
+    };
+    q = reinterpret_cast<float*>(take(rows * decode::kMaxSize * 4));
+    query = take(blocks * job.key_kernel->query_bytes);
+    products = reinterpret_cast<float*>(take(rows * decode::kTileKeys * 4));
+    sums = reinterpret_cast<float*>(take(rows * decode::kMaxSize * 4));
+    tiles = reinterpret_cast<decode::Tile*>(take(4 * sizeof(decode::Tile)));
+    bytes = end;
+  }
+};
+
+// Lanes below n.
+GATUN_INLINE uint32_t lanes_below(int64_t n) { return n <= 0 ? 0 : n >= kLanes ? ~0u : (1u << n) - 1; }
+
+class PartLoop {
+  using Tile = decode::Tile;
+
+ public:
+  PartLoop(const decode::Job& job, const decode::Part& part, uint8_t* memory)
+      : job_(job), p_(job.call.p), part_(part), memory_(job, memory) {
+    rows_ = static_cast<int>(decode::rows_of(job.call));
+    const int64_t table_row = part.item * p_.table_heads + (p_.table_heads == 1 ? 0 : part.head);
+    table_ = job.in.table == nullptr ? nullptr : job.in.table + table_row * p_.table_stride;
+  }
+
+  void load_queries() {
+    const int64_t size = job_.keys.size,
+                  padded = (rows_ + decode::kBlockRows - 1) / decode::kBlockRows * int64_t{decode::kBlockRows};
+    for (int64_t r = 0; r < padded; ++r) {
+      float* const to = memory_.q + r * decode::kMaxSize;
+      for (int c = 0; c < decode::kMaxSize; c += kLanes) store_f32(to + c, zero_f32());
+      if (r >= rows_) continue;
+      const int64_t head = query_head(r), offset = part_.item * p_.q_batch_stride + head * p_.q_head_stride +
+                                                   r % p_.query_length * p_.q_row_stride;
+      const auto copy = [&](auto element, int64_t bytes) {
+        using Element = decltype(element);
+        const uint8_t* const from = static_cast<const uint8_t*>(job_.in.q) + offset * bytes;
+        for (int c = 0; c < size; c += kLanes) {
+          store_f32(to + c, load_channels<Element>(from, c, static_cast<int>(size)));
+        }
+      };
+      if (p_.dtype == GATUN_F32) {
+        copy(f32(), 4);
+      } else if (p_.dtype == GATUN_BF16) {
+        copy(bf16(), 2);
+      } else {
+        copy(f16(), 2);
+      }
+    }
+    if (!job_.keys.per_channel) prepare(nullptr, nullptr);
+  }
+
+  void run() {
+    for (int r = 0; r < rows_; ++r) {
+      part_.maxima[r] = kNothingSeen;
+      part_.totals[r] = 0;
+      for (int c = 0; c < decode::kMaxSize; c += kLanes) {
+        store_f32(memory_.sums + r * decode::kMaxSize + c, zero_f32());
+      }
+    }
+    Tile *keys = memory_.tiles, *values = keys + 1, *next_keys = keys + 2, *next_values = keys + 3;
+    int64_t first = next_seen(part_.first), group = -1;
+    gather(first, keys, values);
+    while (first < part_.last) {
+      const int64_t next = next_seen(first + keys->count);
+      gather(next, next_keys, next_values);
+      if (job_.keys.per_channel && first / job_.call.k.group != group) {
+        group = first / job_.call.k.group;
+        prepare(keys->scales[0], keys->zeros[0]);
+      }
+      multiply(first, *keys, *values, next < part_.last ? next_keys : nullptr,
+               next < part_.last ? next_values : nullptr);
+      swap(keys, next_keys);
+      swap(values, next_values);
+      first = next;
+    }
+    if (job_.value_kernel != nullptr) store_sums();
+  }
+
+ private:
+  static GATUN_INLINE void swap(Tile*& a, Tile*& b) {
+    Tile* const t = a;
+    a = b;
+    b = t;
+  }
+
+  int64_t query_head(int64_t row) const {
+    return part_.head * (p_.query_heads / job_.call.k.heads) + row / p_.query_length;
+  }
+  // Of a row's query among the keys.
+  int64_t position(int64_t row) const { return row % p_.query_length + part_.length - p_.query_length; }
+  // The first key that the window of a row does not hide, sinks aside, and the one after the last that it sees.
+  int64_t window_begin(int64_t row) const { return p_.window_left < 0 ? 0 : position(row) - p_.window_left; }
+  int64_t seen_end(int64_t row) const { return p_.causal ? position(row) + 1 : part_.length; }
+
+  // Key `first`, or the first one after it that a row's window may hold: the first query's begins first.
+  int64_t next_seen(int64_t first) const {
+    const int64_t begin = window_begin(0), tile = begin - begin % decode::kTileKeys;
+    if (job_.logits == nullptr && first >= p_.sink_keys && first < tile) first = tile;
+    return first < part_.last ? first : part_.last;
+  }
+
+  void prepare(const uint16_t* scales, const uint16_t* zeros) {
+    for (int r = 0, b = 0; r < rows_; r += decode::kBlockRows, ++b) {
+      job_.key_kernel->prepare(job_.keys, memory_.q + r * decode::kMaxSize, block_rows(r), scales, zeros,
+                               memory_.query + b * job_.key_kernel->query_bytes);
+    }
+  }
+  int block_rows(int r) const { return rows_ - r < decode::kBlockRows ? rows_ - r : decode::kBlockRows; }
+
+  // Where a tile of keys from `first` on ends: scales of channels are those of a tile.
+  int64_t tile_end(int64_t first) const {
+    int64_t end = first / decode::kTileKeys * decode::kTileKeys + decode::kTileKeys;
+    if (part_.last < end) end = part_.last;
+    const auto cut = [&](const gatun_kv_layout& layout) {
+      const int64_t next = (first / layout.group + 1) * layout.group;
+      if (next < end) end = next;
+    };
+    if (job_.keys.per_channel) cut(job_.call.k);
+    if (job_.values.per_channel) cut(job_.call.v);
+    return end;
+  }
+
+  void gather(int64_t first, Tile* keys, Tile* values) const {
+    keys->count = 0;
+    if (first >= part_.last) return;
+    const int32_t count = static_cast<int32_t>(tile_end(first) - first);
+    keys->count = values->count = count;
+    const int64_t page_size = job_.call.k.page_size;
+    int64_t page = first / page_size, row = first - page * page_size;
+    for (int i = 0; i < count; ++page, row = 0) {
+      const int n = count - i < page_size - row ? count - i : static_cast<int>(page_size - row);
+      // Checked, but another thread may write there.
+      int64_t at = part_.item;
+      if (table_ != nullptr) {
+        at = __atomic_load_n(table_ + page, __ATOMIC_RELAXED);
+        if (at < 0 || at >= job_.call.k.pages) at = 0;
+      }
+      add_rows(job_.call.k, job_.keys, job_.in.k, job_.in.k_scales, job_.in.k_zeros, at, row, i, n, keys);
+      if (job_.value_kernel != nullptr) {
+        add_rows(job_.call.v, job_.values, job_.in.v, job_.in.v_scales, job_.in.v_zeros, at, row, i, n, values);
+      }
+      i += n;
+    }
+    repeat_first(keys);
+    if (job_.value_kernel != nullptr) repeat_first(values);
+  }
+
+  void add_rows(const gatun_kv_layout& layout, const decode::Side& side, const void* rows, const void* scales,
+                const void* zeros, int64_t page, int64_t row, int i, int n, Tile* tile) const {
+    const uint8_t* at = static_cast<const uint8_t*>(rows) + page * layout.page_stride +
+                        part_.head * layout.head_stride + row * layout.row_stride;
+    for (int k = i; k < i + n; ++k, at += layout.row_stride) tile->rows[k] = at;
+    if (!side.per_token && !side.per_channel) return;
+    const int64_t scale_row = side.per_token ? row : row / layout.group;
+    const int64_t offset =
+        page * layout.scale_page_stride + part_.head * layout.scale_head_stride + scale_row * layout.scale_row_stride;
+    const int64_t step = side.per_token ? layout.scale_row_stride : 0;
+    const auto* scale = static_cast<const uint16_t*>(scales) + offset;
+    for (int k = i; k < i + n; ++k, scale += step) tile->scales[k] = scale;
+    const auto* zero = side.zeros ? static_cast<const uint16_t*>(zeros) + offset : nullptr;
+    for (int k = i; k < i + n; ++k, zero += side.zeros ? step : 0) tile->zeros[k] = zero;
+  }
+
+  static void repeat_first(Tile* tile) {
+    for (int k = tile->count; k < decode::kTileKeys; ++k) {
+      tile->rows[k] = tile->rows[0];
+      tile->scales[k] = tile->scales[0];
+      tile->zeros[k] = tile->zeros[0];
+    }
+  }
+
+  void multiply(int64_t first, const Tile& keys, const Tile& values, const Tile* next_keys, const Tile* next_values) {
+    for (int r = 0, b = 0; r < rows_; r += decode::kBlockRows, ++b) {
+      const int rows = block_rows(r);
+      float* const products = memory_.products + r * decode::kTileKeys;
+      job_.key_kernel->multiply(job_.keys, keys, memory_.query + b * job_.key_kernel->query_bytes, rows,
+                                r == 0 ? next_keys : nullptr, products);
+      for (int i = 0; i < rows; ++i) {
+        const int64_t row = r + i;
+        make_logits(row, first, keys.count, products + i * decode::kTileKeys);
+        soften(row, products + i * decode::kTileKeys);
+      }
+      for (int i = rows; i < decode::kBlockRows; ++i) {
+        for (int j = 0; j < decode::kTileKeys; j += kLanes) {
+          store_f32(products + i * decode::kTileKeys + j, zero_f32());
+        }
+      }
+      if (job_.value_kernel == nullptr) continue;
+      job_.value_kernel->multiply(job_.values, values, products, rows, r == 0 ? next_values : nullptr,
+                                  memory_.sums + r * decode::kMaxSize);
+    }
+  }
+
+  // Products to logits; minus infinity of keys that the row does not see.
+  void make_logits(int64_t row, int64_t first, int count, float* x) const {
+    alignas(64) static constexpr float kCount[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const int64_t head = query_head(row), end = seen_end(row), begin = window_begin(row);
+    const float slope = job_.in.slopes == nullptr ? 0 : job_.in.slopes[head];
+    float* exported = nullptr;
+    if (job_.logits != nullptr) {
+      exported = job_.logits + part_.item * p_.logits_batch_stride + head * p_.logits_head_stride +
+                 row % p_.query_length * p_.logits_row_stride + first;
+    }
+    for (int j = 0; j < decode::kTileKeys; j += kLanes) {
+      const int64_t key = first + j;
+      const int n = count - j < 0 ? 0 : count - j < kLanes ? count - j : kLanes;
+      F32 logit = mul(load_f32(x + j), set1(p_.scale));
+      if (p_.soft_cap > 0) logit = mul(tanh(div(logit, set1(p_.soft_cap))), set1(p_.soft_cap));
+      if (job_.in.slopes != nullptr) {
+        const F32 distance = add(load_f32(kCount), set1(static_cast<float>(key - position(row))));
+        logit = fma(distance, set1(slope), logit);
+      }
+      const uint32_t window = ~lanes_below(begin - key) | lanes_below(p_.sink_keys - key);
+      const uint32_t seen = lanes_below(n) & lanes_below(end - key) & window;
+      logit = hide(logit, seen);
+      store_f32(x + j, logit);
+      if (exported != nullptr && n > 0) store_f32_n(exported + j, logit, n);
+    }
+  }
+
+  static GATUN_INLINE F32 hide(F32 x, uint32_t seen) {
+    const auto keep = [](F32 a, uint32_t bits)
+                          GATUN_INLINE_LAMBDA { return as_lanes(keep_bits<4>(as_bytes(as_i32(a)), bits)); };
+    return as_f32(or_i32(keep(x, seen), keep(set1(-__builtin_inff()), ~seen)));
+  }
+
+  // Logits to weights.
+  void soften(int64_t row, float* x) {
+    F32 top = load_f32(x);
+    for (int j = kLanes; j < decode::kTileKeys; j += kLanes) top = max(top, load_f32(x + j));
+    F32 sum = zero_f32();
+    const float peak = reduce_max(top), before = part_.maxima[row];
+    const float now = peak > before ? peak : before;
+    for (int j = 0; j < decode::kTileKeys; j += kLanes) {
+      const F32 logit = load_f32(x + j);
+      const F32 weight = exp2<5>(mul(sub(logit, set1(now)), set1(kLog2e)));
+      sum = add(sum, weight);
+      store_f32(x + j, weight);
+    }
+    float factor = 1;
+    if (now != before) {
+      float lanes[kLanes];
+      store_f32(lanes, exp2<5>(set1((before - now) * kLog2e)));
+      factor = lanes[0];
+      if (part_.totals[row] != 0 && job_.value_kernel != nullptr) {
+        float* const sums = memory_.sums + row * decode::kMaxSize;
+        for (int c = 0; c < decode::kMaxSize; c += kLanes) store_f32(sums + c, mul(load_f32(sums + c), set1(factor)));
+      }
+    }
+    part_.maxima[row] = now;
+    part_.totals[row] = part_.totals[row] * factor + reduce_add(sum);
+  }
+
+  void store_sums() const {
+    const int size = job_.values.size;
+    for (int64_t r = 0; r < rows_; ++r) {
+      for (int c = 0; c < size; c += kLanes) {
+        const F32 x = gather_f32(memory_.sums + r * decode::kMaxSize, load_i32(job_.position_of + c));
+        store_f32_n(part_.sums + r * size + c, x, size - c < kLanes ? size - c : kLanes);
+      }
+    }
+  }
+
+  const decode::Job& job_;
+  const gatun_decode_params& p_;
+  const decode::Part& part_;
+  const LoopMemory memory_;
+  const int32_t* table_;
+  int rows_;
+};
+
+void run_part(const decode::Job& job, const decode::Part& part, bool fresh, uint8_t* memory) {
+  PartLoop loop(job, part, memory);
+  if (fresh) loop.load_queries();
+  loop.run();
+}
+
+int64_t loop_bytes(const decode::Job& job) { return LoopMemory(job, nullptr).bytes; }
+
+constexpr decode::Loop kLoop = {loop_bytes, run_part};
+
+}  // namespace
+}  // namespace gatun::GATUN_ISA

@@ -1,0 +1,57 @@
+// Rows of bytes, on the contract of vec.h.
+//
+//   Bytes load_bytes_n(const uint8_t*, int n)      touches the first n bytes, 0 <= n <= 4 * kLanes; the rest is 0
+//   void interleave4(const Bytes (&rows)[4], Bytes (&out)[4])
+//                                                  byte 4 l + j of out[i] is byte interleaved_byte(i, l) of rows[j]
+#pragma once
+
+#include "simd/vec.h"
+
+namespace gatun::GATUN_ISA {
+
+constexpr int interleaved_byte(int i, int l) { return l / 4 * 16 + 4 * i + l % 4; }
+
+#if defined(__AVX512F__)
+
+GATUN_INLINE Bytes load_bytes_n(const uint8_t* p, int n) { return _mm512_maskz_loadu_epi8(first_bytes(n), p); }
+
+GATUN_INLINE void interleave4(const Bytes (&rows)[4], Bytes (&out)[4]) {
+  const __m512i low01 = _mm512_unpacklo_epi8(rows[0], rows[1]), high01 = _mm512_unpackhi_epi8(rows[0], rows[1]);
+  const __m512i low23 = _mm512_unpacklo_epi8(rows[2], rows[3]), high23 = _mm512_unpackhi_epi8(rows[2], rows[3]);
+  out[0] = _mm512_unpacklo_epi16(low01, low23);
+  out[1] = _mm512_unpackhi_epi16(low01, low23);
+  out[2] = _mm512_unpacklo_epi16(high01, high23);
+  out[3] = _mm512_unpackhi_epi16(high01, high23);
+}
+
+#else
+
+GATUN_INLINE Bytes load_bytes_n(const uint8_t* p, int n) {
+  uint8_t bytes[4 * kLanes] = {};
+  std::memcpy(bytes, p, static_cast<size_t>(n));
+  return load_bytes(bytes);
+}
+
+#if defined(__AVX2__)
+
+GATUN_INLINE void interleave4(const Bytes (&rows)[4], Bytes (&out)[4]) {
+  const __m256i low01 = _mm256_unpacklo_epi8(rows[0], rows[1]), high01 = _mm256_unpackhi_epi8(rows[0], rows[1]);
+  const __m256i low23 = _mm256_unpacklo_epi8(rows[2], rows[3]), high23 = _mm256_unpackhi_epi8(rows[2], rows[3]);
+  out[0] = _mm256_unpacklo_epi16(low01, low23);
+  out[1] = _mm256_unpackhi_epi16(low01, low23);
+  out[2] = _mm256_unpacklo_epi16(high01, high23);
+  out[3] = _mm256_unpackhi_epi16(high01, high23);
+}
+
+#else
+
+GATUN_INLINE void interleave4(const Bytes (&rows)[4], Bytes (&out)[4]) {
+  for (int i = 0; i < 4; ++i) {
+    for (int b = 0; b < 4 * kLanes; ++b) out[i].byte[b] = rows[b % 4].byte[interleaved_byte(i, b / 4)];
+  }
+}
+
+#endif
+#endif
+
+}  // namespace gatun::GATUN_ISA
