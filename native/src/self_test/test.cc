@@ -9,6 +9,7 @@
 #include "attention_merge/table.h"
 #include "calibrate/table.h"
 #include "gemm/gemm.h"
+#include "kv_cache/table.h"
 #include "nm_backward/table.h"
 #include "nm_format/table.h"
 #include "nm_matmul/table.h"
@@ -50,6 +51,7 @@ TEST(SelfTest, EveryTier) {
     for_each_selected(armor::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(attention::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(attention_merge::table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(kv_cache::table(), static_cast<Tier>(tier), names_row);
     EXPECT_EQ(std::strstr(text, "WRONG"), nullptr) << text;
   }
 }

@@ -1,0 +1,197 @@
+// Rows into a pool. Codes are those of gatun_quantize: rows of a head, or columns of a group of tokens, are quantized
+// to scratch, then put where they belong:
+//
+//   PER_TOKEN    x [tokens of a run] [size], in f32 as one row of groups -> codes, scales [tokens] [..]
+//   PER_CHANNEL  x [tokens of a group] [32 channels], transposed         -> codes [32] [tokens], transposed again
+#include <algorithm>
+#include <cstring>
+
+#include "base/failure.h"
+#include "base/parallel.h"
+#include "base/scratch.h"
+#include "base/status.h"
+#include "kv_cache/reference.h"
+#include "kv_cache/values.h"
+#include "quantize/table.h"
+#include "simd/float_mode.h"
+
+namespace gatun::kv_cache {
+namespace {
+
+// Bytes of x for which waking another thread pays.
+constexpr int64_t kGrainBytes = 128 * 1024;
+constexpr int64_t kRun = 32;       // tokens of a head that a thread takes at once
+constexpr int64_t kChannels = 32;  // of a group that are quantized together: a batch of quantize
+
+// Values, and their codes with scales in f16 and zero points that f16 holds, in f32.
+struct Room {
+  uint8_t* codes;
+  uint16_t* scales;
+  float *zeros, *values;
+};
+
+// Room for rows of `values` values, as many codes and `groups` groups each, in memory that the thread keeps.
+int32_t get_room(int64_t rows, int64_t values, int64_t groups, Room* room) {
+  thread_local Scratch scratch;
+  uint8_t* const memory = scratch.get(rows * (values * 4 + groups * 6 + values));
+  if (memory == nullptr) {
+    return fail(GATUN_OUT_OF_RESOURCES, "no memory for %lld rows of codes", static_cast<long long>(rows));
+  }
+  room->values = reinterpret_cast<float*>(memory);
+  room->zeros = room->values + rows * values;
+  room->scales = reinterpret_cast<uint16_t*>(room->zeros + rows * groups);
+  room->codes = reinterpret_cast<uint8_t*>(room->scales + rows * groups);
+  return GATUN_OK;
+}
+
+class Writer {
+ public:
+  Writer(Tier limit, const Call& call, const void* x, const int64_t* slots)
+      : limit_(limit),
+        call_(call),
+        pool_(call.pool),
+        x_(static_cast<const uint8_t*>(x)),
+        slots_(slots),
+        convert_(limit, call.p.dtype, pool_.scaled() ? int32_t{GATUN_F32} : pool_.layout.dtype) {}
+
+  // Tokens [token, token + tokens) of a head; PER_CHANNEL they are a group.
+  int32_t write(int64_t head, int64_t token, int64_t tokens) const {
+    if (!pool_.scaled()) {
+      for (int64_t t = token; t < token + tokens; ++t) {
+        if (slots_[t] != -1) convert_(x_at(head, t), pool_.row(head, slots_[t]), pool_.layout.size);
+      }
+      return GATUN_OK;
+    }
+    if (pool_.per_channel()) return slots_[token] == -1 ? int32_t{GATUN_OK} : write_group(head, token);
+    for (int64_t t = token; t < token + tokens; ++t) {
+      const int64_t first = t;
+      while (t < token + tokens && slots_[t] != -1) ++t;
+      if (t > first) GATUN_TRY(write_codes(head, first, t - first));
+    }
+    return GATUN_OK;
+  }
+
+ private:
+  const uint8_t* x_at(int64_t head, int64_t token) const {
+    const int64_t index = head * call_.p.x_head_stride + token * call_.p.x_row_stride;
+    return x_ + index * dtype_bytes(call_.p.dtype, 1);
+  }
+
+  // A matrix of a dtype to room's codes, scales and zero points.
+  int32_t quantize(const void* x, int32_t dtype, int64_t rows, int64_t depth, int64_t row_stride, int64_t column_stride,
+                   const Room& room) const {
+    const gatun_kv_layout& l = pool_.layout;
+    gatun_quantize_params q{};
+    q.struct_size = sizeof(q);
+    q.x_dtype = dtype;
+    q.code_dtype = l.dtype;
+    q.zero_point = l.zero_point;
+    q.scale_dtype = GATUN_F16;
+    q.threads = 1;
+    q.tensor_scale = 1;
+    q.rows = rows;
+    q.depth = depth;
+    q.group = l.group;
+    q.group_rows = 1;
+    q.x_row_stride = row_stride;
+    q.x_column_stride = column_stride;
+    float* const zeros = l.zero_point != GATUN_ZERO_NONE ? room.zeros : nullptr;
+    GATUN_TRY(quantize::run_quantize(limit_, &q, x, nullptr, nullptr, room.codes, room.scales, zeros));
+    if (zeros == nullptr) return GATUN_OK;
+    const int64_t count = rows * blocks_of(depth, l.group);
+    for (int64_t i = 0; i < count; ++i) zeros[i] = f16_to_f32(f32_to_f16(zeros[i]));
+    q.scale_rule = GATUN_SCALE_GIVEN;
+    return quantize::run_quantize(limit_, &q, x, nullptr, nullptr, room.codes, room.scales, zeros);
+  }
+
+  // Scales of a slot, and zero points if there are any.
+  void put_scales(int64_t index, const uint16_t* scales, const float* zeros, int64_t count) const {
+    std::memcpy(pool_.scales + index, scales, static_cast<size_t>(count) * sizeof(*scales));
+    for (int64_t i = 0; pool_.zeros != nullptr && i < count; ++i) pool_.zeros[index + i] = f32_to_f16(zeros[i]);
+  }
+
+  int32_t write_codes(int64_t head, int64_t token, int64_t tokens) const {
+    const gatun_kv_layout& l = pool_.layout;
+    const int64_t bytes = row_bytes(l), groups = scales_of_row(l);
+    Room room;
+    GATUN_TRY(get_room(kRun, l.size, groups, &room));
+    for (int64_t t = 0; t < tokens; ++t) convert_(x_at(head, token + t), room.values + t * l.size, l.size);
+    // Quantize works on many groups of a row at once, but not of several rows.
+    const bool one_row = l.size % l.group == 0 && l.group >= 16;
+    const int64_t rows = one_row ? 1 : tokens, depth = one_row ? tokens * l.size : l.size;
+    GATUN_TRY(quantize(room.values, GATUN_F32, rows, depth, depth, 1, room));
+    for (int64_t t = 0; t < tokens; ++t) {
+      const int64_t slot = slots_[token + t];
+      std::memcpy(pool_.row(head, slot), room.codes + t * bytes, static_cast<size_t>(bytes));
+      put_scales(pool_.scale_index(head, slot), room.scales + t * groups, room.zeros + t * groups, groups);
+    }
+    return GATUN_OK;
+  }
+
+  int32_t write_group(int64_t head, int64_t token) const {
+    const gatun_kv_layout& l = pool_.layout;
+    Room room;
+    GATUN_TRY(get_room(kChannels, l.group, 1, &room));
+    for (int64_t channel = 0; channel < l.size; channel += kChannels) {
+      const int64_t channels = std::min(kChannels, l.size - channel);
+      const uint8_t* const x = x_at(head, token) + channel * dtype_bytes(call_.p.dtype, 1);
+      GATUN_TRY(quantize(x, call_.p.dtype, channels, l.group, 1, call_.p.x_row_stride, room));
+      put_scales(pool_.scale_index(head, slots_[token]) + channel, room.scales, room.zeros, channels);
+      if (l.dtype == GATUN_I8) put_columns<8>(head, slots_[token], channel, channels, room.codes);
+      if (l.dtype == GATUN_U4) put_columns<4>(head, slots_[token], channel, channels, room.codes);
+      if (l.dtype == GATUN_U2) put_columns<2>(head, slots_[token], channel, channels, room.codes);
+    }
+    return GATUN_OK;
+  }
+
+  // codes [channels] [group], of which a token's make whole bytes of its row.
+  template <int kBits>
+  void put_columns(int64_t head, int64_t slot, int64_t channel, int64_t channels, const uint8_t* codes) const {
+    constexpr int kEach = 8 / kBits, kMask = (1 << kBits) - 1;
+    const int64_t group = pool_.layout.group, stride = group / kEach;
+    for (int64_t t = 0; t < group; ++t) {
+      uint8_t* const row = pool_.row(head, slot + t) + channel / kEach;
+      const uint8_t* const column = codes + t / kEach;
+      const int shift = static_cast<int>(t % kEach) * kBits;
+      for (int64_t byte = 0; byte < channels / kEach; ++byte) {
+        int bits = 0;
+        for (int i = 0; i < kEach; ++i) bits |= (column[(byte * kEach + i) * stride] >> shift & kMask) << i * kBits;
+        row[byte] = static_cast<uint8_t>(bits);
+      }
+    }
+  }
+
+  const Tier limit_;
+  const Call& call_;
+  const Pool& pool_;
+  const uint8_t* const x_;
+  const int64_t* const slots_;
+  const Conversion convert_;
+};
+
+}  // namespace
+
+int32_t write(Tier limit, const gatun_kv_rows_params* params, const gatun_kv_layout* layout, const void* x,
+              const int64_t* slots, void* pages, void* scales, void* zeros) {
+  Call call;
+  GATUN_TRY(check_rows(params, layout, x, slots, pages, scales, zeros, true, &call));
+  const gatun_kv_layout& l = call.pool.layout;
+  const int64_t run = call.pool.per_channel() ? l.group : kRun, runs = blocks_of(call.p.tokens, run);
+  const int64_t items = l.heads * runs, rows = l.heads * call.p.tokens;
+  const int32_t threads =
+      useful_threads(call.p.threads, items, std::min(rows, int64_t{1} << 40) * l.size * 4, kGrainBytes);
+  const Writer writer(limit, call, x, slots);
+  FirstFailure failure;
+  parallel_for(items, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t token = i % runs * run;
+      failure.note(writer.write(i / runs, token, std::min(run, call.p.tokens - token)));
+    }
+  });
+  if (failure.result() != GATUN_INVALID_ARGUMENT) return failure.result();
+  const DefaultFloatMode mode;  // as in a loop's body
+  GATUN_TRY(reference_check(call, x, slots));
+  return fail(GATUN_INTERNAL, "quantize found a value that is not finite, its reference found none");
+}
+
+}  // namespace gatun::kv_cache
