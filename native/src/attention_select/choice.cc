@@ -3,17 +3,9 @@
 #include <cmath>
 #include <cstring>
 
-namespace gatun::attention_select {
+#include "base/order_key.h"
 
-uint64_t order_key(float value, int64_t index) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  // As unsigned integers the negated magnitudes come first, then the others: flipped, the largest is the smallest.
-  uint32_t place = bits >> 31 != 0 ? bits : ~bits & 0x7fffffff;
-  if (std::isnan(value)) place = 0;
-  if (value == 0) place = 0x7fffffff;  // both zeros
-  return uint64_t{place} << 32 | static_cast<uint64_t>(index);
-}
+namespace gatun::attention_select {
 
 void mark_forced(const Call& call, const Item& item, int64_t block, uint8_t* map) {
   const Seen allowed = call.allowed(item, block);

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "attention_select/choice.h"
+#include "base/order_key.h"
 
 namespace gatun::attention_select {
 namespace {

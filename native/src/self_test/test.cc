@@ -8,6 +8,7 @@
 #include "attention/table.h"
 #include "attention_merge/table.h"
 #include "calibrate/table.h"
+#include "decode_choose/table.h"
 #include "gemm/gemm.h"
 #include "kv_cache/table.h"
 #include "nm_backward/table.h"
@@ -52,6 +53,7 @@ TEST(SelfTest, EveryTier) {
     for_each_selected(attention::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(attention_merge::table(), static_cast<Tier>(tier), names_row);
     for_each_selected(kv_cache::table(), static_cast<Tier>(tier), names_row);
+    for_each_selected(decode_choose::table(), static_cast<Tier>(tier), names_row);
     EXPECT_EQ(std::strstr(text, "WRONG"), nullptr) << text;
   }
 }
