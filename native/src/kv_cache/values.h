@@ -10,7 +10,7 @@ namespace gatun::kv_cache {
 
 class Conversion {
  public:
-  Conversion(Tier limit, int32_t from, int32_t to) : from_(from), to_(to) {
+  Conversion(Tier limit, int32_t from, int32_t to) : from_(from) {
     if (from != to && from != GATUN_F32) widen_ = table().select(from, from, limit).kernel->widen;
     if (from != to && to != GATUN_F32) narrow_ = table().select(to, to, limit).kernel->narrow;
   }
@@ -31,7 +31,7 @@ class Conversion {
   }
 
  private:
-  int32_t from_, to_;
+  int32_t from_;
   void (*widen_)(const void*, float*, int64_t) = nullptr;
   void (*narrow_)(const float*, void*, int64_t) = nullptr;
 };

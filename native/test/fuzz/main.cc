@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gatun::fuzz;
   Input input(data, size);
-  switch (input.range(0, 34)) {
+  switch (input.range(0, 38)) {
     case 0:
       fuzz_quantize(input);
       break;
@@ -93,6 +93,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 32:
       fuzz_attention_merge(input);
+      break;
+    case 33:
+      fuzz_kv_cache_rows(input);
+      break;
+    case 34:
+      fuzz_kv_cache_move(input);
+      break;
+    case 35:
+      fuzz_decode_scores(input);
+      break;
+    case 36:
+      fuzz_decode_choose(input);
       break;
     default:
       fuzz_qmatmul(input);
