@@ -110,12 +110,13 @@ class Merger {
       return memory_ + (head_of_item * work_.parts() + n) * work_.floats_of_part();
     };
     float maximum = sink;
+    bool seen = false;
     for (int64_t n = 0; n < parts; ++n) {
-      if (of_part(n)[rows + row] != 0) maximum = std::max(maximum, of_part(n)[row]);
+      if (of_part(n)[rows + row] == 0) continue;
+      maximum = std::max(maximum, of_part(n)[row]);
+      seen = true;
     }
-    float total = std::isnan(sink)                                  ? sink
-                  : sink == -std::numeric_limits<float>::infinity() ? 0
-                                                                    : std::exp(sink - maximum);
+    float total = sink == -std::numeric_limits<float>::infinity() ? 0 : sink == maximum ? 1 : std::exp(sink - maximum);
     float sums[kMaxSize] = {};
     for (int64_t n = 0; n < parts; ++n) {
       const float* const part = of_part(n);
@@ -131,7 +132,7 @@ class Merger {
     }
     if (out_ == nullptr) return;
     const int64_t at = item * p_.out_batch_stride + query_head * p_.out_head_stride + query * p_.out_row_stride;
-    for (int64_t c = 0; c < size; ++c) sums[c] = total == 0 ? 0 : sums[c] / total;
+    for (int64_t c = 0; c < size; ++c) sums[c] = seen ? sums[c] / total : 0;
     if (p_.out_dtype == GATUN_F32) {
       std::copy(sums, sums + size, static_cast<float*>(out_) + at);
     } else {

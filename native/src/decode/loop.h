@@ -122,8 +122,12 @@ class PartLoop {
   }
   // Of a row's query among the keys.
   int64_t position(int64_t row) const { return row % p_.query_length + part_.length - p_.query_length; }
-  // The first key that the window of a row does not hide, sinks aside, and the one after the last that it sees.
-  int64_t window_begin(int64_t row) const { return p_.window_left < 0 ? 0 : position(row) - p_.window_left; }
+  // The first key that the window of a row does not hide, sinks aside, and the one after the last that it sees. A
+  // window of 2^61 keys holds all of them.
+  int64_t window_begin(int64_t row) const {
+    constexpr int64_t kAll = int64_t{1} << 61;
+    return p_.window_left < 0 ? 0 : position(row) - (p_.window_left < kAll ? p_.window_left : kAll);
+  }
   int64_t seen_end(int64_t row) const { return p_.causal ? position(row) + 1 : part_.length; }
 
   // Key `first`, or the first one after it that a row's window may hold: the first query's begins first.
