@@ -1,0 +1,109 @@
+// Changes during calls (changes.h): tables, lengths, the structs.
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <vector>
+
+#include "changes.h"
+#include "gatun/decode.h"
+#include "rng.h"
+
+namespace gatun::test {
+namespace {
+
+constexpr int64_t kBatch = 3, kHeads = 2, kSize = 16, kPageSize = 8, kTable = 20, kPages = 50, kLongest = 150;
+constexpr uint8_t kOthers[] = {0xff, 0x7f, 1, 0};
+
+class DecodeChanges : public ::testing::Test {
+ protected:
+  DecodeChanges() {
+    params.struct_size = sizeof(params);
+    params.dtype = params.out_dtype = GATUN_F32;
+    params.threads = 1;
+    params.scale = 0.25f;
+    params.window_left = -1;
+    params.batch = kBatch;
+    params.query_heads = kHeads;
+    params.query_length = 1;
+    params.table_heads = 1;
+    params.table_stride = kTable;
+    params.q_head_stride = params.q_row_stride = params.out_head_stride = params.out_row_stride = kSize;
+    params.q_batch_stride = params.out_batch_stride = kHeads * kSize;
+    params.lse_head_stride = 1;
+    params.lse_batch_stride = kHeads;
+    params.logits_row_stride = params.logits_head_stride = kLongest;
+    params.logits_batch_stride = kHeads * kLongest;
+    layout.struct_size = sizeof(layout);
+    layout.dtype = GATUN_F32;
+    layout.size = kSize;
+    layout.heads = kHeads;
+    layout.pages = kPages;
+    layout.page_size = kPageSize;
+    layout.row_stride = kSize * 4;
+    layout.head_stride = kPageSize * layout.row_stride;
+    layout.page_stride = kHeads * layout.head_stride;
+    std::vector<int32_t> pages;
+    for (int32_t i = 0; i < kBatch * kTable; ++i) pages.push_back(i * 7 % kPages);
+    table = bytes(pages);
+    lengths = bytes(std::vector<int64_t>{kLongest, 1, 77});
+  }
+
+  template <class T>
+  static Bytes bytes(const std::vector<T>& values) {
+    const auto* const first = reinterpret_cast<const uint8_t*>(values.data());
+    return Bytes(first, first + values.size() * sizeof(T));
+  }
+  template <class T>
+  static const T* as(const Bytes& bytes) {
+    return reinterpret_cast<const T*>(bytes.data());
+  }
+
+  int32_t run(const gatun_decode_params* p, const gatun_kv_layout* k, const gatun_kv_layout* v) {
+    return gatun_decode(p, k, v, q.data(), rows.data(), nullptr, nullptr, rows.data(), nullptr, nullptr,
+                        as<int32_t>(table), as<int64_t>(lengths), nullptr, nullptr, out.data(), lse.data(),
+                        logits.data());
+  }
+
+  Rng rng{78};
+  gatun_decode_params params{};
+  gatun_kv_layout layout{};
+  // Inaccessible pages lie behind all of them.
+  GuardBuffer<float> q{rng.normals(kBatch * kHeads * kSize)}, rows{rng.normals(kPages * kHeads * kPageSize * kSize)},
+      out{kBatch * kHeads * kSize}, lse{kBatch * kHeads}, logits{kBatch * kHeads * kLongest};
+  Bytes table, lengths;
+};
+
+TEST_F(DecodeChanges, Tables) {
+  for (const uint8_t other : kOthers) change_during(table, other, [&] { return run(&params, &layout, &layout); });
+}
+
+// Rows of logits end where the longest item did.
+TEST_F(DecodeChanges, Lengths) {
+  for (const uint8_t other : kOthers) change_during(lengths, other, [&] { return run(&params, &layout, &layout); });
+  Shared last(lengths, 2 * sizeof(int64_t));
+  last.size = 1;  // to kLongest + 6, which the table allows
+  for (int i = 0; i < 20; ++i) change_during(last, kLongest + 6, [&] { return run(&params, &layout, &layout); });
+}
+
+// They are read once: rows are divided by numbers that are 0 in the end.
+TEST_F(DecodeChanges, Structs) {
+  Bytes p = bytes(std::vector<gatun_decode_params>{params}), k = bytes(std::vector<gatun_kv_layout>{layout}), v = k;
+  const auto call = [&] { return run(as<gatun_decode_params>(p), as<gatun_kv_layout>(k), as<gatun_kv_layout>(v)); };
+  const auto change = [&](Bytes& of, size_t field) {
+    Shared shared(of, field);
+    shared.size = sizeof(int64_t);
+    for (const uint8_t other : {uint8_t{0}, uint8_t{0x7f}}) change_during(shared, other, call);
+  };
+  for (const size_t field : {offsetof(gatun_decode_params, query_length), offsetof(gatun_decode_params, table_heads)}) {
+    change(p, field);
+  }
+  for (Bytes* const of : {&k, &v}) {
+    for (const size_t field : {offsetof(gatun_kv_layout, heads), offsetof(gatun_kv_layout, pages),
+                               offsetof(gatun_kv_layout, page_size), offsetof(gatun_kv_layout, size)}) {
+      change(*of, field);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gatun::test
