@@ -224,7 +224,8 @@ Row Reference::row(int64_t b, int64_t h, int64_t i) {
       if (row.logits[j] == -kInfinity) continue;
       const Element& v = v_.elements[j * columns + c];
       row.out[c] += weights[j] * v.value();
-      error += weights[j] * (row.logits_error[j] + 0x1p-23 * std::fabs(row.lse) + of_sums) * v.magnitude();
+      const double relative = row.logits_error[j] + 0x1p-23 * std::fabs(row.lse) + of_sums;
+      error += (weights[j] * relative + 0x1p-126) * v.magnitude();  // what is no normal number may be 0
     }
     row.out_error[c] =
         error + error_of_sum * std::fabs(row.out[c]) + exponentials_error(weights, static_cast<int64_t>(c));
