@@ -4912,6 +4912,504 @@ public class gatun_h {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+    private static final int GATUN_KV_UNSCALED = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_kv_scaling.GATUN_KV_UNSCALED = 0
+     * }
+     */
+    public static int GATUN_KV_UNSCALED() {
+        return GATUN_KV_UNSCALED;
+    }
+    private static final int GATUN_KV_PER_TOKEN = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_kv_scaling.GATUN_KV_PER_TOKEN = 1
+     * }
+     */
+    public static int GATUN_KV_PER_TOKEN() {
+        return GATUN_KV_PER_TOKEN;
+    }
+    private static final int GATUN_KV_PER_CHANNEL = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_kv_scaling.GATUN_KV_PER_CHANNEL = 2
+     * }
+     */
+    public static int GATUN_KV_PER_CHANNEL() {
+        return GATUN_KV_PER_CHANNEL;
+    }
+
+    private static class gatun_kv_cache_write {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_kv_cache_write");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_kv_cache_write(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *x, const int64_t *slots, void *pages, void *scales, void *zeros)
+     * }
+     */
+    public static FunctionDescriptor gatun_kv_cache_write$descriptor() {
+        return gatun_kv_cache_write.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_kv_cache_write(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *x, const int64_t *slots, void *pages, void *scales, void *zeros)
+     * }
+     */
+    public static MethodHandle gatun_kv_cache_write$handle() {
+        return gatun_kv_cache_write.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_kv_cache_write(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *x, const int64_t *slots, void *pages, void *scales, void *zeros)
+     * }
+     */
+    public static MemorySegment gatun_kv_cache_write$address() {
+        return gatun_kv_cache_write.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_kv_cache_write(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *x, const int64_t *slots, void *pages, void *scales, void *zeros)
+     * }
+     */
+    public static int gatun_kv_cache_write(MemorySegment params, MemorySegment layout, MemorySegment x, MemorySegment slots, MemorySegment pages, MemorySegment scales, MemorySegment zeros) {
+        var mh$ = gatun_kv_cache_write.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_kv_cache_write", params, layout, x, slots, pages, scales, zeros);
+            }
+            return (int)mh$.invokeExact(params, layout, x, slots, pages, scales, zeros);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_kv_cache_read {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_kv_cache_read");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_kv_cache_read(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *pages, const void *scales, const void *zeros, const int64_t *slots, void *x)
+     * }
+     */
+    public static FunctionDescriptor gatun_kv_cache_read$descriptor() {
+        return gatun_kv_cache_read.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_kv_cache_read(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *pages, const void *scales, const void *zeros, const int64_t *slots, void *x)
+     * }
+     */
+    public static MethodHandle gatun_kv_cache_read$handle() {
+        return gatun_kv_cache_read.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_kv_cache_read(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *pages, const void *scales, const void *zeros, const int64_t *slots, void *x)
+     * }
+     */
+    public static MemorySegment gatun_kv_cache_read$address() {
+        return gatun_kv_cache_read.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_kv_cache_read(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *pages, const void *scales, const void *zeros, const int64_t *slots, void *x)
+     * }
+     */
+    public static int gatun_kv_cache_read(MemorySegment params, MemorySegment layout, MemorySegment pages, MemorySegment scales, MemorySegment zeros, MemorySegment slots, MemorySegment x) {
+        var mh$ = gatun_kv_cache_read.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_kv_cache_read", params, layout, pages, scales, zeros, slots, x);
+            }
+            return (int)mh$.invokeExact(params, layout, pages, scales, zeros, slots, x);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_kv_cache_move {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_kv_cache_move");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_kv_cache_move(const gatun_kv_layout *layout, int64_t tokens, const int64_t *from, const int64_t *to, void *pages, void *scales, void *zeros)
+     * }
+     */
+    public static FunctionDescriptor gatun_kv_cache_move$descriptor() {
+        return gatun_kv_cache_move.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_kv_cache_move(const gatun_kv_layout *layout, int64_t tokens, const int64_t *from, const int64_t *to, void *pages, void *scales, void *zeros)
+     * }
+     */
+    public static MethodHandle gatun_kv_cache_move$handle() {
+        return gatun_kv_cache_move.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_kv_cache_move(const gatun_kv_layout *layout, int64_t tokens, const int64_t *from, const int64_t *to, void *pages, void *scales, void *zeros)
+     * }
+     */
+    public static MemorySegment gatun_kv_cache_move$address() {
+        return gatun_kv_cache_move.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_kv_cache_move(const gatun_kv_layout *layout, int64_t tokens, const int64_t *from, const int64_t *to, void *pages, void *scales, void *zeros)
+     * }
+     */
+    public static int gatun_kv_cache_move(MemorySegment layout, long tokens, MemorySegment from, MemorySegment to, MemorySegment pages, MemorySegment scales, MemorySegment zeros) {
+        var mh$ = gatun_kv_cache_move.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_kv_cache_move", layout, tokens, from, to, pages, scales, zeros);
+            }
+            return (int)mh$.invokeExact(layout, tokens, from, to, pages, scales, zeros);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+    private static final int GATUN_DECODE_EXACT = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_decode_mode.GATUN_DECODE_EXACT = 0
+     * }
+     */
+    public static int GATUN_DECODE_EXACT() {
+        return GATUN_DECODE_EXACT;
+    }
+    private static final int GATUN_DECODE_INT8 = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_decode_mode.GATUN_DECODE_INT8 = 1
+     * }
+     */
+    public static int GATUN_DECODE_INT8() {
+        return GATUN_DECODE_INT8;
+    }
+
+    private static class gatun_decode {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_decode");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_decode(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, const void *q, const void *k, const void *k_scales, const void *k_zeros, const void *v, const void *v_scales, const void *v_zeros, const int32_t *table, const int64_t *lengths, const float *slopes, const float *sinks, void *out, float *lse, float *logits)
+     * }
+     */
+    public static FunctionDescriptor gatun_decode$descriptor() {
+        return gatun_decode.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_decode(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, const void *q, const void *k, const void *k_scales, const void *k_zeros, const void *v, const void *v_scales, const void *v_zeros, const int32_t *table, const int64_t *lengths, const float *slopes, const float *sinks, void *out, float *lse, float *logits)
+     * }
+     */
+    public static MethodHandle gatun_decode$handle() {
+        return gatun_decode.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_decode(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, const void *q, const void *k, const void *k_scales, const void *k_zeros, const void *v, const void *v_scales, const void *v_zeros, const int32_t *table, const int64_t *lengths, const float *slopes, const float *sinks, void *out, float *lse, float *logits)
+     * }
+     */
+    public static MemorySegment gatun_decode$address() {
+        return gatun_decode.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_decode(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, const void *q, const void *k, const void *k_scales, const void *k_zeros, const void *v, const void *v_scales, const void *v_zeros, const int32_t *table, const int64_t *lengths, const float *slopes, const float *sinks, void *out, float *lse, float *logits)
+     * }
+     */
+    public static int gatun_decode(MemorySegment params, MemorySegment k_layout, MemorySegment v_layout, MemorySegment q, MemorySegment k, MemorySegment k_scales, MemorySegment k_zeros, MemorySegment v, MemorySegment v_scales, MemorySegment v_zeros, MemorySegment table, MemorySegment lengths, MemorySegment slopes, MemorySegment sinks, MemorySegment out, MemorySegment lse, MemorySegment logits) {
+        var mh$ = gatun_decode.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_decode", params, k_layout, v_layout, q, k, k_scales, k_zeros, v, v_scales, v_zeros, table, lengths, slopes, sinks, out, lse, logits);
+            }
+            return (int)mh$.invokeExact(params, k_layout, v_layout, q, k, k_scales, k_zeros, v, v_scales, v_zeros, table, lengths, slopes, sinks, out, lse, logits);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_decode_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_decode_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_decode_explain(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_decode_explain$descriptor() {
+        return gatun_decode_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_decode_explain(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_decode_explain$handle() {
+        return gatun_decode_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_decode_explain(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_decode_explain$address() {
+        return gatun_decode_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_decode_explain(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_decode_explain(MemorySegment params, MemorySegment k_layout, MemorySegment v_layout, MemorySegment text, long capacity) {
+        var mh$ = gatun_decode_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_decode_explain", params, k_layout, v_layout, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, k_layout, v_layout, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_decode_scores {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_decode_scores");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_decode_scores(const gatun_decode_scores_params *params, const float *logits, const float *lse, const int64_t *lengths, float *scores)
+     * }
+     */
+    public static FunctionDescriptor gatun_decode_scores$descriptor() {
+        return gatun_decode_scores.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_decode_scores(const gatun_decode_scores_params *params, const float *logits, const float *lse, const int64_t *lengths, float *scores)
+     * }
+     */
+    public static MethodHandle gatun_decode_scores$handle() {
+        return gatun_decode_scores.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_decode_scores(const gatun_decode_scores_params *params, const float *logits, const float *lse, const int64_t *lengths, float *scores)
+     * }
+     */
+    public static MemorySegment gatun_decode_scores$address() {
+        return gatun_decode_scores.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_decode_scores(const gatun_decode_scores_params *params, const float *logits, const float *lse, const int64_t *lengths, float *scores)
+     * }
+     */
+    public static int gatun_decode_scores(MemorySegment params, MemorySegment logits, MemorySegment lse, MemorySegment lengths, MemorySegment scores) {
+        var mh$ = gatun_decode_scores.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_decode_scores", params, logits, lse, lengths, scores);
+            }
+            return (int)mh$.invokeExact(params, logits, lse, lengths, scores);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_decode_choose {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_h.findOrThrow("gatun_decode_choose");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_decode_choose(const gatun_decode_choose_params *params, const float *scores, const int32_t *table, const int64_t *lengths, int32_t *chosen, int64_t *chosen_lengths)
+     * }
+     */
+    public static FunctionDescriptor gatun_decode_choose$descriptor() {
+        return gatun_decode_choose.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_decode_choose(const gatun_decode_choose_params *params, const float *scores, const int32_t *table, const int64_t *lengths, int32_t *chosen, int64_t *chosen_lengths)
+     * }
+     */
+    public static MethodHandle gatun_decode_choose$handle() {
+        return gatun_decode_choose.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_decode_choose(const gatun_decode_choose_params *params, const float *scores, const int32_t *table, const int64_t *lengths, int32_t *chosen, int64_t *chosen_lengths)
+     * }
+     */
+    public static MemorySegment gatun_decode_choose$address() {
+        return gatun_decode_choose.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_decode_choose(const gatun_decode_choose_params *params, const float *scores, const int32_t *table, const int64_t *lengths, int32_t *chosen, int64_t *chosen_lengths)
+     * }
+     */
+    public static int gatun_decode_choose(MemorySegment params, MemorySegment scores, MemorySegment table, MemorySegment lengths, MemorySegment chosen, MemorySegment chosen_lengths) {
+        var mh$ = gatun_decode_choose.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_decode_choose", params, scores, table, lengths, chosen, chosen_lengths);
+            }
+            return (int)mh$.invokeExact(params, scores, table, lengths, chosen, chosen_lengths);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_ABI_VERSION = (int)2L;
     /**
      * {@snippet lang=c :
