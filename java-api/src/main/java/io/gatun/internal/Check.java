@@ -87,6 +87,13 @@ public final class Check {
         }
     }
 
+    /** Refuses what its owner has closed: {@code open("k", "pool", !closed)}. */
+    public static void open(String argument, String what, boolean open) {
+        if (!open) {
+            throw new IllegalStateException(message(argument, "a closed " + what, "an open one"));
+        }
+    }
+
     /** The exception for what another thread confines. */
     public static WrongThreadException foreign(String argument, String given) {
         return new WrongThreadException(message(

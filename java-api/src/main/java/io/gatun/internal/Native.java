@@ -21,18 +21,18 @@ import java.util.function.ToIntFunction;
 public final class Native {
     private Native() {}
 
-    /**
-     * One struct per thread for the arguments of a call, with its first field, {@code struct_size}, filled in. Reused, so
-     * that calls allocate nothing. Whoever gets it has the library loaded.
-     */
+    /** One struct per thread for the arguments of a call. Reused, so that calls allocate nothing. */
     public static ThreadLocal<MemorySegment> params(Supplier<GroupLayout> layout) {
-        return ThreadLocal.withInitial(() -> {
-            // Before the layout: the generated classes cannot be initialized without the library.
-            NativeLibrary.load();
-            MemorySegment params = Arena.ofAuto().allocate(layout.get());
-            params.set(ValueLayout.JAVA_INT, 0, (int) params.byteSize());
-            return params;
-        });
+        return ThreadLocal.withInitial(() -> struct(layout));
+    }
+
+    /** A struct of zeros but for its first field, {@code struct_size}. Whoever gets it has the library loaded. */
+    public static MemorySegment struct(Supplier<GroupLayout> layout) {
+        // Before the layout: the generated classes cannot be initialized without the library.
+        NativeLibrary.load();
+        MemorySegment struct = Arena.ofAuto().allocate(layout.get());
+        struct.set(ValueLayout.JAVA_INT, 0, (int) struct.byteSize());
+        return struct;
     }
 
     /** Asks for huge pages under memory that long loops will read: on small ones they lose up to a third of their speed. */

@@ -157,7 +157,7 @@ final class AttentionCall {
         }
     }
 
-    private static void checkSize(String name, Tensor tensor) {
+    static void checkSize(String name, Tensor tensor) {
         long size = tensor.shape().size(tensor.shape().rank() - 1);
         if (size < 8 || size > 256 || size % 8 != 0) {
             throw Check.invalid(name, "shape " + tensor.shape(), "multiples of 8 in 8..256 on the last axis");
