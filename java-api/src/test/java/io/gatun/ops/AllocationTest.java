@@ -9,6 +9,7 @@ import java.lang.management.ManagementFactory;
 import java.time.Duration;
 import java.util.Collections;
 import java.util.List;
+import java.util.stream.LongStream;
 import org.junit.jupiter.api.Test;
 
 /** Once compiled, a call allocates nothing on the heap; or no more than it needs. */
@@ -169,6 +170,42 @@ class AllocationTest {
                 .withSelection(Selection.means().withBlocks(16, 16))
                 .withThreads(1);
         assertNone("Attention.run with a selection", () -> Attention.run(x, x, x, out, selected));
+    }
+
+    @Test
+    void decode() {
+        for (KvFormat format : List.of(KvFormat.BF16, KvFormat.int4(0).perChannel(16))) {
+            try (KvPool pool = KvPool.allocate(format, 1, 4, 16, 16)) {
+                long[] slots = LongStream.range(16, 32).toArray();
+                Tensor x = Tensor.allocate(DType.F32, 1, 16, 16);
+                assertNone("KvPool.write of " + format, () -> pool.write(x, slots, 1));
+                assertNone("KvPool.read of " + format, () -> pool.read(slots, x, 1));
+                assertNone("KvPool.move of " + format, () -> pool.move(slots, slots));
+                Tensor q = Tensor.allocate(DType.F32, 1, 2, 1, 16);
+                Tensor out = Tensor.allocate(DType.F32, 1, 2, 1, 16);
+                Tensor lse = Tensor.allocate(DType.F32, 1, 2, 1);
+                Tensor logits = Tensor.allocate(DType.F32, 1, 2, 1, 40);
+                Tensor table = Tensor.of(new int[] {2, 0}, 1, 1, 2);
+                long[] lengths = {20};
+                Decode.Options options = Decode.Options.DEFAULT
+                        .withCausal()
+                        .withSlopes(Attention.alibiSlopes(2))
+                        .withLse(lse)
+                        .withLogits(logits)
+                        .withThreads(1);
+                assertNone("Decode.run on " + format, () -> Decode.run(q, pool, pool, table, lengths, out, options));
+                assertNone("Decode.logits on " + format, () -> Decode.logits(q, pool, table, lengths, options));
+            }
+        }
+        Tensor logits = Tensor.allocate(DType.F32, 1, 2, 1, 20);
+        Tensor lse = Tensor.allocate(DType.F32, 1, 2, 1);
+        Tensor scores = Tensor.allocate(DType.F32, 1, 1, 20);
+        Tensor table = Tensor.of(new int[] {2, 0}, 1, 1, 2);
+        Tensor chosen = Tensor.allocate(DType.I32, 1, 1, 1);
+        long[] lengths = {20};
+        long[] left = new long[1];
+        assertNone("Decode.scores", () -> Decode.scores(logits, lse, lengths, scores, true, 1));
+        assertNone("Decode.choose", () -> Decode.choose(scores, table, lengths, 16, 1, 0, 1, chosen, left, 1));
     }
 
     @Test

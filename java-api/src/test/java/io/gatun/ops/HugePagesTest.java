@@ -26,6 +26,16 @@ class HugePagesTest {
         assertEquals(there, prefersHugePages(adam.state().get("w.state2")), "state 2");
     }
 
+    @Test
+    void poolsPreferHugePages() throws IOException {
+        boolean there = Files.exists(Path.of("/sys/kernel/mm/transparent_hugepage"));
+        try (KvPool pool = KvPool.allocate(KvFormat.int4(16), 8, 4096, 16, 128)) {
+            assertEquals(there, prefersHugePages(pool.rows()), "codes");
+            assertEquals(there, prefersHugePages(pool.scales()), "scales");
+            assertEquals(there, prefersHugePages(pool.zeroPoints()), "zero points");
+        }
+    }
+
     /** The advice that the mapping has got; of its middle, as ends may share pages with others. */
     private static boolean prefersHugePages(Tensor tensor) throws IOException {
         MemorySegment memory = tensor.segment();

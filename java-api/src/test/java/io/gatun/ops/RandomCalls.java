@@ -14,7 +14,7 @@ final class RandomCalls {
 
     /** "argument: given ...; allowed: ..." of Java, "argument = ...; allowed: ..." and the like of C. */
     private static final Pattern REFUSAL = Pattern.compile(
-            "[a-z][\\w.]*(\\[\\d+\\])*:? .*"
+            "[a-z][\\w.]*(\\[\\d+(, \\d+)*\\])*:? .*"
                     + "(; allowed( with [\\w ]+)?: .+|; the packed weights have \\d+|; its weights need \\d+|starts with 0x[0-9a-f]+\\))");
 
     private RandomCalls() {}
