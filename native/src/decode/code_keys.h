@@ -130,15 +130,8 @@ struct CodeKeys {
     fold_products<kRows>(side, tile, ahead, products, [&](int j, F32(&sum)[kRows]) GATUN_INLINE_LAMBDA {
       Table16 scales, zeros;
       if constexpr (kGroups) {
-        float row[2][16];
-        for (int g = 0; g < 16; g += kLanes) {
-          if (g >= side.groups) break;
-          const int n = side.groups - g < kLanes ? side.groups - g : kLanes;
-          store_f32(row[0] + g, load_f16_n(tile.scales[j] + g, n));
-          if (side.zeros) store_f32(row[1] + g, load_f16_n(tile.zeros[j] + g, n));
-        }
-        scales = load_table16(row[0]);
-        zeros = load_table16(row[1]);
+        scales = load_table16(tile.scales + j * side.groups);
+        zeros = load_table16(tile.zeros + j * side.groups);
       }
       I32 whole[kRows];
       for (int r = 0; r < kRows; ++r) {
@@ -163,19 +156,14 @@ struct CodeKeys {
         for (int r = 0; r < kRows; ++r) sum[r] = to_f32(whole[r]);
       }
     });
-    uint16_t scale[decode::kTileKeys], zero[decode::kTileKeys];
     const bool whole_rows = side.per_token && !kGroups;
-    if (whole_rows) {
-      for (int j = 0; j < decode::kTileKeys; ++j) std::memcpy(scale + j, tile.scales[j], 2);
-      for (int j = 0; side.zeros && j < decode::kTileKeys; ++j) std::memcpy(zero + j, tile.zeros[j], 2);
-    }
     for (int r = 0; r < kRows; ++r) {
       for (int j = 0; j < tile.count; j += kLanes) {
         float* const at = products + r * decode::kTileKeys + j;
         F32 x = load_f32(at);
         if (whole_rows) {
-          x = mul(x, load_f16(scale + j));
-          if (side.zeros) x = fma(set1(query.sum[r]), load_f16(zero + j), x);
+          x = mul(x, load_f32(tile.scales + j));
+          if (side.zeros) x = fma(set1(query.sum[r]), load_f32(tile.zeros + j), x);
         }
         store_f32(at, fma(x, set1(query.scale[r]), set1(query.offset[r])));
       }

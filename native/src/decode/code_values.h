@@ -20,7 +20,8 @@ namespace gatun::GATUN_ISA {
 namespace {
 
 inline constexpr float kLeastWeight = 0x1p-100f;  // what comes below is 0: 1 / scale would not be finite
-inline constexpr int kMaxGroups = 16;
+
+alignas(64) inline constexpr int32_t kCount[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 template <class Codes>
 struct CodeValues {
@@ -28,10 +29,10 @@ struct CodeValues {
 
   // The weights of one row, for each group of channels.
   struct Weights {
-    alignas(64) int8_t code[2][decode::kTileKeys / 4][kMaxGroups][4];  // high and low, of four keys
-    alignas(64) float scale[kMaxGroups];
-    float offset[kMaxGroups];    // sum of weights[j] z[j], or of weights[j] where channels have scales
-    int32_t excess[kMaxGroups];  // what the bias of codes adds
+    alignas(64) int8_t code[2][decode::kTileKeys / 4][decode::kMaxGroups][4];  // high and low, of four keys
+    alignas(64) float scale[decode::kMaxGroups];
+    float offset[decode::kMaxGroups];    // sum of weights[j] z[j], or of weights[j] where channels have scales
+    int32_t excess[decode::kMaxGroups];  // what the bias of codes adds
   };
 
   static int channel_of(int v, int s, int i, int l) { return (v * kVectorBytes + interleaved_byte(i, l)) * kPer + s; }
@@ -43,18 +44,18 @@ struct CodeValues {
   static void round_weights(const decode::Side& side, const decode::Tile& tile, const float* weights, int g,
                             Weights& out) {
     alignas(64) float scaled[decode::kTileKeys];
-    alignas(64) uint16_t scale[decode::kTileKeys], zero[decode::kTileKeys];
-    if (side.per_token) {
-      for (int j = 0; j < decode::kTileKeys; ++j) std::memcpy(scale + j, tile.scales[j] + g, 2);
-      for (int j = 0; side.zeros && j < decode::kTileKeys; ++j) std::memcpy(zero + j, tile.zeros[j] + g, 2);
-    }
+    const auto of_group = [&](const float* scales, int j) GATUN_INLINE_LAMBDA {
+      if (side.groups == 1) return load_f32(scales + j);
+      const I32 keys = add_i32(load_i32(kCount), set1_i32(j));
+      return gather_f32(scales + g, mul_i32(keys, set1_i32(side.groups)));
+    };
     F32 largest = zero_f32(), nan = zero_f32(), offset = zero_f32();
     for (int j = 0; j < decode::kTileKeys; j += kLanes) {
       const F32 weight = load_f32(weights + j);
       F32 x = weight;
       if (side.per_token) {
-        x = mul(x, load_f16(scale + j));
-        if (side.zeros) offset = fma(weight, load_f16(zero + j), offset);
+        x = mul(x, of_group(tile.scales, j));
+        if (side.zeros) offset = fma(weight, of_group(tile.zeros, j), offset);
       } else {
         offset = add(offset, weight);
       }
@@ -191,8 +192,8 @@ struct CodeValues {
     if (side.per_channel) {
       for (int i = 0; i < decode::kMaxSize; ++i) scales[i] = zeros[i] = 0;
       for (int c = 0; c < side.size; ++c) {
-        scales[position_of(c)] = f16_to_float(tile.scales[0][c]);
-        if (side.zeros) zeros[position_of(c)] = f16_to_float(tile.zeros[0][c]);
+        scales[position_of(c)] = f16_to_float(tile.channel_scales[c]);
+        if (side.zeros) zeros[position_of(c)] = f16_to_float(tile.channel_zeros[c]);
       }
     }
     const float* const of_channels = side.per_channel ? scales : nullptr;

@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "base/scratch.h"
 #include "base/status.h"
+#include "base/table.h"
 #include "base/text.h"
 #include "decode/check.h"
 #include "decode/table.h"
@@ -35,6 +36,30 @@ Side side_of(const gatun_kv_layout& layout) {
   side.group = side.per_token ? static_cast<int32_t>(layout.group) : side.size;
   side.groups = static_cast<int32_t>(blocks_of(side.size, side.group));
   return side;
+}
+
+// The rows of the tables for a call.
+struct Kernels {
+  const TableRow<KeyKernel>& keys;
+  const TableRow<ValueKernel>* values;  // null without values
+  const LoopRow& loop;
+
+  void put_into(Job* job) const {
+    job->keys = side_of(job->call.k);
+    job->key_kernel = keys.kernel;
+    if (values == nullptr) return;
+    job->values = side_of(job->call.v);
+    job->value_kernel = values->kernel;
+    for (int c = 0; c < kMaxSize; ++c) job->position_of[c] = values->kernel->position_of(c);
+  }
+};
+
+Kernels choose(const Call& call, Tier limit) {
+  const auto values = [&] {
+    return &select(value_table(), call.v.dtype, products_of_values(call.p, call.v.dtype), limit);
+  };
+  return {select(key_table(), call.k.dtype, products_of_keys(call.p, call.k.dtype), limit),
+          call.has_v ? values() : nullptr, select(loop_table(), limit)};
 }
 
 class Work {
@@ -201,23 +226,67 @@ int32_t run(Tier limit, const gatun_decode_params* params, const gatun_kv_layout
   int64_t longest;
   GATUN_TRY(check(job.call, inputs, out, lse, logits, &longest));
   gatun_decode_params& p = job.call.p;
-  attention::settle({{p.batch, &p.q_batch_stride}});
-  attention::settle({{p.batch, &p.out_batch_stride}});
+  const auto settle = [&](int64_t* batch_stride, int64_t* head_stride, int64_t* row_stride) {
+    attention::settle({{p.batch, batch_stride}, {p.query_heads, head_stride}, {p.query_length, row_stride}});
+  };
+  int64_t lse_row_stride = 1;
+  settle(&p.q_batch_stride, &p.q_head_stride, &p.q_row_stride);
+  settle(&p.out_batch_stride, &p.out_head_stride, &p.out_row_stride);
+  settle(&p.lse_batch_stride, &p.lse_head_stride, &lse_row_stride);
+  settle(&p.logits_batch_stride, &p.logits_head_stride, &p.logits_row_stride);
   job.in = inputs;
   job.logits = logits;
-  job.keys = side_of(job.call.k);
-  job.key_kernel = select(key_table(), job.keys.dtype, products_of_keys(p, job.keys.dtype), limit).kernel;
-  if (job.call.has_v) {
-    job.values = side_of(job.call.v);
-    job.value_kernel = select(value_table(), job.values.dtype, products_of_values(p, job.values.dtype), limit).kernel;
-    for (int c = 0; c < kMaxSize; ++c) job.position_of[c] = job.value_kernel->position_of(c);
-  }
-  return run_parts(job, longest, *select(loop_table(), limit).kernel, out, lse);
+  const Kernels kernels = choose(job.call, limit);
+  kernels.put_into(&job);
+  return run_parts(job, longest, *kernels.loop.kernel, out, lse);
 }
 
+namespace {
+
+template <class Kernel>
+void explain_row(const TableRow<Kernel>& chosen, Table<TableRow<Kernel>> table, Products products, const char* what,
+                 Text& out) {
+  out.add("%s: the best kernel for %s %s on tier %s; products in %s\n", chosen.name, dtype_name(chosen.dtype), what,
+          tier_name(active_tier()), chosen.kernel->products);
+  for (const TableRow<Kernel>& row : table) {
+    if (&row == &chosen) break;
+    if (row.does(chosen.dtype, products)) explain_passed_over(row.name, row.tier, out);
+  }
+}
+
+int32_t explain(const gatun_decode_params* params, const gatun_kv_layout* k_layout, const gatun_kv_layout* v_layout,
+                char* text, int64_t capacity) {
+  Job job{};
+  GATUN_TRY(read(params, k_layout, v_layout, &job.call));
+  const Call& call = job.call;
+  const Kernels kernels = choose(call, active_tier());
+  kernels.put_into(&job);
+  Text out;
+  explain_row(kernels.keys, key_table(), products_of_keys(call.p, call.k.dtype), "keys", out);
+  if (kernels.values != nullptr) {
+    explain_row(*kernels.values, value_table(), products_of_values(call.p, call.v.dtype), "values", out);
+  }
+  out.add("%s: the loop over tiles\n", kernels.loop.name);
+  for (const LoopRow& row : loop_table()) {
+    if (&row == &kernels.loop) break;
+    explain_passed_over(row.name, row.tier, out);
+  }
+  out.add("  %lld rows of q pass over each head's keys, %d at a time; keys are cut at multiples of %lld\n",
+          static_cast<long long>(rows_of(call)), kBlockRows, static_cast<long long>(kPartKeys));
+  out.add("  %lld bytes of scratch memory for each thread\n",
+          static_cast<long long>(kernels.loop.kernel->scratch_bytes(job)));
+  return out.copy_to(text, capacity);
+}
+
+}  // namespace
 }  // namespace gatun::decode
 
 using namespace gatun;
+
+int32_t gatun_decode_explain(const gatun_decode_params* params, const gatun_kv_layout* k_layout,
+                             const gatun_kv_layout* v_layout, char* text, int64_t capacity) {
+  return decode::explain(params, k_layout, v_layout, text, capacity);
+}
 
 int32_t gatun_decode(const gatun_decode_params* params, const gatun_kv_layout* k_layout,
                      const gatun_kv_layout* v_layout, const void* q, const void* k, const void* k_scales,

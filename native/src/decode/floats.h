@@ -45,14 +45,18 @@ template <int kRows, class Multiply>
 GATUN_INLINE void fold_products(const decode::Side& side, const decode::Tile& tile, const decode::Tile* ahead,
                                 float* products, Multiply&& multiply) {
   for (int j = 0; j < tile.count; j += kLanes) {
-    F32 sums[kRows][kLanes];
-    for (int i = 0; i < kLanes; ++i) {
-      if (ahead != nullptr) fetch_row(ahead->rows[j + i], side.row_bytes);
-      F32 sum[kRows];
-      multiply(j + i, sum);
-      for (int r = 0; r < kRows; ++r) sums[r][i] = sum[r];
+    F32 four[kRows][kLanes / 4];
+    for (int i = 0; i < kLanes; i += 4) {
+      F32 sums[kRows][4];
+      for (int k = 0; k < 4; ++k) {
+        if (ahead != nullptr) fetch_row(ahead->rows[j + i + k], side.row_bytes);
+        F32 sum[kRows];
+        multiply(j + i + k, sum);
+        for (int r = 0; r < kRows; ++r) sums[r][k] = sum[r];
+      }
+      for (int r = 0; r < kRows; ++r) four[r][i / 4] = fold_four(sums[r]);
     }
-    for (int r = 0; r < kRows; ++r) store_f32(products + r * decode::kTileKeys + j, reduce_add_each(sums[r]));
+    for (int r = 0; r < kRows; ++r) store_f32(products + r * decode::kTileKeys + j, fold_quarters(four[r]));
   }
 }
 

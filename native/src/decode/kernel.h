@@ -35,13 +35,18 @@ struct Side {
   bool per_token, per_channel, zeros;
 };
 
-// Successive keys of a part, or their values. What follows the last one repeats the first one.
+inline constexpr int kMaxGroups = kMaxSize / 16;
+
+// Successive keys of a part, or their values. What follows the last one repeats its first one, with scales of 0.
 struct Tile {
   int32_t count;  // 1..kTileKeys
   const uint8_t* rows[kTileKeys];
-  // Of each row; per channel those of all rows are at [0]. f16; null where there are none.
-  const uint16_t* scales[kTileKeys];
-  const uint16_t* zeros[kTileKeys];
+  // PER_TOKEN: [key][groups], and a vector more to read.
+  float scales[(kTileKeys + 1) * kMaxGroups];
+  float zeros[(kTileKeys + 1) * kMaxGroups];
+  // PER_CHANNEL, f16.
+  const uint16_t* channel_scales;
+  const uint16_t* channel_zeros;
 };
 
 struct KeyKernel {

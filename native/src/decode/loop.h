@@ -99,7 +99,7 @@ class PartLoop {
       gather(next, next_keys, next_values);
       if (job_.keys.per_channel && first / job_.call.k.group != group) {
         group = first / job_.call.k.group;
-        prepare(keys->scales[0], keys->zeros[0]);
+        prepare(keys->channel_scales, keys->channel_zeros);
       }
       multiply(first, *keys, *values, next < part_.last ? next_keys : nullptr,
                next < part_.last ? next_values : nullptr);
@@ -179,32 +179,48 @@ class PartLoop {
       }
       i += n;
     }
-    repeat_first(keys);
-    if (job_.value_kernel != nullptr) repeat_first(values);
+    if (count == decode::kTileKeys) return;
+    repeat_first(job_.keys, keys);
+    if (job_.value_kernel != nullptr) repeat_first(job_.values, values);
   }
 
+  // Keys i .. i + n - 1 of a tile: rows of one page.
   void add_rows(const gatun_kv_layout& layout, const decode::Side& side, const void* rows, const void* scales,
                 const void* zeros, int64_t page, int64_t row, int i, int n, Tile* tile) const {
-    const uint8_t* at = static_cast<const uint8_t*>(rows) + page * layout.page_stride +
-                        part_.head * layout.head_stride + row * layout.row_stride;
-    for (int k = i; k < i + n; ++k, at += layout.row_stride) tile->rows[k] = at;
+    const uint8_t* const at = static_cast<const uint8_t*>(rows) + page * layout.page_stride +
+                              part_.head * layout.head_stride + row * layout.row_stride;
+    for (int k = 0; k < n; ++k) tile->rows[i + k] = at + k * layout.row_stride;
     if (!side.per_token && !side.per_channel) return;
     const int64_t scale_row = side.per_token ? row : row / layout.group;
     const int64_t offset =
         page * layout.scale_page_stride + part_.head * layout.scale_head_stride + scale_row * layout.scale_row_stride;
-    const int64_t step = side.per_token ? layout.scale_row_stride : 0;
-    const auto* scale = static_cast<const uint16_t*>(scales) + offset;
-    for (int k = i; k < i + n; ++k, scale += step) tile->scales[k] = scale;
-    const auto* zero = side.zeros ? static_cast<const uint16_t*>(zeros) + offset : nullptr;
-    for (int k = i; k < i + n; ++k, zero += side.zeros ? step : 0) tile->zeros[k] = zero;
+    const auto* const scale = static_cast<const uint16_t*>(scales) + offset;
+    const auto* const zero = side.zeros ? static_cast<const uint16_t*>(zeros) + offset : nullptr;
+    if (side.per_channel) {
+      tile->channel_scales = scale;
+      tile->channel_zeros = zero;
+      return;
+    }
+    widen(scale, layout.scale_row_stride, n, side.groups, tile->scales + i * side.groups);
+    if (side.zeros) widen(zero, layout.scale_row_stride, n, side.groups, tile->zeros + i * side.groups);
   }
 
-  static void repeat_first(Tile* tile) {
-    for (int k = tile->count; k < decode::kTileKeys; ++k) {
-      tile->rows[k] = tile->rows[0];
-      tile->scales[k] = tile->scales[0];
-      tile->zeros[k] = tile->zeros[0];
+  // Rows of f16, `stride` apart, to adjacent ones.
+  static void widen(const uint16_t* from, int64_t stride, int rows, int columns, float* to) {
+    const bool adjacent = stride == columns;
+    const int count = adjacent ? rows * columns : columns;
+    for (int r = 0; r < (adjacent ? 1 : rows); ++r) {
+      for (int c = 0; c < count; c += kLanes) {
+        const int n = count - c < kLanes ? count - c : kLanes;
+        store_f32_n(to + r * columns + c, load_f16_n(from + r * stride + c, n), n);
+      }
     }
+  }
+
+  static void repeat_first(const decode::Side& side, Tile* tile) {
+    for (int k = tile->count; k < decode::kTileKeys; ++k) tile->rows[k] = tile->rows[0];
+    const int from = tile->count * side.groups, to = decode::kTileKeys * side.groups;
+    for (int i = from; side.per_token && i < to; ++i) tile->scales[i] = tile->zeros[i] = 0;
   }
 
   void multiply(int64_t first, const Tile& keys, const Tile& values, const Tile* next_keys, const Tile* next_values) {
@@ -231,7 +247,7 @@ class PartLoop {
 
   // Products to logits; minus infinity of keys that the row does not see.
   void make_logits(int64_t row, int64_t first, int count, float* x) const {
-    alignas(64) static constexpr float kCount[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    alignas(64) static constexpr float kOffsets[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const int64_t head = query_head(row), end = seen_end(row), begin = window_begin(row);
     const float slope = job_.in.slopes == nullptr ? 0 : job_.in.slopes[head];
     float* exported = nullptr;
@@ -245,7 +261,7 @@ class PartLoop {
       F32 logit = mul(load_f32(x + j), set1(p_.scale));
       if (p_.soft_cap > 0) logit = mul(tanh(div(logit, set1(p_.soft_cap))), set1(p_.soft_cap));
       if (job_.in.slopes != nullptr) {
-        const F32 distance = add(load_f32(kCount), set1(static_cast<float>(key - position(row))));
+        const F32 distance = add(load_f32(kOffsets), set1(static_cast<float>(key - position(row))));
         logit = fma(distance, set1(slope), logit);
       }
       const uint32_t window = ~lanes_below(begin - key) | lanes_below(p_.sink_keys - key);

@@ -2,6 +2,9 @@
 //
 //   void transpose(F32 (&x)[kLanes])               lane j of x[i] becomes lane i of x[j]
 //   F32 reduce_add_each(const F32 (&x)[kLanes])    lane l is the sum of the lanes of x[l], in a fixed order
+// which is fold_quarters of fold_four(x[0] .. x[3]), fold_four(x[4] .. x[7]), ..:
+//   F32 fold_four(const F32 (&x)[4])               lane 4 q + l is the sum of the lanes 4 q .. 4 q + 3 of x[l]
+//   F32 fold_quarters(const F32 (&four)[kLanes / 4])
 #pragma once
 
 #include "simd/vec.h"
@@ -67,17 +70,14 @@ GATUN_INLINE void transpose(F32 (&x)[kLanes]) {
   }
 }
 
-// Neighbours are folded together: what is left of x[l] moves to lane l.
-GATUN_INLINE F32 reduce_add_each(const F32 (&x)[kLanes]) {
-  F32 four[kLanes / 4];  // lane 4 q + l % 4: the sum of quarter q of x[l]
-  for (int i = 0; i < kLanes / 4; ++i) {
-    F32 two[2];
-    for (int j = 0; j < 2; ++j) {
-      const F32 a = x[4 * i + 2 * j], b = x[4 * i + 2 * j + 1];
-      two[j] = add(low_singles(a, b), high_singles(a, b));
-    }
-    four[i] = add(low_pairs(two[0], two[1]), high_pairs(two[0], two[1]));
-  }
+// Neighbours are folded together: what is left of x[l] moves to lanes l of the quarters.
+GATUN_INLINE F32 fold_four(const F32 (&x)[4]) {
+  const F32 first = add(low_singles(x[0], x[1]), high_singles(x[0], x[1]));
+  const F32 last = add(low_singles(x[2], x[3]), high_singles(x[2], x[3]));
+  return add(low_pairs(first, last), high_pairs(first, last));
+}
+
+GATUN_INLINE F32 fold_quarters(const F32 (&four)[kLanes / 4]) {
   const auto fold = [](F32 a, F32 b) GATUN_INLINE_LAMBDA { return add(even_quarters(a, b), odd_quarters(a, b)); };
   if constexpr (kLanes == 8) {
     return fold(four[0], four[1]);
@@ -99,10 +99,17 @@ GATUN_INLINE void transpose(F32 (&x)[kLanes]) {
   }
 }
 
-GATUN_INLINE F32 reduce_add_each(const F32 (&x)[kLanes]) {
+GATUN_INLINE F32 fold_four(const F32 (&x)[4]) {
   return lanes<F32>([&](int l) { return reduce_add(x[l]); });
 }
+GATUN_INLINE F32 fold_quarters(const F32 (&four)[kLanes / 4]) { return four[0]; }
 
 #endif
+
+GATUN_INLINE F32 reduce_add_each(const F32 (&x)[kLanes]) {
+  F32 four[kLanes / 4];
+  for (int i = 0; i < kLanes / 4; ++i) four[i] = fold_four({x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]});
+  return fold_quarters(four);
+}
 
 }  // namespace gatun::GATUN_ISA
