@@ -1,7 +1,6 @@
 #include "kv_cache/check.h"
 
 #include "attention/tensor.h"
-#include "base/parallel.h"
 #include "base/status.h"
 
 namespace gatun::kv_cache {

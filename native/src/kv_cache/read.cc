@@ -1,13 +1,11 @@
-// Rows out of a pool: values are converted, codes of tokens gathered for gatun_dequantize. Where scales are those of
-// channels, a row's scales are in its columns, which that does not know: they are turned to f32 once for successive
-// slots of a group.
+// Rows out of a pool: values are converted, codes with scales of tokens gathered for gatun_dequantize. Scales of
+// channels, of which a row has one in each column, it does not know; they are turned to f32 once for successive slots
+// of a group.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/failure.h"
-#include "base/parallel.h"
-#include "base/scratch.h"
-#include "base/status.h"
 #include "kv_cache/check.h"
 #include "kv_cache/values.h"
 #include "quantize/table.h"
@@ -15,9 +13,7 @@
 namespace gatun::kv_cache {
 namespace {
 
-// Bytes of x for which waking another thread pays.
-constexpr int64_t kGrainBytes = 128 * 1024;
-constexpr int64_t kRun = 32;  // tokens of a head that a thread takes at once
+constexpr int64_t kRun = 32;  // rows that are gathered
 constexpr int64_t kMaxSize = 256, kMaxGroups = kMaxSize / 8;
 
 // Codes of a row, `offset` less.
@@ -41,45 +37,51 @@ class Reader {
         x_(static_cast<uint8_t*>(x)),
         convert_(limit, pool_.scaled() ? int32_t{GATUN_F32} : pool_.layout.dtype, call.p.dtype) {}
 
-  // Tokens [token, token + tokens) of a head, at most kRun.
-  int32_t read(int64_t head, int64_t token, int64_t tokens) const {
-    if (!pool_.scaled()) {
-      for (int64_t t = token; t < token + tokens; ++t) {
-        if (slots_[t] != -1) convert_(pool_.row(head, slots_[t]), x_at(head, t), pool_.layout.size);
+  // Rows, head by head.
+  int64_t rows() const { return pool_.layout.heads * call_.p.tokens; }
+
+  int32_t read(int64_t begin, int64_t end) const {
+    Row rows[kRun];
+    int64_t count = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t head = i / call_.p.tokens, token = i % call_.p.tokens, slot = slots_[token];
+      if (slot == -1) continue;
+      if (!pool_.scaled()) {
+        convert_(pool_.row(head, slot), x_at(head, token), pool_.layout.size);
+        continue;
       }
-      return GATUN_OK;
+      rows[count++] = {x_at(head, token), head, slot};
+      if (count == kRun) GATUN_TRY(read_codes(rows, std::exchange(count, 0)));
     }
-    if (pool_.per_channel()) {
-      read_columns(head, token, tokens);
-      return GATUN_OK;
-    }
-    for (int64_t t = token; t < token + tokens; ++t) {
-      const int64_t first = t;
-      while (t < token + tokens && slots_[t] != -1) ++t;
-      if (t > first) GATUN_TRY(read_codes(head, first, t - first));
-    }
-    return GATUN_OK;
+    return count == 0 ? int32_t{GATUN_OK} : read_codes(rows, count);
   }
 
  private:
+  struct Row {
+    uint8_t* x;
+    int64_t head, slot;
+  };
+
   uint8_t* x_at(int64_t head, int64_t token) const {
     const int64_t index = head * call_.p.x_head_stride + token * call_.p.x_row_stride;
     return x_ + index * dtype_bytes(call_.p.dtype, 1);
   }
 
-  int32_t read_codes(int64_t head, int64_t token, int64_t tokens) const {
+  int32_t read_codes(const Row* rows, int64_t count) const {
+    if (pool_.per_channel()) return read_columns(rows, count);
     const gatun_kv_layout& l = pool_.layout;
     const int64_t bytes = row_bytes(l), groups = scales_of_row(l);
     float values[kRun * kMaxSize];
     uint8_t codes[kRun * kMaxSize];
     uint16_t scales[kRun * kMaxGroups];
     float zeros[kRun * kMaxGroups];
-    for (int64_t t = 0; t < tokens; ++t) {
-      const int64_t slot = slots_[token + t], index = pool_.scale_index(head, slot);
-      std::memcpy(codes + t * bytes, pool_.row(head, slot), static_cast<size_t>(bytes));
-      std::memcpy(scales + t * groups, pool_.scales + index, static_cast<size_t>(groups) * sizeof(*scales));
+    for (int64_t i = 0; i < count; ++i) {
+      const auto& [x, head, slot] = rows[i];
+      const int64_t index = pool_.scale_index(head, slot);
+      std::memcpy(codes + i * bytes, pool_.row(head, slot), static_cast<size_t>(bytes));
+      std::memcpy(scales + i * groups, pool_.scales + index, static_cast<size_t>(groups) * sizeof(*scales));
       for (int64_t g = 0; pool_.zeros != nullptr && g < groups; ++g) {
-        zeros[t * groups + g] = f16_to_f32(pool_.zeros[index + g]);
+        zeros[i * groups + g] = f16_to_f32(pool_.zeros[index + g]);
       }
     }
     // Quantize works on many groups of a row at once, but not of several rows.
@@ -92,28 +94,25 @@ class Reader {
     q.scale_dtype = GATUN_F16;
     q.threads = 1;
     q.tensor_scale = 1;
-    q.rows = one_row ? 1 : tokens;
-    q.depth = one_row ? tokens * l.size : l.size;
+    q.rows = one_row ? 1 : count;
+    q.depth = one_row ? count * l.size : l.size;
     q.group = l.group;
     q.group_rows = 1;
     q.x_row_stride = q.depth;
     q.x_column_stride = 1;
     GATUN_TRY(
         quantize::run_dequantize(limit_, &q, nullptr, codes, scales, pool_.zeros != nullptr ? zeros : nullptr, values));
-    for (int64_t t = 0; t < tokens; ++t) convert_(values + t * l.size, x_at(head, token + t), l.size);
+    for (int64_t i = 0; i < count; ++i) convert_(values + i * l.size, rows[i].x, l.size);
     return GATUN_OK;
   }
 
-  void read_columns(int64_t head, int64_t token, int64_t tokens) const {
+  int32_t read_columns(const Row* rows, int64_t count) const {
     const gatun_kv_layout& l = pool_.layout;
     const bool zero = pool_.zeros != nullptr;
     float scales[kMaxSize], zeros[kMaxSize], values[kMaxSize];
-    int64_t known = -1;  // the group whose scales these are
-    for (int64_t t = token; t < token + tokens; ++t) {
-      const int64_t slot = slots_[t];
-      if (slot == -1) continue;
-      if (slot / l.group != known) {
-        known = slot / l.group;
+    for (int64_t i = 0; i < count; ++i) {
+      const auto& [x, head, slot] = rows[i];
+      if (i == 0 || head != rows[i - 1].head || slot / l.group != rows[i - 1].slot / l.group) {
         const int64_t index = pool_.scale_index(head, slot);
         for (int64_t c = 0; c < l.size; ++c) {
           scales[c] = f16_to_f32(pool_.scales[index + c]);
@@ -128,8 +127,9 @@ class Reader {
                             : unpack<2>(row, l.size, zero ? 0 : 2, values);
       }
       for (int64_t c = 0; c < l.size; ++c) values[c] = values[c] * scales[c] + zeros[c];
-      convert_(values, x_at(head, t), l.size);
+      convert_(values, x, l.size);
     }
+    return GATUN_OK;
   }
 
   const Tier limit_;
@@ -146,18 +146,10 @@ int32_t read(Tier limit, const gatun_kv_rows_params* params, const gatun_kv_layo
              const void* scales, const void* zeros, const int64_t* slots, void* x) {
   Call call;
   GATUN_TRY(check_rows(params, layout, x, slots, pages, scales, zeros, false, &call));
-  const gatun_kv_layout& l = call.pool.layout;
-  const int64_t runs = blocks_of(call.p.tokens, kRun), items = l.heads * runs, rows = l.heads * call.p.tokens;
-  const int32_t threads =
-      useful_threads(call.p.threads, items, std::min(rows, int64_t{1} << 40) * l.size * 4, kGrainBytes);
   const Reader reader(limit, call, slots, x);
   FirstFailure failure;
-  parallel_for(items, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t token = i % runs * kRun;
-      failure.note(reader.read(i / runs, token, std::min(kRun, call.p.tokens - token)));
-    }
-  });
+  parallel_for(reader.rows(), threads_of(call, reader.rows()),
+               [&](int64_t begin, int64_t end) { failure.note(reader.read(begin, end)); });
   return failure.result();
 }
 

@@ -1,13 +1,13 @@
 // Rows into a pool. Codes are those of gatun_quantize: rows of a head, or columns of a group of tokens, are quantized
 // to scratch, then put where they belong:
 //
-//   PER_TOKEN    x [tokens of a run] [size], in f32 as one row of groups -> codes, scales [tokens] [..]
+//   PER_TOKEN    x [32 rows] [size], in f32 as one row of groups -> codes, scales [32] [..]
 //   PER_CHANNEL  x [tokens of a group] [32 channels], transposed         -> codes [32] [tokens], transposed again
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/failure.h"
-#include "base/parallel.h"
 #include "base/scratch.h"
 #include "base/status.h"
 #include "kv_cache/reference.h"
@@ -18,9 +18,7 @@
 namespace gatun::kv_cache {
 namespace {
 
-// Bytes of x for which waking another thread pays.
-constexpr int64_t kGrainBytes = 128 * 1024;
-constexpr int64_t kRun = 32;       // tokens of a head that a thread takes at once
+constexpr int64_t kRun = 32;       // rows that are quantized together
 constexpr int64_t kChannels = 32;  // of a group that are quantized together: a batch of quantize
 
 // Values, and their codes with scales in f16 and zero points that f16 holds, in f32.
@@ -54,24 +52,37 @@ class Writer {
         slots_(slots),
         convert_(limit, call.p.dtype, pool_.scaled() ? int32_t{GATUN_F32} : pool_.layout.dtype) {}
 
-  // Tokens [token, token + tokens) of a head; PER_CHANNEL they are a group.
-  int32_t write(int64_t head, int64_t token, int64_t tokens) const {
-    if (!pool_.scaled()) {
-      for (int64_t t = token; t < token + tokens; ++t) {
-        if (slots_[t] != -1) convert_(x_at(head, t), pool_.row(head, slots_[t]), pool_.layout.size);
+  // Units: rows, head by head; PER_CHANNEL groups of them.
+  int64_t units() const { return pool_.layout.heads * units_of_head(); }
+
+  int32_t write(int64_t begin, int64_t end) const {
+    const int64_t units = units_of_head();
+    Row rows[kRun];
+    int64_t count = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t head = i / units, token = i % units * (pool_.per_channel() ? pool_.layout.group : 1);
+      const int64_t slot = slots_[token];
+      if (slot == -1) continue;
+      if (!pool_.scaled()) {
+        convert_(x_at(head, token), pool_.row(head, slot), pool_.layout.size);
+      } else if (pool_.per_channel()) {
+        GATUN_TRY(write_group(head, token));
+      } else {
+        rows[count++] = {x_at(head, token), head, slot};
+        if (count == kRun) GATUN_TRY(write_codes(rows, std::exchange(count, 0)));
       }
-      return GATUN_OK;
     }
-    if (pool_.per_channel()) return slots_[token] == -1 ? int32_t{GATUN_OK} : write_group(head, token);
-    for (int64_t t = token; t < token + tokens; ++t) {
-      const int64_t first = t;
-      while (t < token + tokens && slots_[t] != -1) ++t;
-      if (t > first) GATUN_TRY(write_codes(head, first, t - first));
-    }
-    return GATUN_OK;
+    return count == 0 ? int32_t{GATUN_OK} : write_codes(rows, count);
   }
 
  private:
+  struct Row {
+    const uint8_t* x;
+    int64_t head, slot;
+  };
+
+  int64_t units_of_head() const { return pool_.per_channel() ? call_.p.tokens / pool_.layout.group : call_.p.tokens; }
+
   const uint8_t* x_at(int64_t head, int64_t token) const {
     const int64_t index = head * call_.p.x_head_stride + token * call_.p.x_row_stride;
     return x_ + index * dtype_bytes(call_.p.dtype, 1);
@@ -110,20 +121,20 @@ class Writer {
     for (int64_t i = 0; pool_.zeros != nullptr && i < count; ++i) pool_.zeros[index + i] = f32_to_f16(zeros[i]);
   }
 
-  int32_t write_codes(int64_t head, int64_t token, int64_t tokens) const {
+  int32_t write_codes(const Row* rows, int64_t count) const {
     const gatun_kv_layout& l = pool_.layout;
     const int64_t bytes = row_bytes(l), groups = scales_of_row(l);
     Room room;
     GATUN_TRY(get_room(kRun, l.size, groups, &room));
-    for (int64_t t = 0; t < tokens; ++t) convert_(x_at(head, token + t), room.values + t * l.size, l.size);
+    for (int64_t i = 0; i < count; ++i) convert_(rows[i].x, room.values + i * l.size, l.size);
     // Quantize works on many groups of a row at once, but not of several rows.
     const bool one_row = l.size % l.group == 0 && l.group >= 16;
-    const int64_t rows = one_row ? 1 : tokens, depth = one_row ? tokens * l.size : l.size;
-    GATUN_TRY(quantize(room.values, GATUN_F32, rows, depth, depth, 1, room));
-    for (int64_t t = 0; t < tokens; ++t) {
-      const int64_t slot = slots_[token + t];
-      std::memcpy(pool_.row(head, slot), room.codes + t * bytes, static_cast<size_t>(bytes));
-      put_scales(pool_.scale_index(head, slot), room.scales + t * groups, room.zeros + t * groups, groups);
+    const int64_t depth = one_row ? count * l.size : l.size;
+    GATUN_TRY(quantize(room.values, GATUN_F32, one_row ? 1 : count, depth, depth, 1, room));
+    for (int64_t i = 0; i < count; ++i) {
+      const auto& [x, head, slot] = rows[i];
+      std::memcpy(pool_.row(head, slot), room.codes + i * bytes, static_cast<size_t>(bytes));
+      put_scales(pool_.scale_index(head, slot), room.scales + i * groups, room.zeros + i * groups, groups);
     }
     return GATUN_OK;
   }
@@ -175,19 +186,10 @@ int32_t write(Tier limit, const gatun_kv_rows_params* params, const gatun_kv_lay
               const int64_t* slots, void* pages, void* scales, void* zeros) {
   Call call;
   GATUN_TRY(check_rows(params, layout, x, slots, pages, scales, zeros, true, &call));
-  const gatun_kv_layout& l = call.pool.layout;
-  const int64_t run = call.pool.per_channel() ? l.group : kRun, runs = blocks_of(call.p.tokens, run);
-  const int64_t items = l.heads * runs, rows = l.heads * call.p.tokens;
-  const int32_t threads =
-      useful_threads(call.p.threads, items, std::min(rows, int64_t{1} << 40) * l.size * 4, kGrainBytes);
   const Writer writer(limit, call, x, slots);
   FirstFailure failure;
-  parallel_for(items, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t token = i % runs * run;
-      failure.note(writer.write(i / runs, token, std::min(run, call.p.tokens - token)));
-    }
-  });
+  parallel_for(writer.units(), threads_of(call, writer.units()),
+               [&](int64_t begin, int64_t end) { failure.note(writer.write(begin, end)); });
   if (failure.result() != GATUN_INVALID_ARGUMENT) return failure.result();
   const DefaultFloatMode mode;  // as in a loop's body
   GATUN_TRY(reference_check(call, x, slots));

@@ -57,6 +57,9 @@ bool good(const Array& array, const Buffer& buffer) {
   return array.empty() || (!buffer.is_null() && !buffer.misaligned());
 }
 
+// Then its strides do not matter.
+bool absent(const Array& array, const Buffer& buffer) { return array.empty() && buffer.is_null(); }
+
 std::vector<int64_t> lengths_of(Input& input, int64_t count, int64_t most) {
   std::vector<int64_t> lengths;
   for (int64_t i = 0; i < count; ++i) lengths.push_back(input.range(0, most));
@@ -112,10 +115,10 @@ void fuzz_decode_scores(Input& input) {
   for (int i = 0; i < 3; ++i) {
     const int64_t bytes = arrays[i]->good_strides() && good_lengths ? arrays[i]->bytes() : 0;
     if (bytes == kUnaffordable) return;
-    possible = possible && bytes != kImpossible && arrays[i]->good_strides();
     buffers[i] = Buffer(bytes);
     buffers[i].fill_floats(rng, GATUN_F32, values(input), 3);
     buffers[i].spoil(input);
+    possible = possible && (absent(*arrays[i], buffers[i]) || (bytes != kImpossible && arrays[i]->good_strides()));
   }
   auto& [lse, logits, scores] = buffers;
   Buffer length_bytes = buffer_of(lengths);
@@ -204,12 +207,12 @@ void fuzz_decode_choose(Input& input) {
   for (int i = 0; i < 4; ++i) {
     const int64_t bytes = arrays[i]->good_strides() ? arrays[i]->bytes() : 0;
     if (bytes == kUnaffordable) return;
-    accepted = accepted && bytes != kImpossible && arrays[i]->good_strides();
     buffers[i] = Buffer(bytes);
     if (i == 0) buffers[i].fill_floats(rng, GATUN_F32, values(input));
     if (i != 0) buffers[i].fill_integers(rng, 0, 255);
     buffers[i].spoil(input);
-    accepted = accepted && good(*arrays[i], buffers[i]);
+    accepted = accepted && good(*arrays[i], buffers[i]) &&
+               (absent(*arrays[i], buffers[i]) || (bytes != kImpossible && arrays[i]->good_strides()));
   }
   auto& [scores, table, chosen, chosen_lengths] = buffers;
   Buffer length_bytes = buffer_of(lengths);
@@ -218,11 +221,12 @@ void fuzz_decode_choose(Input& input) {
     const int64_t item = i / p.heads, head = i % p.heads;
     const int64_t table_row = item * p.table_heads + (p.table_heads == 1 ? 0 : head);
     const int64_t length = lengths[static_cast<size_t>(table_row)];
-    int64_t tokens = 0, place = i * p.chosen_stride;
+    int64_t tokens = 0, count = 0;
     const float* const of_row =
         pages == 0 ? nullptr : as<float>(scores) + item * p.scores_batch_stride + head * p.scores_head_stride;
     for (const int64_t page : decode_choose::reference_choice(p, of_row, blocks_of(length, p.page_size))) {
-      std::memcpy(expected.data() + 4 * place++, table.data() + 4 * (table_row * p.table_stride + page), 4);
+      const int64_t place = i * p.chosen_stride + count++;
+      std::memcpy(expected.data() + 4 * place, table.data() + 4 * (table_row * p.table_stride + page), 4);
       tokens += std::min(p.page_size, length - page * p.page_size);
     }
     std::memcpy(expected_lengths.data() + 8 * i, &tokens, 8);

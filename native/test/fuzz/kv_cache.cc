@@ -261,8 +261,10 @@ void fuzz_kv_cache_rows(Input& input) {
   const std::vector<int64_t> slots = slots_of(input, rng, l, p.tokens, true);
   const Buffer slot_bytes = buffer_of(slots);
   const auto* const slots_at = reinterpret_cast<const int64_t*>(slot_bytes.data());
-  valid = strides && possible && x_bytes != kImpossible && of_elements(l) && memory.good(l) &&
-          (any_size_0(x_axes) || !x.is_null()) && (x_bytes == 0 || !x.misaligned()) && good_slots(l, slots, -1, false);
+  const bool absent = x.is_null() && any_size_0(x_axes);  // then its strides do not matter
+  valid = (strides || (absent && (p.tokens < 2 || p.x_row_stride >= l.size))) && possible && x_bytes != kImpossible &&
+          of_elements(l) && memory.good(l) && (any_size_0(x_axes) || !x.is_null()) &&
+          (x_bytes == 0 || !x.misaligned()) && good_slots(l, slots, -1, false);
 
   Copy expected(memory);
   const kv_cache::Call call{p, expected.pool(l)};
@@ -322,8 +324,9 @@ void fuzz_kv_cache_move(Input& input) {
     for (int64_t head = 0; head < l.heads; ++head) {
       for (size_t t = 0; t < to.size(); ++t) {
         std::copy_n(old.row(head, from[t]), kv_cache::row_bytes(l), pool.row(head, to[t]));
+        if (pool.scales == nullptr) continue;
         const int64_t source = old.scale_index(head, from[t]), target = pool.scale_index(head, to[t]);
-        if (pool.scales != nullptr) std::copy_n(old.scales + source, count, pool.scales + target);
+        std::copy_n(old.scales + source, count, pool.scales + target);
         if (pool.zeros != nullptr) std::copy_n(old.zeros + source, count, pool.zeros + target);
       }
     }
