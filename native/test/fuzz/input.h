@@ -116,6 +116,7 @@ void fuzz_block_mask(Input& input);
 void fuzz_attention_merge(Input& input);
 void fuzz_kv_cache_rows(Input& input);
 void fuzz_kv_cache_move(Input& input);
+void fuzz_decode(Input& input);
 void fuzz_decode_scores(Input& input);
 void fuzz_decode_choose(Input& input);
 

@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gatun::fuzz;
   Input input(data, size);
-  switch (input.range(0, 38)) {
+  switch (input.range(0, 41)) {
     case 0:
       fuzz_quantize(input);
       break;
@@ -105,6 +105,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 36:
       fuzz_decode_choose(input);
+      break;
+    case 37:
+    case 38:
+    case 39:
+      fuzz_decode(input);
       break;
     default:
       fuzz_qmatmul(input);
