@@ -205,5 +205,19 @@ TEST_F(DecodeBoundary, NothingToDo) {
   EXPECT_TRUE(untouched(out));
 }
 
+TEST_F(DecodeBoundary, Explain) {
+  check_text(
+      [&](char* text, int64_t capacity) { return gatun_decode_explain(&params, &k_layout, &v_layout, text, capacity); },
+      2048);
+  check_text(
+      [&](char* text, int64_t capacity) { return gatun_decode_explain(&params, &k_layout, nullptr, text, capacity); },
+      2048);
+  char said[2048];
+  EXPECT_TRUE(invalid(gatun_decode_explain(nullptr, &k_layout, &v_layout, said, 2048), {"params is null"}));
+  EXPECT_TRUE(invalid(gatun_decode_explain(&params, nullptr, &v_layout, said, 2048), {"k_layout is null"}));
+  params.scale = std::numeric_limits<float>::infinity();
+  EXPECT_TRUE(invalid(gatun_decode_explain(&params, &k_layout, &v_layout, said, 2048), {"params.scale"}));
+}
+
 }  // namespace
 }  // namespace gatun::test::decode
