@@ -154,6 +154,15 @@ public final class KvPool implements AutoCloseable {
         return new KvPool(format, view, null, null, null);
     }
 
+    /** A view of one head. */
+    KvPool head(int head) {
+        return new KvPool(format, one(rows, head), one(scales, head), one(zeroPoints, head), null);
+    }
+
+    private static Tensor one(Tensor tensor, int head) {
+        return tensor == null ? null : tensor.slice(1, head, head + 1);
+    }
+
     // ---- rows ------------------------------------------------------------------------------------------------------
 
     /** As {@link #write(Tensor, long[], int)} with all threads. */

@@ -1,0 +1,170 @@
+package io.gatun.ops;
+
+import io.gatun.DType;
+import io.gatun.GatunException;
+import io.gatun.Tensor;
+import io.gatun.internal.Check;
+import java.util.Arrays;
+
+/**
+ * The tokens of a sequence: a segment for each tier of the cache, the newest tokens in the first. A page moves on to
+ * the next tier when all its tokens have as many newer ones as the age of its tier. That does not depend on how tokens
+ * came, one by one or many at once: all pass through each tier.
+ */
+final class KvTokens {
+    private final KvTier[] tiers;
+    private final KvSegment[] segments;
+
+    KvTokens(KvTier[] tiers) {
+        this(tiers, Arrays.stream(tiers).map(KvSegment::new).toArray(KvSegment[]::new));
+    }
+
+    private KvTokens(KvTier[] tiers, KvSegment[] segments) {
+        this.tiers = tiers;
+        this.segments = segments;
+    }
+
+    KvSegment segment(int tier) {
+        return segments[tier];
+    }
+
+    long length() {
+        return newest(segments.length);
+    }
+
+    /** How many tokens are in the first so many tiers. */
+    private long newest(int tiers) {
+        long tokens = 0;
+        for (int i = 0; i < tiers; i++) {
+            tokens += segments[i].length();
+        }
+        return tokens;
+    }
+
+    /** The first token of a tier's segment. */
+    long offset(int tier) {
+        return length() - newest(tier + 1);
+    }
+
+    KvTokens fork() {
+        return new KvTokens(tiers, Arrays.stream(segments).map(KvSegment::fork).toArray(KvSegment[]::new));
+    }
+
+    // ---- append ----------------------------------------------------------------------------------------------------
+
+    /** Tokens at the end; refused, with nothing changed, if there are not pages for all. */
+    void append(Tensor k, Tensor v) {
+        long tokens = k.shape().size(1);
+        if (tiers.length == 1) {
+            segments[0].append(k, v);
+            return;
+        }
+        require(tokens);
+        long before = length();
+        try {
+            for (long done = 0, end; done < tokens; done = end) {
+                end = Math.min(done + tiers[0].pageSize(), tokens);
+                segments[0].append(k.slice(1, done, end), v.slice(1, done, end));
+                age();
+            }
+        } catch (Throwable e) {
+            truncate(before);
+            throw e;
+        }
+    }
+
+    private void age() {
+        for (int i = 0; i + 1 < tiers.length; i++) {
+            while (moves(i, newest(i + 1), segments[i].length())) {
+                moveOn(i);
+            }
+        }
+    }
+
+    /** Whether the first page of a tier moves on. */
+    private boolean moves(int tier, long newest, long length) {
+        int page = tiers[tier].pageSize();
+        return length >= page && newest - page >= tiers[tier].age;
+    }
+
+    private void moveOn(int i) {
+        KvTier tier = tiers[i];
+        Tensor k = Tensor.allocate(DType.F32, tier.k.heads(), tier.pageSize(), tier.k.size());
+        Tensor v = Tensor.allocate(DType.F32, tier.v.heads(), tier.pageSize(), tier.v.size());
+        segments[i].readFirst(k, v);
+        segments[i + 1].append(k, v);
+        segments[i].dropFirst();
+    }
+
+    /** What {@link #append} does, with nothing but lengths: refuses what some tier has not the pages for. */
+    private void require(long tokens) {
+        long room = 0;
+        for (KvTier tier : tiers) {
+            room += (long) tier.pages.pages() * tier.pageSize();
+        }
+        if (tokens > room) {
+            throw new GatunException("tokens: given " + tokens + "; allowed: " + room + ", those of all pages");
+        }
+        KvGrowth[] growth = Arrays.stream(segments).map(KvGrowth::new).toArray(KvGrowth[]::new);
+        for (long done = 0, end; done < tokens; done = end) {
+            end = Math.min(done + tiers[0].pageSize(), tokens);
+            growth[0].append(end - done);
+            long newest = 0;
+            for (int i = 0; i + 1 < tiers.length; i++) {
+                newest += growth[i].length();
+                while (moves(i, newest, growth[i].length())) {
+                    growth[i + 1].append(tiers[i].pageSize());
+                    growth[i].dropFirst();
+                    newest -= tiers[i].pageSize();
+                }
+            }
+        }
+        for (int i = 0; i < tiers.length; i++) {
+            tiers[i].require(growth[i].most());
+        }
+    }
+
+    // ---- removal ---------------------------------------------------------------------------------------------------
+
+    /** No tokens from {@code length} on. */
+    void truncate(long length) {
+        long left = length;
+        for (int i = tiers.length - 1; i >= 0; i--) {
+            long kept = Math.min(left, segments[i].length());
+            segments[i].truncate(kept);
+            left -= kept;
+        }
+    }
+
+    /** Only these tokens stay: ascending indexes, one list, or one for each head, of the same length. */
+    void keep(long[][] keep) {
+        long[][][] parts = new long[tiers.length][][];
+        for (int i = 0; i < tiers.length; i++) {
+            parts[i] = part(keep, i);
+            tiers[i].require(segments[i].neededToKeep(parts[i]));
+        }
+        for (int i = 0; i < tiers.length; i++) {
+            segments[i].keep(parts[i]);
+        }
+    }
+
+    /** The lists of the tokens of a tier, counted from its first one. */
+    private long[][] part(long[][] keep, int tier) {
+        long offset = offset(tier);
+        long end = offset + segments[tier].length();
+        long[][] parts = new long[keep.length][];
+        for (int h = 0; h < keep.length; h++) {
+            parts[h] = Arrays.stream(keep[h])
+                    .filter(token -> token >= offset && token < end)
+                    .map(token -> token - offset)
+                    .toArray();
+            if (parts[h].length != parts[0].length) {
+                throw Check.invalid(
+                        "keep[" + h + "]",
+                        parts[h].length + " of the tokens " + offset + ".." + (end - 1) + ", kept as " + tiers[tier],
+                        parts[0].length + " of them, as keep[0] has");
+            }
+        }
+        return parts;
+    }
+}
