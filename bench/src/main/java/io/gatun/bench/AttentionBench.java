@@ -93,8 +93,8 @@ final class AttentionBench implements Op {
                 }
             }
             // A selection does not tell its kernel; the attention to what it selects runs on the same tier.
-            String kernel = (problem.kind() == AttentionCase.Kind.SELECT ? contenders.last() : contenders.first())
-                    .kernel();
+            String kernel =
+                    (problem.kind() == AttentionCase.Kind.SELECT ? contenders.last() : contenders.first()).kernel();
             if (!problem.dtype().equals("int8")) {
                 for (AttentionPeer peer : peers) {
                     session.add(contenders, problem.name(), peer.name(), () -> peer.prepare(problem, data));

@@ -111,7 +111,7 @@ final class Experts {
                 way,
                 QMatmul.explainGrouped(x, rows, stack, y, options),
                 GatunQMatmul.timed(expert),
-                arena,
+                arena::close,
                 y,
                 1,
                 copy -> {

@@ -61,7 +61,7 @@ final class FormatProducts {
                     "",
                     QMatmul.explain(x, rotation.getFirst(), y, options),
                     "activation rounding or quantization and product, through the Java API",
-                    arena,
+                    arena::close,
                     y,
                     copies,
                     copy -> QMatmul.run(x, rotation.get(copy), y, options)));

@@ -43,7 +43,7 @@ final class GatunAttention {
                 way,
                 Attention.explain(q, k, v, y, options),
                 "attention, [heads, S, 128], through the Java API",
-                arena,
+                arena::close,
                 y,
                 1,
                 copy -> Attention.run(q, k, v, y, options));

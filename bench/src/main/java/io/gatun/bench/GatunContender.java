@@ -2,12 +2,11 @@ package io.gatun.bench;
 
 import io.gatun.Gatun;
 import io.gatun.Tensor;
-import java.lang.foreign.Arena;
 import java.util.function.IntConsumer;
 
 /** Gatun through its public API: a call that knows its operands, of which the weights rotate. */
 final class GatunContender extends RotatingContender {
-    private final Arena arena;
+    private final Runnable closing;
     private final Tensor y;
     private final IntConsumer call;
 
@@ -17,18 +16,19 @@ final class GatunContender extends RotatingContender {
      * @param way what distinguishes it from others of Gatun in the same case, or nothing
      * @param explanation of the operation: its first line starts with the kernel
      * @param timed what a call includes
-     * @param arena of the operands, closed with this
+     * @param closing frees the operands
      * @param y [rows, columns], contiguous: what calls write
      * @param copies of the weights
      * @param call computes y with a copy of the weights
      */
-    GatunContender(String way, String explanation, String timed, Arena arena, Tensor y, int copies, IntConsumer call) {
+    GatunContender(
+            String way, String explanation, String timed, Runnable closing, Tensor y, int copies, IntConsumer call) {
         super(
                 (Result.OURS + " " + Gatun.version() + " " + way).stripTrailing(),
                 explanation.lines().findFirst().orElseThrow().split(":", 2)[0],
                 timed,
                 copies);
-        this.arena = arena;
+        this.closing = closing;
         this.y = y;
         this.call = call;
     }
@@ -46,6 +46,6 @@ final class GatunContender extends RotatingContender {
 
     @Override
     public void close() {
-        arena.close();
+        closing.run();
     }
 }

@@ -40,7 +40,7 @@ final class GatunNmMatmul {
                 "",
                 NmMatmul.explain(x, packed, y, options),
                 timed(problem),
-                arena,
+                arena::close,
                 y,
                 data.copies,
                 copy -> NmMatmul.run(x, copies.get(copy), y, options));

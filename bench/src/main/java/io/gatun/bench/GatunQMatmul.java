@@ -35,7 +35,7 @@ final class GatunQMatmul {
                 way,
                 QMatmul.explain(x, copies.getFirst(), y, options),
                 timed(problem),
-                arena,
+                arena::close,
                 y,
                 data.copies,
                 copy -> QMatmul.run(x, copies.get(copy), y, options));

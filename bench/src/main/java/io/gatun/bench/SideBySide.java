@@ -77,7 +77,7 @@ final class SideBySide {
                 way,
                 QMatmul.explain(x, copies.getFirst(), y, options),
                 GatunQMatmul.timed(problem),
-                arena,
+                arena::close,
                 y,
                 data.copies,
                 copy -> {

@@ -16,7 +16,7 @@ class GatunContenderTest {
         List<Integer> calls = new ArrayList<>();
         Arena arena = Arena.ofShared();
         Tensor y = Tensor.allocate(arena, DType.F32, 1, 1);
-        try (Contender contender = new GatunContender("", "kernel: why", "all", arena, y, 3, copy -> {
+        try (Contender contender = new GatunContender("", "kernel: why", "all", arena::close, y, 3, copy -> {
             calls.add(copy);
             y.setFloat(copy, 0, 0);
         })) {

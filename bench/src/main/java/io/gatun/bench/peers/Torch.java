@@ -2,6 +2,7 @@ package io.gatun.bench.peers;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_BOOLEAN;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
@@ -33,6 +34,9 @@ final class Torch {
 
     /** (x, weights, bias, name of what follows, its scalars, their number, its algorithm, pointer to y). */
     final MethodHandle linear;
+
+    /** (q, k, v, dropout, causal, pointer to mask, pointer to scale, pointers to y and log-sum-exp). */
+    final MethodHandle attention;
 
     private final MethodHandle setThreads;
     private final MethodHandle setThreadsOfNewCallers;
@@ -70,6 +74,17 @@ final class Torch {
                 JAVA_LONG,
                 ADDRESS,
                 ADDRESS);
+        attention = library.status(
+                "aoti_torch_cpu__scaled_dot_product_flash_attention_for_cpu",
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                JAVA_DOUBLE,
+                JAVA_INT,
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                ADDRESS);
         setThreads = library.procedure("omp_set_num_threads", JAVA_INT);
         setThreadsOfNewCallers = library.procedure("_ZN2at15set_num_threadsEi", JAVA_INT); // at::set_num_threads(int)
         setGradients = library.procedure("aoti_torch_grad_mode_set_enabled", JAVA_BOOLEAN);
@@ -105,11 +120,6 @@ final class Torch {
 
     String version() {
         return version;
-    }
-
-    /** A C function that returns a status, for {@link #check(int)}. */
-    MethodHandle function(String symbol, MemoryLayout... arguments) {
-        return library.status(symbol, arguments);
     }
 
     /** A C++ function that returns nothing. What it throws ends the process. */
