@@ -15,7 +15,8 @@ public final class Bench {
             new QuantizeBench(Peers::quantizers),
             new OptimizerBench(Peers::optimizers),
             new NmMatmulBench(BuildTree.root().resolve("bench/shapes/nm_matmul.csv"), Peers::all),
-            new AttentionBench(Peers::attention));
+            new AttentionBench(Peers::attention),
+            new DecodeBench(Peers::decode));
 
     private static final int WRONG_USAGE = 2;
     private static final int FAILED = 1;

@@ -7,9 +7,10 @@ import com.fasterxml.jackson.annotation.JsonProperty;
  * A record of {@code bench/target/results/<op>.json}. Fields that a record has no value for are null there.
  *
  * @param op what was measured: {@code qmatmul}, {@code quantize}, {@code optimizer}, {@code nm_matmul},
- *     {@code attention} or {@code limits}
+ *     {@code attention}, {@code decode} or {@code limits}
  * @param caseName the problem, as {@code int4 g32 i8row 14336x4096 m=512 t=2}: see {@link QMatmulCase#name},
- *     {@link QuantizeCase#name}, {@link OptimizerCase#name}, {@link NmMatmulCase#name} and {@link AttentionCase#name}
+ *     {@link QuantizeCase#name}, {@link OptimizerCase#name}, {@link NmMatmulCase#name}, {@link AttentionCase#name} and
+ *     {@link DecodeCase#name}
  * @param impl who computed; ours starts with {@code gatun}
  * @param threads how many threads it was allowed
  * @param metric what the numbers are: {@code time}, {@code bandwidth}, {@code rate}, {@code f32 input}, {@code moved},

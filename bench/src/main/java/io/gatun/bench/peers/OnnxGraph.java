@@ -5,6 +5,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -22,10 +23,12 @@ final class OnnxGraph {
     static final int UINT8 = 2;
     static final int INT8 = 3;
     static final int INT32 = 6;
+    static final int FLOAT16 = 10;
 
     private static final int IR_VERSION = 10;
     private static final int OPSET = 21;
     private static final int ATTRIBUTE_INT = 2;
+    private static final int ATTRIBUTE_STRING = 3;
 
     private final String domain;
     private final String operation;
@@ -34,6 +37,7 @@ final class OnnxGraph {
     private final List<String> inputNames = new ArrayList<>();
 
     private final List<String> outputNames = new ArrayList<>();
+    private final Map<String, String> texts = new LinkedHashMap<>();
     private final List<Message> constants = new ArrayList<>();
     private final List<Message> inputs = new ArrayList<>();
     private final List<Message> outputs = new ArrayList<>();
@@ -43,6 +47,12 @@ final class OnnxGraph {
         this.domain = domain;
         this.operation = operation;
         this.attributes = attributes;
+    }
+
+    /** Adds an attribute that is no number. */
+    OnnxGraph attribute(String name, String text) {
+        texts.put(name, text);
+        return this;
     }
 
     /** Adds a constant, the node's next input. */
@@ -90,6 +100,8 @@ final class OnnxGraph {
         node.text(4, operation).text(7, domain);
         attributes.forEach((name, value) ->
                 node.message(5, new Message().text(1, name).integer(3, value).integer(20, ATTRIBUTE_INT)));
+        texts.forEach((name, text) ->
+                node.message(5, new Message().text(1, name).text(4, text).integer(20, ATTRIBUTE_STRING)));
 
         Message graph = new Message().message(1, node).text(2, operation);
         constants.forEach(tensor -> graph.message(5, tensor));

@@ -2,6 +2,7 @@ package io.gatun.bench.peers;
 
 import io.gatun.Tier;
 import io.gatun.bench.AttentionPeer;
+import io.gatun.bench.DecodePeer;
 import io.gatun.bench.OptimizerPeer;
 import io.gatun.bench.Peer;
 import io.gatun.bench.QuantizePeer;
@@ -24,9 +25,13 @@ public final class Peers {
             "onednn-w4a16",
             "onednn-bf16",
             "libtorch",
+            "libtorch-bf16",
             "jlama",
             "onnxruntime-mha",
             "onnxruntime-gqa",
+            "onnxruntime-gqa-f16",
+            "onnxruntime-gqa-int8",
+            "onnxruntime-gqa-int4",
             "onnxruntime-sparse");
 
     private static final String BLAS_KERNELS = "OPENBLAS_CORETYPE";
@@ -76,6 +81,16 @@ public final class Peers {
         List<AttentionPeer> peers = new ArrayList<>();
         load("libtorch", () -> List.of(new TorchAttention()), peers, missing);
         load("onnxruntime", OnnxAttention::all, peers, missing);
+        return peers;
+    }
+
+    /** Those of {@code decode}, likewise. */
+    public static List<DecodePeer> decode(Consumer<String> missing) {
+        shortenSpinning();
+        chooseBlasKernels();
+        List<DecodePeer> peers = new ArrayList<>();
+        load("libtorch", TorchDecode::all, peers, missing);
+        load("onnxruntime", OnnxDecode::all, peers, missing);
         return peers;
     }
 

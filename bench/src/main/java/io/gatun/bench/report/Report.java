@@ -92,6 +92,10 @@ public final class Report {
                     "densities",
                     threads -> Densities.chart(results, threads),
                     threads -> Densities.description(results, threads));
+            shares(
+                    Shares.DECODE,
+                    "Attention to caches beside the limit of memory",
+                    "The limit: a loop that reads as many bytes as keys and values take with their scales.");
             comparisons();
         });
         html.element("h2", "All records");

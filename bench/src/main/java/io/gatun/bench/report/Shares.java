@@ -1,7 +1,9 @@
 package io.gatun.bench.report;
 
+import io.gatun.bench.DecodeCase;
 import io.gatun.bench.Result;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -17,17 +19,30 @@ import org.knowm.xchart.CategorySeries;
  * How near an op that memory binds comes to a loop that moves the same bytes.
  *
  * @param op in the records
- * @param name of its cases: what has bars of its own, and which of its bars the case is, if it has several
+ * @param name of its cases, with two groups: {@code group}, what has bars of its own, and {@code bar}, which of them
+ *     the case is
  * @param series the names of these bars
  */
 record Shares(String op, Pattern name, List<String> series) {
     /** Bars of both directions for each format. */
     static final Shares QUANTIZE = new Shares(
-            "quantize", Pattern.compile("(.+) (quantize|dequantize) \\w+ t=\\d+"), List.of("quantize", "dequantize"));
+            "quantize",
+            Pattern.compile("(?<group>.+) (?<bar>quantize|dequantize) \\w+ t=\\d+"),
+            List.of("quantize", "dequantize"));
 
     /** A bar for each optimizer and type of parameters. */
     static final Shares OPTIMIZER = new Shares(
-            "optimizer", Pattern.compile("(\\w+) \\w+ (f32|f16|bf16) t=\\d+"), List.of("f32", "f16", "bf16"));
+            "optimizer",
+            Pattern.compile("(?<group>\\w+) \\w+ (?<bar>f32|f16|bf16) t=\\d+"),
+            List.of("f32", "f16", "bf16"));
+
+    /** Bars of all types of caches for each number of keys and of heads. */
+    static final Shares DECODE = new Shares(
+            "decode",
+            Pattern.compile("(?<bar>[\\w ]+?) (?<group>kv=\\d+ heads=\\S+) t=\\d+"),
+            Arrays.stream(DecodeCase.Cache.values())
+                    .map(DecodeCase.Cache::toString)
+                    .toList());
 
     private static final int WIDTH = 640;
     private static final int HEIGHT = 380;
@@ -39,8 +54,9 @@ record Shares(String op, Pattern name, List<String> series) {
             Matcher matcher = name.matcher(result.caseName());
             boolean ours = result.isGatun() && result.metric().equals("time") && result.percentOfLimit() != null;
             if (result.op().equals(op) && result.threads() == threads && ours && matcher.matches()) {
-                shares.computeIfAbsent(matcher.group(1), group -> new LinkedHashMap<>())
-                        .put(matcher.group(2), result.percentOfLimit());
+                shares.computeIfAbsent(matcher.group("group"), group -> new LinkedHashMap<>())
+                        .putIfAbsent(
+                                matcher.group("bar"), result.percentOfLimit()); // ours comes before other ways of ours
             }
         }
         return shares;

@@ -214,6 +214,29 @@ class ReportTest {
         assertTrue(fills(charts.getFirst()).contains("rgb(0,158,115)"), "bf16");
     }
 
+    /** Types of caches beside each other; neither selections nor other ways of ours in a case have bars. */
+    @Test
+    void drawsHowNearAttentionToCachesComesToTheLimitOfMemory() throws Exception {
+        Document report = report(List.of(
+                decoding("bf16 kv=8192 heads=32/8 t=1", "gatun 1", 88.0),
+                decoding("bf16 kv=8192 heads=32/8 t=1", "peer", 12.0),
+                decoding("bf16 top=10% kv=8192 heads=32/8 t=1", "gatun 1", 61.0),
+                decoding("int4 g32 kv=8192 heads=32/8 t=1", "gatun 1", 71.0),
+                decoding("int4 g32 kv=8192 heads=32/8 t=1", "gatun 1 bf16", 33.0),
+                decoding("int2 kv=32768 heads=32/32 t=1", "gatun 1", 52.0)));
+        List<Element> charts = elements(report, "svg").stream()
+                .filter(svg -> svg.getAttribute("id").startsWith("shares-decode"))
+                .toList();
+        assertEquals(
+                List.of("1 thread: kv=8192 heads=32/8: bf16 88 %, int4 g32 71 %; kv=32768 heads=32/32: int2 52 %"),
+                charts.stream().map(svg -> svg.getAttribute("aria-label")).toList());
+        assertTrue(fills(charts.getFirst()).contains("rgb(86,180,233)"), "int2");
+    }
+
+    private static Result decoding(String name, String impl, double percent) {
+        return new Result("decode", name, impl, 1, "time", "ms", 20, 19, 22, percent, null, 1e-3, "kernel", "timed");
+    }
+
     private static Result optimization(String name, double percent) {
         return new Result(
                 "optimizer", name, "gatun", 1, "time", "ms", 20, 19, 22, percent, null, 0.1, "kernel", "timed");
