@@ -103,7 +103,7 @@ struct CodeKeys {
 
   // The lanes' integer sums of vector v of a key, for each row.
   template <int kRows>
-  static GATUN_INLINE void dot_vector(const Query& query, int v, Bytes x, I32 (&sum)[kRows]) {
+  static GATUN_INLINE void dot_vector(const Query& query, int row, int v, Bytes x, I32 (&sum)[kRows]) {
     I32 part[kRows][kParts];
     for (int r = 0; r < kRows; ++r) {
       for (int p = 0; p < kParts; ++p) part[r][p] = zero_i32();
@@ -113,20 +113,20 @@ struct CodeKeys {
       const typename Codes::Weights w = Codes::prepare(Codes::template part<kPart>(x));
       for (int r = 0; r < kRows; ++r) {
         for (int p = 0; p < kParts; ++p) {
-          const int8_t* const q = &query.code[r][p][(v * Codes::kPer + kPart) * kVectorBytes];
+          const int8_t* const q = &query.code[row + r][p][(v * Codes::kPer + kPart) * kVectorBytes];
           part[r][p] = Codes::dot(part[r][p], w, load_bytes(reinterpret_cast<const uint8_t*>(q)));
         }
       }
     });
     for (int r = 0; r < kRows; ++r) {
-      const I32 start = load_i32(query.start[r] + v * kLanes);
+      const I32 start = load_i32(query.start[row + r] + v * kLanes);
       sum[r] = add_i32(kParts == 2 ? add_i32(shift_left<7>(part[r][0]), part[r][kParts - 1]) : part[r][0], start);
     }
   }
 
   template <int kRows, bool kGroups>
-  static GATUN_INLINE void multiply_keys(const decode::Side& side, const decode::Tile& tile, const Query& query,
-                                         const decode::Tile* ahead, float* products) {
+  static void multiply_keys(const decode::Side& side, const decode::Tile& tile, const Query& query, int row,
+                            const decode::Tile* ahead, float* products) {
     fold_products<kRows>(side, tile, ahead, products, [&](int j, F32(&sum)[kRows]) GATUN_INLINE_LAMBDA {
       Table16 scales, zeros;
       if constexpr (kGroups) {
@@ -140,13 +140,13 @@ struct CodeKeys {
       }
       for (int v = 0; v * kVectorBytes < side.row_bytes; ++v) {
         I32 integers[kRows];
-        dot_vector(query, v, load_row(tile.rows[j], v, side.row_bytes), integers);
+        dot_vector(query, row, v, load_row(tile.rows[j], v, side.row_bytes), integers);
         if constexpr (kGroups) {
           const I32 group = load_i32(query.group + v * kLanes);
           for (int r = 0; r < kRows; ++r) sum[r] = fma(to_f32(integers[r]), lookup_f32(scales, group), sum[r]);
           if (!side.zeros) continue;
           for (int r = 0; r < kRows; ++r) {
-            sum[r] = fma(load_f32(query.lane_sum[r] + v * kLanes), lookup_f32(zeros, group), sum[r]);
+            sum[r] = fma(load_f32(query.lane_sum[row + r] + v * kLanes), lookup_f32(zeros, group), sum[r]);
           }
         } else {
           for (int r = 0; r < kRows; ++r) whole[r] = add_i32(whole[r], integers[r]);
@@ -163,9 +163,9 @@ struct CodeKeys {
         F32 x = load_f32(at);
         if (whole_rows) {
           x = mul(x, load_f32(tile.scales + j));
-          if (side.zeros) x = fma(set1(query.sum[r]), load_f32(tile.zeros + j), x);
+          if (side.zeros) x = fma(set1(query.sum[row + r]), load_f32(tile.zeros + j), x);
         }
-        store_f32(at, fma(x, set1(query.scale[r]), set1(query.offset[r])));
+        store_f32(at, fma(x, set1(query.scale[row + r]), set1(query.offset[row + r])));
       }
     }
   }
@@ -173,12 +173,14 @@ struct CodeKeys {
   static void multiply(const decode::Side& side, const decode::Tile& tile, const uint8_t* memory, int rows,
                        const decode::Tile* ahead, float* products) {
     const Query& query = *reinterpret_cast<const Query*>(memory);
-    with_rows(rows, [&](auto count) {
+    for_rows(rows, [&](int row, auto count) {
       constexpr int kRows = decltype(count)::value;
+      const decode::Tile* const to_fetch = row == 0 ? ahead : nullptr;
+      float* const to = products + row * decode::kTileKeys;
       if (side.groups > 1) {
-        multiply_keys<kRows, true>(side, tile, query, ahead, products);
+        multiply_keys<kRows, true>(side, tile, query, row, to_fetch, to);
       } else {
-        multiply_keys<kRows, false>(side, tile, query, ahead, products);
+        multiply_keys<kRows, false>(side, tile, query, row, to_fetch, to);
       }
     });
   }

@@ -87,22 +87,22 @@ struct CodeValues {
     out.excess[g] = all * (kPer > 1 && side.zeros ? 0 : Codes::kBias);
   }
 
-  // Part kPart of vector v: four vectors of channels.
-  template <int kRows, bool kGroups, int kPart>
+  // Of part kPart of vector v, interleaved vectors kFirst .. kFirst + kVectors - 1.
+  template <int kRows, bool kGroups, int kPart, int kFirst, int kVectors>
   static GATUN_INLINE void add_part(const decode::Side& side, const decode::Tile& tile, const Weights* weights, int v,
                                     const float* scales, const float* zeros, float* sums) {
-    I32 group[4];
-    for (int i = 0; kGroups && i < 4; ++i) {
+    I32 group[kVectors];
+    for (int i = 0; kGroups && i < kVectors; ++i) {
       int32_t index[kLanes];
       for (int l = 0; l < kLanes; ++l) {
-        const int g = channel_of(v, kPart, i, l) / side.group;
+        const int g = channel_of(v, kPart, kFirst + i, l) / side.group;
         index[l] = g < side.groups ? g : side.groups - 1;
       }
       group[i] = load_i32(index);
     }
-    I32 sum[kRows][2][4];
+    I32 sum[kRows][2][kVectors];
     for (int r = 0; r < kRows; ++r) {
-      for (int i = 0; i < 4; ++i) sum[r][0][i] = sum[r][1][i] = zero_i32();
+      for (int i = 0; i < kVectors; ++i) sum[r][0][i] = sum[r][1][i] = zero_i32();
     }
     for (int j = 0; j < tile.count; j += 4) {
       Bytes row[4], x[4];
@@ -115,21 +115,23 @@ struct CodeValues {
           const auto& four = weights[r].code[p][j / 4];
           if constexpr (kGroups) {
             const Table16 each = load_table16(reinterpret_cast<const float*>(four));
-            for (int i = 0; i < 4; ++i) {
+            for (int i = 0; i < kVectors; ++i) {
               const Bytes w = as_bytes(as_i32(lookup_f32(each, group[i])));
-              sum[r][p][i] = Codes::dot(sum[r][p][i], Codes::prepare(x[i]), w);
+              sum[r][p][i] = Codes::dot(sum[r][p][i], Codes::prepare(x[kFirst + i]), w);
             }
           } else {
             const Bytes w = broadcast4(four[0]);
-            for (int i = 0; i < 4; ++i) sum[r][p][i] = Codes::dot(sum[r][p][i], Codes::prepare(x[i]), w);
+            for (int i = 0; i < kVectors; ++i) {
+              sum[r][p][i] = Codes::dot(sum[r][p][i], Codes::prepare(x[kFirst + i]), w);
+            }
           }
         }
       }
     }
     for (int r = 0; r < kRows; ++r) {
-      for (int i = 0; i < 4; ++i) {
+      for (int i = 0; i < kVectors; ++i) {
         const I32 all = add_i32(shift_left<7>(sum[r][0][i]), sum[r][1][i]);
-        const int at = ((v * kPer + kPart) * 4 + i) * kLanes;
+        const int at = ((v * kPer + kPart) * 4 + kFirst + i) * kLanes;
         float* const to = sums + r * decode::kMaxSize + at;
         F32 x, offset;
         if constexpr (kGroups) {
@@ -153,41 +155,27 @@ struct CodeValues {
   }
 
   template <int kRows, bool kGroups>
-  static GATUN_INLINE void add_rows(const decode::Side& side, const decode::Tile& tile, const float* weights,
-                                    const float* scales, const float* zeros, float* sums) {
+  static void add_rows(const decode::Side& side, const decode::Tile& tile, const float* weights, const float* scales,
+                       const float* zeros, float* sums) {
     Weights rounded[kRows];
     for (int r = 0; r < kRows; ++r) {
       for (int g = 0; g < side.groups; ++g) {
         round_weights(side, tile, weights + r * decode::kTileKeys, g, rounded[r]);
       }
     }
+    // So that sums stay in registers.
+    constexpr int kVectors = kRows == 1 ? 4 : 2;
     for (int v = 0; v * kVectorBytes < side.row_bytes; ++v) {
-      for_each_index<kPer>([&](auto part) GATUN_INLINE_LAMBDA {
-        add_part<kRows, kGroups, decltype(part)::value>(side, tile, rounded, v, scales, zeros, sums);
+      for_each_index<kPer * 4 / kVectors>([&](auto index) GATUN_INLINE_LAMBDA {
+        constexpr int kIndex = decltype(index)::value * kVectors;
+        add_part<kRows, kGroups, kIndex / 4, kIndex % 4, kVectors>(side, tile, rounded, v, scales, zeros, sums);
       });
-    }
-  }
-
-  template <bool kGroups>
-  static void add_all(const decode::Side& side, const decode::Tile& tile, const float* weights, int rows,
-                      const float* scales, const float* zeros, float* sums) {
-    // Sums of four rows would not fit the registers.
-    for (int r = 0; r < rows; r += 2) {
-      const float* const from = weights + r * decode::kTileKeys;
-      float* const to = sums + r * decode::kMaxSize;
-      if (rows - r >= 2) {
-        add_rows<2, kGroups>(side, tile, from, scales, zeros, to);
-      } else {
-        add_rows<1, kGroups>(side, tile, from, scales, zeros, to);
-      }
     }
   }
 
   static void multiply(const decode::Side& side, const decode::Tile& tile, const float* weights, int rows,
                        const decode::Tile* ahead, float* sums) {
-    if (ahead != nullptr) {
-      for (int j = 0; j < ahead->count; ++j) fetch_row(ahead->rows[j], side.row_bytes);
-    }
+    fetch_rows(side, ahead);
     alignas(64) float scales[decode::kMaxSize], zeros[decode::kMaxSize];
     if (side.per_channel) {
       for (int i = 0; i < decode::kMaxSize; ++i) scales[i] = zeros[i] = 0;
@@ -197,11 +185,16 @@ struct CodeValues {
       }
     }
     const float* const of_channels = side.per_channel ? scales : nullptr;
-    if (side.groups > 1) {
-      add_all<true>(side, tile, weights, rows, of_channels, zeros, sums);
-    } else {
-      add_all<false>(side, tile, weights, rows, of_channels, zeros, sums);
-    }
+    for_rows(rows, [&](int row, auto count) {
+      constexpr int kRows = decltype(count)::value;
+      const float* const from = weights + row * decode::kTileKeys;
+      float* const to = sums + row * decode::kMaxSize;
+      if (side.groups > 1) {
+        add_rows<kRows, true>(side, tile, from, of_channels, zeros, to);
+      } else {
+        add_rows<kRows, false>(side, tile, from, of_channels, zeros, to);
+      }
+    });
   }
 };
 

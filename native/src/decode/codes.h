@@ -4,6 +4,7 @@
 // are never negative: those of I8 are 128 more than the code.
 #pragma once
 
+#include "decode/kernel.h"
 #include "simd/interleave.h"
 #include "simd/vec.h"
 
@@ -70,20 +71,24 @@ GATUN_INLINE void for_each_index(Body&& body) {
   }
 }
 
-// body(rows) with 1, 2 or 4 rows, known when compiled, for 1..4 of them: queries and sums have room for 4.
+// body(row, count) for rows that are taken together, their number known when compiled: 3 and 4 as 4, queries and sums
+// having room for them, fewer one by one.
 template <class Body>
-GATUN_INLINE void with_rows(int rows, Body&& body) {
-  if (rows == 1) {
-    body(Index<1>());
-  } else if (rows == 2) {
-    body(Index<2>());
+GATUN_INLINE void for_rows(int rows, Body&& body) {
+  if (rows > 2) {
+    body(0, Index<4>());
   } else {
-    body(Index<4>());
+    for (int r = 0; r < rows; ++r) body(r, Index<1>());
   }
 }
 
 GATUN_INLINE void fetch_row(const uint8_t* row, int bytes) {
   for (int b = 0; b < bytes; b += 64) prefetch_far_line(row + b);
+}
+
+// Rows of the tile to come, if there is one.
+GATUN_INLINE void fetch_rows(const decode::Side& side, const decode::Tile* ahead) {
+  for (int j = 0; ahead != nullptr && j < ahead->count; ++j) fetch_row(ahead->rows[j], side.row_bytes);
 }
 
 }  // namespace

@@ -74,15 +74,16 @@ struct FloatKeys {
   static void multiply(const decode::Side& side, const decode::Tile& tile, const uint8_t* memory, int rows,
                        const decode::Tile* ahead, float* products) {
     const Query& query = *reinterpret_cast<const Query*>(memory);
-    with_rows(rows, [&](auto count) {
+    for_rows(rows, [&](int row, auto count) {
       constexpr int kRows = decltype(count)::value;
-      fold_products<kRows>(side, tile, ahead, products, [&](int j, F32(&sum)[kRows]) GATUN_INLINE_LAMBDA {
+      const auto multiply_key = [&](int j, F32(&sum)[kRows]) GATUN_INLINE_LAMBDA {
         for (int r = 0; r < kRows; ++r) sum[r] = zero_f32();
         for (int c = 0; c < side.size; c += kLanes) {
           const F32 k = load_channels<Element>(tile.rows[j], c, side.size);
-          for (int r = 0; r < kRows; ++r) sum[r] = fma(k, load_f32(query.q[r] + c), sum[r]);
+          for (int r = 0; r < kRows; ++r) sum[r] = fma(k, load_f32(query.q[row + r] + c), sum[r]);
         }
-      });
+      };
+      fold_products<kRows>(side, tile, row == 0 ? ahead : nullptr, products + row * decode::kTileKeys, multiply_key);
     });
   }
 };
@@ -113,16 +114,16 @@ struct FloatValues {
 
   static void multiply(const decode::Side& side, const decode::Tile& tile, const float* weights, int rows,
                        const decode::Tile* ahead, float* sums) {
-    if (ahead != nullptr) {
-      for (int j = 0; j < ahead->count; ++j) fetch_row(ahead->rows[j], side.row_bytes);
-    }
-    with_rows(rows, [&](auto count) {
+    fetch_rows(side, ahead);
+    for_rows(rows, [&](int row, auto count) {
       constexpr int kRows = decltype(count)::value;
+      const float* const from = weights + row * decode::kTileKeys;
+      float* const to = sums + row * decode::kMaxSize;
       int c = 0;
       for (; c + kColumns * kLanes <= side.size; c += kColumns * kLanes) {
-        add_columns<kRows, kColumns>(side, tile, c, weights, sums);
+        add_columns<kRows, kColumns>(side, tile, c, from, to);
       }
-      for (; c < side.size; c += kLanes) add_columns<kRows, 1>(side, tile, c, weights, sums);
+      for (; c < side.size; c += kLanes) add_columns<kRows, 1>(side, tile, c, from, to);
     });
   }
 
@@ -156,17 +157,18 @@ struct Bf16Keys {
   static void multiply(const decode::Side& side, const decode::Tile& tile, const uint8_t* memory, int rows,
                        const decode::Tile* ahead, float* products) {
     const Query& query = *reinterpret_cast<const Query*>(memory);
-    with_rows(rows, [&](auto count) {
+    for_rows(rows, [&](int row, auto count) {
       constexpr int kRows = decltype(count)::value;
-      fold_products<kRows>(side, tile, ahead, products, [&](int j, F32(&sum)[kRows]) GATUN_INLINE_LAMBDA {
+      const auto multiply_key = [&](int j, F32(&sum)[kRows]) GATUN_INLINE_LAMBDA {
         for (int r = 0; r < kRows; ++r) sum[r] = zero_f32();
         for (int c = 0; c < side.size; c += kWords) {
           const Bytes k = load_words(tile.rows[j], c, side.size);
           for (int r = 0; r < kRows; ++r) {
-            sum[r] = dot_bf16(sum[r], k, load_bytes(reinterpret_cast<const uint8_t*>(query.q[r] + c)));
+            sum[r] = dot_bf16(sum[r], k, load_bytes(reinterpret_cast<const uint8_t*>(query.q[row + r] + c)));
           }
         }
-      });
+      };
+      fold_products<kRows>(side, tile, row == 0 ? ahead : nullptr, products + row * decode::kTileKeys, multiply_key);
     });
   }
 };
@@ -201,20 +203,20 @@ struct Bf16Values {
 
   static void multiply(const decode::Side& side, const decode::Tile& tile, const float* weights, int rows,
                        const decode::Tile* ahead, float* sums) {
-    if (ahead != nullptr) {
-      for (int j = 0; j < ahead->count; ++j) fetch_row(ahead->rows[j], side.row_bytes);
-    }
-    with_rows(rows, [&](auto count) {
+    fetch_rows(side, ahead);
+    for_rows(rows, [&](int row, auto count) {
       constexpr int kRows = decltype(count)::value;
+      const float* const from = weights + row * decode::kTileKeys;
+      float* const to = sums + row * decode::kMaxSize;
       uint16_t rounded[kRows * decode::kTileKeys];
       for (int i = 0; i < kRows * decode::kTileKeys; i += 2 * kLanes) {
-        store_bf16_of_two(rounded + i, load_f32(weights + i), load_f32(weights + i + kLanes));
+        store_bf16_of_two(rounded + i, load_f32(from + i), load_f32(from + i + kLanes));
       }
       int c = 0;
       for (; c + kColumns * kLanes <= side.size; c += kColumns * kLanes) {
-        add_columns<kRows, kColumns>(side, tile, c, rounded, sums);
+        add_columns<kRows, kColumns>(side, tile, c, rounded, to);
       }
-      for (; c < side.size; c += kWords) add_columns<kRows, 2>(side, tile, c, rounded, sums);
+      for (; c < side.size; c += kWords) add_columns<kRows, 2>(side, tile, c, rounded, to);
     });
   }
 
