@@ -5,7 +5,7 @@ import io.gatun.internal.Check;
 import java.util.Arrays;
 
 /**
- * Which tokens of a KV cache to keep, by the attention that they got ({@code Decode.scores}). The first tokens (which
+ * Which tokens of a KV cache to keep, by the attention that they got ({@link Decode#scores}). The first tokens (which
  * many heads use as sinks) and the last ones are kept whatever they score. {@link KvLayerBudgets} says how many to keep
  * of each layer.
  *

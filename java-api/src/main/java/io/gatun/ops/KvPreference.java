@@ -5,7 +5,7 @@ import io.gatun.internal.Check;
 
 /**
  * What CAKE (Qin et al. 2025) reads from the attention of the last queries of a prompt, A = exp(logits - lse), as
- * {@code Decode.logits} gives it: how many tokens a layer should keep beside others, and which. Attention to the last
+ * {@link Decode#logits} gives it: how many tokens a layer should keep beside others, and which. Attention to the last
  * tokens, as many as queries, is not looked at.
  */
 public final class KvPreference {
