@@ -10,7 +10,7 @@ import java.util.Arrays;
  * of each layer.
  *
  * <p>Scores are f32 with the tokens along the last axis, heads along the others. Lists ascend; they are what a sequence
- * of {@code KvCache} keeps when it evicts the rest. Budgets are tokens of one head, with those always kept among them.
+ * of {@link KvCache} keeps when it evicts the rest. Budgets are tokens of one head, with those always kept among them.
  *
  * <p>H2O (Zhang et al. 2023) is {@link #keep} of scores accumulated over all steps, SnapKV (Li et al. 2024)
  * {@link #keepPerHead} of those of the last queries, {@link #pooled}.
