@@ -211,7 +211,8 @@ public final class KvCache implements AutoCloseable {
          * @param k f32, bf16 or f16 [heads, tokens, size], any strides, elements of the last axis adjacent
          * @param v likewise, of the size of values
          * @throws IllegalArgumentException if an argument does not fit, or a value has no code: NaN, infinity or, as
-         *     its scale leaves the range of f16, a very large one. The sequence is as it was then
+         *     its scale leaves the range of f16, a very large one; with several formats, codes among them, any beyond
+         *     32768. The sequence is as it was then
          * @throws io.gatun.GatunException if there are not pages enough; the sequence is as it was then
          * @throws IllegalStateException if the cache, the sequence or the arena of an argument is closed
          */

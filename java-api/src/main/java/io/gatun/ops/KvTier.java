@@ -1,6 +1,8 @@
 package io.gatun.ops;
 
+import io.gatun.DType;
 import io.gatun.GatunException;
+import io.gatun.Tensor;
 import io.gatun.ops.KvCache.Age;
 import io.gatun.ops.KvFormat.Scaling;
 import java.util.List;
@@ -15,6 +17,9 @@ final class KvTier implements AutoCloseable {
 
     /** Views of the pools, made when first asked for. */
     private final KvPool[] heads;
+
+    private Tensor kPage;
+    private Tensor vPage;
 
     private KvTier(Age from, long age, int heads, int pages, int pageSize, int size, int valueSize) {
         k = KvPool.allocate(from.k(), heads, pages, pageSize, size);
@@ -75,6 +80,15 @@ final class KvTier implements AutoCloseable {
     /** How many successive tokens are written together. */
     static int group(KvFormat format) {
         return format.scaling() == Scaling.PER_CHANNEL ? format.group() : 1;
+    }
+
+    /** Room for the keys or the values of a page, in f32; the same each time. */
+    Tensor page(boolean keys) {
+        if (kPage == null) {
+            kPage = Tensor.allocate(DType.F32, k.heads(), pageSize(), k.size());
+            vPage = Tensor.allocate(DType.F32, v.heads(), pageSize(), v.size());
+        }
+        return keys ? kPage : vPage;
     }
 
     /** What a page takes, keys and values. */

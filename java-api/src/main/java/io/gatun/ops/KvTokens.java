@@ -1,6 +1,5 @@
 package io.gatun.ops;
 
-import io.gatun.DType;
 import io.gatun.GatunException;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
@@ -88,9 +87,8 @@ final class KvTokens {
     }
 
     private void moveOn(int i) {
-        KvTier tier = tiers[i];
-        Tensor k = Tensor.allocate(DType.F32, tier.k.heads(), tier.pageSize(), tier.k.size());
-        Tensor v = Tensor.allocate(DType.F32, tier.v.heads(), tier.pageSize(), tier.v.size());
+        Tensor k = tiers[i].page(true);
+        Tensor v = tiers[i].page(false);
         segments[i].readFirst(k, v);
         segments[i + 1].append(k, v);
         segments[i].dropFirst();

@@ -18,17 +18,20 @@ import java.util.stream.LongStream;
 import org.junit.jupiter.api.Test;
 
 class KvCacheTest {
-    private static final int HEADS = 2;
-    private static final int SIZE = 16;
-    private static final KvFormat PER_CHANNEL = KvFormat.int4(0).perChannel(16);
+    static final int HEADS = 2;
+    static final int SIZE = 16;
 
     private final Random random = new Random(31);
 
     private Tensor rows(int tokens) {
+        return rows(random, tokens);
+    }
+
+    static Tensor rows(Random random, int tokens) {
         return Tensor.of(random.normal(HEADS * tokens * SIZE, 1), HEADS, tokens, SIZE);
     }
 
-    private static KvCache.Builder builder(int pages) {
+    static KvCache.Builder builder(int pages) {
         return KvCache.builder(HEADS, SIZE).pages(pages);
     }
 
@@ -37,7 +40,7 @@ class KvCacheTest {
     }
 
     /** A cache that goes from f32 to bf16 to int8. */
-    private static KvCache aging(int pages) {
+    static KvCache aging(int pages) {
         return builder(pages)
                 .format(KvFormat.F32, KvFormat.F32)
                 .ages(List.of(new Age(20, KvFormat.BF16, KvFormat.BF16), new Age(70, KvFormat.int8(), KvFormat.int8())))
@@ -45,16 +48,20 @@ class KvCacheTest {
     }
 
     private Tensor queries(int batch, int queries) {
+        return queries(random, batch, queries);
+    }
+
+    static Tensor queries(Random random, int batch, int queries) {
         return Tensor.of(random.normal(batch * 2 * HEADS * queries * SIZE, 1), batch, 2 * HEADS, queries, SIZE);
     }
 
-    private static float[] attend(Sequence sequence, Tensor q, Options options) {
+    static float[] attend(Sequence sequence, Tensor q, Options options) {
         Tensor out = f32(1, q.shape().size(1), q.shape().size(2), SIZE);
         sequence.attend(q, out, options);
         return out.toFloatArray();
     }
 
-    private static long[] tokens(Sequence sequence, KvCache cache) {
+    static long[] tokens(Sequence sequence, KvCache cache) {
         long[] lengths = new long[cache.tiers().length];
         for (int i = 0; i < lengths.length; i++) {
             lengths[i] = sequence.tokens().segment(i).length();
@@ -322,152 +329,5 @@ class KvCacheTest {
     private static void refused(String message, Runnable call) {
         String given = assertThrows(GatunException.class, call::run).getMessage();
         assertTrue(given.contains(message), given);
-    }
-
-    /** What has no code is refused at once, whenever it would become one, and nothing is lost. */
-    @Test
-    void whatHasNoCodeChangesNothing() {
-        for (KvCache.Builder built : List.of(
-                builder(9).format(KvFormat.int8(), KvFormat.int4(0)),
-                builder(9).format(PER_CHANNEL, KvFormat.int4(0)),
-                builder(9).ages(List.of(new Age(20, KvFormat.int8(), KvFormat.int4(0)))))) {
-            try (KvCache cache = built.build()) {
-                Sequence sequence = cache.newSequence();
-                sequence.append(rows(41), rows(41));
-                Sequence fork = sequence.fork();
-                Tensor q = queries(1, 1);
-                float[] before = attend(sequence, q, Options.DEFAULT);
-                Memory memory = cache.memory();
-                for (float bad : new float[] {Float.NaN, Float.POSITIVE_INFINITY, 1e30f}) {
-                    for (boolean keys : new boolean[] {true, false}) {
-                        Tensor k = rows(20);
-                        Tensor v = rows(20);
-                        (keys ? k : v).setFloat(bad, 1, 17, 3);
-                        assertThrows(IllegalArgumentException.class, () -> fork.append(k, v));
-                        assertEquals(memory, cache.memory());
-                        assertArrayEquals(before, attend(fork, q, Options.DEFAULT));
-                        assertArrayEquals(before, attend(sequence, q, Options.DEFAULT));
-                    }
-                }
-            }
-        }
-    }
-
-    // ---- ages ------------------------------------------------------------------------------------------------------
-
-    /** Scales per channel are of whole groups: until then tokens are in bf16. */
-    @Test
-    void groupsAreWhole() {
-        try (KvCache cache = builder(8).format(PER_CHANNEL, KvFormat.int4(0)).build()) {
-            assertEquals(
-                    "2 heads x 16 in pages of 16 tokens: 8 of keys bf16, values bf16; 8 of keys u4 per channel in"
-                            + " groups of 16 tokens with zero points, values u4 per token with zero points",
-                    cache.toString());
-            Sequence sequence = cache.newSequence();
-            for (int length = 1; length <= 50; length++) {
-                sequence.append(rows(1), rows(1));
-                assertArrayEquals(new long[] {length % 16, length - length % 16}, tokens(sequence, cache));
-            }
-            // A group that is cut stays as it is, and is followed by others.
-            sequence.truncate(20);
-            assertArrayEquals(new long[] {0, 20}, tokens(sequence, cache));
-            sequence.append(rows(40), rows(40));
-            assertArrayEquals(new long[] {8, 52}, tokens(sequence, cache));
-        }
-    }
-
-    /** A page moves on when all its tokens are old enough. */
-    @Test
-    void olderTokensMoveOn() {
-        try (KvCache cache = aging(30)) {
-            Sequence sequence = cache.newSequence();
-            int[][] expected = {{35, 35, 0, 0}, {36, 20, 16, 0}, {85, 21, 64, 0}, {86, 22, 48, 16}, {150, 22, 48, 80}};
-            for (int[] at : expected) {
-                int more = (int) (at[0] - sequence.length());
-                sequence.append(rows(more), rows(more));
-                assertArrayEquals(new long[] {at[1], at[2], at[3]}, tokens(sequence, cache), "at " + at[0]);
-            }
-        }
-    }
-
-    /** So many sequences never need more pages of the newer formats than they get. */
-    @Test
-    void pagesForSequences() {
-        try (KvCache cache = builder(100)
-                .sequences(2)
-                .pageSize(2)
-                .format(KvFormat.F32, KvFormat.F32)
-                .ages(List.of(new Age(5, KvFormat.BF16, KvFormat.BF16), new Age(16, KvFormat.int8(), KvFormat.int8())))
-                .build()) {
-            assertTrue(cache.toString().contains(": 12 of keys f32, values f32; 22 of keys bf16"), cache.toString());
-            Sequence one = cache.newSequence();
-            one.append(rows(33), rows(33));
-            Sequence two = one.fork();
-            for (int t = 0; t < 40; t++) {
-                one.append(rows(1), rows(1));
-                two.append(rows(t % 5), rows(t % 5));
-            }
-            assertEquals(73, one.length());
-        }
-    }
-
-    // ---- memory ----------------------------------------------------------------------------------------------------
-
-    /** What is counted is what the pools' memory is. */
-    @Test
-    void memoryIsThatOfThePools() {
-        for (KvFormat format : KvOracle.formats()) {
-            KvFormat v = KvFormat.int4(0);
-            try (KvCache cache = KvCache.builder(3, 64)
-                    .valueSize(40)
-                    .pageSize(32)
-                    .pages(5)
-                    .format(format, v)
-                    .build()) {
-                long bytes = 0;
-                for (KvTier tier : cache.tiers()) {
-                    bytes += bytes(tier.k) + bytes(tier.v);
-                    assertEquals((bytes(tier.k) + bytes(tier.v)) / 5, tier.pageBytes());
-                }
-                assertEquals(bytes, cache.memory().reservedBytes(), format.toString());
-            }
-        }
-    }
-
-    private static long bytes(KvPool pool) {
-        long bytes = pool.rows().segment().byteSize();
-        bytes += pool.scales() == null ? 0 : pool.scales().segment().byteSize();
-        return bytes
-                + (pool.zeroPoints() == null ? 0 : pool.zeroPoints().segment().byteSize());
-    }
-
-    /** The table of README: bytes of a token's keys and values with 8 heads of 128, all pages full. */
-    @Test
-    void bytesOfAToken() {
-        KvFormat int4 = KvFormat.int4(32);
-        KvFormat int2 = KvFormat.int2(32);
-        assertEquals(8192, bytesPerToken(KvFormat.F32, KvFormat.F32));
-        assertEquals(4096, bytesPerToken(KvFormat.BF16, KvFormat.F16));
-        assertEquals(2048, bytesPerToken(KvFormat.F8E4M3, KvFormat.F8E5M2));
-        assertEquals(2080, bytesPerToken(KvFormat.int8(), KvFormat.int8()));
-        assertEquals(2176, bytesPerToken(KvFormat.int8(32), KvFormat.int8(32)));
-        assertEquals(1680, bytesPerToken(KvFormat.int8(), int4));
-        assertEquals(1280, bytesPerToken(int4, int4));
-        assertEquals(1152, bytesPerToken(int4.withoutZeroPoint(), int4.withoutZeroPoint()));
-        assertEquals(1088, bytesPerToken(KvFormat.int4(0), KvFormat.int4(0)));
-        assertEquals(1280, bytesPerToken(KvFormat.int4(0).perChannel(32), int4));
-        assertEquals(1024, bytesPerToken(int4, int2));
-        assertEquals(768, bytesPerToken(int2, int2));
-        assertEquals(768, bytesPerToken(KvFormat.int2(0).perChannel(32), int2));
-    }
-
-    private static double bytesPerToken(KvFormat k, KvFormat v) {
-        try (KvCache cache =
-                KvCache.builder(8, 128).pageSize(32).pages(2).format(k, v).build()) {
-            Sequence sequence = cache.newSequence();
-            sequence.append(f32(8, 64, 128), f32(8, 64, 128));
-            assertEquals(64, sequence.length());
-            return cache.memory().bytesPerToken();
-        }
     }
 }
