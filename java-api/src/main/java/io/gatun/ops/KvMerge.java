@@ -62,7 +62,7 @@ public final class KvMerge {
     /**
      * Keeps some tokens and merges others into them. O(heads * evicted * kept * size).
      *
-     * @param k f32, bf16 or f16 [heads, tokens, size]; without NaN and infinity
+     * @param k f32, bf16 or f16 [heads, tokens, size]; finite
      * @param v f32, bf16 or f16 [heads, tokens, value size]
      * @param keep for each head ascending tokens, as many in each ({@link KvBudget#keepPerHead})
      * @throws IllegalArgumentException if an argument does not fit
@@ -81,6 +81,14 @@ public final class KvMerge {
         int[][] kept = lists(keep, heads, tokens);
         int count = heads == 0 ? 0 : kept[0].length;
         float[][] keys = rows(k);
+        for (int row = 0; row < keys.length; row++) {
+            for (float number : keys[row]) {
+                if (!Float.isFinite(number)) {
+                    throw Check.invalid(
+                            "k, token " + row % tokens + " of head " + row / tokens, number, "finite numbers");
+                }
+            }
+        }
         float[][] values = rows(v);
         int[][] nearest = new int[heads][tokens];
         double[][] similarity = new double[heads][tokens];

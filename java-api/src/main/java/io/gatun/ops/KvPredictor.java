@@ -44,8 +44,8 @@ public final class KvPredictor {
         }
         int inputs = Math.toIntExact(x.shape().size(1));
         int outputs = Math.toIntExact(y.shape().size(1));
-        float[] in = x.toFloatArray();
-        float[] out = y.toFloatArray();
+        float[] in = finite("x", x);
+        float[] out = finite("y", y);
         double[] inMeans = center(in, inputs);
         double[] outMeans = center(out, outputs);
         double[][] gram = products(in, inputs, in, inputs);
@@ -157,6 +157,17 @@ public final class KvPredictor {
         Check.present(name, rows);
         Check.dtype(name, rows, AttentionCall.F32);
         Check.matrix(name, rows, tokens, columns);
+    }
+
+    private static float[] finite(String name, Tensor rows) {
+        float[] values = rows.toFloatArray();
+        for (int n = 0; n < values.length; n++) {
+            if (!Float.isFinite(values[n])) {
+                long columns = rows.shape().size(1);
+                throw Check.invalid(name + "[" + n / columns + ", " + n % columns + "]", values[n], "finite numbers");
+            }
+        }
+        return values;
     }
 
     // ---- least squares ---------------------------------------------------------------------------------------------

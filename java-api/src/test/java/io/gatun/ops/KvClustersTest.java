@@ -78,6 +78,28 @@ class KvClustersTest {
         }
     }
 
+    /** Keys of codes: the bound is one of the values that they stand for. */
+    @Test
+    void keysInFewBits() {
+        try (KvPool keys = KvPool.allocate(KvFormat.int2(16), 2, 8, 16, 32)) {
+            keys.write(
+                    Tensor.of(random.normal(2 * 128 * 32, 1), 2, 128, 32),
+                    LongStream.range(0, 128).toArray());
+            Tensor table = Tensor.of(new int[] {3, 1, 7, 0, 2, 6, 4, 5}, 1, 1, 8);
+            long[] lengths = {128};
+            KvClusters clusters = new KvClusters(keys, 1, Similarity.BOUND);
+            clusters.update(table, new long[1], lengths);
+            Tensor q = Tensor.of(random.normal(4 * 32, 1), 1, 4, 1, 32);
+            Tensor bounds = clusters.similarities(q, table, lengths);
+            Tensor logits = Refusals.f32(1, 4, 1, 128);
+            Decode.logits(q, keys, table, lengths, Decode.Options.DEFAULT.withLogits(logits));
+            for (int n = 0; n < 4 * 128; n++) {
+                float bound = bounds.getFloat(0, n / 128, 0, n % 128 / 16);
+                assertTrue(bound >= logits.getFloat(0, n / 128, 0, n % 128) - 1e-3, "key " + n);
+            }
+        }
+    }
+
     /** The largest, the ends aside; of one query to a head scores sort as similarities do. */
     private static long[] best(double[] similarities, long[] among, int count, int first, int last) {
         return IntStream.range(0, among.length)

@@ -147,6 +147,11 @@ class KvMergeTest {
                 .add("lists", "keep", "1 lists", "2, one", () -> some.merge(k, k, new long[1][1]))
                 .add("uneven", "keep[1]", "1 tokens", "2, as", () -> some.merge(k, k, new long[][] {{0, 1}, {0}}))
                 .add("order", "keep[0][1]", "2", "3..4", () -> some.merge(k, k, new long[] {2, 2}))
+                .add("NaN", "k, token 3 of head 1", "NaN", "finite", () -> {
+                    Tensor bad = Refusals.f32(2, 5, 8);
+                    bad.setFloat(Float.NaN, 1, 3, 7);
+                    some.merge(bad, k, new long[1]);
+                })
                 .missing("v", () -> some.merge(k, null, new long[1]))
                 .tests();
     }

@@ -222,6 +222,11 @@ class KvPredictorTest {
                         "[3, 2]",
                         "[100, 64]",
                         () -> some.write(x, twice, KvPool.allocate(KvFormat.int4(0), 2, 1, 1, SIZE), new long[100]))
+                .add("NaN", "y[1, 0]", "NaN", "finite", () -> {
+                    Tensor bad = f32(2, 1);
+                    bad.setFloat(Float.NaN, 1, 0);
+                    KvPredictor.fit(f32(2, 1), bad, 1);
+                })
                 .missing("x", () -> KvPredictor.fit(null, x, 1))
                 .missing("residuals", () -> some.read(x, null, new long[100], x))
                 .tests();
