@@ -148,8 +148,8 @@ typedef struct gatun_decode_choose_params {
   int32_t threads;      /* 0 = gatun_threads(); 1 = only the calling thread */
   int64_t batch;
   int64_t heads;
-  int64_t table_heads; /* of table and lengths: 1 or heads */
-  int64_t table_stride;
+  int64_t table_heads;         /* of table and lengths: 1 or heads */
+  int64_t table_stride;        /* 0..2^32 */
   int64_t page_size;           /* >= 1 */
   int64_t budget;              /* pages to keep, >= 0; with fewer all are */
   int64_t keep_first;          /* pages at the start that are kept whatever they score, >= 0 */

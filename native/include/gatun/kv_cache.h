@@ -62,7 +62,7 @@ typedef struct gatun_kv_rows_params {
   int32_t reserved;      /* 0 */
   int64_t tokens;        /* >= 0 */
   int64_t x_head_stride; /* elements; those of a row are adjacent */
-  int64_t x_row_stride;
+  int64_t x_row_stride;  /* with several tokens at least size */
 } gatun_kv_rows_params;
 
 /*
@@ -72,7 +72,7 @@ typedef struct gatun_kv_rows_params {
  * default scales; scales and zero points are rounded to f16 first.
  *
  * PER_CHANNEL: whole groups of tokens: tokens is a multiple of the group, and so is the first slot of each group, which
- * the others follow one by one.
+ * the others follow one by one; or all of a group are -1.
  *
  * INVALID_ARGUMENT, naming what and where, before anything is written if an argument does not fit; and if a value
  * that becomes a code is NaN or infinite or a scale leaves the range of f16: what the slots of the call hold then is
@@ -91,8 +91,12 @@ GATUN_API int32_t gatun_kv_cache_read(const gatun_kv_rows_params* params, const 
 
 /*
  * Slots to slots of the same pool, all at once as it were: row t of each head, with its scales, from slot from[t] to
- * slot to[t] (compaction in place: `to` may hold slots of `from`). to[t] are distinct. PER_CHANNEL: whole groups as
- * above, in both.
+ * slot to[t] (compaction in place: `to` may hold slots of `from`). to[t] are distinct, and no slot is -1. PER_CHANNEL:
+ * whole groups as above, in both.
+ *
+ * No memory is taken if each to[t] is outside of the range from the least to the greatest of from[t + 1] and those
+ * after it, as in compaction to lower slots in ascending order; otherwise that of the tokens' rows of one head.
+ * OUT_OF_RESOURCES before anything is written.
  */
 GATUN_API int32_t gatun_kv_cache_move(const gatun_kv_layout* layout, int64_t tokens, const int64_t* from,
                                       const int64_t* to, void* pages, void* scales, void* zeros);

@@ -6,10 +6,21 @@
 
 namespace gatun::kv_cache {
 
+struct Place {
+  int64_t head, unit;
+};
+
 // A checked call of write or read.
 struct Call {
   gatun_kv_rows_params p;
   Pool pool;
+
+  // Of all heads' rows, or groups of rows, number i: in the order in which x has them, or head by head.
+  Place place(int64_t i, int64_t units_of_head, bool by_heads) const {
+    const int64_t heads = pool.layout.heads;
+    if (by_heads || p.x_head_stride >= p.x_row_stride) return {i / units_of_head, i % units_of_head};
+    return {i % heads, i / heads};
+  }
 };
 
 // How many threads work on `units` parts of the rows.

@@ -37,14 +37,15 @@ class Reader {
         x_(static_cast<uint8_t*>(x)),
         convert_(limit, pool_.scaled() ? int32_t{GATUN_F32} : pool_.layout.dtype, call.p.dtype) {}
 
-  // Rows, head by head.
   int64_t rows() const { return pool_.layout.heads * call_.p.tokens; }
 
   int32_t read(int64_t begin, int64_t end) const {
     Row rows[kRun];
     int64_t count = 0;
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t head = i / call_.p.tokens, token = i % call_.p.tokens, slot = slots_[token];
+      // Scales of channels are those of successive rows of a head.
+      const auto [head, token] = call_.place(i, call_.p.tokens, pool_.per_channel());
+      const int64_t slot = slots_[token];
       if (slot == -1) continue;
       if (!pool_.scaled()) {
         convert_(pool_.row(head, slot), x_at(head, token), pool_.layout.size);

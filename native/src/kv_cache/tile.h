@@ -68,12 +68,16 @@ GATUN_INLINE Bytes codes_of(const F32 (&values)[4]) {
 template <class Codes>
 void narrow_bytes(const float* from, void* to, int64_t count) {
   auto* codes = static_cast<uint8_t*>(to);
-  for (int64_t i = 0; i < count; i += kStep) {
-    const int64_t left = smaller(count - i, kStep);
-    F32 values[4];
-    for (int j = 0; j < 4; ++j) values[j] = load_f32_n(from + i + j * kLanes, lanes_left(left - j * kLanes));
-    store_bytes_n(codes + i, codes_of<Codes>(values), static_cast<int>(left));
+  F32 values[4];
+  int64_t i = 0;
+  for (; i + kStep <= count; i += kStep) {
+    for (int j = 0; j < 4; ++j) values[j] = load_f32(from + i + j * kLanes);
+    store_bytes(codes + i, codes_of<Codes>(values));
   }
+  if (i == count) return;
+  const int64_t left = count - i;
+  for (int j = 0; j < 4; ++j) values[j] = load_f32_n(from + i + j * kLanes, lanes_left(left - j * kLanes));
+  store_bytes_n(codes + i, codes_of<Codes>(values), static_cast<int>(left));
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ class Writer {
         slots_(slots),
         convert_(limit, call.p.dtype, pool_.scaled() ? int32_t{GATUN_F32} : pool_.layout.dtype) {}
 
-  // Units: rows, head by head; PER_CHANNEL groups of them.
+  // Units: rows; PER_CHANNEL groups of them.
   int64_t units() const { return pool_.layout.heads * units_of_head(); }
 
   int32_t write(int64_t begin, int64_t end) const {
@@ -60,7 +60,8 @@ class Writer {
     Row rows[kRun];
     int64_t count = 0;
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t head = i / units, token = i % units * (pool_.per_channel() ? pool_.layout.group : 1);
+      const auto [head, unit] = call_.place(i, units, false);
+      const int64_t token = unit * (pool_.per_channel() ? pool_.layout.group : 1);
       const int64_t slot = slots_[token];
       if (slot == -1) continue;
       if (!pool_.scaled()) {
