@@ -42,8 +42,8 @@ final class CachedKeys implements AutoCloseable {
         }
         table = Tensor.of(entries, lengths.length, 1, pages);
         for (long length : lengths) {
-            keys.add(random.normal((int) (heads * pages * pageSize * size), 1));
-            values.add(random.normal((int) (heads * pages * pageSize * size), 1));
+            keys.add(random.normal(heads * pages * pageSize * size, 1));
+            values.add(random.normal(heads * pages * pageSize * size, 1));
         }
     }
 
