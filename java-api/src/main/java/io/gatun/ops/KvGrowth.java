@@ -28,7 +28,7 @@ final class KvGrowth {
     }
 
     void append(long tokens) {
-        if (length % pageSize > 0 && !copied && isShared((int) (dropped + length / pageSize))) {
+        if (tokens > 0 && length % pageSize > 0 && !copied && isShared((int) (dropped + length / pageSize))) {
             copied = true;
             taken++;
         }

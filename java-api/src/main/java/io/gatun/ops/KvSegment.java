@@ -42,6 +42,11 @@ final class KvSegment {
         return length;
     }
 
+    /** Whether no group of tokens with scales per channel is open. */
+    boolean isOfWholeGroups() {
+        return length % KvTier.group(tier.k.format()) == 0 && length % KvTier.group(tier.v.format()) == 0;
+    }
+
     /** How many pages it has. */
     int count() {
         return count;
@@ -116,10 +121,14 @@ final class KvSegment {
         length = newLength;
     }
 
-    /** Tokens at the end: [heads, tokens, size] of both; in f32 and contiguous where scales are per channel. */
+    /** Tokens at the end: [heads, tokens, size] of both; in f32 with adjacent rows where scales are per channel. */
     void append(Tensor k, Tensor v) {
+        long tokens = k.shape().size(1);
+        if (tokens == 0) {
+            return;
+        }
         int first = (int) (length / pageSize);
-        change(first, length + k.shape().size(1), next -> {
+        change(first, length + tokens, next -> {
             append(tier.k, k, first, next);
             append(tier.v, v, first, next);
         });
@@ -160,9 +169,9 @@ final class KvSegment {
         length -= pageSize;
     }
 
-    /** The tokens of the first page. */
+    /** The first tokens, as many as k and v have. */
     void readFirst(Tensor k, Tensor v) {
-        long[] slots = slots(pages, 0, pageSize);
+        long[] slots = slots(pages, 0, k.shape().size(1));
         tier.k.read(slots, k);
         tier.v.read(slots, v);
     }
@@ -278,9 +287,9 @@ final class KvSegment {
         long row = from.shape().size(2) * Float.BYTES;
         MemorySegment.copy(
                 from.segment(),
-                (fromHead * from.shape().size(1) + at) * row,
+                fromHead * from.stride(0) * Float.BYTES + at * row,
                 to.segment(),
-                (toHead * to.shape().size(1) + toAt) * row,
+                toHead * to.stride(0) * Float.BYTES + toAt * row,
                 tokens * row);
     }
 }

@@ -18,8 +18,8 @@ final class KvTier implements AutoCloseable {
     /** Views of the pools, made when first asked for. */
     private final KvPool[] heads;
 
-    private Tensor kPage;
-    private Tensor vPage;
+    private Tensor kRows;
+    private Tensor vRows;
 
     private KvTier(Age from, long age, int heads, int pages, int pageSize, int size, int valueSize) {
         k = KvPool.allocate(from.k(), heads, pages, pageSize, size);
@@ -82,13 +82,14 @@ final class KvTier implements AutoCloseable {
         return format.scaling() == Scaling.PER_CHANNEL ? format.group() : 1;
     }
 
-    /** Room for the keys or the values of a page, in f32; the same each time. */
-    Tensor page(boolean keys) {
-        if (kPage == null) {
-            kPage = Tensor.allocate(DType.F32, k.heads(), pageSize(), k.size());
-            vPage = Tensor.allocate(DType.F32, v.heads(), pageSize(), v.size());
+    /** Room for the keys or the values of so many pages, in f32; the same each time. */
+    Tensor rows(boolean keys, int pages) {
+        long tokens = (long) pages * pageSize();
+        if (kRows == null || kRows.shape().size(1) < tokens) {
+            kRows = Tensor.allocate(DType.F32, k.heads(), tokens, k.size());
+            vRows = Tensor.allocate(DType.F32, v.heads(), tokens, v.size());
         }
-        return keys ? kPage : vPage;
+        return (keys ? kRows : vRows).slice(1, 0, tokens);
     }
 
     /** What a page takes, keys and values. */

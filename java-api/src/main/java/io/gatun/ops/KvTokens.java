@@ -11,6 +11,9 @@ import java.util.Arrays;
  * came, one by one or many at once: all pass through each tier.
  */
 final class KvTokens {
+    /** Of a prompt, as long as so many are free: calls are few then. */
+    private static final int PAGES_AT_ONCE = 32;
+
     private final KvTier[] tiers;
     private final KvSegment[] segments;
 
@@ -58,13 +61,15 @@ final class KvTokens {
             segments[0].append(k, v);
             return;
         }
-        require(tokens);
+        long chunk = chunk(tokens);
         long before = length();
         try {
             for (long done = 0, end; done < tokens; done = end) {
-                end = Math.min(done + tiers[0].pageSize(), tokens);
+                end = Math.min(done + chunk, tokens);
                 segments[0].append(k.slice(1, done, end), v.slice(1, done, end));
-                age();
+                for (int i = 0; i + 1 < tiers.length; i++) {
+                    moveOn(i, moving(i, newest(i + 1), segments[i].length()));
+                }
             }
         } catch (Throwable e) {
             truncate(before);
@@ -72,30 +77,27 @@ final class KvTokens {
         }
     }
 
-    private void age() {
-        for (int i = 0; i + 1 < tiers.length; i++) {
-            while (moves(i, newest(i + 1), segments[i].length())) {
-                moveOn(i);
+    /** How many pages of a tier move on. */
+    private int moving(int tier, long newest, long length) {
+        return (int) Math.max(0, Math.min(length, newest - tiers[tier].age) / tiers[tier].pageSize());
+    }
+
+    private void moveOn(int i, int pages) {
+        // A group that is not full takes tokens of one page after the other, as if they came one by one.
+        int each = segments[i + 1].isOfWholeGroups() ? pages : 1;
+        for (int page = 0; page < pages; page += each) {
+            Tensor k = tiers[i].rows(true, each);
+            Tensor v = tiers[i].rows(false, each);
+            segments[i].readFirst(k, v);
+            segments[i + 1].append(k, v);
+            for (int n = 0; n < each; n++) {
+                segments[i].dropFirst();
             }
         }
     }
 
-    /** Whether the first page of a tier moves on. */
-    private boolean moves(int tier, long newest, long length) {
-        int page = tiers[tier].pageSize();
-        return length >= page && newest - page >= tiers[tier].age;
-    }
-
-    private void moveOn(int i) {
-        Tensor k = tiers[i].page(true);
-        Tensor v = tiers[i].page(false);
-        segments[i].readFirst(k, v);
-        segments[i + 1].append(k, v);
-        segments[i].dropFirst();
-    }
-
-    /** What {@link #append} does, with nothing but lengths: refuses what some tier has not the pages for. */
-    private void require(long tokens) {
+    /** How many tokens {@link #append} does at a time: pages for that are free; or refuses them all. */
+    private long chunk(long tokens) {
         long room = 0;
         for (KvTier tier : tiers) {
             room += (long) tier.pages.pages() * tier.pageSize();
@@ -103,23 +105,40 @@ final class KvTokens {
         if (tokens > room) {
             throw new GatunException("tokens: given " + tokens + "; allowed: " + room + ", those of all pages");
         }
+        long large = (long) PAGES_AT_ONCE * tiers[0].pageSize();
+        KvGrowth[] growth = growth(tokens, large);
+        boolean fits = true;
+        for (int i = 0; i < tiers.length; i++) {
+            fits &= growth[i].most() <= tiers[i].pages.left();
+        }
+        if (fits) {
+            return large;
+        }
+        growth = growth(tokens, tiers[0].pageSize());
+        for (int i = 0; i < tiers.length; i++) {
+            tiers[i].require(growth[i].most());
+        }
+        return tiers[0].pageSize();
+    }
+
+    /** What {@link #append} does, with nothing but lengths. */
+    private KvGrowth[] growth(long tokens, long chunk) {
         KvGrowth[] growth = Arrays.stream(segments).map(KvGrowth::new).toArray(KvGrowth[]::new);
         for (long done = 0, end; done < tokens; done = end) {
-            end = Math.min(done + tiers[0].pageSize(), tokens);
+            end = Math.min(done + chunk, tokens);
             growth[0].append(end - done);
             long newest = 0;
             for (int i = 0; i + 1 < tiers.length; i++) {
                 newest += growth[i].length();
-                while (moves(i, newest, growth[i].length())) {
-                    growth[i + 1].append(tiers[i].pageSize());
+                int pages = moving(i, newest, growth[i].length());
+                growth[i + 1].append((long) pages * tiers[i].pageSize());
+                for (int n = 0; n < pages; n++) {
                     growth[i].dropFirst();
-                    newest -= tiers[i].pageSize();
                 }
+                newest -= (long) pages * tiers[i].pageSize();
             }
         }
-        for (int i = 0; i < tiers.length; i++) {
-            tiers[i].require(growth[i].most());
-        }
+        return growth;
     }
 
     // ---- removal ---------------------------------------------------------------------------------------------------

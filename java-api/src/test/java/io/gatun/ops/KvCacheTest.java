@@ -229,6 +229,8 @@ class KvCacheTest {
             float[] before = attend(prompt, q, Options.DEFAULT);
             Sequence answer = prompt.fork();
             assertEquals(new Memory(8 * page, 3 * page, 3, 80, 3 * page / 80.0), cache.memory());
+            answer.append(rows(0), rows(0));
+            assertEquals(3, cache.memory().sharedPages());
             answer.append(rows(1), rows(1));
             assertEquals(new Memory(8 * page, 4 * page, 2, 81, 4 * page / 81.0), cache.memory());
             assertArrayEquals(before, attend(prompt, q, Options.DEFAULT));
@@ -323,6 +325,28 @@ class KvCacheTest {
                 }
                 assertArrayEquals(new long[] {30, 0}, tokens(sequence, cache));
             }
+        }
+    }
+
+    /** Formats that a call does not write need no pages, though their last page is shared. */
+    @Test
+    void pagesThatAreNotWrittenAreNotCopied() {
+        try (KvCache cache = builder(6)
+                .format(KvFormat.F32, KvFormat.F32)
+                .ages(List.of(new Age(20, KvFormat.BF16, KvFormat.BF16)))
+                .build()) {
+            Sequence sequence = cache.newSequence();
+            sequence.append(rows(40), rows(40));
+            sequence.evict(LongStream.range(11, 40).toArray());
+            Sequence fork = sequence.fork();
+            Sequence other = cache.newSequence();
+            other.append(rows(100), rows(100));
+            assertArrayEquals(new long[] {20, 80}, tokens(other, cache));
+            fork.append(rows(1), rows(1));
+            assertArrayEquals(new long[] {25, 5}, tokens(fork, cache));
+            refused(
+                    "pages of keys bf16, values bf16: given a need of 2; allowed: 0",
+                    () -> fork.append(rows(11), rows(11)));
         }
     }
 

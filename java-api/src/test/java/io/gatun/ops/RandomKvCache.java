@@ -34,6 +34,8 @@ final class RandomKvCache implements AutoCloseable {
     private final int valueSize;
     private final List<Pair> pairs = new ArrayList<>();
     private String did = "";
+    /** Pages for what was appended last, of a single format. */
+    private int needed;
 
     final Map<String, Integer> calls = new HashMap<>();
 
@@ -120,6 +122,10 @@ final class RandomKvCache implements AutoCloseable {
         note("append " + tokens + " to " + pair.right.length());
         Tensor k = rows(tokens, size);
         Tensor v = rows(tokens, valueSize);
+        KvSegment newest = pair.given.tokens().segment(0);
+        int length = (int) newest.length();
+        boolean copy = tokens > 0 && length % pageSize > 0 && newest.isShared(length / pageSize);
+        needed = Math.ceilDiv(length + tokens, pageSize) - Math.ceilDiv(length, pageSize) + (copy ? 1 : 0);
         if (!refused("append", () -> pair.given.append(k, v))) {
             for (int t = 0; t < tokens; t++) {
                 pair.right.append(token(k, t), token(v, t));
@@ -191,6 +197,9 @@ final class RandomKvCache implements AutoCloseable {
             assertTrue(numbers.matches(), e.getMessage());
             int free = Integer.parseInt(numbers.group(2));
             assertTrue(Integer.parseInt(numbers.group(1)) > free, did + ": " + e.getMessage());
+            if (what.equals("append") && formats.size() == 1) {
+                assertEquals(needed, Integer.parseInt(numbers.group(1)), did);
+            }
             boolean known = false;
             for (KvTier tier : cache.tiers()) {
                 known |= free == tier.pages.left() && e.getMessage().contains("pages of " + tier + ":");
