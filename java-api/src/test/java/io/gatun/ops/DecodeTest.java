@@ -210,4 +210,16 @@ class DecodeTest {
         }
         return Math.sqrt(error / norm);
     }
+
+    @Test
+    void explain() {
+        try (DecodeProblem p = new DecodeProblem(new Random(4))) {
+            p.allocate();
+            String all = Decode.explain(p.q, p.k, p.v, p.table, p.lengths, p.out, p.options);
+            assertTrue(all.contains("decode_keys_") && all.contains("decode_values_"), all);
+            p.options = p.options.withLse(p.sums());
+            String keys = Decode.explain(p.q, p.k, null, p.table, p.lengths, null, p.options);
+            assertTrue(keys.contains("decode_keys_") && !keys.contains("decode_values_"), keys);
+        }
+    }
 }
