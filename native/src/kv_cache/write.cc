@@ -1,8 +1,10 @@
-// Rows into a pool. Codes are those of gatun_quantize: rows of a head, or columns of a group of tokens, are quantized
-// to scratch, then put where they belong:
+// Rows into a pool. Codes are those of gatun_quantize: rows, or columns of a group of rows, are quantized to scratch,
+// then put where they belong:
 //
-//   PER_TOKEN    x [32 rows] [size], in f32 as one row of groups -> codes, scales [32] [..]
-//   PER_CHANNEL  x [tokens of a group] [32 channels], transposed         -> codes [32] [tokens], transposed again
+//   PER_TOKEN    x [32 rows] [size]                              -> codes, scales [32] [..]
+//   PER_CHANNEL  x [tokens of a group] [32 channels], transposed -> codes [32] [tokens], transposed again
+//
+// x becomes one row of groups in f32, if they divide it: quantize makes many scales of a row side by side.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -19,7 +21,7 @@ namespace gatun::kv_cache {
 namespace {
 
 constexpr int64_t kRun = 32;       // rows that are quantized together
-constexpr int64_t kChannels = 32;  // of a group that are quantized together: a batch of quantize
+constexpr int64_t kChannels = 32;  // of a group that are quantized together
 
 // Values, and their codes with scales in f16 and zero points that f16 holds, in f32.
 struct Room {
@@ -89,13 +91,12 @@ class Writer {
     return x_ + index * dtype_bytes(call_.p.dtype, 1);
   }
 
-  // A matrix of a dtype to room's codes, scales and zero points.
-  int32_t quantize(const void* x, int32_t dtype, int64_t rows, int64_t depth, int64_t row_stride, int64_t column_stride,
-                   const Room& room) const {
+  // Room's values, a matrix, to its codes, scales and zero points.
+  int32_t quantize(int64_t rows, int64_t depth, const Room& room) const {
     const gatun_kv_layout& l = pool_.layout;
     gatun_quantize_params q{};
     q.struct_size = sizeof(q);
-    q.x_dtype = dtype;
+    q.x_dtype = GATUN_F32;
     q.code_dtype = l.dtype;
     q.zero_point = l.zero_point;
     q.scale_dtype = GATUN_F16;
@@ -105,15 +106,15 @@ class Writer {
     q.depth = depth;
     q.group = l.group;
     q.group_rows = 1;
-    q.x_row_stride = row_stride;
-    q.x_column_stride = column_stride;
+    q.x_row_stride = depth;
+    q.x_column_stride = 1;
     float* const zeros = l.zero_point != GATUN_ZERO_NONE ? room.zeros : nullptr;
-    GATUN_TRY(quantize::run_quantize(limit_, &q, x, nullptr, nullptr, room.codes, room.scales, zeros));
+    GATUN_TRY(quantize::run_quantize(limit_, &q, room.values, nullptr, nullptr, room.codes, room.scales, zeros));
     if (zeros == nullptr) return GATUN_OK;
     const int64_t count = rows * blocks_of(depth, l.group);
     for (int64_t i = 0; i < count; ++i) zeros[i] = f16_to_f32(f32_to_f16(zeros[i]));
     q.scale_rule = GATUN_SCALE_GIVEN;
-    return quantize::run_quantize(limit_, &q, x, nullptr, nullptr, room.codes, room.scales, zeros);
+    return quantize::run_quantize(limit_, &q, room.values, nullptr, nullptr, room.codes, room.scales, zeros);
   }
 
   // Scales of a slot, and zero points if there are any.
@@ -128,10 +129,9 @@ class Writer {
     Room room;
     GATUN_TRY(get_room(kRun, l.size, groups, &room));
     for (int64_t i = 0; i < count; ++i) convert_(rows[i].x, room.values + i * l.size, l.size);
-    // Quantize works on many groups of a row at once, but not of several rows.
     const bool one_row = l.size % l.group == 0 && l.group >= 16;
     const int64_t depth = one_row ? count * l.size : l.size;
-    GATUN_TRY(quantize(room.values, GATUN_F32, one_row ? 1 : count, depth, depth, 1, room));
+    GATUN_TRY(quantize(one_row ? 1 : count, depth, room));
     for (int64_t i = 0; i < count; ++i) {
       const auto& [x, head, slot] = rows[i];
       std::memcpy(pool_.row(head, slot), room.codes + i * bytes, static_cast<size_t>(bytes));
@@ -146,8 +146,12 @@ class Writer {
     GATUN_TRY(get_room(kChannels, l.group, 1, &room));
     for (int64_t channel = 0; channel < l.size; channel += kChannels) {
       const int64_t channels = std::min(kChannels, l.size - channel);
-      const uint8_t* const x = x_at(head, token) + channel * dtype_bytes(call_.p.dtype, 1);
-      GATUN_TRY(quantize(x, call_.p.dtype, channels, l.group, 1, call_.p.x_row_stride, room));
+      for (int64_t t = 0; t < l.group; ++t) {
+        float row[kChannels];
+        convert_(x_at(head, token + t) + channel * dtype_bytes(call_.p.dtype, 1), row, channels);
+        for (int64_t c = 0; c < channels; ++c) room.values[c * l.group + t] = row[c];
+      }
+      GATUN_TRY(quantize(1, channels * l.group, room));
       put_scales(pool_.scale_index(head, slots_[token]) + channel, room.scales, room.zeros, channels);
       if (l.dtype == GATUN_I8) put_columns<8>(head, slots_[token], channel, channels, room.codes);
       if (l.dtype == GATUN_U4) put_columns<4>(head, slots_[token], channel, channels, room.codes);
