@@ -165,6 +165,15 @@ TEST(DecodeChoose, EmptyWorkNeedsNoMemory) {
   int64_t lengths[4] = {1, 1, 1, 1};
   EXPECT_EQ(gatun_decode_choose(&p, nullptr, nullptr, none, nullptr, lengths), GATUN_OK) << gatun_last_error();
   for (const int64_t length : lengths) EXPECT_EQ(length, 0);
+  // Nor do strides along which there is nothing.
+  p.budget = 0;
+  p.chosen_stride = std::numeric_limits<int64_t>::max() / 4;
+  const int64_t some[2] = {20, 20};
+  const std::vector<float> scores(static_cast<size_t>(p.batch * p.scores_batch_stride));
+  const int32_t table[10] = {};
+  int32_t chosen = 7;
+  EXPECT_EQ(gatun_decode_choose(&p, scores.data(), table, some, &chosen, lengths), GATUN_OK) << gatun_last_error();
+  EXPECT_EQ(chosen, 7);
 }
 
 }  // namespace
