@@ -43,7 +43,7 @@ class DecodeChanges : public ::testing::Test {
     layout.head_stride = kPageSize * layout.row_stride;
     layout.page_stride = kHeads * layout.head_stride;
     std::vector<int32_t> pages;
-    for (int32_t i = 0; i < kBatch * kTable; ++i) pages.push_back(i * 7 % kPages);
+    for (int64_t i = 0; i < kBatch * kTable; ++i) pages.push_back(static_cast<int32_t>(i * 7 % kPages));
     table = bytes(pages);
     lengths = bytes(std::vector<int64_t>{kLongest, 1, 77});
   }
