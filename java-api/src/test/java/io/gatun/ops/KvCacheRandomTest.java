@@ -71,7 +71,7 @@ class KvCacheRandomTest {
                 "close",
                 "no-pages-to-append",
                 "no-pages-to-evict")) {
-            assertTrue(calls.getOrDefault(what, 0) >= 20, what + ": " + calls);
+            assertTrue(calls.getOrDefault(what, 0) >= 5, what + ": " + calls);
         }
     }
 }
