@@ -26,6 +26,7 @@ struct CodeKeys {
   struct Query {
     alignas(64) int8_t code[decode::kBlockRows][kParts][decode::kMaxSize];  // [(v * kPer + s) * kVectorBytes + byte]
     int32_t start[decode::kBlockRows][kMaxLanes];                           // minus what the bias of codes adds
+    int32_t whole_start[decode::kBlockRows][kLanes];                        // of all vectors together
     float lane_sum[decode::kBlockRows][kMaxLanes];                          // of q, by lanes
     int32_t group[kMaxLanes];
     float scale[decode::kBlockRows], offset[decode::kBlockRows];
@@ -74,6 +75,7 @@ struct CodeKeys {
     }
     const int bias = Codes::kPer > 1 && side.zeros ? 0 : Codes::kBias;
     int32_t total = 0;
+    for (int l = 0; l < kLanes; ++l) query.whole_start[r][l] = 0;
     for (int l = 0; l < lanes; ++l) {
       const int v = l / kLanes, first = (l - v * kLanes) * 4;
       int32_t sum = 0;
@@ -93,6 +95,7 @@ struct CodeKeys {
         }
       }
       query.start[r][l] = -bias * sum;
+      query.whole_start[r][l % kLanes] -= bias * sum;
       query.lane_sum[r][l] = static_cast<float>(sum);
       total += sum;
     }
@@ -101,26 +104,28 @@ struct CodeKeys {
     query.sum[r] = static_cast<float>(total);
   }
 
-  // The lanes' integer sums of vector v of a key, for each row.
+  // Adds vector v of a key to the lanes' sums of each row and part of q.
   template <int kRows>
-  static GATUN_INLINE void dot_vector(const Query& query, int row, int v, Bytes x, I32 (&sum)[kRows]) {
-    I32 part[kRows][kParts];
-    for (int r = 0; r < kRows; ++r) {
-      for (int p = 0; p < kParts; ++p) part[r][p] = zero_i32();
-    }
+  static GATUN_INLINE void dot_vector(const Query& query, int row, int v, Bytes x, I32 (&sum)[kRows][kParts]) {
     for_each_index<Codes::kPer>([&](auto index) GATUN_INLINE_LAMBDA {
       constexpr int kPart = decltype(index)::value;
       const typename Codes::Weights w = Codes::prepare(Codes::template part<kPart>(x));
       for (int r = 0; r < kRows; ++r) {
         for (int p = 0; p < kParts; ++p) {
           const int8_t* const q = &query.code[row + r][p][(v * Codes::kPer + kPart) * kVectorBytes];
-          part[r][p] = Codes::dot(part[r][p], w, load_bytes(reinterpret_cast<const uint8_t*>(q)));
+          sum[r][p] = Codes::dot(sum[r][p], w, load_bytes(reinterpret_cast<const uint8_t*>(q)));
         }
       }
     });
+  }
+  static GATUN_INLINE I32 join(const I32 (&sum)[kParts], const int32_t* start) {
+    const I32 all = kParts == 2 ? add_i32(shift_left<7>(sum[0]), sum[kParts - 1]) : sum[0];
+    return add_i32(all, load_i32(start));
+  }
+  template <int kRows>
+  static GATUN_INLINE void clear(I32 (&sum)[kRows][kParts]) {
     for (int r = 0; r < kRows; ++r) {
-      const I32 start = load_i32(query.start[row + r] + v * kLanes);
-      sum[r] = add_i32(kParts == 2 ? add_i32(shift_left<7>(part[r][0]), part[r][kParts - 1]) : part[r][0], start);
+      for (int p = 0; p < kParts; ++p) sum[r][p] = zero_i32();
     }
   }
 
@@ -128,32 +133,28 @@ struct CodeKeys {
   static void multiply_keys(const decode::Side& side, const decode::Tile& tile, const Query& query, int row,
                             const decode::Tile* ahead, float* products) {
     fold_products<kRows>(side, tile, ahead, products, [&](int j, F32(&sum)[kRows]) GATUN_INLINE_LAMBDA {
-      Table16 scales, zeros;
-      if constexpr (kGroups) {
-        scales = load_table16(tile.scales + j * side.groups);
-        zeros = load_table16(tile.zeros + j * side.groups);
-      }
-      I32 whole[kRows];
-      for (int r = 0; r < kRows; ++r) {
-        sum[r] = zero_f32();
-        whole[r] = zero_i32();
-      }
-      for (int v = 0; v * kVectorBytes < side.row_bytes; ++v) {
-        I32 integers[kRows];
-        dot_vector(query, row, v, load_row(tile.rows[j], v, side.row_bytes), integers);
-        if constexpr (kGroups) {
+      I32 integers[kRows][kParts];
+      clear(integers);
+      if constexpr (!kGroups) {
+        for (int v = 0; v * kVectorBytes < side.row_bytes; ++v) {
+          dot_vector(query, row, v, load_row(tile.rows[j], v, side.row_bytes), integers);
+        }
+        for (int r = 0; r < kRows; ++r) sum[r] = to_f32(join(integers[r], query.whole_start[row + r]));
+      } else {
+        const Table16 scales = load_table16(tile.scales + j * side.groups);
+        const Table16 zeros = load_table16(tile.zeros + j * side.groups);
+        for (int r = 0; r < kRows; ++r) sum[r] = zero_f32();
+        for (int v = 0; v * kVectorBytes < side.row_bytes; ++v) {
+          clear(integers);
+          dot_vector(query, row, v, load_row(tile.rows[j], v, side.row_bytes), integers);
           const I32 group = load_i32(query.group + v * kLanes);
-          for (int r = 0; r < kRows; ++r) sum[r] = fma(to_f32(integers[r]), lookup_f32(scales, group), sum[r]);
-          if (!side.zeros) continue;
           for (int r = 0; r < kRows; ++r) {
+            const F32 x = to_f32(join(integers[r], query.start[row + r] + v * kLanes));
+            sum[r] = fma(x, lookup_f32(scales, group), sum[r]);
+            if (!side.zeros) continue;
             sum[r] = fma(load_f32(query.lane_sum[row + r] + v * kLanes), lookup_f32(zeros, group), sum[r]);
           }
-        } else {
-          for (int r = 0; r < kRows; ++r) whole[r] = add_i32(whole[r], integers[r]);
         }
-      }
-      if constexpr (!kGroups) {
-        for (int r = 0; r < kRows; ++r) sum[r] = to_f32(whole[r]);
       }
     });
     const bool whole_rows = side.per_token && !kGroups;

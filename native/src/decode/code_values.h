@@ -89,8 +89,9 @@ struct CodeValues {
 
   // Of part kPart of vector v, interleaved vectors kFirst .. kFirst + kVectors - 1.
   template <int kRows, bool kGroups, int kPart, int kFirst, int kVectors>
-  static GATUN_INLINE void add_part(const decode::Side& side, const decode::Tile& tile, const Weights* weights, int v,
-                                    const float* scales, const float* zeros, float* sums) {
+  static GATUN_INLINE void add_part(const decode::Side& side, const decode::Tile& tile, const decode::Tile* ahead,
+                                    const Weights* weights, int v, const float* scales, const float* zeros,
+                                    float* sums) {
     I32 group[kVectors];
     for (int i = 0; kGroups && i < kVectors; ++i) {
       int32_t index[kLanes];
@@ -105,6 +106,7 @@ struct CodeValues {
       for (int i = 0; i < kVectors; ++i) sum[r][0][i] = sum[r][1][i] = zero_i32();
     }
     for (int j = 0; j < tile.count; j += 4) {
+      if (ahead != nullptr) fetch_rows<4>(side, *ahead, j);
       Bytes row[4], x[4];
       for (int k = 0; k < 4; ++k) {
         row[k] = Codes::template part<kPart>(load_row(tile.rows[j + k], v, side.row_bytes));
@@ -155,8 +157,8 @@ struct CodeValues {
   }
 
   template <int kRows, bool kGroups>
-  static void add_rows(const decode::Side& side, const decode::Tile& tile, const float* weights, const float* scales,
-                       const float* zeros, float* sums) {
+  static void add_rows(const decode::Side& side, const decode::Tile& tile, const decode::Tile* ahead,
+                       const float* weights, const float* scales, const float* zeros, float* sums) {
     Weights rounded[kRows];
     for (int r = 0; r < kRows; ++r) {
       for (int g = 0; g < side.groups; ++g) {
@@ -168,14 +170,15 @@ struct CodeValues {
     for (int v = 0; v * kVectorBytes < side.row_bytes; ++v) {
       for_each_index<kPer * 4 / kVectors>([&](auto index) GATUN_INLINE_LAMBDA {
         constexpr int kIndex = decltype(index)::value * kVectors;
-        add_part<kRows, kGroups, kIndex / 4, kIndex % 4, kVectors>(side, tile, rounded, v, scales, zeros, sums);
+        const decode::Tile* const to_fetch = v + kIndex == 0 ? ahead : nullptr;
+        add_part<kRows, kGroups, kIndex / 4, kIndex % 4, kVectors>(side, tile, to_fetch, rounded, v, scales, zeros,
+                                                                   sums);
       });
     }
   }
 
   static void multiply(const decode::Side& side, const decode::Tile& tile, const float* weights, int rows,
                        const decode::Tile* ahead, float* sums) {
-    fetch_rows(side, ahead);
     alignas(64) float scales[decode::kMaxSize], zeros[decode::kMaxSize];
     if (side.per_channel) {
       for (int i = 0; i < decode::kMaxSize; ++i) scales[i] = zeros[i] = 0;
@@ -189,10 +192,11 @@ struct CodeValues {
       constexpr int kRows = decltype(count)::value;
       const float* const from = weights + row * decode::kTileKeys;
       float* const to = sums + row * decode::kMaxSize;
+      const decode::Tile* const to_fetch = row == 0 ? ahead : nullptr;
       if (side.groups > 1) {
-        add_rows<kRows, true>(side, tile, from, of_channels, zeros, to);
+        add_rows<kRows, true>(side, tile, to_fetch, from, of_channels, zeros, to);
       } else {
-        add_rows<kRows, false>(side, tile, from, of_channels, zeros, to);
+        add_rows<kRows, false>(side, tile, to_fetch, from, of_channels, zeros, to);
       }
     });
   }

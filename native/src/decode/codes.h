@@ -82,13 +82,13 @@ GATUN_INLINE void for_rows(int rows, Body&& body) {
   }
 }
 
-GATUN_INLINE void fetch_row(const uint8_t* row, int bytes) {
-  for (int b = 0; b < bytes; b += 64) prefetch_far_line(row + b);
-}
-
-// Rows of the tile to come, if there is one.
-GATUN_INLINE void fetch_rows(const decode::Side& side, const decode::Tile* ahead) {
-  for (int j = 0; ahead != nullptr && j < ahead->count; ++j) fetch_row(ahead->rows[j], side.row_bytes);
+// Rows key .. key + kCount - 1 of the tile to come: a few at a time beside the products of this one, as memory gives
+// them.
+template <int kCount>
+GATUN_INLINE void fetch_rows(const decode::Side& side, const decode::Tile& ahead, int key) {
+  for (int k = key; k < key + kCount; ++k) {
+    for (int b = 0; b < side.row_bytes; b += 64) prefetch_far_line(ahead.rows[k] + b);
+  }
 }
 
 }  // namespace

@@ -21,6 +21,11 @@ namespace {
 
 // Products of q, k and v for which waking another thread pays.
 constexpr int64_t kGrain = 1 << 19;
+// Parts for each thread, so that all end together.
+constexpr int64_t kPartsPerThread = 4;
+// Heads whose rows in a page are so near one another take turns, as long as what is kept of them fits a cache.
+constexpr int64_t kNearBytes = 64 * 1024;
+constexpr int64_t kRowsTogether = 128;
 
 thread_local Scratch own_scratch;     // of a thread's loop
 thread_local Scratch shared_scratch;  // of the calling thread: what the parts of a call come to
@@ -74,9 +79,16 @@ class Work {
     threads_ = useful_threads(p_.threads,
                               std::min(heads_of_items_, int64_t{kMaxThreads}) * std::min(parts_, int64_t{kMaxThreads}),
                               static_cast<int64_t>(std::min(cost, 0x1p60)), kGrain);
+    if (heads_of_items_ != 0 && p_.table_heads == 1 && job.call.k.head_stride <= kNearBytes) {
+      heads_together_ = std::clamp<int64_t>(kRowsTogether / rows_, 1, heads_);
+      while (heads_together_ > 1 && items() < kPartsPerThread * threads_) heads_together_ /= 2;
+    }
   }
 
-  int64_t items() const { return heads_of_items_ * parts_; }
+  int64_t items() const { return heads_of_items_ == 0 ? 0 : p_.batch * groups() * parts_; }
+  // Of heads that are together, in an item.
+  int64_t groups() const { return blocks_of(heads_, heads_together_); }
+  int64_t heads_together() const { return heads_together_; }
   int64_t heads_of_items() const { return heads_of_items_; }
   int64_t parts() const { return parts_; }
   int64_t rows() const { return rows_; }
@@ -89,19 +101,23 @@ class Work {
     return std::clamp<int64_t>(__atomic_load_n(at, __ATOMIC_RELAXED), 0, longest_);
   }
 
+  // Of a head in a part, and how many there are.
   int64_t floats_of_part() const { return rows_ * (size_ + 2); }
+  int64_t results() const { return heads_of_items_ * parts_; }
 
   Part part(int64_t index, float* memory) const {
     Part part;
-    const int64_t head_of_item = index / parts_, number = index % parts_;
-    part.item = head_of_item / heads_;
-    part.head = head_of_item % heads_;
-    part.length = length(part.item, part.head);
+    const int64_t group = index / parts_, number = index % parts_;
+    part.item = group / groups();
+    part.first_head = group % groups() * heads_together_;
+    part.heads = std::min(heads_together_, heads_ - part.first_head);
+    part.length = length(part.item, part.first_head);
     part.first = number * kPartKeys;
     part.last = std::min(part.first + kPartKeys, part.length);
-    part.maxima = memory + index * floats_of_part();
+    part.maxima = memory + ((part.item * heads_ + part.first_head) * parts_ + number) * floats_of_part();
     part.totals = part.maxima + rows_;
     part.sums = part.totals + rows_;
+    part.head_stride = parts_ * floats_of_part();
     return part;
   }
 
@@ -110,7 +126,7 @@ class Work {
   const int64_t heads_;
   const Inputs& in_;
   const int64_t longest_;
-  int64_t rows_ = 0, size_ = 0, parts_ = 1, heads_of_items_ = 0;
+  int64_t rows_ = 0, size_ = 0, parts_ = 1, heads_of_items_ = 0, heads_together_ = 1;
   int32_t threads_ = 1;
 };
 
@@ -175,13 +191,14 @@ class Merger {
   float* const lse_;
 };
 
-int32_t run_parts(const Job& job, int64_t longest, const Loop& loop, void* out, float* lse) {
+int32_t run_parts(Job& job, int64_t longest, const Loop& loop, void* out, float* lse) {
   const Work work(job, longest);
   if (work.items() == 0) return GATUN_OK;
+  job.heads_together = work.heads_together();
   const int64_t bytes = loop.scratch_bytes(job);
-  const double result_bytes = static_cast<double>(work.items()) * static_cast<double>(work.floats_of_part()) * 4;
+  const double result_bytes = 4.0 * static_cast<double>(work.results()) * static_cast<double>(work.floats_of_part());
   float* const results = result_bytes < 0x1p46
-                             ? reinterpret_cast<float*>(shared_scratch.get(work.items() * work.floats_of_part() * 4))
+                             ? reinterpret_cast<float*>(shared_scratch.get(work.results() * work.floats_of_part() * 4))
                              : nullptr;
   if (results == nullptr) {
     return fail(GATUN_OUT_OF_RESOURCES, "no memory for %g bytes of results of parts; nothing is written", result_bytes);
@@ -198,12 +215,14 @@ int32_t run_parts(const Job& job, int64_t longest, const Loop& loop, void* out, 
     for (int64_t i = next.fetch_add(1); i < work.items(); i = next.fetch_add(1)) {
       const Part part = work.part(i, results);
       if (part.first >= part.last) {
-        std::fill(part.totals, part.totals + work.rows(), 0.0f);
+        for (int64_t h = 0; h < part.heads; ++h) {
+          std::fill_n(part.totals + h * part.head_stride, work.rows(), 0.0f);
+        }
         continue;
       }
-      const int64_t head_of_item = i / work.parts();
-      loop.run(job, part, head_of_item != last, memory);
-      last = head_of_item;
+      const int64_t group = i / work.parts();
+      loop.run(job, part, group != last, memory);
+      last = group;
     }
   });
   if (failed) {
@@ -261,6 +280,7 @@ int32_t explain(const gatun_decode_params* params, const gatun_kv_layout* k_layo
   const Call& call = job.call;
   const Kernels kernels = choose(call, active_tier());
   kernels.put_into(&job);
+  job.heads_together = 1;
   Text out;
   explain_row(kernels.keys, key_table(), products_of_keys(call.p, call.k.dtype), "keys", out);
   if (kernels.values != nullptr) {
@@ -273,7 +293,7 @@ int32_t explain(const gatun_decode_params* params, const gatun_kv_layout* k_layo
   }
   out.add("  %lld rows of q pass over each head's keys, %d at a time; keys are cut at multiples of %lld\n",
           static_cast<long long>(rows_of(call)), kBlockRows, static_cast<long long>(kPartKeys));
-  out.add("  %lld bytes of scratch memory for each thread\n",
+  out.add("  %lld bytes of scratch memory for each head and thread\n",
           static_cast<long long>(kernels.loop.kernel->scratch_bytes(job)));
   return out.copy_to(text, capacity);
 }

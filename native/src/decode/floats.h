@@ -49,7 +49,7 @@ GATUN_INLINE void fold_products(const decode::Side& side, const decode::Tile& ti
     for (int i = 0; i < kLanes; i += 4) {
       F32 sums[kRows][4];
       for (int k = 0; k < 4; ++k) {
-        if (ahead != nullptr) fetch_row(ahead->rows[j + i + k], side.row_bytes);
+        if (ahead != nullptr) fetch_rows<1>(side, *ahead, j + i + k);
         F32 sum[kRows];
         multiply(j + i + k, sum);
         for (int r = 0; r < kRows; ++r) sums[r][k] = sum[r];
@@ -91,13 +91,14 @@ struct FloatKeys {
 template <class Element>
 struct FloatValues {
   template <int kRows, int kVectors>
-  static GATUN_INLINE void add_columns(const decode::Side& side, const decode::Tile& tile, int first,
-                                       const float* weights, float* sums) {
+  static GATUN_INLINE void add_columns(const decode::Side& side, const decode::Tile& tile, const decode::Tile* ahead,
+                                       int first, const float* weights, float* sums) {
     F32 sum[kRows][kVectors];
     for (int r = 0; r < kRows; ++r) {
       for (int v = 0; v < kVectors; ++v) sum[r][v] = load_f32(sums + r * decode::kMaxSize + first + v * kLanes);
     }
     for (int j = 0; j < tile.count; ++j) {
+      if (ahead != nullptr) fetch_rows<1>(side, *ahead, j);
       F32 x[kVectors];
       for (int v = 0; v < kVectors; ++v) {
         x[v] = load_channels<Element>(tile.rows[j], first + v * kLanes, kVectors == 1 ? side.size : decode::kMaxSize);
@@ -114,16 +115,15 @@ struct FloatValues {
 
   static void multiply(const decode::Side& side, const decode::Tile& tile, const float* weights, int rows,
                        const decode::Tile* ahead, float* sums) {
-    fetch_rows(side, ahead);
     for_rows(rows, [&](int row, auto count) {
       constexpr int kRows = decltype(count)::value;
       const float* const from = weights + row * decode::kTileKeys;
       float* const to = sums + row * decode::kMaxSize;
       int c = 0;
       for (; c + kColumns * kLanes <= side.size; c += kColumns * kLanes) {
-        add_columns<kRows, kColumns>(side, tile, c, from, to);
+        add_columns<kRows, kColumns>(side, tile, row + c == 0 ? ahead : nullptr, c, from, to);
       }
-      for (; c < side.size; c += kLanes) add_columns<kRows, 1>(side, tile, c, from, to);
+      for (; c < side.size; c += kLanes) add_columns<kRows, 1>(side, tile, row + c == 0 ? ahead : nullptr, c, from, to);
     });
   }
 
@@ -176,14 +176,15 @@ struct Bf16Keys {
 // Two keys at a time: their values of a channel lie side by side, as do their weights.
 struct Bf16Values {
   template <int kRows, int kVectors>
-  static GATUN_INLINE void add_columns(const decode::Side& side, const decode::Tile& tile, int first,
-                                       const uint16_t* weights, float* sums) {
+  static GATUN_INLINE void add_columns(const decode::Side& side, const decode::Tile& tile, const decode::Tile* ahead,
+                                       int first, const uint16_t* weights, float* sums) {
     constexpr int kPairs = kVectors / 2;
     F32 sum[kRows][kVectors];
     for (int r = 0; r < kRows; ++r) {
       for (int v = 0; v < kVectors; ++v) sum[r][v] = load_f32(sums + r * decode::kMaxSize + first + v * kLanes);
     }
     for (int j = 0; j < tile.count; j += 2) {
+      if (ahead != nullptr) fetch_rows<2>(side, *ahead, j);
       Bytes x[kVectors];
       for (int v = 0; v < kPairs; ++v) {
         const int column = first + v * kWords, size = kVectors == 2 ? side.size : decode::kMaxSize;
@@ -203,7 +204,6 @@ struct Bf16Values {
 
   static void multiply(const decode::Side& side, const decode::Tile& tile, const float* weights, int rows,
                        const decode::Tile* ahead, float* sums) {
-    fetch_rows(side, ahead);
     for_rows(rows, [&](int row, auto count) {
       constexpr int kRows = decltype(count)::value;
       const float* const from = weights + row * decode::kTileKeys;
@@ -214,9 +214,10 @@ struct Bf16Values {
       }
       int c = 0;
       for (; c + kColumns * kLanes <= side.size; c += kColumns * kLanes) {
-        add_columns<kRows, kColumns>(side, tile, c, rounded, to);
+        add_columns<kRows, kColumns>(side, tile, row + c == 0 ? ahead : nullptr, c, rounded, to);
       }
-      for (; c < side.size; c += kWords) add_columns<kRows, 2>(side, tile, c, rounded, to);
+      for (; c < side.size; c += kWords)
+        add_columns<kRows, 2>(side, tile, row + c == 0 ? ahead : nullptr, c, rounded, to);
     });
   }
 

@@ -78,16 +78,19 @@ struct Job {
   const ValueKernel* value_kernel;  // null without values
   float* logits;
   int32_t position_of[kMaxSize];  // of a channel of values in a kernel's sums
+  int64_t heads_together;         // the most heads of a part
 };
 
-// Keys [first, last) of an item and a head of the pools.
+// Keys [first, last) of an item, of heads of the pools whose rows lie near one another: they take turns tile by tile,
+// since memory is fastest from end to end.
 struct Part {
-  int64_t item, head;
+  int64_t item, first_head, heads;
   int64_t first, last, length;
   // Results, by row: h * query_length + i, h counting the query heads of the head.
-  float* sums;    // [rows][value size]; unspecified without values
-  float* maxima;  // of logits, in natural units
-  float* totals;  // sums of exp(logit - maximum)
+  float* sums;          // [rows][value size]; unspecified without values
+  float* maxima;        // of logits, in natural units
+  float* totals;        // sums of exp(logit - maximum)
+  int64_t head_stride;  // of all three
 };
 
 // Rows of q that share a head of the pools.
@@ -97,7 +100,7 @@ inline int64_t rows_of(const Call& call) {
 
 struct Loop {
   int64_t (*scratch_bytes)(const Job& job);
-  // `fresh`: the scratch holds nothing of this item and head yet.
+  // `fresh`: the scratch holds nothing of this item and these heads yet.
   void (*run)(const Job& job, const Part& part, bool fresh, uint8_t* scratch);
 };
 

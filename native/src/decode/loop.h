@@ -1,8 +1,10 @@
 // The loop over the tiles of a part:
 //
 //   products = q . keys                     a kernel of keys
-//   weights  = exp(logit - maximum)         the maximum of the row so far; what was summed before is scaled when it
-//   grows sums    += weights . values             a kernel of values
+//   weights  = exp(logit - maximum)         maximum of the row so far; when it grows, what was summed before is scaled
+//   sums    += weights . values             a kernel of values
+//
+// Heads of a part take turns.
 #pragma once
 
 #include "decode/floats.h"
@@ -17,26 +19,28 @@ inline constexpr float kLog2e = 1.44269504f;
 
 // A thread's memory.
 struct LoopMemory {
-  float* q;             // [rows][kMaxSize]
-  uint8_t* query;       // [blocks of rows][query_bytes]
-  float* products;      // [rows][kTileKeys]; then logits, then weights
-  float* sums;          // [rows][kMaxSize], by positions
-  decode::Tile* tiles;  // keys and values of this tile and of the next one
-  int64_t bytes;
+  float* q;                          // [heads][rows][kMaxSize]
+  uint8_t* query;                    // [heads][blocks of rows][query_bytes]
+  float* products;                   // [rows][kTileKeys]; then logits, then weights
+  float* sums;                       // [heads][rows][kMaxSize], by positions
+  decode::Tile* tiles;               // keys and values of this tile and of the next one
+  int64_t rows, query_bytes, bytes;  // of a head; of all
 
   LoopMemory(const decode::Job& job, uint8_t* memory) {
     const int64_t blocks = (decode::rows_of(job.call) + decode::kBlockRows - 1) / decode::kBlockRows;
-    const int64_t rows = blocks * decode::kBlockRows;
+    const int64_t heads = job.heads_together;
+    rows = blocks * decode::kBlockRows;
+    query_bytes = blocks * job.key_kernel->query_bytes;
     int64_t end = 0;
     const auto take = [&](int64_t size) {
       const int64_t at = end;
       end += (size + 63) / 64 * 64;
       return memory == nullptr ? nullptr : memory + at;
     };
-    q = reinterpret_cast<float*>(take(rows * decode::kMaxSize * 4));
-    query = take(blocks * job.key_kernel->query_bytes);
+    q = reinterpret_cast<float*>(take(heads * rows * decode::kMaxSize * 4));
+    query = take(heads * query_bytes);
     products = reinterpret_cast<float*>(take(rows * decode::kTileKeys * 4));
-    sums = reinterpret_cast<float*>(take(rows * decode::kMaxSize * 4));
+    sums = reinterpret_cast<float*>(take(heads * rows * decode::kMaxSize * 4));
     tiles = reinterpret_cast<decode::Tile*>(take(4 * sizeof(decode::Tile)));
     bytes = end;
   }
@@ -52,62 +56,53 @@ class PartLoop {
   PartLoop(const decode::Job& job, const decode::Part& part, uint8_t* memory)
       : job_(job), p_(job.call.p), part_(part), memory_(job, memory) {
     rows_ = static_cast<int>(decode::rows_of(job.call));
-    const int64_t table_row = part.item * p_.table_heads + (p_.table_heads == 1 ? 0 : part.head);
+    const int64_t table_row = part.item * p_.table_heads + (p_.table_heads == 1 ? 0 : part.first_head);
     table_ = job.in.table == nullptr ? nullptr : job.in.table + table_row * p_.table_stride;
   }
 
   void load_queries() {
-    const int64_t size = job_.keys.size,
-                  padded = (rows_ + decode::kBlockRows - 1) / decode::kBlockRows * int64_t{decode::kBlockRows};
-    for (int64_t r = 0; r < padded; ++r) {
-      float* const to = memory_.q + r * decode::kMaxSize;
-      for (int c = 0; c < decode::kMaxSize; c += kLanes) store_f32(to + c, zero_f32());
-      if (r >= rows_) continue;
-      const int64_t head = query_head(r), offset = part_.item * p_.q_batch_stride + head * p_.q_head_stride +
-                                                   r % p_.query_length * p_.q_row_stride;
-      const auto copy = [&](auto element, int64_t bytes) {
-        using Element = decltype(element);
-        const uint8_t* const from = static_cast<const uint8_t*>(job_.in.q) + offset * bytes;
-        for (int c = 0; c < size; c += kLanes) {
-          store_f32(to + c, load_channels<Element>(from, c, static_cast<int>(size)));
-        }
-      };
-      if (p_.dtype == GATUN_F32) {
-        copy(f32(), 4);
-      } else if (p_.dtype == GATUN_BF16) {
-        copy(bf16(), 2);
-      } else {
-        copy(f16(), 2);
+    for (int64_t h = 0; h < part_.heads; ++h) {
+      enter(h);
+      for (int64_t r = 0; r < memory_.rows; ++r) {
+        for (int c = 0; c < decode::kMaxSize; c += kLanes) store_f32(q_ + r * decode::kMaxSize + c, zero_f32());
+        if (r < rows_) load_query(r, q_ + r * decode::kMaxSize);
       }
+      if (!job_.keys.per_channel) prepare(nullptr, nullptr);
     }
-    if (!job_.keys.per_channel) prepare(nullptr, nullptr);
   }
 
   void run() {
-    for (int r = 0; r < rows_; ++r) {
-      part_.maxima[r] = kNothingSeen;
-      part_.totals[r] = 0;
-      for (int c = 0; c < decode::kMaxSize; c += kLanes) {
-        store_f32(memory_.sums + r * decode::kMaxSize + c, zero_f32());
+    for (int64_t h = 0; h < part_.heads; ++h) {
+      enter(h);
+      for (int r = 0; r < rows_; ++r) {
+        maxima_[r] = kNothingSeen;
+        totals_[r] = 0;
+        for (int c = 0; c < decode::kMaxSize; c += kLanes) store_f32(sums_ + r * decode::kMaxSize + c, zero_f32());
       }
     }
     Tile *keys = memory_.tiles, *values = keys + 1, *next_keys = keys + 2, *next_values = keys + 3;
     int64_t first = next_seen(part_.first), group = -1;
-    gather(first, keys, values);
+    gather(first, part_.first_head, keys, values);
     while (first < part_.last) {
       const int64_t next = next_seen(first + keys->count);
-      gather(next, next_keys, next_values);
-      if (job_.keys.per_channel && first / job_.call.k.group != group) {
-        group = first / job_.call.k.group;
-        prepare(keys->channel_scales, keys->channel_zeros);
+      const bool new_group = job_.keys.per_channel && first / job_.call.k.group != group;
+      if (new_group) group = first / job_.call.k.group;
+      for (int64_t h = 0; h < part_.heads; ++h) {
+        const bool last = h == part_.heads - 1;
+        gather(last ? next : first, part_.first_head + (last ? 0 : h + 1), next_keys, next_values);
+        enter(h);
+        if (new_group) prepare(keys->channel_scales, keys->channel_zeros);
+        const bool more = next_keys->count > 0;
+        multiply(first, *keys, *values, more ? next_keys : nullptr, more ? next_values : nullptr);
+        swap(keys, next_keys);
+        swap(values, next_values);
       }
-      multiply(first, *keys, *values, next < part_.last ? next_keys : nullptr,
-               next < part_.last ? next_values : nullptr);
-      swap(keys, next_keys);
-      swap(values, next_values);
       first = next;
     }
-    if (job_.value_kernel != nullptr) store_sums();
+    for (int64_t h = 0; job_.value_kernel != nullptr && h < part_.heads; ++h) {
+      enter(h);
+      store_sums();
+    }
   }
 
  private:
@@ -117,9 +112,36 @@ class PartLoop {
     b = t;
   }
 
-  int64_t query_head(int64_t row) const {
-    return part_.head * (p_.query_heads / job_.call.k.heads) + row / p_.query_length;
+  // What follows is about head h of the part.
+  void enter(int64_t h) {
+    head_ = part_.first_head + h;
+    q_ = memory_.q + h * memory_.rows * decode::kMaxSize;
+    query_ = memory_.query + h * memory_.query_bytes;
+    sums_ = memory_.sums + h * memory_.rows * decode::kMaxSize;
+    maxima_ = part_.maxima + h * part_.head_stride;
+    totals_ = part_.totals + h * part_.head_stride;
   }
+
+  void load_query(int64_t r, float* to) const {
+    const int64_t offset =
+        part_.item * p_.q_batch_stride + query_head(r) * p_.q_head_stride + r % p_.query_length * p_.q_row_stride;
+    const auto copy = [&](auto element, int64_t bytes) {
+      using Element = decltype(element);
+      const uint8_t* const from = static_cast<const uint8_t*>(job_.in.q) + offset * bytes;
+      for (int c = 0; c < job_.keys.size; c += kLanes) {
+        store_f32(to + c, load_channels<Element>(from, c, job_.keys.size));
+      }
+    };
+    if (p_.dtype == GATUN_F32) {
+      copy(f32(), 4);
+    } else if (p_.dtype == GATUN_BF16) {
+      copy(bf16(), 2);
+    } else {
+      copy(f16(), 2);
+    }
+  }
+
+  int64_t query_head(int64_t row) const { return head_ * (p_.query_heads / job_.call.k.heads) + row / p_.query_length; }
   // Of a row's query among the keys.
   int64_t position(int64_t row) const { return row % p_.query_length + part_.length - p_.query_length; }
   // The first key that the window of a row does not hide, sinks aside, and the one after the last that it sees. A
@@ -139,8 +161,8 @@ class PartLoop {
 
   void prepare(const uint16_t* scales, const uint16_t* zeros) {
     for (int r = 0, b = 0; r < rows_; r += decode::kBlockRows, ++b) {
-      job_.key_kernel->prepare(job_.keys, memory_.q + r * decode::kMaxSize, block_rows(r), scales, zeros,
-                               memory_.query + b * job_.key_kernel->query_bytes);
+      job_.key_kernel->prepare(job_.keys, q_ + r * decode::kMaxSize, block_rows(r), scales, zeros,
+                               query_ + b * job_.key_kernel->query_bytes);
     }
   }
   int block_rows(int r) const { return rows_ - r < decode::kBlockRows ? rows_ - r : decode::kBlockRows; }
@@ -158,7 +180,7 @@ class PartLoop {
     return end;
   }
 
-  void gather(int64_t first, Tile* keys, Tile* values) const {
+  void gather(int64_t first, int64_t head, Tile* keys, Tile* values) const {
     keys->count = 0;
     if (first >= part_.last) return;
     const int32_t count = static_cast<int32_t>(tile_end(first) - first);
@@ -173,9 +195,9 @@ class PartLoop {
         at = __atomic_load_n(table_ + page, __ATOMIC_RELAXED);
         if (at < 0 || at >= job_.call.k.pages) at = 0;
       }
-      add_rows(job_.call.k, job_.keys, job_.in.k, job_.in.k_scales, job_.in.k_zeros, at, row, i, n, keys);
+      add_rows(job_.call.k, job_.keys, job_.in.k, job_.in.k_scales, job_.in.k_zeros, at, head, row, i, n, keys);
       if (job_.value_kernel != nullptr) {
-        add_rows(job_.call.v, job_.values, job_.in.v, job_.in.v_scales, job_.in.v_zeros, at, row, i, n, values);
+        add_rows(job_.call.v, job_.values, job_.in.v, job_.in.v_scales, job_.in.v_zeros, at, head, row, i, n, values);
       }
       i += n;
     }
@@ -186,14 +208,14 @@ class PartLoop {
 
   // Keys i .. i + n - 1 of a tile: rows of one page.
   void add_rows(const gatun_kv_layout& layout, const decode::Side& side, const void* rows, const void* scales,
-                const void* zeros, int64_t page, int64_t row, int i, int n, Tile* tile) const {
+                const void* zeros, int64_t page, int64_t head, int64_t row, int i, int n, Tile* tile) const {
     const uint8_t* const at = static_cast<const uint8_t*>(rows) + page * layout.page_stride +
-                              part_.head * layout.head_stride + row * layout.row_stride;
+                              head * layout.head_stride + row * layout.row_stride;
     for (int k = 0; k < n; ++k) tile->rows[i + k] = at + k * layout.row_stride;
     if (!side.per_token && !side.per_channel) return;
     const int64_t scale_row = side.per_token ? row : row / layout.group;
     const int64_t offset =
-        page * layout.scale_page_stride + part_.head * layout.scale_head_stride + scale_row * layout.scale_row_stride;
+        page * layout.scale_page_stride + head * layout.scale_head_stride + scale_row * layout.scale_row_stride;
     const auto* const scale = static_cast<const uint16_t*>(scales) + offset;
     const auto* const zero = side.zeros ? static_cast<const uint16_t*>(zeros) + offset : nullptr;
     if (side.per_channel) {
@@ -227,7 +249,7 @@ class PartLoop {
     for (int r = 0, b = 0; r < rows_; r += decode::kBlockRows, ++b) {
       const int rows = block_rows(r);
       float* const products = memory_.products + r * decode::kTileKeys;
-      job_.key_kernel->multiply(job_.keys, keys, memory_.query + b * job_.key_kernel->query_bytes, rows,
+      job_.key_kernel->multiply(job_.keys, keys, query_ + b * job_.key_kernel->query_bytes, rows,
                                 r == 0 ? next_keys : nullptr, products);
       for (int i = 0; i < rows; ++i) {
         const int64_t row = r + i;
@@ -241,7 +263,7 @@ class PartLoop {
       }
       if (job_.value_kernel == nullptr) continue;
       job_.value_kernel->multiply(job_.values, values, products, rows, r == 0 ? next_values : nullptr,
-                                  memory_.sums + r * decode::kMaxSize);
+                                  sums_ + r * decode::kMaxSize);
     }
   }
 
@@ -283,7 +305,7 @@ class PartLoop {
     F32 top = load_f32(x);
     for (int j = kLanes; j < decode::kTileKeys; j += kLanes) top = max(top, load_f32(x + j));
     F32 sum = zero_f32();
-    const float peak = reduce_max(top), before = part_.maxima[row];
+    const float peak = reduce_max(top), before = maxima_[row];
     const float now = peak > before ? peak : before;
     for (int j = 0; j < decode::kTileKeys; j += kLanes) {
       const F32 logit = load_f32(x + j);
@@ -296,21 +318,22 @@ class PartLoop {
       float lanes[kLanes];
       store_f32(lanes, exp2<5>(set1((before - now) * kLog2e)));
       factor = lanes[0];
-      if (part_.totals[row] != 0 && job_.value_kernel != nullptr) {
-        float* const sums = memory_.sums + row * decode::kMaxSize;
+      if (totals_[row] != 0 && job_.value_kernel != nullptr) {
+        float* const sums = sums_ + row * decode::kMaxSize;
         for (int c = 0; c < decode::kMaxSize; c += kLanes) store_f32(sums + c, mul(load_f32(sums + c), set1(factor)));
       }
     }
-    part_.maxima[row] = now;
-    part_.totals[row] = part_.totals[row] * factor + reduce_add(sum);
+    maxima_[row] = now;
+    totals_[row] = totals_[row] * factor + reduce_add(sum);
   }
 
   void store_sums() const {
     const int size = job_.values.size;
+    float* const to = part_.sums + (head_ - part_.first_head) * part_.head_stride;
     for (int64_t r = 0; r < rows_; ++r) {
       for (int c = 0; c < size; c += kLanes) {
-        const F32 x = gather_f32(memory_.sums + r * decode::kMaxSize, load_i32(job_.position_of + c));
-        store_f32_n(part_.sums + r * size + c, x, size - c < kLanes ? size - c : kLanes);
+        const F32 x = gather_f32(sums_ + r * decode::kMaxSize, load_i32(job_.position_of + c));
+        store_f32_n(to + r * size + c, x, size - c < kLanes ? size - c : kLanes);
       }
     }
   }
@@ -321,6 +344,9 @@ class PartLoop {
   const LoopMemory memory_;
   const int32_t* table_;
   int rows_;
+  int64_t head_ = 0;
+  float *q_ = nullptr, *sums_ = nullptr, *maxima_ = nullptr, *totals_ = nullptr;
+  uint8_t* query_ = nullptr;
 };
 
 void run_part(const decode::Job& job, const decode::Part& part, bool fresh, uint8_t* memory) {
