@@ -379,7 +379,12 @@ public final class KvPool implements AutoCloseable {
     public synchronized void close() {
         Check.open("pool", "pool", !closed);
         if (arena != null) {
-            arena.close();
+            try {
+                arena.close();
+            } catch (IllegalStateException e) {
+                throw new IllegalStateException(
+                        "pool: given one that another thread's call uses; allowed: one that no call uses", e);
+            }
         }
         closed = true;
     }

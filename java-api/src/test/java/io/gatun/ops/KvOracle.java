@@ -49,7 +49,7 @@ final class KvOracle {
         return pool.zeroPoints() == null ? product : product + (float) zero(pool, slot, head, channel);
     }
 
-    static int middle(KvFormat format) {
+    private static int middle(KvFormat format) {
         return format.zeroPoint() || format.dtype() == DType.I8 ? 0 : format.dtype() == DType.U4 ? 8 : 2;
     }
 
@@ -98,6 +98,54 @@ final class KvOracle {
         boolean f8 = dtype == DType.F8E4M3 || dtype == DType.F8E5M2;
         float held = f8 ? Math.max(-dtype.largest(), Math.min(dtype.largest(), value)) : value;
         return dtype.decode(dtype.encode(held));
+    }
+
+    /** Values or codes less what stands for 0, scales, zero points: of each slot, head and channel. */
+    static double[][] numbers(KvPool pool) {
+        int count = pool.pages() * pool.pageSize() * pool.heads() * pool.size();
+        double[][] numbers = new double[3][count];
+        for (int n = 0; n < count; n++) {
+            int channel = n % pool.size();
+            int head = n / pool.size() % pool.heads();
+            int slot = n / pool.size() / pool.heads();
+            numbers[0][n] = code(pool, slot, head, channel);
+            numbers[1][n] = scale(pool, slot, head, channel);
+            numbers[2][n] = zero(pool, slot, head, channel);
+        }
+        return numbers;
+    }
+
+    /** What the numbers become when rows are written. */
+    static void write(KvPool pool, Tensor x, long[] slots, double[][] numbers) {
+        KvFormat format = pool.format();
+        boolean perChannel = format.scaling() == Scaling.PER_CHANNEL;
+        int tokens = perChannel ? format.group() : 1;
+        int channels =
+                perChannel || format.scaling() == Scaling.NONE ? 1 : format.group() == 0 ? pool.size() : format.group();
+        for (int head = 0; head < pool.heads(); head++) {
+            for (int t = 0; t < slots.length; t += tokens) {
+                for (int c = 0; slots[t] >= 0 && c < pool.size(); c += channels) {
+                    writeGroup(pool, x, slots, head, t, tokens, c, Math.min(channels, pool.size() - c), numbers);
+                }
+            }
+        }
+    }
+
+    private static void writeGroup(
+            KvPool pool, Tensor x, long[] slots, int head, int t, int tokens, int c, int width, double[][] numbers) {
+        KvFormat format = pool.format();
+        float[] values = new float[tokens * width];
+        for (int n = 0; n < values.length; n++) {
+            values[n] = x.getFloat(head, t + n / width, c + n % width);
+        }
+        Group group = format.scaling() == Scaling.NONE ? null : Group.of(format, values);
+        for (int n = 0; n < values.length; n++) {
+            long row = slots[t + n / width] * pool.heads() + head;
+            int at = (int) (row * pool.size()) + c + n % width;
+            numbers[0][at] = group == null ? rounded(format.dtype(), values[n]) : group.codes[n] - middle(format);
+            numbers[1][at] = group == null ? 1 : group.scale;
+            numbers[2][at] = group == null ? 0 : group.zero;
+        }
     }
 
     // ---- memory ----------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ import io.gatun.Tensor;
 import io.gatun.ops.Attention.Layout;
 import io.gatun.ops.KvFormat.Scaling;
 import java.util.Arrays;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
@@ -256,5 +258,38 @@ class KvPoolBadInputTest {
         String message = assertThrows(IllegalArgumentException.class, () -> pool.write(large, slots))
                 .getMessage();
         assertTrue(message.contains("65504"), message);
+    }
+
+    /** Either a call is done with the pool, or closing is refused; calls after it are refused. */
+    @Test
+    void closedDuringCalls() throws InterruptedException {
+        KvPool shared = KvPool.allocate(KvFormat.F32, 2, 64, 16, 64);
+        long[] all = ascending(0, 64 * 16);
+        Tensor read = f32(2, 64 * 16, 64);
+        AtomicInteger calls = new AtomicInteger();
+        AtomicReference<String> end = new AtomicReference<>();
+        Thread reader = new Thread(() -> end.set(assertThrows(IllegalStateException.class, () -> {
+                    while (true) {
+                        shared.read(all, read, 1);
+                        calls.incrementAndGet();
+                    }
+                })
+                .getMessage()));
+        reader.start();
+        while (calls.get() < 3) {
+            Thread.onSpinWait();
+        }
+        int refused = 0;
+        while (true) {
+            try {
+                shared.close();
+                break;
+            } catch (IllegalStateException e) {
+                assertTrue(e.getMessage().contains("another thread's call uses"), e.getMessage());
+                refused++;
+            }
+        }
+        reader.join();
+        assertTrue(end.get().contains("closed"), end.get() + " after " + refused + " refusals");
     }
 }

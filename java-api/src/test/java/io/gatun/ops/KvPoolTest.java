@@ -71,13 +71,11 @@ class KvPoolTest {
         long[] slots = slots(random, pool);
         float[] drawn = random.normal(HEADS * slots.length * pool.size(), random.of(0.01, 1.0, 300.0));
         Tensor x = rows(dtype, slots.length, pool.size(), drawn);
-        double[][] before = numbers(pool);
+        double[][] before = KvOracle.numbers(pool);
         pool.write(x, slots, random.between(0, 3));
         double[][] right = before.clone();
-        for (int head = 0; head < HEADS; head++) {
-            writeRows(pool, head, x, slots, right);
-        }
-        double[][] after = numbers(pool);
+        KvOracle.write(pool, x, slots, right);
+        double[][] after = KvOracle.numbers(pool);
         for (int part = 0; part < 3; part++) {
             assertArrayEquals(right[part], after[part], what + " part " + part);
         }
@@ -92,48 +90,6 @@ class KvPoolTest {
                                 slots[t] < 0 ? 0 : KvOracle.rounded(into, KvOracle.value(pool, slots[t], head, c));
                         assertEquals(value, read.getFloat(head, t, c), what + " " + into + " token " + t);
                     }
-                }
-            }
-        }
-    }
-
-    /** Values or codes, scales, zero points of each slot, head and channel. */
-    private static double[][] numbers(KvPool pool) {
-        int count = pool.pages() * pool.pageSize() * HEADS * pool.size();
-        double[][] numbers = new double[3][count];
-        for (int n = 0; n < count; n++) {
-            int channel = n % pool.size();
-            int head = n / pool.size() % HEADS;
-            int slot = n / pool.size() / HEADS;
-            numbers[0][n] = KvOracle.code(pool, slot, head, channel);
-            numbers[1][n] = KvOracle.scale(pool, slot, head, channel);
-            numbers[2][n] = KvOracle.zero(pool, slot, head, channel);
-        }
-        return numbers;
-    }
-
-    private static void writeRows(KvPool pool, int head, Tensor x, long[] slots, double[][] numbers) {
-        KvFormat format = pool.format();
-        boolean perChannel = format.scaling() == Scaling.PER_CHANNEL;
-        int tokens = perChannel ? format.group() : 1;
-        int channels =
-                perChannel || format.scaling() == Scaling.NONE ? 1 : format.group() == 0 ? pool.size() : format.group();
-        for (int t = 0; t < slots.length; t += tokens) {
-            for (int c = 0; slots[t] >= 0 && c < pool.size(); c += channels) {
-                int width = Math.min(channels, pool.size() - c);
-                float[] values = new float[tokens * width];
-                for (int n = 0; n < values.length; n++) {
-                    values[n] = x.getFloat(head, t + n / width, c + n % width);
-                }
-                KvOracle.Group group = format.scaling() == Scaling.NONE ? null : KvOracle.Group.of(format, values);
-                for (int n = 0; n < values.length; n++) {
-                    long row = slots[t + n / width] * HEADS + head;
-                    int at = (int) (row * pool.size()) + c + n % width;
-                    numbers[0][at] = group == null
-                            ? KvOracle.rounded(format.dtype(), values[n])
-                            : group.codes()[n] - KvOracle.middle(format);
-                    numbers[1][at] = group == null ? 1 : group.scale();
-                    numbers[2][at] = group == null ? 0 : group.zero();
                 }
             }
         }
@@ -166,9 +122,9 @@ class KvPoolTest {
     }
 
     private static void moveAndCheck(KvPool pool, long[] from, long[] to) {
-        double[][] before = numbers(pool);
+        double[][] before = KvOracle.numbers(pool);
         pool.move(from, to);
-        double[][] after = numbers(pool);
+        double[][] after = KvOracle.numbers(pool);
         int row = HEADS * pool.size();
         for (int part = 0; part < 3; part++) {
             double[] right = before[part].clone();
