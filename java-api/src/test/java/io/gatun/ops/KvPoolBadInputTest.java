@@ -268,28 +268,38 @@ class KvPoolBadInputTest {
         Tensor read = f32(2, 64 * 16, 64);
         AtomicInteger calls = new AtomicInteger();
         AtomicReference<String> end = new AtomicReference<>();
-        Thread reader = new Thread(() -> end.set(assertThrows(IllegalStateException.class, () -> {
-                    while (true) {
-                        shared.read(all, read, 1);
-                        calls.incrementAndGet();
-                    }
-                })
-                .getMessage()));
-        reader.start();
-        while (calls.get() < 3) {
-            Thread.onSpinWait();
-        }
-        int refused = 0;
-        while (true) {
-            try {
-                shared.close();
-                break;
-            } catch (IllegalStateException e) {
-                assertTrue(e.getMessage().contains("another thread's call uses"), e.getMessage());
-                refused++;
+        Thread reader = new Thread(() -> {
+            while (end.get() == null) {
+                try {
+                    shared.read(all, read, 1);
+                    calls.incrementAndGet();
+                } catch (IllegalStateException e) {
+                    end.set(e.getMessage());
+                }
             }
+        });
+        reader.start();
+        try {
+            while (calls.get() < 3) {
+                Thread.onSpinWait();
+            }
+            while (!closes(shared)) {
+                Thread.onSpinWait();
+            }
+            reader.join();
+        } finally {
+            end.compareAndSet(null, "the test failed");
         }
-        reader.join();
-        assertTrue(end.get().contains("closed"), end.get() + " after " + refused + " refusals");
+        assertTrue(end.get().contains("closed"), end.get());
+    }
+
+    private static boolean closes(KvPool pool) {
+        try {
+            pool.close();
+            return true;
+        } catch (IllegalStateException e) {
+            assertTrue(e.getMessage().contains("another thread's call uses"), e.getMessage());
+            return false;
+        }
     }
 }
