@@ -82,21 +82,19 @@ TEST(DecodeExtremes, NoNumbersInKeys) {
     for (const float bad : {kNan, kInfinity, -kInfinity}) {
       if (format.dtype == GATUN_F8E4M3 && std::isinf(bad)) continue;
       for (const int64_t place : {0, 1030, 1097}) {
-        for (const int64_t window : {-1, 1100}) {
-          Spec spec = spec_of(format, format, place == 0 ? GATUN_BF16 : GATUN_F32);
-          spec.window_left = window;
-          SCOPED_TRACE(describe(spec));
-          Problem problem(spec);
-          problem.k().set(problem.page_of(1, 1, place), 1, place % spec.page_size, 13, bad);
-          Outputs outputs;
-          ASSERT_NO_FATAL_FAILURE(problem.call(&outputs));
-          ASSERT_TRUE(problem.good(outputs));
-          for_each_row(problem, problem.reference(), place, [&](int64_t b, int64_t h, int64_t i, bool, bool sees) {
-            if (std::isnan(bad)) {
-              EXPECT_EQ(all_nan(problem, outputs, b, h, i), sees) << b << ", " << h << ", " << i;
-            }
-          });
-        }
+        Spec spec = spec_of(format, format, place == 0 ? GATUN_BF16 : GATUN_F32);
+        spec.window_left = 1096;  // hides key 0 of the last queries alone
+        SCOPED_TRACE(describe(spec));
+        Problem problem(spec);
+        problem.k().set(problem.page_of(1, 1, place), 1, place % spec.page_size, 13, bad);
+        Outputs outputs;
+        ASSERT_NO_FATAL_FAILURE(problem.call(&outputs));
+        ASSERT_TRUE(problem.good(outputs));
+        for_each_row(problem, problem.reference(), place, [&](int64_t b, int64_t h, int64_t i, bool, bool sees) {
+          if (std::isnan(bad)) {
+            EXPECT_EQ(all_nan(problem, outputs, b, h, i), sees) << b << ", " << h << ", " << i;
+          }
+        });
       }
     }
   }
