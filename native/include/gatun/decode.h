@@ -36,7 +36,7 @@ extern "C" {
 /*
  * How q meets keys of codes (keys of values are as under EXACT in both modes). With codes products are sums of
  * integers, exact: q, times the channels' scales where keys have those, is rounded to multiples of amax / 16256 (EXACT)
- * or amax / 127 (INT8) of its row.
+ * or amax / 127 (INT8) of its row; a row below 2^-100 counts as 0, one that is not finite as NaN.
  */
 enum gatun_decode_mode { GATUN_DECODE_EXACT = 0, GATUN_DECODE_INT8 = 1 };
 
@@ -95,9 +95,10 @@ typedef struct gatun_decode_params {
  * in the formulas.
  *
  * Against the sums of exact products of such q, values and exponentials the error of out is at most
- *   2^-22 ((size / 16 + 4) |scale| max sum |q k| + 4 max |cap(x)| + max |slope (j - p)| + max |logit| + |lse| + 80) max
- * |v| and its rounding to out_dtype; what rounds the exponentials adds 2^-8 max |v|. Results do not depend on threads,
- * bit for bit, nor on other batch items or heads, nor on which pages hold the keys.
+ *   2^-22 ((size / 16 + 4) |scale| max sum |q k| + 4 max |cap(x)| + max |slope (j - p)| + max |logit| + |lse| + 80)
+ * times max |v|, and its rounding to out_dtype; what rounds the exponentials adds 2^-8 max |v|. Of codes with zero
+ * points |k| stands for |q s| + |z|, |v| likewise. Results do not depend on threads, bit for bit, nor on other batch
+ * items or heads, nor on which pages hold the keys.
  *
  * INVALID_ARGUMENT before anything is written, naming what and where, if an argument does not fit. OUT_OF_RESOURCES
  * leaves outputs unspecified: a call takes memory for a row of out for each row of q and 1024 keys. O(batch *
@@ -109,7 +110,8 @@ GATUN_API int32_t gatun_decode(const gatun_decode_params* params, const gatun_kv
                                const int32_t* table, const int64_t* lengths, const float* slopes, const float* sinks,
                                void* out, float* lse, float* logits);
 
-/* Which kernels these select and why, how the work is split; for a person. 2048 bytes always do. v_layout may be null.
+/*
+ * Which kernels these select and why, how the work is split; for a person. 2048 bytes always do. v_layout may be null.
  */
 GATUN_API int32_t gatun_decode_explain(const gatun_decode_params* params, const gatun_kv_layout* k_layout,
                                        const gatun_kv_layout* v_layout, char* text, int64_t capacity);
