@@ -36,7 +36,7 @@ TEST(DecodeOptions, Causal) {
 
 TEST(DecodeOptions, Windows) {
   for_each_format([](Spec& spec) {
-    for (const int64_t window : {int64_t{0}, int64_t{1}, int64_t{17}, int64_t{100}, INT64_MAX}) {
+    for (const int64_t window : {int64_t{0}, int64_t{17}, int64_t{100}, INT64_MAX}) {
       for (const int64_t sink_keys : {int64_t{0}, int64_t{1}, int64_t{20}, INT64_MAX}) {
         spec.window_left = window;
         spec.sink_keys = sink_keys;
@@ -129,17 +129,15 @@ TEST(DecodeOptions, PlacesInMemory) {
   for_each_format([](Spec& spec) {
     int turn = 0;
     for (const Order pool : attention::kOrders) {
-      for (const Order q : attention::kOrders) {
+      for (const Edge edge : test::kEdges) {
         spec.pool_order = pool;
-        spec.q_order = q;
+        spec.q_order = attention::kOrders[turn % 3];
         spec.out_order = attention::kOrders[++turn % 3];
-        for (const Edge edge : test::kEdges) {
-          spec.edge = edge;
-          spec.offset = turn % 4;
-          spec.size = turn % 2 == 0 ? 72 : 40;
-          spec.value_size = turn % 2 == 0 ? 56 : 96;
-          compare(spec);
-        }
+        spec.edge = edge;
+        spec.offset = turn % 4;
+        spec.size = turn % 2 == 0 ? 72 : 40;
+        spec.value_size = turn % 2 == 0 ? 56 : 96;
+        compare(spec);
       }
     }
   });
@@ -160,7 +158,7 @@ TEST(DecodeOptions, NothingToDo) {
 
 TEST(DecodeOptions, AnyCombination) {
   const std::vector<Format> formats = all_formats();
-  for (uint64_t seed = 0; seed < 600; ++seed) {
+  for (uint64_t seed = 0; seed < 300; ++seed) {
     Rng rng(1000 + seed);
     const auto chance = [&](int64_t of) { return rng.integer(0, of - 1) == 0; };
     Spec spec;

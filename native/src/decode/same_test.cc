@@ -130,7 +130,7 @@ TEST(DecodeSame, CallAfterCall) {
     Spec other;
     other.size = other.value_size = 128;
     other.ratio = 8;
-    other.lengths = {2500};
+    other.lengths = {1100};
     Problem between(other);
     Outputs ignored;
     ASSERT_NO_FATAL_FAILURE(between.call(&ignored));

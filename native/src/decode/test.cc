@@ -130,8 +130,8 @@ TEST(Decode, LengthsAroundParts) {
 
 TEST(Decode, QueriesThatShareKeys) {
   for (const Format& format : kSomeFormats) {
-    for (const int64_t ratio : {1, 2, 3, 4, 5, 8}) {
-      for (const int64_t queries : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17}) {
+    for (const int64_t ratio : {1, 2, 3, 5, 8}) {
+      for (const int64_t queries : {1, 2, 3, 4, 5, 8, 16, 17}) {
         Spec spec = spec_of(kKinds[static_cast<size_t>(ratio + queries) % std::size(kKinds)], format, format);
         spec.heads = 2;
         spec.ratio = ratio;
