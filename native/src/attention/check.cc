@@ -15,13 +15,7 @@ using Params = gatun_attention_params;
 using LongLong = long long;
 
 int32_t check_numbers(const Params& p) {
-  if (!std::isfinite(p.scale)) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.scale = %g; allowed: finite", static_cast<double>(p.scale));
-  }
-  if (!std::isfinite(p.soft_cap) || p.soft_cap < 0) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.soft_cap = %g; allowed: finite, above 0, or 0 for none",
-                static_cast<double>(p.soft_cap));
-  }
+  GATUN_TRY(check_scale(p.scale, p.soft_cap));
   GATUN_TRY(check_range(p.window_left, -1, INT64_MAX, "params.window_left"));
   GATUN_TRY(check_range(p.window_right, -1, INT64_MAX, "params.window_right"));
   return check_range(p.sink_keys, 0, INT64_MAX, "params.sink_keys");
@@ -94,6 +88,17 @@ Buffer array(const char* name, const void* address, int64_t count, int64_t eleme
 }
 
 }  // namespace
+
+int32_t check_scale(float scale, float soft_cap) {
+  if (!std::isfinite(scale)) {
+    return fail(GATUN_INVALID_ARGUMENT, "params.scale = %g; allowed: finite", static_cast<double>(scale));
+  }
+  if (!std::isfinite(soft_cap) || soft_cap < 0) {
+    return fail(GATUN_INVALID_ARGUMENT, "params.soft_cap = %g; allowed: finite, above 0, or 0 for none",
+                static_cast<double>(soft_cap));
+  }
+  return GATUN_OK;
+}
 
 int32_t read_params(const Params* given, Params* params) {
   GATUN_TRY(check_not_null(given, "params"));

@@ -18,6 +18,7 @@ int32_t check(const gatun_attention_params& params, const Inputs& inputs, const 
               const Buffer* further = nullptr);
 
 // Parts of it.
+int32_t check_scale(float scale, float soft_cap);
 int32_t check_multiple(int64_t value, int64_t unit, int64_t low, int64_t high, const char* name);
 int32_t check_offsets(const int64_t* offsets, int64_t batch, int64_t length, const char* name, const char* length_name);
 // For check_buffers: two of the offsets; then q, k and an lse that is read, if it is given.

@@ -1,7 +1,6 @@
 #include "decode/check.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "attention/check.h"
 #include "attention/tensor.h"
@@ -24,13 +23,7 @@ constexpr kv_cache::PoolNames kKeys = GATUN_KV_POOL_NAMES("k_layout", "k", "k_sc
 constexpr kv_cache::PoolNames kValues = GATUN_KV_POOL_NAMES("v_layout", "v", "v_scales", "v_zeros");
 
 int32_t check_numbers(const Params& p) {
-  if (!std::isfinite(p.scale)) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.scale = %g; allowed: finite", static_cast<double>(p.scale));
-  }
-  if (!std::isfinite(p.soft_cap) || p.soft_cap < 0) {
-    return fail(GATUN_INVALID_ARGUMENT, "params.soft_cap = %g; allowed: finite, above 0, or 0 for none",
-                static_cast<double>(p.soft_cap));
-  }
+  GATUN_TRY(attention::check_scale(p.scale, p.soft_cap));
   GATUN_TRY(check_range(p.window_left, -1, INT64_MAX, "params.window_left"));
   return check_range(p.sink_keys, 0, INT64_MAX, "params.sink_keys");
 }

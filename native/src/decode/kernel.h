@@ -1,8 +1,8 @@
 // What the entry hands to kernels, and the tables of kernels. Plain data only: ISA units include this file.
 //
-// A part of the keys of one item and one head of the pools goes through the loop of a tier (loop.h) tile by tile: a
-// kernel of keys (keys.h) multiplies the rows of q with the tile's keys, the loop makes weights of the products, and a
-// kernel of values (values.h) adds up the tile's values.
+// A part of the keys of one item goes through the loop of a tier (loop.h) tile by tile: a kernel of keys (floats.h,
+// code_keys.h) multiplies the rows of q with the tile's keys, the loop makes weights of the products, and a kernel of
+// values (floats.h, code_values.h) adds up the tile's values.
 #pragma once
 
 #include <cstdint>
