@@ -3,6 +3,10 @@
 //   Bytes load_bytes_n(const uint8_t*, int n)      touches the first n bytes, 0 <= n <= 4 * kLanes; the rest is 0
 //   void interleave4(const Bytes (&rows)[4], Bytes (&out)[4])
 //                                                  byte 4 l + j of out[i] is byte interleaved_byte(i, l) of rows[j]
+//   void interleave2(Bytes a, Bytes b, Bytes (&out)[2])
+//                                                  words 2 l and 2 l + 1 of out[i] are word interleaved_word(i, l) of a
+//                                                  and of b; AVX-512 only
+//   Bytes held(Bytes)                              the same, in a register: compilers load what is used twice twice
 #pragma once
 
 #include "simd/vec.h"
@@ -10,10 +14,21 @@
 namespace gatun::GATUN_ISA {
 
 constexpr int interleaved_byte(int i, int l) { return l / 4 * 16 + 4 * i + l % 4; }
+constexpr int interleaved_word(int i, int l) { return l / 4 * 8 + 4 * i + l % 4; }
 
 #if defined(__AVX512F__)
 
 GATUN_INLINE Bytes load_bytes_n(const uint8_t* p, int n) { return _mm512_maskz_loadu_epi8(first_bytes(n), p); }
+
+GATUN_INLINE Bytes held(Bytes x) {
+  asm("" : "+v"(x));
+  return x;
+}
+
+GATUN_INLINE void interleave2(Bytes a, Bytes b, Bytes (&out)[2]) {
+  out[0] = _mm512_unpacklo_epi16(a, b);
+  out[1] = _mm512_unpackhi_epi16(a, b);
+}
 
 GATUN_INLINE void interleave4(const Bytes (&rows)[4], Bytes (&out)[4]) {
   const __m512i low01 = _mm512_unpacklo_epi8(rows[0], rows[1]), high01 = _mm512_unpackhi_epi8(rows[0], rows[1]);
@@ -31,6 +46,8 @@ GATUN_INLINE Bytes load_bytes_n(const uint8_t* p, int n) {
   std::memcpy(bytes, p, static_cast<size_t>(n));
   return load_bytes(bytes);
 }
+
+GATUN_INLINE Bytes held(Bytes x) { return x; }
 
 #if defined(__AVX2__)
 

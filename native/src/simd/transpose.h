@@ -5,7 +5,10 @@
 // which is fold_quarters of fold_four(x[0] .. x[3]), fold_four(x[4] .. x[7]), ..:
 //   F32 fold_four(const F32 (&x)[4])               lane 4 q + l is the sum of the lanes 4 q .. 4 q + 3 of x[l]
 //   F32 fold_quarters(const F32 (&four)[kLanes / 4])
+// and the same of I32.
 #pragma once
+
+#include <type_traits>
 
 #include "simd/vec.h"
 
@@ -71,14 +74,31 @@ GATUN_INLINE void transpose(F32 (&x)[kLanes]) {
 }
 
 // Neighbours are folded together: what is left of x[l] moves to lanes l of the quarters.
-GATUN_INLINE F32 fold_four(const F32 (&x)[4]) {
-  const F32 first = add(low_singles(x[0], x[1]), high_singles(x[0], x[1]));
-  const F32 last = add(low_singles(x[2], x[3]), high_singles(x[2], x[3]));
-  return add(low_pairs(first, last), high_pairs(first, last));
+template <class T>
+GATUN_INLINE T add_halves(F32 a, F32 b) {
+  if constexpr (std::is_same_v<T, F32>) {
+    return add(a, b);
+  } else {
+    return add_i32(as_i32(a), as_i32(b));
+  }
+}
+GATUN_INLINE F32 bits_of(F32 x) { return x; }
+GATUN_INLINE F32 bits_of(I32 x) { return as_f32(x); }
+
+template <class T>
+GATUN_INLINE T fold_four(const T (&x)[4]) {
+  const auto singles = [](T a, T b) GATUN_INLINE_LAMBDA {
+    return bits_of(add_halves<T>(low_singles(bits_of(a), bits_of(b)), high_singles(bits_of(a), bits_of(b))));
+  };
+  const F32 first = singles(x[0], x[1]), last = singles(x[2], x[3]);
+  return add_halves<T>(low_pairs(first, last), high_pairs(first, last));
 }
 
-GATUN_INLINE F32 fold_quarters(const F32 (&four)[kLanes / 4]) {
-  const auto fold = [](F32 a, F32 b) GATUN_INLINE_LAMBDA { return add(even_quarters(a, b), odd_quarters(a, b)); };
+template <class T>
+GATUN_INLINE T fold_quarters(const T (&four)[kLanes / 4]) {
+  const auto fold = [](T a, T b) GATUN_INLINE_LAMBDA {
+    return add_halves<T>(even_quarters(bits_of(a), bits_of(b)), odd_quarters(bits_of(a), bits_of(b)));
+  };
   if constexpr (kLanes == 8) {
     return fold(four[0], four[1]);
   } else {
@@ -102,7 +122,13 @@ GATUN_INLINE void transpose(F32 (&x)[kLanes]) {
 GATUN_INLINE F32 fold_four(const F32 (&x)[4]) {
   return lanes<F32>([&](int l) { return reduce_add(x[l]); });
 }
-GATUN_INLINE F32 fold_quarters(const F32 (&four)[kLanes / 4]) { return four[0]; }
+GATUN_INLINE I32 fold_four(const I32 (&x)[4]) {
+  return lanes<I32>([&](int l) { return x[l].lane[0] + x[l].lane[1] + x[l].lane[2] + x[l].lane[3]; });
+}
+template <class T>
+GATUN_INLINE T fold_quarters(const T (&four)[kLanes / 4]) {
+  return four[0];
+}
 
 #endif
 
