@@ -26,7 +26,7 @@ struct CodeKeys {
   struct Query {
     alignas(64) int8_t code[decode::kBlockRows][kParts][decode::kMaxSize];  // [(v * kPer + s) * kVectorBytes + byte]
     int32_t start[decode::kBlockRows][kMaxLanes];                           // minus what the bias of codes adds
-    int32_t whole_start[decode::kBlockRows][kLanes];                        // of all vectors together
+    int32_t whole_start[decode::kBlockRows];                                // the sum of these
     float lane_sum[decode::kBlockRows][kMaxLanes];                          // of q, by lanes
     int32_t group[kMaxLanes];
     float scale[decode::kBlockRows], offset[decode::kBlockRows];
@@ -75,7 +75,7 @@ struct CodeKeys {
     }
     const int bias = Codes::kPer > 1 && side.zeros ? 0 : Codes::kBias;
     int32_t total = 0;
-    for (int l = 0; l < kLanes; ++l) query.whole_start[r][l] = 0;
+    query.whole_start[r] = 0;
     for (int l = 0; l < lanes; ++l) {
       const int v = l / kLanes, first = (l - v * kLanes) * 4;
       int32_t sum = 0;
@@ -95,7 +95,7 @@ struct CodeKeys {
         }
       }
       query.start[r][l] = -bias * sum;
-      query.whole_start[r][l % kLanes] -= bias * sum;
+      query.whole_start[r] -= bias * sum;
       query.lane_sum[r][l] = static_cast<float>(sum);
       total += sum;
     }
@@ -104,84 +104,111 @@ struct CodeKeys {
     query.sum[r] = static_cast<float>(total);
   }
 
-  // Adds vector v of a key to the lanes' sums of each row and part of q.
-  template <int kRows>
-  static GATUN_INLINE void dot_vector(const Query& query, int row, int v, Bytes x, I32 (&sum)[kRows][kParts]) {
+  // Adds a vector of each key, number v of its row, to the lanes' sums of each row and part of q.
+  template <int kRows, int kKeys>
+  static GATUN_INLINE void dot_vectors(const Query& query, int v, const Bytes (&x)[kKeys],
+                                       I32 (&sum)[kRows][kParts][kKeys]) {
     for_each_index<Codes::kPer>([&](auto index) GATUN_INLINE_LAMBDA {
       constexpr int kPart = decltype(index)::value;
-      const typename Codes::Weights w = Codes::prepare(Codes::template part<kPart>(x));
+      typename Codes::Weights w[kKeys];
+      for (int k = 0; k < kKeys; ++k) w[k] = Codes::prepare(Codes::template part<kPart>(x[k]));
       for (int r = 0; r < kRows; ++r) {
         for (int p = 0; p < kParts; ++p) {
-          const int8_t* const q = &query.code[row + r][p][(v * Codes::kPer + kPart) * kVectorBytes];
-          sum[r][p] = Codes::dot(sum[r][p], w, load_bytes(reinterpret_cast<const uint8_t*>(q)));
+          const int8_t* const at = &query.code[r][p][(v * Codes::kPer + kPart) * kVectorBytes];
+          const Bytes q = load_bytes(reinterpret_cast<const uint8_t*>(at));
+          for (int k = 0; k < kKeys; ++k) sum[r][p][k] = Codes::dot(sum[r][p][k], w[k], q);
         }
       }
     });
   }
-  static GATUN_INLINE I32 join(const I32 (&sum)[kParts], const int32_t* start) {
-    const I32 all = kParts == 2 ? add_i32(shift_left<7>(sum[0]), sum[kParts - 1]) : sum[0];
-    return add_i32(all, load_i32(start));
+  template <int kKeys>
+  static GATUN_INLINE I32 join(const I32 (&sum)[kParts][kKeys], int k) {
+    return kParts == 2 ? add_i32(shift_left<7>(sum[0][k]), sum[kParts - 1][k]) : sum[0][k];
   }
-  template <int kRows>
-  static GATUN_INLINE void clear(I32 (&sum)[kRows][kParts]) {
+  template <int kRows, int kKeys>
+  static GATUN_INLINE void clear_parts(I32 (&sum)[kRows][kParts][kKeys]) {
     for (int r = 0; r < kRows; ++r) {
-      for (int p = 0; p < kParts; ++p) sum[r][p] = zero_i32();
+      for (int p = 0; p < kParts; ++p) {
+        for (int k = 0; k < kKeys; ++k) sum[r][p][k] = zero_i32();
+      }
     }
   }
 
-  template <int kRows, bool kGroups>
-  static void multiply_keys(const decode::Side& side, const decode::Tile& tile, const Query& query, int row,
-                            const decode::Tile* ahead, float* products) {
-    fold_products<kRows>(side, tile, ahead, products, [&](int j, F32(&sum)[kRows]) GATUN_INLINE_LAMBDA {
-      I32 integers[kRows][kParts];
-      clear(integers);
-      if constexpr (!kGroups) {
-        for (int v = 0; v * kVectorBytes < side.row_bytes; ++v) {
-          dot_vector(query, row, v, load_row(tile.rows[j], v, side.row_bytes), integers);
-        }
-        for (int r = 0; r < kRows; ++r) sum[r] = to_f32(join(integers[r], query.whole_start[row + r]));
-      } else {
-        const Table16 scales = load_table16(tile.scales + j * side.groups);
-        const Table16 zeros = load_table16(tile.zeros + j * side.groups);
-        for (int r = 0; r < kRows; ++r) sum[r] = zero_f32();
-        for (int v = 0; v * kVectorBytes < side.row_bytes; ++v) {
-          clear(integers);
-          dot_vector(query, row, v, load_row(tile.rows[j], v, side.row_bytes), integers);
-          const I32 group = load_i32(query.group + v * kLanes);
-          for (int r = 0; r < kRows; ++r) {
-            const F32 x = to_f32(join(integers[r], query.start[row + r] + v * kLanes));
-            sum[r] = fma(x, lookup_f32(scales, group), sum[r]);
-            if (!side.zeros) continue;
-            sum[r] = fma(load_f32(query.lane_sum[row + r] + v * kLanes), lookup_f32(zeros, group), sum[r]);
-          }
-        }
+  // The sums of kKeys rows; after_vector(lanes before it) may take them away after each vector.
+  template <int kRows, int kKeys, class Body>
+  static GATUN_INLINE void dot_rows(const decode::Side& side, const decode::Tile& tile, const Query& query, int j,
+                                    I32 (&sum)[kRows][kParts][kKeys], Body&& after_vector) {
+    clear_parts(sum);
+    for_vectors<kVectorBytes>(side.row_bytes, [&](int b, auto whole) GATUN_INLINE_LAMBDA {
+      Bytes x[kKeys];
+      for (int k = 0; k < kKeys; ++k) {
+        const uint8_t* const at = tile.rows[j + k] + b;
+        x[k] = decltype(whole)::value ? load_bytes(at) : load_bytes_n(at, side.row_bytes - b);
       }
+      dot_vectors(query, b / kVectorBytes, x, sum);
+      after_vector(b / 4);
     });
-    const bool whole_rows = side.per_token && !kGroups;
-    for (int r = 0; r < kRows; ++r) {
-      for (int j = 0; j < tile.count; j += kLanes) {
-        float* const at = products + r * decode::kTileKeys + j;
-        F32 x = load_f32(at);
-        if (whole_rows) {
-          x = mul(x, load_f32(tile.scales + j));
-          if (side.zeros) x = fma(set1(query.sum[row + r]), load_f32(tile.zeros + j), x);
-        }
-        store_f32(at, fma(x, set1(query.scale[row + r]), set1(query.offset[row + r])));
+  }
+
+  // One scale a key, or none: integers to the end.
+  template <int kRows>
+  static GATUN_INLINE void multiply_whole(const decode::Side& side, const decode::Tile& tile, const Query& query,
+                                          const Fetch& fetch, float* products) {
+    constexpr int kKeys = keys_together(kRows * kParts);
+    const auto multiply_keys = [&](int j, I32(&sum)[kRows][kKeys]) GATUN_INLINE_LAMBDA {
+      I32 parts[kRows][kParts][kKeys];
+      dot_rows(side, tile, query, j, parts, [](int) {});
+      for (int r = 0; r < kRows; ++r) {
+        for (int k = 0; k < kKeys; ++k) sum[r][k] = join(parts[r], k);
       }
-    }
+    };
+    fold_products<I32, kRows, kKeys>(tile, fetch, multiply_keys, [&](int r, int j, I32 sum) GATUN_INLINE_LAMBDA {
+      F32 x = to_f32(add_i32(sum, set1_i32(query.whole_start[r])));
+      if (side.per_token) {
+        x = mul(x, load_f32(tile.scales + j));
+        if (side.zeros) x = fma(set1(query.sum[r]), load_f32(tile.zeros + j), x);
+      }
+      store_f32(products + r * decode::kTileKeys + j, fma(x, set1(query.scale[r]), set1(query.offset[r])));
+    });
+  }
+
+  template <int kRows>
+  static GATUN_INLINE void multiply_groups(const decode::Side& side, const decode::Tile& tile, const Query& query,
+                                           const Fetch& fetch, float* products) {
+    constexpr int kKeys = keys_together(2 * kRows * kParts);
+    const auto multiply_keys = [&](int j, F32(&sum)[kRows][kKeys]) GATUN_INLINE_LAMBDA {
+      clear(sum);
+      I32 parts[kRows][kParts][kKeys];
+      dot_rows(side, tile, query, j, parts, [&](int lane) GATUN_INLINE_LAMBDA {
+        const I32 group = load_i32(query.group + lane);
+        for (int k = 0; k < kKeys; ++k) {
+          const F32 scale = lookup_f32(load_table16(tile.scales + (j + k) * side.groups), group);
+          for (int r = 0; r < kRows; ++r) {
+            const I32 product = add_i32(join(parts[r], k), load_i32(query.start[r] + lane));
+            sum[r][k] = fma(to_f32(product), scale, sum[r][k]);
+          }
+          if (!side.zeros) continue;
+          const F32 zero = lookup_f32(load_table16(tile.zeros + (j + k) * side.groups), group);
+          for (int r = 0; r < kRows; ++r) sum[r][k] = fma(load_f32(query.lane_sum[r] + lane), zero, sum[r][k]);
+        }
+        clear_parts(parts);
+      });
+    };
+    fold_products<F32, kRows, kKeys>(tile, fetch, multiply_keys, [&](int r, int j, F32 x) GATUN_INLINE_LAMBDA {
+      store_f32(products + r * decode::kTileKeys + j, fma(x, set1(query.scale[r]), set1(query.offset[r])));
+    });
   }
 
   static void multiply(const decode::Side& side, const decode::Tile& tile, const uint8_t* memory, int rows,
                        const decode::Tile* ahead, float* products) {
     const Query& query = *reinterpret_cast<const Query*>(memory);
-    for_rows(rows, [&](int row, auto count) {
+    const Fetch fetch(ahead, 0, 1);
+    with_rows(rows, [&](auto count) {
       constexpr int kRows = decltype(count)::value;
-      const decode::Tile* const to_fetch = row == 0 ? ahead : nullptr;
-      float* const to = products + row * decode::kTileKeys;
       if (side.groups > 1) {
-        multiply_keys<kRows, true>(side, tile, query, row, to_fetch, to);
+        multiply_groups<kRows>(side, tile, query, fetch, products);
       } else {
-        multiply_keys<kRows, false>(side, tile, query, row, to_fetch, to);
+        multiply_whole<kRows>(side, tile, query, fetch, products);
       }
     });
   }

@@ -89,7 +89,7 @@ struct CodeValues {
 
   // Of part kPart of vector v, interleaved vectors kFirst .. kFirst + kVectors - 1.
   template <int kRows, bool kGroups, int kPart, int kFirst, int kVectors>
-  static GATUN_INLINE void add_part(const decode::Side& side, const decode::Tile& tile, const decode::Tile* ahead,
+  static GATUN_INLINE void add_part(const decode::Side& side, const decode::Tile& tile, const Fetch& fetch,
                                     const Weights* weights, int v, const float* scales, const float* zeros,
                                     float* sums) {
     I32 group[kVectors];
@@ -106,10 +106,10 @@ struct CodeValues {
       for (int i = 0; i < kVectors; ++i) sum[r][0][i] = sum[r][1][i] = zero_i32();
     }
     for (int j = 0; j < tile.count; j += 4) {
-      if (ahead != nullptr) fetch_rows<4>(side, *ahead, j);
+      fetch.beside<4>(j);
       Bytes row[4], x[4];
       for (int k = 0; k < 4; ++k) {
-        row[k] = Codes::template part<kPart>(load_row(tile.rows[j + k], v, side.row_bytes));
+        row[k] = held(Codes::template part<kPart>(load_row(tile.rows[j + k], v, side.row_bytes)));
       }
       interleave4(row, x);
       for (int r = 0; r < kRows; ++r) {
@@ -166,13 +166,13 @@ struct CodeValues {
       }
     }
     // So that sums stay in registers.
-    constexpr int kVectors = kRows == 1 ? 4 : 2;
-    for (int v = 0; v * kVectorBytes < side.row_bytes; ++v) {
-      for_each_index<kPer * 4 / kVectors>([&](auto index) GATUN_INLINE_LAMBDA {
+    constexpr int kVectors = kRows == 1 ? 4 : 2, kParts = kPer * 4 / kVectors;
+    const int vectors = (side.row_bytes + kVectorBytes - 1) / kVectorBytes;
+    for (int v = 0; v < vectors; ++v) {
+      for_each_index<kParts>([&](auto index) GATUN_INLINE_LAMBDA {
         constexpr int kIndex = decltype(index)::value * kVectors;
-        const decode::Tile* const to_fetch = v + kIndex == 0 ? ahead : nullptr;
-        add_part<kRows, kGroups, kIndex / 4, kIndex % 4, kVectors>(side, tile, to_fetch, rounded, v, scales, zeros,
-                                                                   sums);
+        const Fetch fetch(ahead, v * kParts + kIndex / kVectors, vectors * kParts);
+        add_part<kRows, kGroups, kIndex / 4, kIndex % 4, kVectors>(side, tile, fetch, rounded, v, scales, zeros, sums);
       });
     }
   }
@@ -188,15 +188,12 @@ struct CodeValues {
       }
     }
     const float* const of_channels = side.per_channel ? scales : nullptr;
-    for_rows(rows, [&](int row, auto count) {
+    with_rows(rows, [&](auto count) {
       constexpr int kRows = decltype(count)::value;
-      const float* const from = weights + row * decode::kTileKeys;
-      float* const to = sums + row * decode::kMaxSize;
-      const decode::Tile* const to_fetch = row == 0 ? ahead : nullptr;
       if (side.groups > 1) {
-        add_rows<kRows, true>(side, tile, to_fetch, from, of_channels, zeros, to);
+        add_rows<kRows, true>(side, tile, ahead, weights, of_channels, zeros, sums);
       } else {
-        add_rows<kRows, false>(side, tile, to_fetch, from, of_channels, zeros, to);
+        add_rows<kRows, false>(side, tile, ahead, weights, of_channels, zeros, sums);
       }
     });
   }

@@ -71,25 +71,46 @@ GATUN_INLINE void for_each_index(Body&& body) {
   }
 }
 
-// body(row, count) for rows that are taken together, their number known when compiled: 3 and 4 as 4, queries and sums
-// having room for them, fewer one by one.
+// body(count) with the number of rows that are taken together, known when compiled: 3 as 4, queries and sums having
+// room for it.
 template <class Body>
-GATUN_INLINE void for_rows(int rows, Body&& body) {
+GATUN_INLINE void with_rows(int rows, Body&& body) {
   if (rows > 2) {
-    body(0, Index<4>());
+    body(Index<4>());
+  } else if (rows == 2) {
+    body(Index<2>());
   } else {
-    for (int r = 0; r < rows; ++r) body(r, Index<1>());
+    body(Index<1>());
   }
 }
 
-// Rows key .. key + kCount - 1 of the tile to come: a few at a time beside the products of this one, as memory gives
-// them.
-template <int kCount>
-GATUN_INLINE void fetch_rows(const decode::Side& side, const decode::Tile& ahead, int key) {
-  for (int k = key; k < key + kCount; ++k) {
-    for (int b = 0; b < side.row_bytes; b += 64) prefetch_far_line(ahead.rows[k] + b);
+// What pass number `pass` over a tile's keys asks of the tile to come: as many rows in each pass, as evenly as they go,
+// since a core forgets requests beyond those that it can have under way.
+class Fetch {
+ public:
+  GATUN_INLINE Fetch(const decode::Tile* ahead, int pass, int passes) {
+    while (1 << shift_ < passes) ++shift_;
+    const int first = pass * (decode::kTileKeys >> shift_);
+    if (ahead == nullptr || first >= decode::kTileKeys) return;
+    rows_ = ahead->rows + first;
+    bytes_ = ahead->row_bytes;
   }
-}
+
+  // Beside keys key .. key + kKeys - 1; key is a multiple of kKeys.
+  template <int kKeys>
+  GATUN_INLINE void beside(int key) const {
+    const int step = 1 << shift_;
+    if (rows_ == nullptr || (key & (step - 1)) != 0) return;
+    for (int k = key; k < key + kKeys; k += step) {
+      const uint8_t* const row = rows_[k >> shift_];
+      for (int b = 0; b < bytes_; b += 64) prefetch_far_line(row + b);
+    }
+  }
+
+ private:
+  const uint8_t* const* rows_ = nullptr;
+  int bytes_ = 0, shift_ = 0;
+};
 
 }  // namespace
 }  // namespace gatun::GATUN_ISA

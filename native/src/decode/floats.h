@@ -1,7 +1,7 @@
 // Keys and values that are floats: products in f32, or in bf16 with f32 sums.
 //
 //   products[r][j]  = sum over c of q[r][c] k[j][c]      a sum in each lane, folded together for kLanes keys at a time
-//   sums[r][c]     += sum over j of weights[r][j] v[j][c]    kColumns vectors of c for all rows in registers
+//   sums[r][c]     += sum over j of weights[r][j] v[j][c]    columns(kRows) vectors of c for all rows in registers
 #pragma once
 
 #include "decode/codes.h"
@@ -13,7 +13,23 @@
 namespace gatun::GATUN_ISA {
 namespace {
 
-inline constexpr int kColumns = 4;
+// Vectors of sums of each row that registers hold. One row takes what memory gives in its order.
+constexpr int columns(int rows) { return rows == 1 && kLanes == 16 ? 8 : 4; }
+
+// body(first channel, vectors) over a row's channels: columns(kRows) vectors, then kLeast at a time.
+template <int kRows, int kLeast, class Body>
+GATUN_INLINE void for_columns(int size, Body&& body) {
+  constexpr int kMost = columns(kRows);
+  int c = 0;
+  for (; c + kMost * kLanes <= size; c += kMost * kLanes) body(c, Index<kMost>());
+  for (; c < size; c += kLeast * kLanes) body(c, Index<kLeast>());
+}
+// How often that goes over the keys.
+template <int kLeast>
+GATUN_INLINE int column_passes(int rows, int size) {
+  const int most = columns(rows) * kLanes, least = kLeast * kLanes;
+  return size / most + (size % most + least - 1) / least;
+}
 
 // Exponent and mantissa as those of an f32 that is 2^120 times too small, subnormals included; 480 stands for NaN.
 struct f8e4m3 {
@@ -40,24 +56,49 @@ GATUN_INLINE F32 load_channels(const uint8_t* row, int first, int size) {
   return size - first >= kLanes ? Element::load(at) : Element::load_n(at, size - first);
 }
 
-// Sums in lanes of kRows rows and each key, by multiply(row of the key, sums), to products.
-template <int kRows, class Multiply>
-GATUN_INLINE void fold_products(const decode::Side& side, const decode::Tile& tile, const decode::Tile* ahead,
-                                float* products, Multiply&& multiply) {
+// Keys that are multiplied together, each with so many sums: a vector of q is read once for all of them.
+constexpr int keys_together(int sums_of_key) {
+  int keys = 4;
+  while (keys > 1 && keys * sums_of_key > kLanes) keys /= 2;
+  return keys;
+}
+
+// Sums in lanes (F32 or I32) of kRows rows and kKeys keys at a time, by multiply(first key, sums), folded together;
+// store(row, first key, vector) of kLanes keys.
+template <class Sum, int kRows, int kKeys, class Multiply, class Store>
+GATUN_INLINE void fold_products(const decode::Tile& tile, const Fetch& fetch, Multiply&& multiply, Store&& store) {
   for (int j = 0; j < tile.count; j += kLanes) {
-    F32 four[kRows][kLanes / 4];
+    Sum four[kRows][kLanes / 4];
     for (int i = 0; i < kLanes; i += 4) {
-      F32 sums[kRows][4];
-      for (int k = 0; k < 4; ++k) {
-        if (ahead != nullptr) fetch_rows<1>(side, *ahead, j + i + k);
-        F32 sum[kRows];
-        multiply(j + i + k, sum);
-        for (int r = 0; r < kRows; ++r) sums[r][k] = sum[r];
-      }
+      Sum sums[kRows][4];
+      for_each_index<4 / kKeys>([&](auto index) GATUN_INLINE_LAMBDA {
+        constexpr int kFirst = decltype(index)::value * kKeys;
+        fetch.beside<kKeys>(j + i + kFirst);
+        Sum some[kRows][kKeys];
+        multiply(j + i + kFirst, some);
+        for (int r = 0; r < kRows; ++r) {
+          for (int k = 0; k < kKeys; ++k) sums[r][kFirst + k] = some[r][k];
+        }
+      });
       for (int r = 0; r < kRows; ++r) four[r][i / 4] = fold_four(sums[r]);
     }
-    for (int r = 0; r < kRows; ++r) store_f32(products + r * decode::kTileKeys + j, fold_quarters(four[r]));
+    for (int r = 0; r < kRows; ++r) store(r, j, fold_quarters(four[r]));
   }
+}
+
+template <int kRows, int kKeys>
+GATUN_INLINE void clear(F32 (&sum)[kRows][kKeys]) {
+  for (int r = 0; r < kRows; ++r) {
+    for (int k = 0; k < kKeys; ++k) sum[r][k] = zero_f32();
+  }
+}
+
+// body(c, whole) for each vector of a row of `size` elements, the last of which may not be whole.
+template <int kElements, class Body>
+GATUN_INLINE void for_vectors(int size, Body&& body) {
+  int c = 0;
+  for (; c + kElements <= size; c += kElements) body(c, Index<true>());
+  if (c < size) body(c, Index<false>());
 }
 
 template <class Element>
@@ -74,16 +115,27 @@ struct FloatKeys {
   static void multiply(const decode::Side& side, const decode::Tile& tile, const uint8_t* memory, int rows,
                        const decode::Tile* ahead, float* products) {
     const Query& query = *reinterpret_cast<const Query*>(memory);
-    for_rows(rows, [&](int row, auto count) {
+    const Fetch fetch(ahead, 0, 1);
+    with_rows(rows, [&](auto count) {
       constexpr int kRows = decltype(count)::value;
-      const auto multiply_key = [&](int j, F32(&sum)[kRows]) GATUN_INLINE_LAMBDA {
-        for (int r = 0; r < kRows; ++r) sum[r] = zero_f32();
-        for (int c = 0; c < side.size; c += kLanes) {
-          const F32 k = load_channels<Element>(tile.rows[j], c, side.size);
-          for (int r = 0; r < kRows; ++r) sum[r] = fma(k, load_f32(query.q[row + r] + c), sum[r]);
-        }
+      constexpr int kKeys = keys_together(kRows);
+      const auto multiply_keys = [&](int j, F32(&sum)[kRows][kKeys]) GATUN_INLINE_LAMBDA {
+        clear(sum);
+        for_vectors<kLanes>(side.size, [&](int c, auto whole) GATUN_INLINE_LAMBDA {
+          F32 x[kKeys];
+          for (int k = 0; k < kKeys; ++k) {
+            const auto* const at = reinterpret_cast<const typename Element::Type*>(tile.rows[j + k]) + c;
+            x[k] = decltype(whole)::value ? Element::load(at) : Element::load_n(at, side.size - c);
+          }
+          for (int r = 0; r < kRows; ++r) {
+            const F32 q = load_f32(query.q[r] + c);
+            for (int k = 0; k < kKeys; ++k) sum[r][k] = fma(x[k], q, sum[r][k]);
+          }
+        });
       };
-      fold_products<kRows>(side, tile, row == 0 ? ahead : nullptr, products + row * decode::kTileKeys, multiply_key);
+      fold_products<F32, kRows, kKeys>(tile, fetch, multiply_keys, [&](int r, int j, F32 x) GATUN_INLINE_LAMBDA {
+        store_f32(products + r * decode::kTileKeys + j, x);
+      });
     });
   }
 };
@@ -91,17 +143,19 @@ struct FloatKeys {
 template <class Element>
 struct FloatValues {
   template <int kRows, int kVectors>
-  static GATUN_INLINE void add_columns(const decode::Side& side, const decode::Tile& tile, const decode::Tile* ahead,
+  static GATUN_INLINE void add_columns(const decode::Side& side, const decode::Tile& tile, const Fetch& fetch,
                                        int first, const float* weights, float* sums) {
     F32 sum[kRows][kVectors];
     for (int r = 0; r < kRows; ++r) {
       for (int v = 0; v < kVectors; ++v) sum[r][v] = load_f32(sums + r * decode::kMaxSize + first + v * kLanes);
     }
     for (int j = 0; j < tile.count; ++j) {
-      if (ahead != nullptr) fetch_rows<1>(side, *ahead, j);
+      fetch.beside<1>(j);
       F32 x[kVectors];
       for (int v = 0; v < kVectors; ++v) {
-        x[v] = load_channels<Element>(tile.rows[j], first + v * kLanes, kVectors == 1 ? side.size : decode::kMaxSize);
+        const int column = first + v * kLanes;
+        x[v] = kVectors == 1 ? load_channels<Element>(tile.rows[j], column, side.size)
+                             : Element::load(reinterpret_cast<const typename Element::Type*>(tile.rows[j]) + column);
       }
       for (int r = 0; r < kRows; ++r) {
         const F32 weight = set1(weights[r * decode::kTileKeys + j]);
@@ -115,15 +169,14 @@ struct FloatValues {
 
   static void multiply(const decode::Side& side, const decode::Tile& tile, const float* weights, int rows,
                        const decode::Tile* ahead, float* sums) {
-    for_rows(rows, [&](int row, auto count) {
+    with_rows(rows, [&](auto count) {
       constexpr int kRows = decltype(count)::value;
-      const float* const from = weights + row * decode::kTileKeys;
-      float* const to = sums + row * decode::kMaxSize;
-      int c = 0;
-      for (; c + kColumns * kLanes <= side.size; c += kColumns * kLanes) {
-        add_columns<kRows, kColumns>(side, tile, row + c == 0 ? ahead : nullptr, c, from, to);
-      }
-      for (; c < side.size; c += kLanes) add_columns<kRows, 1>(side, tile, row + c == 0 ? ahead : nullptr, c, from, to);
+      int pass = 0;
+      for_columns<kRows, 1>(side.size, [&](int c, auto vectors) {
+        constexpr int kVectors = decltype(vectors)::value;
+        const Fetch fetch(ahead, pass++, column_passes<1>(kRows, side.size));
+        add_columns<kRows, kVectors>(side, tile, fetch, c, weights, sums);
+      });
     });
   }
 
@@ -157,26 +210,36 @@ struct Bf16Keys {
   static void multiply(const decode::Side& side, const decode::Tile& tile, const uint8_t* memory, int rows,
                        const decode::Tile* ahead, float* products) {
     const Query& query = *reinterpret_cast<const Query*>(memory);
-    for_rows(rows, [&](int row, auto count) {
+    const Fetch fetch(ahead, 0, 1);
+    with_rows(rows, [&](auto count) {
       constexpr int kRows = decltype(count)::value;
-      const auto multiply_key = [&](int j, F32(&sum)[kRows]) GATUN_INLINE_LAMBDA {
-        for (int r = 0; r < kRows; ++r) sum[r] = zero_f32();
-        for (int c = 0; c < side.size; c += kWords) {
-          const Bytes k = load_words(tile.rows[j], c, side.size);
-          for (int r = 0; r < kRows; ++r) {
-            sum[r] = dot_bf16(sum[r], k, load_bytes(reinterpret_cast<const uint8_t*>(query.q[row + r] + c)));
+      constexpr int kKeys = keys_together(kRows);
+      const auto multiply_keys = [&](int j, F32(&sum)[kRows][kKeys]) GATUN_INLINE_LAMBDA {
+        clear(sum);
+        for_vectors<kWords>(side.size, [&](int c, auto whole) GATUN_INLINE_LAMBDA {
+          Bytes x[kKeys];
+          for (int k = 0; k < kKeys; ++k) {
+            const uint8_t* const at = tile.rows[j + k] + 2 * c;
+            x[k] = decltype(whole)::value ? load_bytes(at) : load_bytes_n(at, 2 * (side.size - c));
           }
-        }
+          for (int r = 0; r < kRows; ++r) {
+            const Bytes q = load_bytes(reinterpret_cast<const uint8_t*>(query.q[r] + c));
+            for (int k = 0; k < kKeys; ++k) sum[r][k] = dot_bf16(sum[r][k], x[k], q);
+          }
+        });
       };
-      fold_products<kRows>(side, tile, row == 0 ? ahead : nullptr, products + row * decode::kTileKeys, multiply_key);
+      fold_products<F32, kRows, kKeys>(tile, fetch, multiply_keys, [&](int r, int j, F32 x) GATUN_INLINE_LAMBDA {
+        store_f32(products + r * decode::kTileKeys + j, x);
+      });
     });
   }
 };
 
-// Two keys at a time: their values of a channel lie side by side, as do their weights.
+// Two keys at a time: their values of a channel lie side by side, as do their weights. Sums are in the order of
+// interleaved words.
 struct Bf16Values {
   template <int kRows, int kVectors>
-  static GATUN_INLINE void add_columns(const decode::Side& side, const decode::Tile& tile, const decode::Tile* ahead,
+  static GATUN_INLINE void add_columns(const decode::Side& side, const decode::Tile& tile, const Fetch& fetch,
                                        int first, const uint16_t* weights, float* sums) {
     constexpr int kPairs = kVectors / 2;
     F32 sum[kRows][kVectors];
@@ -184,17 +247,19 @@ struct Bf16Values {
       for (int v = 0; v < kVectors; ++v) sum[r][v] = load_f32(sums + r * decode::kMaxSize + first + v * kLanes);
     }
     for (int j = 0; j < tile.count; j += 2) {
-      if (ahead != nullptr) fetch_rows<2>(side, *ahead, j);
-      Bytes x[kVectors];
+      fetch.beside<2>(j);
+      Bytes x[kPairs][2];
       for (int v = 0; v < kPairs; ++v) {
-        const int column = first + v * kWords, size = kVectors == 2 ? side.size : decode::kMaxSize;
-        const Bytes a = load_words(tile.rows[j], column, size), b = load_words(tile.rows[j + 1], column, size);
-        x[2 * v] = interleave_first(a, b);
-        x[2 * v + 1] = interleave_last(a, b);
+        const auto load = [&](const uint8_t* row) GATUN_INLINE_LAMBDA {
+          const int column = first + v * kWords;
+          return held(kPairs == 1 ? load_words(row, column, side.size) : load_bytes(row + 2 * column));
+        };
+        const Bytes a = load(tile.rows[j]), b = load(tile.rows[j + 1]);
+        interleave2(a, b, x[v]);
       }
       for (int r = 0; r < kRows; ++r) {
         const Bytes pair = broadcast4(reinterpret_cast<const int8_t*>(weights + r * decode::kTileKeys + j));
-        for (int v = 0; v < kVectors; ++v) sum[r][v] = dot_bf16(sum[r][v], x[v], pair);
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = dot_bf16(sum[r][v], x[v / 2][v % 2], pair);
       }
     }
     for (int r = 0; r < kRows; ++r) {
@@ -204,24 +269,25 @@ struct Bf16Values {
 
   static void multiply(const decode::Side& side, const decode::Tile& tile, const float* weights, int rows,
                        const decode::Tile* ahead, float* sums) {
-    for_rows(rows, [&](int row, auto count) {
+    with_rows(rows, [&](auto count) {
       constexpr int kRows = decltype(count)::value;
-      const float* const from = weights + row * decode::kTileKeys;
-      float* const to = sums + row * decode::kMaxSize;
       uint16_t rounded[kRows * decode::kTileKeys];
       for (int i = 0; i < kRows * decode::kTileKeys; i += 2 * kLanes) {
-        store_bf16_of_two(rounded + i, load_f32(from + i), load_f32(from + i + kLanes));
+        store_bf16_of_two(rounded + i, load_f32(weights + i), load_f32(weights + i + kLanes));
       }
-      int c = 0;
-      for (; c + kColumns * kLanes <= side.size; c += kColumns * kLanes) {
-        add_columns<kRows, kColumns>(side, tile, row + c == 0 ? ahead : nullptr, c, rounded, to);
-      }
-      for (; c < side.size; c += kWords)
-        add_columns<kRows, 2>(side, tile, row + c == 0 ? ahead : nullptr, c, rounded, to);
+      int pass = 0;
+      for_columns<kRows, 2>(side.size, [&](int c, auto vectors) {
+        constexpr int kVectors = decltype(vectors)::value;
+        const Fetch fetch(ahead, pass++, column_passes<2>(kRows, side.size));
+        add_columns<kRows, kVectors>(side, tile, fetch, c, rounded, sums);
+      });
     });
   }
 
-  static int position_of(int channel) { return channel; }
+  static int position_of(int channel) {
+    const int word = channel % kWords;
+    return channel - word + word / 4 % 2 * kLanes + word / 8 * 4 + word % 4;
+  }
 };
 
 #endif

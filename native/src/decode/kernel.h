@@ -40,6 +40,7 @@ inline constexpr int kMaxGroups = kMaxSize / 16;
 // Successive keys of a part, or their values. What follows the last one repeats its first one, with scales of 0.
 struct Tile {
   int32_t count;  // 1..kTileKeys
+  int32_t row_bytes;
   const uint8_t* rows[kTileKeys];
   // PER_TOKEN: [key][groups], and a vector more to read.
   float scales[(kTileKeys + 1) * kMaxGroups];

@@ -17,13 +17,19 @@ namespace {
 inline constexpr float kNothingSeen = -0x1.fffffep127f;  // the maximum of a row that has seen nothing
 inline constexpr float kLog2e = 1.44269504f;
 
+// What a row of q sees of the keys: [begin, end), and sinks.
+struct Sight {
+  int64_t begin, end;
+};
+
 // A thread's memory.
 struct LoopMemory {
   float* q;                          // [heads][rows][kMaxSize]
   uint8_t* query;                    // [heads][blocks of rows][query_bytes]
-  float* products;                   // [rows][kTileKeys]; then logits, then weights
+  float* products;                   // [heads][rows][kTileKeys]; then logits, then weights
   float* sums;                       // [heads][rows][kMaxSize], by positions
-  decode::Tile* tiles;               // keys and values of this tile and of the next one
+  Sight* sights;                     // [rows], of each head alike
+  decode::Tile* tiles;               // this one and the one to come
   int64_t rows, query_bytes, bytes;  // of a head; of all
 
   LoopMemory(const decode::Job& job, uint8_t* memory) {
@@ -39,9 +45,10 @@ struct LoopMemory {
     };
     q = reinterpret_cast<float*>(take(heads * rows * decode::kMaxSize * 4));
     query = take(heads * query_bytes);
-    products = reinterpret_cast<float*>(take(rows * decode::kTileKeys * 4));
+    products = reinterpret_cast<float*>(take(heads * rows * decode::kTileKeys * 4));
     sums = reinterpret_cast<float*>(take(heads * rows * decode::kMaxSize * 4));
-    tiles = reinterpret_cast<decode::Tile*>(take(4 * sizeof(decode::Tile)));
+    sights = reinterpret_cast<Sight*>(take(rows * static_cast<int64_t>(sizeof(Sight))));
+    tiles = reinterpret_cast<decode::Tile*>(take(2 * sizeof(decode::Tile)));
     bytes = end;
   }
 };
@@ -72,6 +79,7 @@ class PartLoop {
   }
 
   void run() {
+    for (int64_t r = 0; r < rows_; ++r) memory_.sights[r] = {window_begin(r), seen_end(r)};
     for (int64_t h = 0; h < part_.heads; ++h) {
       enter(h);
       for (int r = 0; r < rows_; ++r) {
@@ -80,24 +88,24 @@ class PartLoop {
         for (int c = 0; c < decode::kMaxSize; c += kLanes) store_f32(sums_ + r * decode::kMaxSize + c, zero_f32());
       }
     }
-    Tile *keys = memory_.tiles, *values = keys + 1, *next_keys = keys + 2, *next_values = keys + 3;
-    int64_t first = next_seen(part_.first), group = -1;
-    gather(first, part_.first_head, keys, values);
-    while (first < part_.last) {
-      const int64_t next = next_seen(first + keys->count);
-      const bool new_group = job_.keys.per_channel && first / job_.call.k.group != group;
-      if (new_group) group = first / job_.call.k.group;
-      for (int64_t h = 0; h < part_.heads; ++h) {
-        const bool last = h == part_.heads - 1;
-        gather(last ? next : first, part_.first_head + (last ? 0 : h + 1), next_keys, next_values);
-        enter(h);
-        if (new_group) prepare(keys->channel_scales, keys->channel_zeros);
-        const bool more = next_keys->count > 0;
-        multiply(first, *keys, *values, more ? next_keys : nullptr, more ? next_values : nullptr);
-        swap(keys, next_keys);
-        swap(values, next_values);
+    Tile *tile = memory_.tiles, *ahead = tile + 1;
+    Step step = {next_seen(part_.first), 0, false, true};
+    gather(step, tile);
+    while (step.first < part_.last) {
+      const Step next = after(step);
+      gather(next, ahead);
+      const Tile* const to_come = next.first < part_.last ? ahead : nullptr;
+      enter(step.head);
+      if (step.values) {
+        multiply_values(*tile, to_come);
+      } else {
+        multiply_keys(step, *tile, to_come);
+        if (step.head == part_.heads - 1) make_weights(step.first, tile->count);
       }
-      first = next;
+      Tile* const free = tile;
+      tile = ahead;
+      ahead = free;
+      step = next;
     }
     for (int64_t h = 0; job_.value_kernel != nullptr && h < part_.heads; ++h) {
       enter(h);
@@ -106,10 +114,22 @@ class PartLoop {
   }
 
  private:
-  static GATUN_INLINE void swap(Tile*& a, Tile*& b) {
-    Tile* const t = a;
-    a = b;
-    b = t;
+  // A tile of keys of a head, or of their values.
+  struct Step {
+    int64_t first, head;
+    bool values, new_group;  // of channels' scales
+  };
+
+  // All heads' keys, then all heads' values: memory is fastest in long runs.
+  Step after(Step step) const {
+    if (++step.head < part_.heads) return step;
+    step.head = 0;
+    step.values = !step.values && job_.value_kernel != nullptr;
+    if (step.values) return step;
+    const int64_t before = step.first;
+    step.first = next_seen(tile_end(before));
+    step.new_group = job_.keys.per_channel && step.first / job_.call.k.group != before / job_.call.k.group;
+    return step;
   }
 
   // What follows is about head h of the part.
@@ -117,6 +137,7 @@ class PartLoop {
     head_ = part_.first_head + h;
     q_ = memory_.q + h * memory_.rows * decode::kMaxSize;
     query_ = memory_.query + h * memory_.query_bytes;
+    products_ = memory_.products + h * memory_.rows * decode::kTileKeys;
     sums_ = memory_.sums + h * memory_.rows * decode::kMaxSize;
     maxima_ = part_.maxima + h * part_.head_stride;
     totals_ = part_.totals + h * part_.head_stride;
@@ -180,30 +201,29 @@ class PartLoop {
     return end;
   }
 
-  void gather(int64_t first, int64_t head, Tile* keys, Tile* values) const {
-    keys->count = 0;
-    if (first >= part_.last) return;
-    const int32_t count = static_cast<int32_t>(tile_end(first) - first);
-    keys->count = values->count = count;
+  void gather(const Step& step, Tile* tile) const {
+    if (step.first >= part_.last) return;
+    tile->count = static_cast<int32_t>(tile_end(step.first) - step.first);
+    tile->row_bytes = (step.values ? job_.values : job_.keys).row_bytes;
     const int64_t page_size = job_.call.k.page_size;
-    int64_t page = first / page_size, row = first - page * page_size;
-    for (int i = 0; i < count; ++page, row = 0) {
-      const int n = count - i < page_size - row ? count - i : static_cast<int>(page_size - row);
+    int64_t page = step.first / page_size, row = step.first - page * page_size;
+    for (int i = 0; i < tile->count; ++page, row = 0) {
+      const int n = tile->count - i < page_size - row ? tile->count - i : static_cast<int>(page_size - row);
       // Checked, but another thread may write there.
       int64_t at = part_.item;
       if (table_ != nullptr) {
         at = __atomic_load_n(table_ + page, __ATOMIC_RELAXED);
         if (at < 0 || at >= job_.call.k.pages) at = 0;
       }
-      add_rows(job_.call.k, job_.keys, job_.in.k, job_.in.k_scales, job_.in.k_zeros, at, head, row, i, n, keys);
-      if (job_.value_kernel != nullptr) {
-        add_rows(job_.call.v, job_.values, job_.in.v, job_.in.v_scales, job_.in.v_zeros, at, head, row, i, n, values);
+      const int64_t head = part_.first_head + step.head;
+      if (step.values) {
+        add_rows(job_.call.v, job_.values, job_.in.v, job_.in.v_scales, job_.in.v_zeros, at, head, row, i, n, tile);
+      } else {
+        add_rows(job_.call.k, job_.keys, job_.in.k, job_.in.k_scales, job_.in.k_zeros, at, head, row, i, n, tile);
       }
       i += n;
     }
-    if (count == decode::kTileKeys) return;
-    repeat_first(job_.keys, keys);
-    if (job_.value_kernel != nullptr) repeat_first(job_.values, values);
+    if (tile->count < decode::kTileKeys) repeat_first(step.values ? job_.values : job_.keys, tile);
   }
 
   // Keys i .. i + n - 1 of a tile: rows of one page.
@@ -245,36 +265,46 @@ class PartLoop {
     for (int i = from; side.per_token && i < to; ++i) tile->scales[i] = tile->zeros[i] = 0;
   }
 
-  void multiply(int64_t first, const Tile& keys, const Tile& values, const Tile* next_keys, const Tile* next_values) {
+  void multiply_keys(const Step& step, const Tile& tile, const Tile* ahead) {
+    if (step.new_group && job_.keys.per_channel) prepare(tile.channel_scales, tile.channel_zeros);
     for (int r = 0, b = 0; r < rows_; r += decode::kBlockRows, ++b) {
-      const int rows = block_rows(r);
-      float* const products = memory_.products + r * decode::kTileKeys;
-      job_.key_kernel->multiply(job_.keys, keys, query_ + b * job_.key_kernel->query_bytes, rows,
-                                r == 0 ? next_keys : nullptr, products);
-      for (int i = 0; i < rows; ++i) {
-        const int64_t row = r + i;
-        make_logits(row, first, keys.count, products + i * decode::kTileKeys);
-        soften(row, products + i * decode::kTileKeys);
-      }
-      for (int i = rows; i < decode::kBlockRows; ++i) {
-        for (int j = 0; j < decode::kTileKeys; j += kLanes) {
-          store_f32(products + i * decode::kTileKeys + j, zero_f32());
+      float* const products = products_ + r * decode::kTileKeys;
+      job_.key_kernel->multiply(job_.keys, tile, query_ + b * job_.key_kernel->query_bytes, block_rows(r),
+                                r == 0 ? ahead : nullptr, products);
+    }
+  }
+
+  // Of all heads, so that what one row waits for is spent on others.
+  void make_weights(int64_t first, int count) {
+    for (int64_t h = 0; h < part_.heads; ++h) {
+      enter(h);
+      for (int64_t r = 0; r < memory_.rows; ++r) {
+        float* const x = products_ + r * decode::kTileKeys;
+        if (r < rows_) {
+          make_logits(r, first, count, x);
+          soften(r, x);
+        } else {
+          for (int j = 0; j < decode::kTileKeys; j += kLanes) store_f32(x + j, zero_f32());
         }
       }
-      if (job_.value_kernel == nullptr) continue;
-      job_.value_kernel->multiply(job_.values, values, products, rows, r == 0 ? next_values : nullptr,
-                                  sums_ + r * decode::kMaxSize);
+    }
+  }
+
+  void multiply_values(const Tile& tile, const Tile* ahead) {
+    for (int r = 0; r < rows_; r += decode::kBlockRows) {
+      job_.value_kernel->multiply(job_.values, tile, products_ + r * decode::kTileKeys, block_rows(r),
+                                  r == 0 ? ahead : nullptr, sums_ + r * decode::kMaxSize);
     }
   }
 
   // Products to logits; minus infinity of keys that the row does not see.
   void make_logits(int64_t row, int64_t first, int count, float* x) const {
     alignas(64) static constexpr float kOffsets[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const int64_t head = query_head(row), end = seen_end(row), begin = window_begin(row);
-    const float slope = job_.in.slopes == nullptr ? 0 : job_.in.slopes[head];
+    const auto [begin, end] = memory_.sights[row];
+    const float slope = job_.in.slopes == nullptr ? 0 : job_.in.slopes[query_head(row)];
     float* exported = nullptr;
     if (job_.logits != nullptr) {
-      exported = job_.logits + part_.item * p_.logits_batch_stride + head * p_.logits_head_stride +
+      exported = job_.logits + part_.item * p_.logits_batch_stride + query_head(row) * p_.logits_head_stride +
                  row % p_.query_length * p_.logits_row_stride + first;
     }
     for (int j = 0; j < decode::kTileKeys; j += kLanes) {
@@ -345,7 +375,7 @@ class PartLoop {
   const int32_t* table_;
   int rows_;
   int64_t head_ = 0;
-  float *q_ = nullptr, *sums_ = nullptr, *maxima_ = nullptr, *totals_ = nullptr;
+  float *q_ = nullptr, *products_ = nullptr, *sums_ = nullptr, *maxima_ = nullptr, *totals_ = nullptr;
   uint8_t* query_ = nullptr;
 };
 
