@@ -4,6 +4,7 @@ import io.gatun.DType;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
@@ -400,7 +401,7 @@ public final class KvCache implements AutoCloseable {
 
     /**
      * The keys of all sequences, see {@link Sequence#table}. Whoever writes rows of it changes all sequences that share
-     * them.
+     * them. The pool is the cache's, which alone closes it.
      *
      * @throws UnsupportedOperationException if the cache has several formats
      */
@@ -451,17 +452,18 @@ public final class KvCache implements AutoCloseable {
         Check.open("cache", "KvCache", !closed);
     }
 
-    /** Frees the pages, and so closes all sequences. Another time it does nothing. */
+    /**
+     * Frees the pages, and so closes all sequences. Another time it frees what was in use before, if anything was.
+     *
+     * @throws IllegalStateException if another thread's call uses {@link #keys} or {@link #values}. Those that no call
+     *     uses are free then, and the cache takes no calls but another one of this, which frees the rest
+     */
     @Override
     public void close() {
         synchronized (lock) {
-            if (!closed) {
-                closed = true;
-                open.clear();
-                for (KvTier tier : tiers) {
-                    tier.close();
-                }
-            }
+            closed = true;
+            open.clear();
+            KvTier.free(Arrays.asList(tiers));
         }
     }
 

@@ -49,14 +49,18 @@ public final class KvPool implements AutoCloseable {
     /** What C gets: written here alone, so any thread may read it. */
     private final MemorySegment layout;
 
+    /** Whether a {@link KvCache} has it, which alone frees it. */
+    private final boolean ofCache;
+
     private volatile boolean closed;
 
-    private KvPool(KvFormat format, Tensor rows, Tensor scales, Tensor zeroPoints, Arena arena) {
+    private KvPool(KvFormat format, Tensor rows, Tensor scales, Tensor zeroPoints, Arena arena, boolean ofCache) {
         this.format = format;
         this.rows = rows;
         this.scales = scales;
         this.zeroPoints = zeroPoints;
         this.arena = arena;
+        this.ofCache = ofCache;
         layout = Native.struct(gatun_kv_layout::layout);
         gatun_kv_layout.dtype(layout, format.dtype().code());
         gatun_kv_layout.scaling(layout, format.scaling().ordinal());
@@ -86,6 +90,11 @@ public final class KvPool implements AutoCloseable {
      * @throws OutOfMemoryError if there is not so much memory
      */
     public static KvPool allocate(KvFormat format, int heads, int pages, int pageSize, int size) {
+        return allocate(format, heads, pages, pageSize, size, false);
+    }
+
+    /** The same; one of a cache refuses {@link #close}. */
+    static KvPool allocate(KvFormat format, int heads, int pages, int pageSize, int size, boolean ofCache) {
         Check.present("format", format);
         Check.range("heads", heads, 0, Integer.MAX_VALUE);
         Check.range("pages", pages, 0, Integer.MAX_VALUE);
@@ -99,7 +108,7 @@ public final class KvPool implements AutoCloseable {
             Tensor rows = large(arena, format.dtype(), pages, heads, pageSize, size);
             Tensor scales = scaled ? large(arena, DType.F16, scaleShape) : null;
             Tensor zeroPoints = format.zeroPoint() ? large(arena, DType.F16, scaleShape) : null;
-            return new KvPool(format, rows, scales, zeroPoints, arena);
+            return new KvPool(format, rows, scales, zeroPoints, arena, ofCache);
         } catch (Throwable e) {
             arena.close();
             throw e;
@@ -151,12 +160,12 @@ public final class KvPool implements AutoCloseable {
         KvFormat format = new KvFormat(rows.dtype(), Scaling.NONE, 0, false);
         Tensor view = Tensor.wrap(
                 rows.segment(), rows.dtype(), shape, rows.stride(0), rows.stride(heads), rows.stride(tokens), 1);
-        return new KvPool(format, view, null, null, null);
+        return new KvPool(format, view, null, null, null, false);
     }
 
     /** A view of one head. */
     KvPool head(int head) {
-        return new KvPool(format, one(rows, head), one(scales, head), one(zeroPoints, head), null);
+        return new KvPool(format, one(rows, head), one(scales, head), one(zeroPoints, head), null, ofCache);
     }
 
     private static Tensor one(Tensor tensor, int head) {
@@ -373,11 +382,23 @@ public final class KvPool implements AutoCloseable {
     /**
      * Frees its memory; of memory of others it only refuses further calls.
      *
-     * @throws IllegalStateException if it is closed already, or another thread's call uses it
+     * @throws IllegalStateException if it is closed already, another thread's call uses it, or a {@link KvCache} has it
      */
     @Override
     public synchronized void close() {
         Check.open("pool", "pool", !closed);
+        if (ofCache) {
+            throw new IllegalStateException(
+                    "pool: given one of a KvCache; allowed: one without, as closing the cache closes it");
+        }
+        free();
+    }
+
+    /** {@link #close}, whoever has it; another time it does nothing. */
+    synchronized void free() {
+        if (closed) {
+            return;
+        }
         if (arena != null) {
             try {
                 arena.close();

@@ -5,10 +5,12 @@ import io.gatun.GatunException;
 import io.gatun.Tensor;
 import io.gatun.ops.KvCache.Age;
 import io.gatun.ops.KvFormat.Scaling;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 
 /** Where the tokens of one age are: pools of keys and of values that have the same pages. */
-final class KvTier implements AutoCloseable {
+final class KvTier {
     final KvPool k;
     final KvPool v;
     final KvPages pages;
@@ -22,11 +24,11 @@ final class KvTier implements AutoCloseable {
     private Tensor vRows;
 
     private KvTier(Age from, long age, int heads, int pages, int pageSize, int size, int valueSize) {
-        k = KvPool.allocate(from.k(), heads, pages, pageSize, size);
+        k = KvPool.allocate(from.k(), heads, pages, pageSize, size, true);
         try {
-            v = KvPool.allocate(from.v(), heads, pages, pageSize, valueSize);
+            v = KvPool.allocate(from.v(), heads, pages, pageSize, valueSize, true);
         } catch (Throwable e) {
-            k.close();
+            k.free();
             throw e;
         }
         this.pages = new KvPages(pages);
@@ -47,20 +49,40 @@ final class KvTier implements AutoCloseable {
             for (int i = 0; i < tiers.length; i++) {
                 long age = i + 1 < tiers.length ? formats.get(i + 1).tokens() : Long.MAX_VALUE;
                 // At rest the tokens of a sequence are fewer than its age and a page. While it grows it has a page
-                // more,
-                // and another one if the last is a copy.
+                // more, and another one if the last is a copy.
                 long most = age < Integer.MAX_VALUE ? (Math.ceilDiv(age, (long) pageSize) + 3) * sequences : pages;
                 tiers[i] =
                         new KvTier(formats.get(i), age, heads, (int) Math.min(most, pages), pageSize, size, valueSize);
             }
             return tiers;
         } catch (Throwable e) {
-            for (KvTier tier : tiers) {
-                if (tier != null) {
-                    tier.close();
+            free(Arrays.stream(tiers).filter(Objects::nonNull).toList());
+            throw e;
+        }
+    }
+
+    /**
+     * Frees all pools that are not freed yet but those in use.
+     *
+     * @throws IllegalStateException if another thread's call uses some: that of the first, with those of the others
+     */
+    static void free(List<KvTier> tiers) {
+        IllegalStateException failure = null;
+        for (KvTier tier : tiers) {
+            for (KvPool pool : List.of(tier.k, tier.v)) {
+                try {
+                    pool.free();
+                } catch (IllegalStateException e) {
+                    if (failure == null) {
+                        failure = e;
+                    } else {
+                        failure.addSuppressed(e);
+                    }
                 }
             }
-            throw e;
+        }
+        if (failure != null) {
+            throw failure;
         }
     }
 
@@ -104,12 +126,6 @@ final class KvTier implements AutoCloseable {
                     + ", those free of " + pages.pages()
                     + " (close or truncate sequences, evict tokens, or build the cache with more pages)");
         }
-    }
-
-    @Override
-    public void close() {
-        k.close();
-        v.close();
     }
 
     /** {@code keys i8 per token, values bf16}. */
