@@ -31,6 +31,17 @@ import java.lang.foreign.MemorySegment;
  * different tokens. All heads of queries that share a head of the pools read it once. Keys are cut at multiples of
  * 1024 and merged in ascending order (FlashDecoding, Dao et al. 2023), whatever the number of threads: results depend
  * neither on threads nor on which pages hold the keys, bit for bit.
+ *
+ * <p>With keys of codes products are sums of integers, exact: what is rounded is q, as {@link Options#mode} says; a row
+ * of it below 2^-100 counts as 0, one that is not finite as NaN. With values of codes the exponentials, times the
+ * tokens' scales where values have those, are rounded to multiples of 1 / 16256 of the largest of 64 keys, in either
+ * mode. Products with keys or values of bf16 are in bf16 with f32 sums where q is bf16, too, and the processor has bf16
+ * dots: the exponentials are rounded to bf16 for such values, and subnormals count as 0. All others are in f32.
+ *
+ * <p>A row that sees a key with NaN in it, or whose q has one, becomes NaN, as does one that sees a logit of +infinity;
+ * NaN and infinity in values (or scales) may reach all rows that share them. A logit of -infinity has no weight. q . k
+ * counts as infinite where it leaves the range of f32 before the scale. NaN and infinity in slopes and sinks count as
+ * in the formulas.
  */
 public final class Decode {
     /**
@@ -47,7 +58,8 @@ public final class Decode {
      *     is written; or null
      * @param logits f32 [batch, query heads, query length, longest length or more], keys adjacent: where the logits of
      *     an item's keys are written, -infinity of those not seen; or null
-     * @param mode how q meets keys of codes: EXACT rounds it to multiples of its row's amax / 16256, INT8 of amax / 127
+     * @param mode how q meets keys of codes: EXACT rounds it, times the channels' scales where keys have those, to
+     *     multiples of its row's amax / 16256, INT8 of amax / 127
      * @param threads 0 for all, 1 for only the calling one
      */
     public record Options(
@@ -156,8 +168,12 @@ public final class Decode {
 
     /**
      * Computes out and what the options ask for. O(batch * query heads * query length * length * (size of keys + size
-     * of values)). Allocates nothing on the heap once warmed up; native memory during the call for a row of out for
-     * each row of q and 1024 keys.
+     * of values)). Allocates nothing on the heap once warmed up.
+     *
+     * <p>Native memory belongs to threads, which keep it for later calls: it grows to the most that any call needed.
+     * The calling thread has (size of values + 2) floats for each row of q and each 1024 keys of the longest item, the
+     * last ones fewer. Each thread that works has roughly 3 KiB for each row of q that takes turns: rows of heads that
+     * share a head of the pools, or of several such where those are near one another, up to 128 rows then.
      *
      * @param q f32, bf16 or f16 [batch, query heads, query length, size of keys], query length up to 256, usually 1;
      *     any strides, elements of the last axis adjacent
