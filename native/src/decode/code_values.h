@@ -27,12 +27,13 @@ template <class Codes>
 struct CodeValues {
   static constexpr int kPer = Codes::kPer;
 
-  // The weights of one row, for each group of channels.
+  // The weights of one row, for each of at most kMost groups of channels.
+  template <int kMost>
   struct Weights {
-    alignas(64) int8_t code[2][decode::kTileKeys / 4][decode::kMaxGroups][4];  // high and low, of four keys
-    alignas(64) float scale[decode::kMaxGroups];
-    float offset[decode::kMaxGroups];    // sum of weights[j] z[j], or of weights[j] where channels have scales
-    int32_t excess[decode::kMaxGroups];  // what the bias of codes adds
+    alignas(64) int8_t code[2][decode::kTileKeys / 4][kMost][4];  // high and low, of four keys
+    alignas(64) float scale[kMost];
+    float offset[kMost];    // sum of weights[j] z[j], or of weights[j] where channels have scales
+    int32_t excess[kMost];  // what the bias of codes adds
   };
 
   static int channel_of(int v, int s, int i, int l) { return (v * kVectorBytes + interleaved_byte(i, l)) * kPer + s; }
@@ -41,8 +42,9 @@ struct CodeValues {
     return ((v * kPer + channel % kPer) * 4 + b % 16 / 4) * kLanes + b / 16 * 4 + b % 4;
   }
 
-  static void round_weights(const decode::Side& side, const decode::Tile& tile, const float* weights, int g,
-                            Weights& out) {
+  template <int kMost>
+  static GATUN_INLINE void round_weights(const decode::Side& side, const decode::Tile& tile, const float* weights,
+                                         int g, Weights<kMost>& out) {
     alignas(64) float scaled[decode::kTileKeys];
     const auto of_group = [&](const float* scales, int j) GATUN_INLINE_LAMBDA {
       if (side.groups == 1) return load_f32(scales + j);
@@ -71,12 +73,8 @@ struct CodeValues {
     for (int j = 0; j < decode::kTileKeys; j += kLanes) {
       const I32 code = any ? round_to_i32(mul(load_f32(scaled + j), inverse)) : zero_i32();
       const I32 high = shift_right<7>(add_i32(code, set1_i32(64))), low = sub_i32(code, shift_left<7>(high));
-      int8_t halves[2][kLanes];
-      store_i8(halves[0], high);
-      store_i8(halves[1], low);
-      for (int p = 0; p < 2; ++p) {
-        for (int i = 0; i < kLanes / 4; ++i) std::memcpy(out.code[p][j / 4 + i][g], halves[p] + 4 * i, 4);
-      }
+      store_codes(out, 0, j, g, high);
+      store_codes(out, 1, j, g, low);
       sum = add_i32(sum, code);
     }
     int32_t lanes[kLanes], all = 0;
@@ -87,11 +85,19 @@ struct CodeValues {
     out.excess[g] = all * (kPer > 1 && side.zeros ? 0 : Codes::kBias);
   }
 
+  template <int kMost>
+  static GATUN_INLINE void store_codes(Weights<kMost>& out, int half, int j, int g, I32 codes) {
+    int8_t bytes[kLanes];
+    int8_t* const to = kMost == 1 ? out.code[half][j / 4][0] : bytes;
+    store_i8(to, codes);
+    for (int i = 0; kMost > 1 && i < kLanes / 4; ++i) std::memcpy(out.code[half][j / 4 + i][g], bytes + 4 * i, 4);
+  }
+
   // Of part kPart of vector v, interleaved vectors kFirst .. kFirst + kVectors - 1.
   template <int kRows, bool kGroups, int kPart, int kFirst, int kVectors>
   static GATUN_INLINE void add_part(const decode::Side& side, const decode::Tile& tile, const Fetch& fetch,
-                                    const Weights* weights, int v, const float* scales, const float* zeros,
-                                    float* sums) {
+                                    const Weights<kGroups ? decode::kMaxGroups : 1>* weights, int v,
+                                    const float* scales, const float* zeros, float* sums) {
     I32 group[kVectors];
     for (int i = 0; kGroups && i < kVectors; ++i) {
       int32_t index[kLanes];
@@ -159,7 +165,7 @@ struct CodeValues {
   template <int kRows, bool kGroups>
   static void add_rows(const decode::Side& side, const decode::Tile& tile, const decode::Tile* ahead,
                        const float* weights, const float* scales, const float* zeros, float* sums) {
-    Weights rounded[kRows];
+    Weights<kGroups ? decode::kMaxGroups : 1> rounded[kRows];
     for (int r = 0; r < kRows; ++r) {
       for (int g = 0; g < side.groups; ++g) {
         round_weights(side, tile, weights + r * decode::kTileKeys, g, rounded[r]);

@@ -307,6 +307,11 @@ class PartLoop {
       exported = job_.logits + part_.item * p_.logits_batch_stride + query_head(row) * p_.logits_head_stride +
                  row % p_.query_length * p_.logits_row_stride + first;
     }
+    const bool all_seen = begin <= first && first + decode::kTileKeys <= end && count == decode::kTileKeys;
+    if (all_seen && p_.soft_cap <= 0 && job_.in.slopes == nullptr && exported == nullptr) {
+      for (int j = 0; j < decode::kTileKeys; j += kLanes) store_f32(x + j, mul(load_f32(x + j), set1(p_.scale)));
+      return;
+    }
     for (int j = 0; j < decode::kTileKeys; j += kLanes) {
       const int64_t key = first + j;
       const int n = count - j < 0 ? 0 : count - j < kLanes ? count - j : kLanes;
