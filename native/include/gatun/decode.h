@@ -101,8 +101,9 @@ typedef struct gatun_decode_params {
  * items or heads, nor on which pages hold the keys.
  *
  * INVALID_ARGUMENT before anything is written, naming what and where, if an argument does not fit. OUT_OF_RESOURCES
- * leaves outputs unspecified: a call takes memory for a row of out for each row of q and 1024 keys. O(batch *
- * query_heads * query_length * length * (k_layout.size + v_layout.size)).
+ * leaves outputs unspecified: a call takes v_layout.size + 2 floats for each row of q and 1024 keys, and each thread
+ * about 3 KiB for each row of q of the heads that it works on together; threads keep that memory for later calls.
+ * O(batch * query_heads * query_length * length * (k_layout.size + v_layout.size)).
  */
 GATUN_API int32_t gatun_decode(const gatun_decode_params* params, const gatun_kv_layout* k_layout,
                                const gatun_kv_layout* v_layout, const void* q, const void* k, const void* k_scales,
@@ -111,7 +112,7 @@ GATUN_API int32_t gatun_decode(const gatun_decode_params* params, const gatun_kv
                                void* out, float* lse, float* logits);
 
 /*
- * Which kernels these select and why, how the work is split; for a person. 2048 bytes always do. v_layout may be null.
+ * Which kernels these select and why, where keys are cut; for a person. 2048 bytes always do. v_layout may be null.
  */
 GATUN_API int32_t gatun_decode_explain(const gatun_decode_params* params, const gatun_kv_layout* k_layout,
                                        const gatun_kv_layout* v_layout, char* text, int64_t capacity);

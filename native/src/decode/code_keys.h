@@ -1,6 +1,7 @@
 // Products of q and keys of codes, in integers:
 //
-//   product[r][j] = s_q[r] (sum over groups g of s[j][g] (sum over c in g of q[r][c] (k[j][c] - bias)) + z[j][g] sum q)
+//   product[r][j] = s_q[r] sum over groups g of (s[j][g] sum over c in g of q[r][c] (k[j][c] - bias)
+//                                                + z[j][g] sum over c in g of q[r][c])
 //
 // q[r][c] are multiples of amax / 16256 as two int8 (kParts = 2), or of amax / 127 as one. Scales of channels are
 // folded into q before, their zero points become one number for each row. Sums are within 255 * 16256 * 256 = 1.06e9 <
@@ -202,7 +203,7 @@ struct CodeKeys {
   static void multiply(const decode::Side& side, const decode::Tile& tile, const uint8_t* memory, int rows,
                        const decode::Tile* ahead, float* products) {
     const Query& query = *reinterpret_cast<const Query*>(memory);
-    const Fetch fetch(ahead, 0, 1);
+    const Fetch fetch(tile, ahead, 0, 1);
     with_rows(rows, [&](auto count) {
       constexpr int kRows = decltype(count)::value;
       if (side.groups > 1) {

@@ -6,8 +6,9 @@
 // the tile: two int8. Scales of channels multiply the sums, their zero points go with the sum of the weights. Sums of
 // integers are within 255 * 16256 * 64 = 2.7e8 < 2^31.
 //
-// A weight is wrong by at most 2^-15 of the largest one of 64, so a row of out by 64 * 2^-15 / (the sum of the tile's
-// weights) <= 2^-9 of its largest value, as if weights were rounded to bf16.
+// A weight is wrong by at most 1/32512 of the largest one of 64, so a row of out by 64 / 32512 / (the sum of the tile's
+// weights over the largest one, at least 1), below 2^-8 of its largest value: no more than if weights were rounded to
+// bf16.
 //
 // Four rows' bytes are interleaved, so that a lane has four keys' codes of a channel. A position of sums is
 // ((v * kPer + s) * 4 + i) * kLanes + l for part s of vector v and lane l of interleaved vector i.
@@ -177,7 +178,7 @@ struct CodeValues {
     for (int v = 0; v < vectors; ++v) {
       for_each_index<kParts>([&](auto index) GATUN_INLINE_LAMBDA {
         constexpr int kIndex = decltype(index)::value * kVectors;
-        const Fetch fetch(ahead, v * kParts + kIndex / kVectors, vectors * kParts);
+        const Fetch fetch(tile, ahead, v * kParts + kIndex / kVectors, vectors * kParts);
         add_part<kRows, kGroups, kIndex / 4, kIndex % 4, kVectors>(side, tile, fetch, rounded, v, scales, zeros, sums);
       });
     }

@@ -84,32 +84,32 @@ GATUN_INLINE void with_rows(int rows, Body&& body) {
   }
 }
 
-// What pass number `pass` over a tile's keys asks of the tile to come: as many rows in each pass, as evenly as they go,
-// since a core forgets requests beyond those that it can have under way.
+// What pass number `pass` over a tile's keys asks of the tile to come: as many rows in each pass, evenly beside its
+// keys, since a core forgets requests beyond those that it can have under way.
 class Fetch {
  public:
-  GATUN_INLINE Fetch(const decode::Tile* ahead, int pass, int passes) {
-    while (1 << shift_ < passes) ++shift_;
-    const int first = pass * (decode::kTileKeys >> shift_);
-    if (ahead == nullptr || first >= decode::kTileKeys) return;
+  // `ahead` may be null.
+  GATUN_INLINE Fetch(const decode::Tile& tile, const decode::Tile* ahead, int pass, int passes) {
+    if (ahead == nullptr) return;
+    const int first = pass * ahead->count / passes;
     rows_ = ahead->rows + first;
+    count_ = (pass + 1) * ahead->count / passes - first;
+    rate_ = (count_ * 65536 + tile.count - 1) / tile.count;
     bytes_ = ahead->row_bytes;
   }
 
-  // Beside keys key .. key + kKeys - 1; key is a multiple of kKeys.
+  // Beside keys key .. key + kKeys - 1.
   template <int kKeys>
   GATUN_INLINE void beside(int key) const {
-    const int step = 1 << shift_;
-    if (rows_ == nullptr || (key & (step - 1)) != 0) return;
-    for (int k = key; k < key + kKeys; k += step) {
-      const uint8_t* const row = rows_[k >> shift_];
-      for (int b = 0; b < bytes_; b += 64) prefetch_far_line(row + b);
+    const int last = (key + kKeys) * rate_ >> 16, end = last < count_ ? last : count_;
+    for (int row = key * rate_ >> 16; row < end; ++row) {
+      for (int b = 0; b < bytes_; b += 64) prefetch_far_line(rows_[row] + b);
     }
   }
 
  private:
   const uint8_t* const* rows_ = nullptr;
-  int bytes_ = 0, shift_ = 0;
+  int count_ = 0, rate_ = 0, bytes_ = 0;  // rate: rows beside a key, times 2^16
 };
 
 }  // namespace

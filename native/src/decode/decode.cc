@@ -293,7 +293,7 @@ int32_t explain(const gatun_decode_params* params, const gatun_kv_layout* k_layo
   }
   out.add("  %lld rows of q pass over each head's keys, %d at a time; keys are cut at multiples of %lld\n",
           static_cast<long long>(rows_of(call)), kBlockRows, static_cast<long long>(kPartKeys));
-  out.add("  %lld bytes of scratch memory for each head and thread\n",
+  out.add("  %lld bytes of scratch memory of a thread that works on one head\n",
           static_cast<long long>(kernels.loop.kernel->scratch_bytes(job)));
   return out.copy_to(text, capacity);
 }

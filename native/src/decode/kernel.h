@@ -82,8 +82,8 @@ struct Job {
   int64_t heads_together;         // the most heads of a part
 };
 
-// Keys [first, last) of an item, of heads of the pools whose rows lie near one another: they take turns tile by tile,
-// since memory is fastest from end to end.
+// Keys [first, last) of an item, of heads of the pools whose rows lie near one another: a tile of keys of all of them,
+// then of their values, since memory is fastest in long runs.
 struct Part {
   int64_t item, first_head, heads;
   int64_t first, last, length;

@@ -89,7 +89,7 @@ class PartLoop {
       }
     }
     Tile *tile = memory_.tiles, *ahead = tile + 1;
-    Step step = {next_seen(part_.first), 0, false, true};
+    Step step = {next_seen(part_.first), 0, false, job_.keys.per_channel};
     gather(step, tile);
     while (step.first < part_.last) {
       const Step next = after(step);
@@ -117,7 +117,8 @@ class PartLoop {
   // A tile of keys of a head, or of their values.
   struct Step {
     int64_t first, head;
-    bool values, new_group;  // of channels' scales
+    bool values;     // their keys otherwise
+    bool new_group;  // keys have other scales of channels than those before
   };
 
   // All heads' keys, then all heads' values: memory is fastest in long runs.
@@ -266,7 +267,7 @@ class PartLoop {
   }
 
   void multiply_keys(const Step& step, const Tile& tile, const Tile* ahead) {
-    if (step.new_group && job_.keys.per_channel) prepare(tile.channel_scales, tile.channel_zeros);
+    if (step.new_group) prepare(tile.channel_scales, tile.channel_zeros);
     for (int r = 0, b = 0; r < rows_; r += decode::kBlockRows, ++b) {
       float* const products = products_ + r * decode::kTileKeys;
       job_.key_kernel->multiply(job_.keys, tile, query_ + b * job_.key_kernel->query_bytes, block_rows(r),

@@ -73,7 +73,7 @@ GATUN_INLINE void transpose(F32 (&x)[kLanes]) {
   }
 }
 
-// Neighbours are folded together: what is left of x[l] moves to lanes l of the quarters.
+// The sum as T of what shuffles of F32 have moved.
 template <class T>
 GATUN_INLINE T add_halves(F32 a, F32 b) {
   if constexpr (std::is_same_v<T, F32>) {
@@ -85,6 +85,7 @@ GATUN_INLINE T add_halves(F32 a, F32 b) {
 GATUN_INLINE F32 bits_of(F32 x) { return x; }
 GATUN_INLINE F32 bits_of(I32 x) { return as_f32(x); }
 
+// Neighbours are folded together: what is left of x[l] moves to lanes l of the quarters.
 template <class T>
 GATUN_INLINE T fold_four(const T (&x)[4]) {
   const auto singles = [](T a, T b) GATUN_INLINE_LAMBDA {
