@@ -11,7 +11,7 @@
 namespace gatun::test {
 namespace {
 
-constexpr int64_t kBatch = 3, kHeads = 2, kSize = 16, kPageSize = 8, kTable = 20, kPages = 50, kLongest = 150;
+constexpr int64_t kBatch = 3, kHeads = 2, kSize = 16, kPageSize = 16, kTable = 10, kPages = 25, kLongest = 150;
 constexpr uint8_t kOthers[] = {0xff, 0x7f, 1, 0};
 
 class DecodeChanges : public ::testing::Test {
@@ -33,19 +33,41 @@ class DecodeChanges : public ::testing::Test {
     params.lse_batch_stride = kHeads;
     params.logits_row_stride = params.logits_head_stride = kLongest;
     params.logits_batch_stride = kHeads * kLongest;
-    layout.struct_size = sizeof(layout);
-    layout.dtype = GATUN_F32;
-    layout.size = kSize;
-    layout.heads = kHeads;
-    layout.pages = kPages;
-    layout.page_size = kPageSize;
-    layout.row_stride = kSize * 4;
-    layout.head_stride = kPageSize * layout.row_stride;
-    layout.page_stride = kHeads * layout.head_stride;
+    set_layout(GATUN_KV_UNSCALED);
     std::vector<int32_t> pages;
     for (int64_t i = 0; i < kBatch * kTable; ++i) pages.push_back(static_cast<int32_t>(i * 7 % kPages));
     table = bytes(pages);
     lengths = bytes(std::vector<int64_t>{kLongest, 1, 77});
+  }
+
+  // F32, or U4 with zero points. A page has as many scales of tokens as of channels.
+  void set_layout(int32_t scaling) {
+    static_assert(kPageSize == kSize);
+    const bool scaled = scaling != GATUN_KV_UNSCALED;
+    layout = {};
+    layout.struct_size = sizeof(layout);
+    layout.dtype = scaled ? GATUN_U4 : GATUN_F32;
+    layout.scaling = scaling;
+    layout.zero_point = scaled ? GATUN_ZERO_FLOAT : GATUN_ZERO_NONE;
+    layout.size = kSize;
+    layout.group = scaled ? kSize : 0;
+    layout.heads = kHeads;
+    layout.pages = kPages;
+    layout.page_size = kPageSize;
+    layout.row_stride = scaled ? kSize / 2 : kSize * 4;
+    layout.head_stride = kPageSize * layout.row_stride;
+    layout.page_stride = kHeads * layout.head_stride;
+    layout.scale_row_stride = scaling == GATUN_KV_PER_TOKEN ? 1 : kSize;
+    layout.scale_head_stride = kSize;
+    layout.scale_page_stride = kHeads * kSize;
+  }
+
+  template <class Test>
+  void for_each_layout(Test test) {
+    for (const int32_t scaling : {GATUN_KV_UNSCALED, GATUN_KV_PER_TOKEN, GATUN_KV_PER_CHANNEL}) {
+      set_layout(scaling);
+      test();
+    }
   }
 
   template <class T>
@@ -59,9 +81,11 @@ class DecodeChanges : public ::testing::Test {
   }
 
   int32_t run(const gatun_decode_params* p, const gatun_kv_layout* k, const gatun_kv_layout* v) {
-    return gatun_decode(p, k, v, q.data(), rows.data(), nullptr, nullptr, rows.data(), nullptr, nullptr,
-                        as<int32_t>(table), as<int64_t>(lengths), nullptr, nullptr, out.data(), lse.data(),
-                        logits.data());
+    const bool scaled = layout.scaling != GATUN_KV_UNSCALED;
+    const void* const pool = scaled ? static_cast<const void*>(codes.data()) : rows.data();
+    const uint16_t* const of_codes = scaled ? scales.data() : nullptr;
+    return gatun_decode(p, k, v, q.data(), pool, of_codes, of_codes, pool, of_codes, of_codes, as<int32_t>(table),
+                        as<int64_t>(lengths), nullptr, nullptr, out.data(), lse.data(), logits.data());
   }
 
   Rng rng{78};
@@ -70,19 +94,25 @@ class DecodeChanges : public ::testing::Test {
   // Inaccessible pages lie behind all of them.
   GuardBuffer<float> q{rng.normals(kBatch * kHeads * kSize)}, rows{rng.normals(kPages * kHeads * kPageSize * kSize)},
       out{kBatch * kHeads * kSize}, lse{kBatch * kHeads}, logits{kBatch * kHeads * kLongest};
+  GuardBuffer<uint8_t> codes{std::vector<uint8_t>(kPages * kHeads * kPageSize * kSize / 2, 0x5a)};
+  GuardBuffer<uint16_t> scales{std::vector<uint16_t>(kPages * kHeads * kSize, 0x3c00)};  // 1; zero points, too
   Bytes table, lengths;
 };
 
 TEST_F(DecodeChanges, Tables) {
-  for (const uint8_t other : kOthers) change_during(table, other, [&] { return run(&params, &layout, &layout); });
+  for_each_layout([&] {
+    for (const uint8_t other : kOthers) change_during(table, other, [&] { return run(&params, &layout, &layout); });
+  });
 }
 
 // Rows of logits end where the longest item did.
 TEST_F(DecodeChanges, Lengths) {
-  for (const uint8_t other : kOthers) change_during(lengths, other, [&] { return run(&params, &layout, &layout); });
-  Shared last(lengths, 2 * sizeof(int64_t));
-  last.size = 1;  // to kLongest + 6, which the table allows
-  for (int i = 0; i < 20; ++i) change_during(last, kLongest + 6, [&] { return run(&params, &layout, &layout); });
+  for_each_layout([&] {
+    for (const uint8_t other : kOthers) change_during(lengths, other, [&] { return run(&params, &layout, &layout); });
+    Shared last(lengths, 2 * sizeof(int64_t));
+    last.size = 1;  // to kLongest + 6, which the table allows
+    for (int i = 0; i < 20; ++i) change_during(last, kLongest + 6, [&] { return run(&params, &layout, &layout); });
+  });
 }
 
 // They are read once: rows are divided by numbers that are 0 in the end.

@@ -1,7 +1,5 @@
 #include "decode_choose/check.h"
 
-#include <algorithm>
-
 #include "attention/tensor.h"
 #include "base/parallel.h"
 #include "base/status.h"
@@ -35,7 +33,7 @@ int32_t check_lengths(const int64_t* lengths, int64_t batch, int64_t table_heads
   *longest = 0;
   for (int64_t b = 0; b < batch; ++b) {
     for (int64_t h = 0; h < table_heads; ++h) {
-      const int64_t length = lengths[b * table_heads + h];
+      const int64_t length = __atomic_load_n(lengths + b * table_heads + h, __ATOMIC_RELAXED);
       if (length < 0 || length > most) {
         return fail(GATUN_INVALID_ARGUMENT, "lengths[%lld, %lld] = %lld; allowed: 0..%lld", LongLong{b}, LongLong{h},
                     LongLong{length}, LongLong{most});

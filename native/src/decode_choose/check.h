@@ -1,9 +1,16 @@
 // What the entry points demand of their arguments.
 #pragma once
 
+#include <algorithm>
+
 #include "gatun/decode.h"
 
 namespace gatun::decode_choose {
+
+// Of a row of lengths that were checked; what another thread has changed since is no longer than the longest.
+inline int64_t length_of(const int64_t* lengths, int64_t row, int64_t longest) {
+  return std::clamp<int64_t>(__atomic_load_n(lengths + row, __ATOMIC_RELAXED), 0, longest);
+}
 
 // Copies the caller's struct and checks all arguments. *longest: the largest length.
 int32_t check_scores(const gatun_decode_scores_params* given, const float* logits, const float* lse,

@@ -29,7 +29,9 @@ void choose_row(const Params& p, const float* scores, const int32_t* table, int6
     std::nth_element(order, order + others - 1, order + (end - first));
     worst = order[others - 1];
   }
-  for (int64_t i = 0; i < pages; ++i) {
+  // Scores that another thread changes could be better than the worst in more than `budget` places.
+  const int32_t* const full = chosen + p.budget;
+  for (int64_t i = 0; i < pages && chosen < full; ++i) {
     const bool kept = i < first || i >= end || (others > 0 && order_key(scores[i], i) <= worst);
     if (kept) *chosen++ = table[i];
   }
@@ -60,7 +62,8 @@ int32_t gatun_decode_choose(const gatun_decode_choose_params* params, const floa
     for (int64_t row = begin; row < end; ++row) {
       const int64_t item = row / p.heads, head = row % p.heads;
       const int64_t table_row = item * p.table_heads + (p.table_heads == 1 ? 0 : head);
-      const int64_t length = lengths[table_row], pages = blocks_of(length, p.page_size);
+      const int64_t length = decode_choose::length_of(lengths, table_row, longest);
+      const int64_t pages = blocks_of(length, p.page_size);
       const int64_t count = std::min(pages, p.budget);
       // The pages that are left out are full.
       chosen_lengths[row] = count == 0 ? 0 : length - (pages - count) * p.page_size;

@@ -31,7 +31,7 @@ int32_t scores(Tier limit, const gatun_decode_scores_params* params, const float
   parallel_for(items, threads, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t item = i / stretches / p.heads, head = i / stretches % p.heads, first = i % stretches * kStretch;
-      const int64_t length = lengths[item * p.table_heads + (p.table_heads == 1 ? 0 : head)];
+      const int64_t length = length_of(lengths, item * p.table_heads + (p.table_heads == 1 ? 0 : head), longest);
       const int64_t count = std::min(kStretch, length - first);
       if (count <= 0) continue;
       float sums[kStretch] = {};

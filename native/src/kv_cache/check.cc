@@ -1,5 +1,7 @@
 #include "kv_cache/check.h"
 
+#include <utility>
+
 #include "attention/tensor.h"
 #include "base/status.h"
 
@@ -24,21 +26,22 @@ int32_t check_pool_of(const gatun_kv_layout* given, const void* pages, const voi
 int32_t check_slots(const Pool& pool, const char* name, const int64_t* slots, int64_t tokens, int64_t least,
                     bool groups) {
   const int64_t group = pool.layout.group;
-  for (int64_t t = 0; t < tokens; ++t) {
-    if (slots[t] < least || slots[t] >= pool.slots()) {
-      return fail(GATUN_INVALID_ARGUMENT, "%s[%lld] = %lld; allowed: %lld..%lld", name, LongLong{t}, LongLong{slots[t]},
+  for (int64_t t = 0, before = -1; t < tokens; ++t) {
+    const int64_t slot = __atomic_load_n(slots + t, __ATOMIC_RELAXED), last = std::exchange(before, slot);
+    if (slot < least || slot >= pool.slots()) {
+      return fail(GATUN_INVALID_ARGUMENT, "%s[%lld] = %lld; allowed: %lld..%lld", name, LongLong{t}, LongLong{slot},
                   LongLong{least}, LongLong{pool.slots() - 1});
     }
     if (!groups) continue;
     if (t % group == 0) {
-      if (slots[t] == -1 || slots[t] % group == 0) continue;
+      if (slot == -1 || slot % group == 0) continue;
       return fail(GATUN_INVALID_ARGUMENT, "%s[%lld] = %lld, the first of a group; allowed: multiples of %lld", name,
-                  LongLong{t}, LongLong{slots[t]}, LongLong{group});
+                  LongLong{t}, LongLong{slot}, LongLong{group});
     }
-    const int64_t wanted = slots[t - 1] == -1 ? -1 : slots[t - 1] + 1;
-    if (slots[t] != wanted) {
+    const int64_t wanted = last == -1 ? -1 : last + 1;
+    if (slot != wanted) {
       return fail(GATUN_INVALID_ARGUMENT, "%s[%lld] = %lld; allowed: %lld, as %s[%lld] of its group is %lld", name,
-                  LongLong{t}, LongLong{slots[t]}, LongLong{wanted}, name, LongLong{t - 1}, LongLong{slots[t - 1]});
+                  LongLong{t}, LongLong{slot}, LongLong{wanted}, name, LongLong{t - 1}, LongLong{last});
     }
   }
   return GATUN_OK;

@@ -37,6 +37,11 @@ class Mover {
 
   int64_t bytes() const { return bytes_ + 2 * scale_bytes_; }
 
+  // -1 of a slot that another thread has changed to one that does not fit.
+  int64_t slot_of(const int64_t* slots, int64_t token) const {
+    return pool_.slot_of(slots, token, pool_.per_channel());
+  }
+
   // A slot's row and what belongs to it to `copy`, or back.
   void save(int64_t head, int64_t slot, uint8_t* copy) const {
     std::memcpy(copy, pool_.row(head, slot), static_cast<size_t>(bytes_));
@@ -54,6 +59,8 @@ class Mover {
     if (pool_.zeros == nullptr) return;
     std::memcpy(pool_.zeros + index, copy + bytes_ + scale_bytes_, static_cast<size_t>(scale_bytes_));
   }
+  // What the pool gets of a slot that is not known any more: nothing that was in memory.
+  void clear(uint8_t* copy) const { std::memset(copy, 0, static_cast<size_t>(bytes())); }
 
  private:
   bool has_scales(int64_t slot) const {
@@ -77,8 +84,10 @@ int32_t move(const gatun_kv_layout* layout, int64_t tokens, const int64_t* from,
       uint8_t copy[3 * 1024];  // a row of f32, or codes with scales and zero points of channels
       for (int64_t head = begin; head < end; ++head) {
         for (int64_t t = 0; t < tokens; ++t) {
-          mover.save(head, from[t], copy);
-          mover.restore(head, to[t], copy);
+          const int64_t source = mover.slot_of(from, t), target = mover.slot_of(to, t);
+          if (source == -1 || target == -1) continue;
+          mover.save(head, source, copy);
+          mover.restore(head, target, copy);
         }
       }
     });
@@ -96,8 +105,14 @@ int32_t move(const gatun_kv_layout* layout, int64_t tokens, const int64_t* from,
         for (int64_t t = begin; t < end; ++t) visit(t, copies.get() + t * mover.bytes());
       });
     };
-    for_tokens([&](int64_t t, uint8_t* copy) { mover.save(head, from[t], copy); });
-    for_tokens([&](int64_t t, const uint8_t* copy) { mover.restore(head, to[t], copy); });
+    for_tokens([&](int64_t t, uint8_t* copy) {
+      const int64_t source = mover.slot_of(from, t);
+      source != -1 ? mover.save(head, source, copy) : mover.clear(copy);
+    });
+    for_tokens([&](int64_t t, const uint8_t* copy) {
+      const int64_t target = mover.slot_of(to, t);
+      if (target != -1) mover.restore(head, target, copy);
+    });
   }
   return GATUN_OK;
 }

@@ -45,7 +45,7 @@ class Reader {
     for (int64_t i = begin; i < end; ++i) {
       // Scales of channels are those of successive rows of a head.
       const auto [head, token] = call_.place(i, call_.p.tokens, pool_.per_channel());
-      const int64_t slot = slots_[token];
+      const int64_t slot = pool_.slot_of(slots_, token, false);
       if (slot == -1) continue;
       if (!pool_.scaled()) {
         convert_(pool_.row(head, slot), x_at(head, token), pool_.layout.size);

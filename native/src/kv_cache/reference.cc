@@ -95,8 +95,9 @@ void for_each_group(const Call& call, const int64_t* slots, Visit visit) {
   const int64_t tokens = per_channel ? l.group : 1, channels = per_channel ? 1 : l.group;
   for (int64_t head = 0; head < l.heads; ++head) {
     for (int64_t token = 0; token < call.p.tokens; token += tokens) {
-      if (slots[token] == -1) continue;
-      const int64_t first = call.pool.scale_index(head, slots[token]);
+      const int64_t slot = call.pool.slot_of(slots, token, per_channel);
+      if (slot == -1) continue;
+      const int64_t first = call.pool.scale_index(head, slot);
       for (int64_t channel = 0; channel < l.size; channel += channels) {
         visit(Group{head, token, tokens, channel, std::min(channels, l.size - channel), first + channel / channels});
       }

@@ -64,12 +64,12 @@ class Writer {
     for (int64_t i = begin; i < end; ++i) {
       const auto [head, unit] = call_.place(i, units, false);
       const int64_t token = unit * (pool_.per_channel() ? pool_.layout.group : 1);
-      const int64_t slot = slots_[token];
+      const int64_t slot = pool_.slot_of(slots_, token, pool_.per_channel());
       if (slot == -1) continue;
       if (!pool_.scaled()) {
         convert_(x_at(head, token), pool_.row(head, slot), pool_.layout.size);
       } else if (pool_.per_channel()) {
-        GATUN_TRY(write_group(head, token));
+        GATUN_TRY(write_group(head, token, slot));
       } else {
         rows[count++] = {x_at(head, token), head, slot};
         if (count == kRun) GATUN_TRY(write_codes(rows, std::exchange(count, 0)));
@@ -140,7 +140,7 @@ class Writer {
     return GATUN_OK;
   }
 
-  int32_t write_group(int64_t head, int64_t token) const {
+  int32_t write_group(int64_t head, int64_t token, int64_t slot) const {
     const gatun_kv_layout& l = pool_.layout;
     Room room;
     GATUN_TRY(get_room(kChannels, l.group, 1, &room));
@@ -152,10 +152,10 @@ class Writer {
         for (int64_t c = 0; c < channels; ++c) room.values[c * l.group + t] = row[c];
       }
       GATUN_TRY(quantize(1, channels * l.group, room));
-      put_scales(pool_.scale_index(head, slots_[token]) + channel, room.scales, room.zeros, channels);
-      if (l.dtype == GATUN_I8) put_columns<8>(head, slots_[token], channel, channels, room.codes);
-      if (l.dtype == GATUN_U4) put_columns<4>(head, slots_[token], channel, channels, room.codes);
-      if (l.dtype == GATUN_U2) put_columns<2>(head, slots_[token], channel, channels, room.codes);
+      put_scales(pool_.scale_index(head, slot) + channel, room.scales, room.zeros, channels);
+      if (l.dtype == GATUN_I8) put_columns<8>(head, slot, channel, channels, room.codes);
+      if (l.dtype == GATUN_U4) put_columns<4>(head, slot, channel, channels, room.codes);
+      if (l.dtype == GATUN_U2) put_columns<2>(head, slot, channel, channels, room.codes);
     }
     return GATUN_OK;
   }
