@@ -20,10 +20,22 @@ Spec large_spec(const Format& format, int variant) {
   return spec;
 }
 
+// Heads that take turns in sets, the last of which is smaller: with one thread 2, 2 and 1; with more fewer together.
+Spec uneven_spec(const Format& format) {
+  Spec spec;
+  spec.k = spec.v = format;
+  spec.heads = 5;
+  spec.ratio = 4;
+  spec.query_length = 4;
+  spec.lengths = {70, 90};
+  return spec;
+}
+
 template <class Test>
 void for_each_problem(Test test) {
   for (const Format& format : kSomeFormats) {
     for (int variant = 0; variant < 3; ++variant) test(large_spec(format, variant));
+    test(uneven_spec(format));
   }
 }
 

@@ -146,6 +146,44 @@ TEST(Decode, QueriesThatShareKeys) {
   }
 }
 
+// Of 5 heads, sets of 2, 2 and 1 take turns.
+TEST(Decode, SetsOfHeadsThatAreNotAlike) {
+  for (const Format& format : kSomeFormats) {
+    for (const int64_t ratio : {1, 4}) {
+      Spec spec = spec_of(kKinds[0], format, format);
+      spec.heads = 5;
+      spec.ratio = ratio;
+      spec.lengths = {70, 90};
+      Problem problem(spec);
+      ASSERT_NO_FATAL_FAILURE(problem.compare());
+    }
+  }
+}
+
+// Several tiles have the same scales; those of a part may begin in the middle. Without logits, tiles that the window
+// hides are left out: from the tile of the sink keys to another one of its group of 192, or into the next group.
+TEST(Decode, GroupsOfSeveralTiles) {
+  size_t turn = 0;
+  for (const Format& small : code_formats()) {
+    if (small.scaling != GATUN_KV_PER_CHANNEL || small.group != 64) continue;
+    for (const int64_t group : {128, 192}) {
+      Format format = small;
+      format.group = group;
+      Spec spec = spec_of(kKinds[turn++ % std::size(kKinds)], format, format);
+      spec.page_size = group == 128 ? 256 : 192;
+      spec.size = spec.value_size = 40;
+      spec.lengths = {128, 190, 200, 1300};
+      ASSERT_NO_FATAL_FAILURE(Problem(spec).compare());
+      spec.logits = false;
+      spec.causal = true;
+      spec.sink_keys = 3;
+      spec.window_left = 50;
+      spec.lengths = {190, 270, 350, 1300};  // the window begins in tiles 2, 3, 4 and 19
+      ASSERT_NO_FATAL_FAILURE(Problem(spec).compare());
+    }
+  }
+}
+
 TEST(Decode, ManyQueries) {
   for (const Format& format : kSomeFormats) {
     Spec spec = spec_of(kKinds[0], format, format);

@@ -53,7 +53,8 @@ class Pool {
     l_.size = input.rarely() ? input.size() : 8 * input.range(1, 32);
     l_.group = 0;
     if (l_.scaling == GATUN_KV_PER_TOKEN) l_.group = input.range(0, 1) == 0 ? l_.size : 16 * input.range(1, 8);
-    if (l_.scaling == GATUN_KV_PER_CHANNEL) l_.group = 16 * input.range(1, 4);
+    if (l_.scaling == GATUN_KV_PER_CHANNEL) l_.group = 16 * input.range(1, 16);
+    if (l_.scaling == GATUN_KV_PER_CHANNEL && input.range(0, 1) == 0) l_.group = l_.page_size;
     if (input.rarely()) l_.group = input.size();
     valid_ = good_format();
     if (valid_) make(input, rng, kind);
@@ -181,7 +182,7 @@ void fuzz_decode(Input& input) {
   Layout shape{};
   shape.heads = input.range(0, 3);
   shape.pages = input.range(0, 6);
-  shape.page_size = input.range(0, 1) == 0 ? 16 * input.range(1, 4) : input.range(1, 40);
+  shape.page_size = input.range(0, 1) == 0 ? 16 * input.range(1, input.range(0, 3) == 0 ? 16 : 4) : input.range(1, 40);
   const Pool k(input, rng, kind, shape);
   const bool has_v = input.range(0, 3) != 0;
   if (has_v && input.rarely()) ++shape.pages;
