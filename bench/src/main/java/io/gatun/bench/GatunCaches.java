@@ -6,6 +6,7 @@ import static io.gatun.bench.DecodeCase.QUERY_HEADS;
 
 import io.gatun.DType;
 import io.gatun.Tensor;
+import io.gatun.ops.Attention.Mode;
 import io.gatun.ops.Decode;
 import io.gatun.ops.KvFormat;
 import io.gatun.ops.KvPool;
@@ -98,7 +99,9 @@ final class GatunCaches implements AutoCloseable {
     /** {@link Decode#run} of a case to all keys. */
     static Contender prepare(String way, DecodeCase problem, DecodeData data) {
         GatunCaches caches = new GatunCaches(problem, data);
-        Decode.Options options = Decode.Options.DEFAULT.withThreads(problem.threads());
+        Mode mode = problem.cache().bits < Short.SIZE ? Mode.INT8 : Mode.EXACT;
+        Decode.Options options =
+                Decode.Options.DEFAULT.withThreads(problem.threads()).withMode(mode);
         return new GatunContender(
                 way,
                 Decode.explain(caches.q, caches.k, caches.v, caches.table(0), caches.lengths, caches.y, options),
