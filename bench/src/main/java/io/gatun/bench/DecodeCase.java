@@ -72,9 +72,9 @@ public record DecodeCase(Cache cache, int percent, int keys, int heads, int thre
      * </pre>
      *
      * int8, int4 and int2 have a scale for each token of a head, {@code g32} one for each 32 channels; int4 and int2
-     * have zero points, too; they meet q rounded to 8 bits ({@code Mode.INT8}). {@code top}: of the pages, those with the largest scores, chosen inside the time. Records
-     * of the same op with another name: {@code <name> <what>}, a relation of that case's time to another time
-     * ({@link DecodeBench}).
+     * have zero points, too; they meet q rounded to 8 bits ({@code Mode.INT8}). {@code top}: of the pages, those with
+     * the largest scores, chosen inside the time. Records of the same op with another name: {@code <name> <what>}, a
+     * relation of that case's time to another time ({@link DecodeBench}).
      */
     public String name() {
         return cache + (percent == ALL ? "" : " top=" + percent + "%") + " kv=" + keys + " heads=" + QUERY_HEADS + "/"
