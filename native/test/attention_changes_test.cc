@@ -42,12 +42,6 @@ class AttentionChanges : public ::testing::Test {
     params.lse_batch_stride = kHeads * kLength;
   }
 
-  template <class T>
-  static Bytes bytes(const std::vector<T>& values) {
-    const auto* const first = reinterpret_cast<const uint8_t*>(values.data());
-    return Bytes(first, first + values.size() * sizeof(T));
-  }
-
   int32_t run(const Bytes& q_offsets, const Bytes& kv_offsets) {
     return gatun_attention(&params, x.data(), x.data(), x.data(), as<int64_t>(q_offsets), as<int64_t>(kv_offsets),
                            nullptr, nullptr, nullptr, as<int64_t>(full_offsets), as<int32_t>(full_blocks),

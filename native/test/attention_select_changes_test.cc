@@ -42,12 +42,8 @@ class SelectChanges : public ::testing::Test {
     selection.last_queries = 16;
     selection.verticals = selection.slashes = 20;
     selection.proxy_heads = 1;
-    const std::vector<int64_t> offsets{0, 100, 101, 101, 301, kLength};
-    const auto* const first = reinterpret_cast<const uint8_t*>(offsets.data());
-    q_offsets = kv_offsets = Bytes(first, first + offsets.size() * 8);
-    const std::vector<float> amounts(kItems * kHeads, 0.5f);
-    budgets.resize(amounts.size() * 4);
-    std::memcpy(budgets.data(), amounts.data(), budgets.size());
+    q_offsets = kv_offsets = bytes(std::vector<int64_t>{0, 100, 101, 101, 301, kLength});
+    budgets = bytes(std::vector<float>(kItems * kHeads, 0.5f));
   }
 
   static const int64_t* offsets(const Bytes& bytes) { return reinterpret_cast<const int64_t*>(bytes.data()); }

@@ -24,6 +24,12 @@ namespace gatun::test {
 using Bytes = std::vector<uint8_t>;
 using Clock = std::chrono::steady_clock;
 
+template <class T>
+Bytes bytes(const std::vector<T>& values) {
+  const auto* const first = reinterpret_cast<const uint8_t*>(values.data());
+  return Bytes(first, first + values.size() * sizeof(T));
+}
+
 // What the other thread changes.
 struct Shared {
   Shared(Bytes& bytes, size_t first = 0) : at(bytes.data() + first), size(bytes.size() - first) {}
@@ -32,6 +38,9 @@ struct Shared {
   uint8_t* at;
   size_t size;
 };
+
+// What the bytes of lists of integers become: -1, much too large, another small number, 0.
+constexpr uint8_t kOthers[] = {0xff, 0x7f, 1, 0};
 
 // The changes of all tests, and those of them that took place, at least in part, during their call.
 inline int changes, met;

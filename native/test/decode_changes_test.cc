@@ -12,7 +12,6 @@ namespace gatun::test {
 namespace {
 
 constexpr int64_t kBatch = 3, kHeads = 2, kSize = 16, kPageSize = 16, kTable = 10, kPages = 25, kLongest = 150;
-constexpr uint8_t kOthers[] = {0xff, 0x7f, 1, 0};
 
 class DecodeChanges : public ::testing::Test {
  protected:
@@ -70,11 +69,6 @@ class DecodeChanges : public ::testing::Test {
     }
   }
 
-  template <class T>
-  static Bytes bytes(const std::vector<T>& values) {
-    const auto* const first = reinterpret_cast<const uint8_t*>(values.data());
-    return Bytes(first, first + values.size() * sizeof(T));
-  }
   template <class T>
   static const T* as(const Bytes& bytes) {
     return reinterpret_cast<const T*>(bytes.data());

@@ -15,16 +15,9 @@ namespace {
 constexpr int64_t kBatch = 3, kHeads = 2, kPageSize = 4, kPages = 975, kBudget = 300;
 constexpr int64_t kLongest = kPages * kPageSize;  // the last item's: no other one may be longer
 constexpr uint8_t kLonger = 0x9c;                 // the last byte of 3996
-constexpr uint8_t kOthers[] = {0xff, 0x7f, 1, 0};
 
 class DecodeChooseChanges : public ::testing::Test {
  protected:
-  DecodeChooseChanges() {
-    const std::vector<int64_t> list{2000, 1, kLongest};
-    const auto* const first = reinterpret_cast<const uint8_t*>(list.data());
-    lengths = Bytes(first, first + list.size() * sizeof(int64_t));
-  }
-
   const int64_t* lengths_of_items() const { return reinterpret_cast<const int64_t*>(lengths.data()); }
   // All of them; then that of the longest item alone.
   void change_lengths(const std::function<int32_t()>& call) {
@@ -35,7 +28,7 @@ class DecodeChooseChanges : public ::testing::Test {
   }
 
   Rng rng{80};
-  Bytes lengths;
+  Bytes lengths = bytes(std::vector<int64_t>{2000, 1, kLongest});
 };
 
 TEST_F(DecodeChooseChanges, Scores) {

@@ -14,12 +14,7 @@ namespace {
 
 constexpr int64_t kHeads = 2, kSize = 16, kGroup = 16, kPageSize = 32, kPages = 20;
 constexpr int64_t kSlots = kPages * kPageSize, kTokens = kSlots / 2;
-constexpr uint8_t kOthers[] = {0xff, 0x7f, 1, 0};
 
-Bytes bytes(const std::vector<int64_t>& slots) {
-  const auto* const first = reinterpret_cast<const uint8_t*>(slots.data());
-  return Bytes(first, first + slots.size() * sizeof(int64_t));
-}
 const int64_t* as_slots(const Bytes& bytes) { return reinterpret_cast<const int64_t*>(bytes.data()); }
 
 // A pool: F32, or U4 with zero points.
