@@ -96,10 +96,13 @@ final class GatunCaches implements AutoCloseable {
         return arena;
     }
 
-    /** {@link Decode#run} of a case to all keys. */
+    /** {@link Decode#run} of a case to all keys, codes with q of 8 bits. */
     static Contender prepare(String way, DecodeCase problem, DecodeData data) {
+        return prepare(way, problem, data, problem.cache().bits < Short.SIZE ? Mode.INT8 : Mode.EXACT);
+    }
+
+    static Contender prepare(String way, DecodeCase problem, DecodeData data, Mode mode) {
         GatunCaches caches = new GatunCaches(problem, data);
-        Mode mode = problem.cache().bits < Short.SIZE ? Mode.INT8 : Mode.EXACT;
         Decode.Options options =
                 Decode.Options.DEFAULT.withThreads(problem.threads()).withMode(mode);
         return new GatunContender(
