@@ -143,8 +143,7 @@ struct CodeKeys {
     for_vectors<kVectorBytes>(side.row_bytes, [&](int b, auto whole) GATUN_INLINE_LAMBDA {
       Bytes x[kKeys];
       for (int k = 0; k < kKeys; ++k) {
-        const uint8_t* const at = tile.rows[j + k] + b;
-        x[k] = decltype(whole)::value ? load_bytes(at) : load_bytes_n(at, side.row_bytes - b);
+        x[k] = load_left(tile.rows[j + k] + b, decltype(whole)::value ? kVectorBytes : side.row_bytes - b);
       }
       dot_vectors(query, b / kVectorBytes, x, sum);
       after_vector(b / 4);

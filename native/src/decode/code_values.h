@@ -28,9 +28,10 @@ template <class Codes>
 struct CodeValues {
   static constexpr int kPer = Codes::kPer;
 
-  // The weights of one row, for each of at most kMost groups of channels.
-  template <int kMost>
+  // The weights of one row, for each group of channels.
+  template <bool kGroups>
   struct Weights {
+    static constexpr int kMost = kGroups ? decode::kMaxGroups : 1;
     alignas(64) int8_t code[2][decode::kTileKeys / 4][kMost][4];  // high and low, of four keys
     alignas(64) float scale[kMost];
     float offset[kMost];    // sum of weights[j] z[j], or of weights[j] where channels have scales
@@ -43,9 +44,9 @@ struct CodeValues {
     return ((v * kPer + channel % kPer) * 4 + b % 16 / 4) * kLanes + b / 16 * 4 + b % 4;
   }
 
-  template <int kMost>
+  template <bool kGroups>
   static GATUN_INLINE void round_weights(const decode::Side& side, const decode::Tile& tile, const float* weights,
-                                         int g, Weights<kMost>& out) {
+                                         int g, Weights<kGroups>& out) {
     alignas(64) float scaled[decode::kTileKeys];
     const auto of_group = [&](const float* scales, int j) GATUN_INLINE_LAMBDA {
       if (side.groups == 1) return load_f32(scales + j);
@@ -86,19 +87,18 @@ struct CodeValues {
     out.excess[g] = all * (kPer > 1 && side.zeros ? 0 : Codes::kBias);
   }
 
-  template <int kMost>
-  static GATUN_INLINE void store_codes(Weights<kMost>& out, int half, int j, int g, I32 codes) {
+  template <bool kGroups>
+  static GATUN_INLINE void store_codes(Weights<kGroups>& out, int half, int j, int g, I32 codes) {
     int8_t bytes[kLanes];
-    int8_t* const to = kMost == 1 ? out.code[half][j / 4][0] : bytes;
-    store_i8(to, codes);
-    for (int i = 0; kMost > 1 && i < kLanes / 4; ++i) std::memcpy(out.code[half][j / 4 + i][g], bytes + 4 * i, 4);
+    store_i8(kGroups ? bytes : out.code[half][j / 4][0], codes);
+    for (int i = 0; kGroups && i < kLanes / 4; ++i) std::memcpy(out.code[half][j / 4 + i][g], bytes + 4 * i, 4);
   }
 
   // Of part kPart of vector v, interleaved vectors kFirst .. kFirst + kVectors - 1.
   template <int kRows, bool kGroups, int kPart, int kFirst, int kVectors>
   static GATUN_INLINE void add_part(const decode::Side& side, const decode::Tile& tile, const Fetch& fetch,
-                                    const Weights<kGroups ? decode::kMaxGroups : 1>* weights, int v,
-                                    const float* scales, const float* zeros, float* sums) {
+                                    const Weights<kGroups>* weights, int v, const float* scales, const float* zeros,
+                                    float* sums) {
     I32 group[kVectors];
     for (int i = 0; kGroups && i < kVectors; ++i) {
       int32_t index[kLanes];
@@ -116,7 +116,8 @@ struct CodeValues {
       fetch.beside<4>(j);
       Bytes row[4], x[4];
       for (int k = 0; k < 4; ++k) {
-        row[k] = held(Codes::template part<kPart>(load_row(tile.rows[j + k], v, side.row_bytes)));
+        row[k] = held(Codes::template part<kPart>(
+            load_left(tile.rows[j + k] + v * kVectorBytes, side.row_bytes - v * kVectorBytes)));
       }
       interleave4(row, x);
       for (int r = 0; r < kRows; ++r) {
@@ -166,19 +167,19 @@ struct CodeValues {
   template <int kRows, bool kGroups>
   static void add_rows(const decode::Side& side, const decode::Tile& tile, const decode::Tile* ahead,
                        const float* weights, const float* scales, const float* zeros, float* sums) {
-    Weights<kGroups ? decode::kMaxGroups : 1> rounded[kRows];
+    Weights<kGroups> rounded[kRows];
     for (int r = 0; r < kRows; ++r) {
       for (int g = 0; g < side.groups; ++g) {
         round_weights(side, tile, weights + r * decode::kTileKeys, g, rounded[r]);
       }
     }
     // So that sums stay in registers.
-    constexpr int kVectors = kRows == 1 ? 4 : 2, kParts = kPer * 4 / kVectors;
+    constexpr int kVectors = kRows == 1 ? 4 : 2, kPasses = kPer * 4 / kVectors;
     const int vectors = (side.row_bytes + kVectorBytes - 1) / kVectorBytes;
     for (int v = 0; v < vectors; ++v) {
-      for_each_index<kParts>([&](auto index) GATUN_INLINE_LAMBDA {
+      for_each_index<kPasses>([&](auto index) GATUN_INLINE_LAMBDA {
         constexpr int kIndex = decltype(index)::value * kVectors;
-        const Fetch fetch(tile, ahead, v * kParts + kIndex / kVectors, vectors * kParts);
+        const Fetch fetch(tile, ahead, v * kPasses + kIndex / kVectors, vectors * kPasses);
         add_part<kRows, kGroups, kIndex / 4, kIndex % 4, kVectors>(side, tile, fetch, rounded, v, scales, zeros, sums);
       });
     }

@@ -43,10 +43,9 @@ struct SmallCodes {
 using U4Codes = SmallCodes<4, 8>;
 using U2Codes = SmallCodes<2, 2>;
 
-// Vector v of a row.
-GATUN_INLINE Bytes load_row(const uint8_t* row, int v, int row_bytes) {
-  const int left = row_bytes - v * kVectorBytes;
-  return left >= kVectorBytes ? load_bytes(row + v * kVectorBytes) : load_bytes_n(row + v * kVectorBytes, left);
+// A vector of a row of which `left` bytes are left.
+GATUN_INLINE Bytes load_left(const uint8_t* at, int left) {
+  return left >= kVectorBytes ? load_bytes(at) : load_bytes_n(at, left);
 }
 
 // A multiple of 1 / steps of the largest magnitude as two int8: code = 128 high + low.

@@ -96,15 +96,35 @@ GATUN_INLINE void for_vectors(int size, Body&& body) {
   if (c < size) body(c, Index<false>());
 }
 
+// Numbers of keys and q, and how vectors of them are multiplied: in f32.
 template <class Element>
-struct FloatKeys {
+struct InF32 {
+  using Key = typename Element::Type;
+  using Number = float;  // of q
+  using Vector = F32;
+  static constexpr int kElements = kLanes;
+  static GATUN_INLINE void store_q(float* to, F32 x) { store_f32(to, x); }
+  static GATUN_INLINE F32 load_q(const float* q) { return load_f32(q); }
+  static GATUN_INLINE F32 load(const Key* k) { return Element::load(k); }
+  static GATUN_INLINE F32 load_n(const Key* k, int n) { return Element::load_n(k, n); }
+  static GATUN_INLINE F32 multiply_add(F32 sum, F32 k, F32 q) { return fma(k, q, sum); }
+};
+
+template <class Arithmetic>
+struct DirectKeys {
+  using Key = typename Arithmetic::Key;
   struct Query {
-    float q[decode::kBlockRows][decode::kMaxSize];
+    typename Arithmetic::Number q[decode::kBlockRows][decode::kMaxSize];
   };
 
   static void prepare(const decode::Side&, const float* q, int rows, const uint16_t*, const uint16_t*,
                       uint8_t* memory) {
-    __builtin_memcpy(memory, q, static_cast<size_t>(rows) * sizeof(Query::q[0]));
+    Query& query = *reinterpret_cast<Query*>(memory);
+    for (int r = 0; r < rows; ++r) {
+      for (int c = 0; c < decode::kMaxSize; c += kLanes) {
+        Arithmetic::store_q(query.q[r] + c, load_f32(q + r * decode::kMaxSize + c));
+      }
+    }
   }
 
   static void multiply(const decode::Side& side, const decode::Tile& tile, const uint8_t* memory, int rows,
@@ -116,15 +136,15 @@ struct FloatKeys {
       constexpr int kKeys = keys_together(kRows);
       const auto multiply_keys = [&](int j, F32(&sum)[kRows][kKeys]) GATUN_INLINE_LAMBDA {
         clear(sum);
-        for_vectors<kLanes>(side.size, [&](int c, auto whole) GATUN_INLINE_LAMBDA {
-          F32 x[kKeys];
+        for_vectors<Arithmetic::kElements>(side.size, [&](int c, auto whole) GATUN_INLINE_LAMBDA {
+          typename Arithmetic::Vector x[kKeys];
           for (int k = 0; k < kKeys; ++k) {
-            const auto* const at = reinterpret_cast<const typename Element::Type*>(tile.rows[j + k]) + c;
-            x[k] = decltype(whole)::value ? Element::load(at) : Element::load_n(at, side.size - c);
+            const Key* const at = reinterpret_cast<const Key*>(tile.rows[j + k]) + c;
+            x[k] = decltype(whole)::value ? Arithmetic::load(at) : Arithmetic::load_n(at, side.size - c);
           }
           for (int r = 0; r < kRows; ++r) {
-            const F32 q = load_f32(query.q[r] + c);
-            for (int k = 0; k < kKeys; ++k) sum[r][k] = fma(x[k], q, sum[r][k]);
+            const typename Arithmetic::Vector q = Arithmetic::load_q(query.q[r] + c);
+            for (int k = 0; k < kKeys; ++k) sum[r][k] = Arithmetic::multiply_add(sum[r][k], x[k], q);
           }
         });
       };
@@ -134,6 +154,8 @@ struct FloatKeys {
     });
   }
 };
+template <class Element>
+using FloatKeys = DirectKeys<InF32<Element>>;
 
 template <class Element>
 struct FloatValues {
@@ -183,53 +205,20 @@ struct FloatValues {
 
 inline constexpr int kWords = 2 * kLanes;  // bf16 numbers in a vector
 
-GATUN_INLINE Bytes load_words(const uint8_t* row, int first, int size) {
-  const int left = 2 * (size - first);
-  return left >= kVectorBytes ? load_bytes(row + 2 * first) : load_bytes_n(row + 2 * first, left);
-}
-
-struct Bf16Keys {
-  struct Query {
-    uint16_t q[decode::kBlockRows][decode::kMaxSize];
-  };
-
-  static void prepare(const decode::Side&, const float* q, int rows, const uint16_t*, const uint16_t*,
-                      uint8_t* memory) {
-    Query& query = *reinterpret_cast<Query*>(memory);
-    for (int r = 0; r < rows; ++r) {
-      for (int c = 0; c < decode::kMaxSize; c += kLanes) {
-        store_bf16(query.q[r] + c, load_f32(q + r * decode::kMaxSize + c));
-      }
-    }
+struct InBf16 {
+  using Key = uint16_t;
+  using Number = uint16_t;
+  using Vector = Bytes;
+  static constexpr int kElements = kWords;
+  static GATUN_INLINE void store_q(uint16_t* to, F32 x) { store_bf16(to, x); }
+  static GATUN_INLINE Bytes load_q(const uint16_t* q) { return load(q); }
+  static GATUN_INLINE Bytes load(const uint16_t* k) { return load_bytes(reinterpret_cast<const uint8_t*>(k)); }
+  static GATUN_INLINE Bytes load_n(const uint16_t* k, int n) {
+    return load_bytes_n(reinterpret_cast<const uint8_t*>(k), 2 * n);
   }
-
-  static void multiply(const decode::Side& side, const decode::Tile& tile, const uint8_t* memory, int rows,
-                       const decode::Tile* ahead, float* products) {
-    const Query& query = *reinterpret_cast<const Query*>(memory);
-    const Fetch fetch(tile, ahead, 0, 1);
-    with_rows(rows, [&](auto count) {
-      constexpr int kRows = decltype(count)::value;
-      constexpr int kKeys = keys_together(kRows);
-      const auto multiply_keys = [&](int j, F32(&sum)[kRows][kKeys]) GATUN_INLINE_LAMBDA {
-        clear(sum);
-        for_vectors<kWords>(side.size, [&](int c, auto whole) GATUN_INLINE_LAMBDA {
-          Bytes x[kKeys];
-          for (int k = 0; k < kKeys; ++k) {
-            const uint8_t* const at = tile.rows[j + k] + 2 * c;
-            x[k] = decltype(whole)::value ? load_bytes(at) : load_bytes_n(at, 2 * (side.size - c));
-          }
-          for (int r = 0; r < kRows; ++r) {
-            const Bytes q = load_bytes(reinterpret_cast<const uint8_t*>(query.q[r] + c));
-            for (int k = 0; k < kKeys; ++k) sum[r][k] = dot_bf16(sum[r][k], x[k], q);
-          }
-        });
-      };
-      fold_products<F32, kRows, kKeys>(tile, fetch, multiply_keys, [&](int r, int j, F32 x) GATUN_INLINE_LAMBDA {
-        store_f32(products + r * decode::kTileKeys + j, x);
-      });
-    });
-  }
+  static GATUN_INLINE F32 multiply_add(F32 sum, Bytes k, Bytes q) { return dot_bf16(sum, k, q); }
 };
+using Bf16Keys = DirectKeys<InBf16>;
 
 // Two keys at a time: their values of a channel lie side by side, as do their weights. Sums are in the order of
 // interleaved words.
@@ -248,7 +237,7 @@ struct Bf16Values {
       for (int v = 0; v < kPairs; ++v) {
         const auto load = [&](const uint8_t* row) GATUN_INLINE_LAMBDA {
           const int column = first + v * kWords;
-          return held(kPairs == 1 ? load_words(row, column, side.size) : load_bytes(row + 2 * column));
+          return held(load_left(row + 2 * column, kPairs == 1 ? 2 * (side.size - column) : kVectorBytes));
         };
         const Bytes a = load(tile.rows[j]), b = load(tile.rows[j + 1]);
         interleave2(a, b, x[v]);

@@ -4,7 +4,7 @@
 //   weights  = exp(logit - maximum)         maximum of the row so far; when it grows, what was summed before is scaled
 //   sums    += weights . values             a kernel of values
 //
-// Heads of a part take turns.
+// A tile of keys of all heads of a part is multiplied, then made weights, then come their values.
 #pragma once
 
 #include "decode/floats.h"

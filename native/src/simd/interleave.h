@@ -4,8 +4,8 @@
 //   void interleave4(const Bytes (&rows)[4], Bytes (&out)[4])
 //                                                  byte 4 l + j of out[i] is byte interleaved_byte(i, l) of rows[j]
 //   void interleave2(Bytes a, Bytes b, Bytes (&out)[2])
-//                                                  words 2 l and 2 l + 1 of out[i] are word interleaved_word(i, l) of a
-//                                                  and of b; AVX-512 only
+//                                                  words 2 l and 2 l + 1 of out[i] are word l / 4 * 8 + 4 * i + l % 4
+//                                                  of a and of b; AVX-512 only
 //   Bytes held(Bytes)                              the same, in a register: compilers load what is used twice twice
 #pragma once
 
@@ -14,7 +14,6 @@
 namespace gatun::GATUN_ISA {
 
 constexpr int interleaved_byte(int i, int l) { return l / 4 * 16 + 4 * i + l % 4; }
-constexpr int interleaved_word(int i, int l) { return l / 4 * 8 + 4 * i + l % 4; }
 
 #if defined(__AVX512F__)
 
