@@ -9,6 +9,8 @@ set(GATUN_FLAGS_x86_avx2 -march=x86-64-v3)
 set(GATUN_FLAGS_x86_avxvnni -march=x86-64-v3 -mavxvnni)
 set(GATUN_FLAGS_x86_avx512 -march=x86-64-v4)
 set(GATUN_FLAGS_x86_avx512vnni -march=x86-64-v4 -mavx512vnni -mavx512bf16 -mavx512vbmi)
+# Of the emulated CUDA kernels, beside the baseline: fma() as an instruction.
+set(GATUN_FLAGS_x86_emulator -mavx2 -mfma)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(GATUN_ARCH x86)

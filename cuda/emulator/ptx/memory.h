@@ -1,0 +1,42 @@
+// The twin of src/ptx/memory.h on the CPU.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "ptx/thread.h"
+
+namespace gatun::cuda {
+
+struct alignas(16) Words4 {
+  uint32_t word[4];
+};
+
+namespace detail {
+inline void check_aligned(const void* address, unsigned bytes, const char* what) {
+  if (reinterpret_cast<uintptr_t>(address) % bytes != 0)
+    emulator::block().fault(std::string(what) + ": misaligned address");
+}
+}  // namespace detail
+
+inline Words4 load_once(const void* from) {
+  detail::check_aligned(from, 16, "ld.global.v4");
+  Words4 x;
+  std::memcpy(&x, from, sizeof(x));
+  return x;
+}
+
+inline void store_once(void* to, const Words4& x) {
+  detail::check_aligned(to, 16, "st.global.v4");
+  std::memcpy(to, &x, sizeof(x));
+}
+
+inline void atomic_min(uint64_t* at, uint64_t value) { *at = value < *at ? value : *at; }
+inline uint32_t atomic_add(uint32_t* at, uint32_t value) {
+  const uint32_t before = *at;
+  *at += value;
+  return before;
+}
+inline void memory_fence() {}
+
+}  // namespace gatun::cuda

@@ -1,0 +1,82 @@
+// Arithmetic and conversions for which C++ has no operator. Operators round to nearest, ties to even, and no compiler
+// flag fuses them.
+#pragma once
+
+#include <cstdint>
+
+#include "ptx/thread.h"
+
+namespace gatun::cuda {
+
+GATUN_DEVICE uint32_t as_bits(float x) { return __float_as_uint(x); }
+GATUN_DEVICE float as_float(uint32_t bits) { return __uint_as_float(bits); }
+
+GATUN_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }  // a * b + c, rounded once
+
+// To the nearest integer, ties to even; saturates, NaN becomes 0.
+GATUN_DEVICE int32_t round_to_i32(float x) { return __float2int_rn(x); }
+GATUN_DEVICE float round_to_integer(float x) { return rintf(x); }
+
+GATUN_DEVICE float f16_to_f32(uint16_t x) {
+  float y;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x));
+  return y;
+}
+// NaN becomes a quiet NaN, overflow infinity; so below.
+GATUN_DEVICE uint16_t f32_to_f16(float x) {
+  uint16_t y;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+}
+GATUN_DEVICE float bf16_to_f32(uint16_t x) { return as_float(static_cast<uint32_t>(x) << 16); }
+GATUN_DEVICE uint16_t f32_to_bf16(float x) {
+  uint16_t y;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+}
+
+// Two 16-bit floats in 32 bits, the first in the low half.
+GATUN_DEVICE uint32_t pack_f16(float low, float high) {
+  uint32_t y;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+  return y;
+}
+GATUN_DEVICE uint32_t pack_bf16(float low, float high) {
+  uint32_t y;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+  return y;
+}
+
+// a * b + c of two f16 or two bf16.
+GATUN_DEVICE uint32_t fused_f16x2(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t y;
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(y) : "r"(a), "r"(b), "r"(c));
+  return y;
+}
+GATUN_DEVICE uint32_t fused_bf16x2(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t y;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(y) : "r"(a), "r"(b), "r"(c));
+  return y;
+}
+
+// Byte i of the result is byte `selector >> 4 i & 7` of the eight bytes of low and high, low's first; with bit 3 of
+// that nibble set, its sign in all bits.
+GATUN_DEVICE uint32_t pick_bytes(uint32_t low, uint32_t high, uint32_t selector) {
+  uint32_t y;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(y) : "r"(low), "r"(high), "r"(selector));
+  return y;
+}
+
+// c + the sum of products of four bytes.
+GATUN_DEVICE int32_t dot_i8x4(uint32_t a, uint32_t b, int32_t c) {
+  int32_t y;
+  asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(y) : "r"(a), "r"(b), "r"(c));
+  return y;
+}
+GATUN_DEVICE int32_t dot_u8_i8x4(uint32_t a_unsigned, uint32_t b, int32_t c) {
+  int32_t y;
+  asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(y) : "r"(a_unsigned), "r"(b), "r"(c));
+  return y;
+}
+
+}  // namespace gatun::cuda
