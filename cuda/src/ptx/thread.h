@@ -31,6 +31,13 @@ GATUN_DEVICE uint8_t* shared_memory() {
   return gatun_shared_memory;
 }
 
+namespace detail {
+// As instructions that name the state space take it.
+GATUN_DEVICE uint32_t shared_address(const void* shared) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+}
+}  // namespace detail
+
 // Of all threads of the block.
 GATUN_DEVICE void block_barrier() { __syncthreads(); }
 
