@@ -18,7 +18,7 @@
 // in that order within each step (see Prepared in job.h).
 //
 // Units of a strip follow each other in the order of depth, strips in the order of columns: unit u of strip s is unit
-// s * units + u. What is beyond columns or depth holds the byte 0 in its place, with scale 0 beyond columns; x is 0
+// s * units + u. The depth is padded to a multiple of kDepthMultiple. What is beyond columns or depth holds the byte 0 in its place, with scale 0 beyond columns; x is 0
 // beyond the depth. No byte 0 decodes to NaN.
 //
 // Scales [groups][strips * 16], in their own type (F32, F16, E8M0, F8E4M3); rows of weights that share one have it
@@ -35,6 +35,7 @@ inline constexpr int kStripColumns = 16;
 inline constexpr int kStepDepth = 16;
 inline constexpr int kUnitBytes = 512;
 inline constexpr int kPartAlignment = 256;
+inline constexpr int kDepthMultiple = 128;  // a unit of 2-bit codes, and more than one of all others
 
 // What a code stands for. Those of 6 bits have a byte each.
 enum class Codes : int32_t { u4, u2, i8, u8, f8e4m3, f8e5m2, f6e3m2, f6e2m3, f4e2m1, book4, book8 };
@@ -57,7 +58,8 @@ struct Form {
   float factor;  // the tensor's scale
   int64_t columns, depth;
   int64_t group, groups;
-  int64_t strips, units;  // units of a strip
+  int64_t padded_depth;   // a multiple of kDepthMultiple
+  int64_t strips, units;  // units of a strip, of the padded depth
   int64_t codes_at, scales_at, offsets_at, book_at, bytes;
 
   int64_t padded_columns() const { return strips * kStripColumns; }

@@ -25,7 +25,6 @@ struct Prepared {
   const void* sums;
   bool scales_of_groups;
 };
-inline constexpr int kDepthMultiple = 128;  // a unit of 2-bit codes, and more than one of all others
 
 // y = act(sum * factor + bias) + residual.
 struct Finish {
