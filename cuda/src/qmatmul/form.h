@@ -18,8 +18,8 @@
 // in that order within each step (see Prepared in job.h).
 //
 // Units of a strip follow each other in the order of depth, strips in the order of columns: unit u of strip s is unit
-// s * units + u. The depth is padded to a multiple of kDepthMultiple. What is beyond columns or depth holds the byte 0 in its place, with scale 0 beyond columns; x is 0
-// beyond the depth. No byte 0 decodes to NaN.
+// s * units + u. The depth is padded to a multiple of kDepthMultiple. What is beyond columns or depth holds the byte 0
+// in its place, with scale 0 beyond columns; x is 0 beyond the depth. No byte 0 decodes to NaN.
 //
 // Scales [groups][strips * 16], in their own type (F32, F16, E8M0, F8E4M3); rows of weights that share one have it
 // each. Offsets [groups][strips * 16]: u8 or f32 zero points. Book: 16 or 256 f32.
