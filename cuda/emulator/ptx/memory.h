@@ -26,6 +26,8 @@ inline Words4 load_once(const void* from) {
   return x;
 }
 
+inline Words4 load_near(const void* from) { return load_once(from); }
+
 inline void store_once(void* to, const Words4& x) {
   detail::check_aligned(to, 16, "st.global.v4");
   std::memcpy(to, &x, sizeof(x));

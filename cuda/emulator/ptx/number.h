@@ -22,6 +22,14 @@ inline int32_t round_to_i32(float x) {
 }
 inline float round_to_integer(float x) { return std::nearbyint(x); }
 
+inline float round_down(float x) { return std::floor(x); }
+inline float absolute(float x) { return std::fabs(x); }
+
+inline float max_number(float a, float b) { return b != b || a > b ? a : b; }
+inline float min_number(float a, float b) { return b != b || a < b ? a : b; }
+inline float max_or_nan(float a, float b) { return a != a || a > b ? a : b; }
+inline float min_or_nan(float a, float b) { return a != a || a < b ? a : b; }
+
 inline float f16_to_f32(uint16_t x) { return gatun::f16_to_f32(x); }
 inline uint16_t f32_to_f16(float x) { return x != x ? 0x7fff : gatun::f32_to_f16(x); }
 inline float bf16_to_f32(uint16_t x) { return gatun::bf16_to_f32(x); }

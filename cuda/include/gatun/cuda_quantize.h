@@ -14,19 +14,24 @@
 extern "C" {
 #endif
 
-/* What a device found in values that it cannot quantize: the least index of each kind, or -1 if there is none. */
+/* What a device found that it cannot quantize: the least index of each kind, or -1 if there is none. */
 typedef struct gatun_cuda_faults {
-  int64_t not_finite; /* r * depth + k of the first value, or the index of the first given scale or zero point, that is
-                         NaN or infinite; of x first */
-  int64_t overflow;   /* the first block whose scale overflows its type */
+  int64_t value; /* r * depth + k of the first x[r][k] that is NaN or infinite */
+  /*
+   * r * G + g of the first block that has a bad scale: one of finite values that overflows scale_dtype or, with
+   * GATUN_SCALE_GIVEN, a scale or a zero point that is NaN or infinite.
+   */
+  int64_t block;
 } gatun_cuda_faults;
 
-/* 0 for most params; blocks of many values are scanned in parts. */
+/* 0 for most params: blocks of more than 2^14 values are scanned in parts. */
 GATUN_API int32_t gatun_cuda_quantize_workspace_bytes(const gatun_quantize_params* params, int64_t* bytes);
 
 /*
- * As gatun_quantize. `code_book` is host memory, read before the function returns. `faults` is device memory; where
- * gatun_quantize would refuse the values, it holds the index once the work is done, and the outputs are unspecified.
+ * As gatun_quantize, but that a function which does not wait cannot refuse values. `code_book` is host memory, read
+ * before the function returns. `faults`, one struct of device memory aligned to 8 bytes, is written by every call: both
+ * -1 once the work is done, unless gatun_quantize would refuse the values; then the other outputs are unspecified. x is
+ * read once, but twice for blocks of more than 2^14 values, and for groups that begin in the middle of a byte of codes.
  */
 GATUN_API int32_t gatun_cuda_quantize(const gatun_quantize_params* params, const void* x, const float* code_book,
                                       const void* round_up, void* codes, void* scales, void* zero_points,

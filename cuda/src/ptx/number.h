@@ -17,6 +17,24 @@ GATUN_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c);
 GATUN_DEVICE int32_t round_to_i32(float x) { return __float2int_rn(x); }
 GATUN_DEVICE float round_to_integer(float x) { return rintf(x); }
 
+GATUN_DEVICE float round_down(float x) { return floorf(x); }
+GATUN_DEVICE float absolute(float x) { return fabsf(x); }
+
+// Of a number and a NaN the number; of two zeros either.
+GATUN_DEVICE float max_number(float a, float b) { return fmaxf(a, b); }
+GATUN_DEVICE float min_number(float a, float b) { return fminf(a, b); }
+// NaN if one of both is.
+GATUN_DEVICE float max_or_nan(float a, float b) {
+  float y;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+  return y;
+}
+GATUN_DEVICE float min_or_nan(float a, float b) {
+  float y;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+  return y;
+}
+
 GATUN_DEVICE float f16_to_f32(uint16_t x) {
   float y;
   asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x));

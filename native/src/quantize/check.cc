@@ -1,5 +1,6 @@
 #include "quantize/check.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/check.h"
@@ -127,7 +128,7 @@ int32_t check_params(const gatun_quantize_params* params, bool dequantize) {
   return check_shape(*params, dequantize);
 }
 
-int32_t check_buffers(const gatun_quantize_params& p, bool dequantize, const Buffers& b) {
+int32_t list_buffers(const gatun_quantize_params& p, bool dequantize, const Buffers& b, Buffer* list) {
   const bool book = p.book == GATUN_BOOK_GIVEN, zeros = p.zero_point != GATUN_ZERO_NONE;
   const bool given_rounding = !dequantize && p.rounding == GATUN_ROUND_GIVEN;
   const bool given_scales = dequantize || p.scale_rule == GATUN_SCALE_GIVEN;
@@ -136,7 +137,7 @@ int32_t check_buffers(const gatun_quantize_params& p, bool dequantize, const Buf
   GATUN_TRY(check_absent(zeros, b.zero_points, "zero_points", "params.zero_point = 0"));
   const int64_t code_bytes = dtype_bytes(p.code_dtype, p.depth);
   const int64_t blocks = blocks_of(p.rows, p.group_rows), groups = blocks_of(p.depth, p.group);
-  Buffer buffers[] = {
+  const Buffer buffers[kBuffers] = {
       {"x", b.x, p.rows, p.depth, p.x_row_stride, dtype_bytes(p.x_dtype, 1), dequantize, p.x_column_stride},
       {"code_book", b.code_book, book ? 1 : 0, p.code_dtype == GATUN_U4 ? 16 : 256, 0, 4, false},
       {"round_up", b.round_up, given_rounding ? p.rows : 0, p.depth, p.depth, 1, false},
@@ -145,7 +146,14 @@ int32_t check_buffers(const gatun_quantize_params& p, bool dequantize, const Buf
       {"zero_points", b.zero_points, blocks, zeros ? groups : 0, groups, p.zero_point == GATUN_ZERO_FLOAT ? 4 : 1,
        !given_scales},
   };
-  return gatun::check_buffers(buffers);
+  std::copy(buffers, buffers + kBuffers, list);
+  return GATUN_OK;
+}
+
+int32_t check_buffers(const gatun_quantize_params& p, bool dequantize, const Buffers& b) {
+  Buffer list[kBuffers];
+  GATUN_TRY(list_buffers(p, dequantize, b, list));
+  return gatun::check_buffers(list);
 }
 
 }  // namespace gatun::quantize

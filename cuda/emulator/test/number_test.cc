@@ -1,0 +1,57 @@
+// Minima, maxima and loads of ptx/ as the PTX ISA manual defines them.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "gatun/status.h"
+#include "ptx/launch.h"
+#include "ptx/memory.h"
+#include "ptx/number.h"
+#include "settings.h"
+
+namespace gatun::emulator {
+namespace {
+
+using namespace gatun::cuda;
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
+
+TEST(Number, ExtremesOfNumbersIgnoreNan) {
+  EXPECT_EQ(max_number(1, 2), 2);
+  EXPECT_EQ(max_number(-1, -2), -1);
+  EXPECT_EQ(max_number(kNaN, -kInfinity), -kInfinity);
+  EXPECT_EQ(max_number(3, kNaN), 3);
+  EXPECT_EQ(min_number(1, 2), 1);
+  EXPECT_EQ(min_number(kNaN, kInfinity), kInfinity);
+  EXPECT_EQ(min_number(3, kNaN), 3);
+}
+
+TEST(Number, ExtremesOrNan) {
+  EXPECT_EQ(max_or_nan(1, 2), 2);
+  EXPECT_EQ(min_or_nan(1, 2), 1);
+  EXPECT_TRUE(std::isnan(max_or_nan(kNaN, kInfinity)));
+  EXPECT_TRUE(std::isnan(max_or_nan(-kInfinity, kNaN)));
+  EXPECT_TRUE(std::isnan(min_or_nan(kNaN, -kInfinity)));
+  EXPECT_TRUE(std::isnan(min_or_nan(kInfinity, kNaN)));
+}
+
+TEST(Number, RoundDownAndAbsolute) {
+  EXPECT_EQ(round_down(-0.5f), -1);
+  EXPECT_EQ(round_down(2.75f), 2);
+  EXPECT_FALSE(std::signbit(absolute(-0.0f)));
+}
+
+void copy_near(const uint8_t* from, uint8_t* to) { store_once(to, load_near(from)); }
+
+TEST(Memory, LoadNear) {
+  alignas(16) uint8_t from[32] = {1, 2, 3}, to[16] = {};
+  ASSERT_EQ(launch("copy_near", copy_near, {1, 1, 1, 1, 0}, nullptr, from, to), GATUN_OK);
+  EXPECT_EQ(std::string(from, from + 16), std::string(to, to + 16));
+  EXPECT_EQ(launch("copy_near", copy_near, {1, 1, 1, 1, 0}, nullptr, from + 4, to), GATUN_INTERNAL);
+  EXPECT_NE(std::string(last_fault()).find("misaligned"), std::string::npos) << last_fault();
+}
+
+}  // namespace
+}  // namespace gatun::emulator
