@@ -9,6 +9,7 @@ output=bindings/src/generated/java
 new=$(mktemp -d bindings/src/generated/new.XXXXXX)
 trap 'rm -rf "$new"' EXIT
 jextract @bindings/jextract/gatun.args --output "$new" native/include/gatun/*.h
+jextract @bindings/jextract/gatun_cuda.args --output "$new" cuda/include/gatun/*.h
 rm -rf "$output"
 mv "$new" "$output"
 chmod 755 "$output"

@@ -22,19 +22,20 @@ final class Drift {
 
     private Drift() {}
 
-    /** A line for each difference; {@code javaStructs} are the names of the generated struct classes. */
-    static List<String> between(CHeader header, Set<String> javaStructs) throws ReflectiveOperationException {
+    /** A line for each difference; the generated classes are one of functions and constants, and one a struct. */
+    static List<String> between(CHeader header, Class<?> functions, Set<String> javaStructs)
+            throws ReflectiveOperationException {
         TreeMap<String, String> c = new TreeMap<>();
         header.functions().forEach((name, signature) -> c.put(name + "()", signature.toString()));
         header.structs().forEach((name, fields) -> c.put("struct " + name, offsets(fields)));
         header.constants().forEach((name, value) -> c.put(name, value.toString()));
 
         TreeMap<String, String> java = new TreeMap<>();
-        for (Method method : gatun_h.class.getMethods()) {
+        for (Method method : functions.getMethods()) {
             String name = method.getName();
             if (name.endsWith(DESCRIPTOR)) {
                 String function = name.substring(0, name.length() - DESCRIPTOR.length());
-                java.put(function + "()", signature(function).toString());
+                java.put(function + "()", signature(functions, function).toString());
             } else if (name.startsWith("GATUN_")) {
                 java.put(name, method.invoke(null).toString());
             }
@@ -54,13 +55,13 @@ final class Drift {
         return differences;
     }
 
-    private static List<Variable> signature(String function) throws ReflectiveOperationException {
-        Method method = Arrays.stream(gatun_h.class.getMethods())
+    private static List<Variable> signature(Class<?> functions, String function) throws ReflectiveOperationException {
+        Method method = Arrays.stream(functions.getMethods())
                 .filter(m -> m.getName().equals(function))
                 .findAny()
                 .orElseThrow();
-        FunctionDescriptor descriptor = (FunctionDescriptor)
-                gatun_h.class.getMethod(function + DESCRIPTOR).invoke(null);
+        FunctionDescriptor descriptor =
+                (FunctionDescriptor) functions.getMethod(function + DESCRIPTOR).invoke(null);
         List<Variable> signature = new ArrayList<>();
         signature.add(new Variable(descriptor.returnLayout().map(Drift::type).orElse("void"), function));
         for (int i = 0; i < method.getParameterCount(); i++) {

@@ -3,8 +3,12 @@ package io.gatun.bindings;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.gatun.bindings.c.gatun_cuda_h;
+import io.gatun.bindings.c.gatun_h;
 import java.io.IOException;
+import java.lang.foreign.SymbolLookup;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -19,23 +23,36 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** The committed bindings say what the C headers say; regenerate them with bindings/jextract/generate.sh if not. */
 class DriftTest {
     private static final Path HEADERS = Path.of("../native/include/gatun");
+    private static final Path CUDA_HEADERS = Path.of("../cuda/include/gatun");
     private static final Path GENERATED = Path.of("src/generated/java/io/gatun/bindings/c");
+    private static final String CUDA = "gatun_cuda_";
 
     private static String text;
+    private static String cudaText;
     private static Set<String> javaStructs;
+    private static Set<String> cudaStructs;
 
+    /** The generated classes look functions up. */
     @BeforeAll
     static void readBothSides() throws IOException {
         NativeLibrary.load();
+        CudaLibrary.load();
+        text = textOf(HEADERS);
+        cudaText = textOf(CUDA_HEADERS);
+        List<String> names = files(GENERATED).stream()
+                .map(file -> file.getFileName().toString().replace(".java", ""))
+                .filter(name -> !name.endsWith("_h"))
+                .toList();
+        cudaStructs = names.stream().filter(name -> name.startsWith(CUDA)).collect(Collectors.toSet());
+        javaStructs = names.stream().filter(name -> !name.startsWith(CUDA)).collect(Collectors.toSet());
+    }
+
+    private static String textOf(Path headers) throws IOException {
         StringBuilder all = new StringBuilder();
-        for (Path header : files(HEADERS)) {
+        for (Path header : files(headers)) {
             all.append(Files.readString(header)).append('\n');
         }
-        text = all.toString();
-        javaStructs = files(GENERATED).stream()
-                .map(file -> file.getFileName().toString().replace(".java", ""))
-                .filter(name -> !name.equals("gatun_h"))
-                .collect(Collectors.toSet());
+        return all.toString();
     }
 
     private static List<Path> files(Path folder) throws IOException {
@@ -50,7 +67,13 @@ class DriftTest {
         assertTrue(header.functions().size() >= 10, header.functions()::toString);
         assertTrue(header.structs().size() >= 4, header.structs()::toString);
         assertTrue(header.constants().size() >= 20, header.constants()::toString);
-        assertEquals(List.of(), Drift.between(header, javaStructs));
+        assertEquals(List.of(), Drift.between(header, gatun_h.class, javaStructs));
+
+        assumeTrue(hasAllOfCuda());
+        CHeader cuda = CHeader.parse(cudaText);
+        assertTrue(cuda.functions().size() >= 16, cuda.functions()::toString);
+        assertEquals(2, cuda.structs().size(), cuda.structs()::toString);
+        assertEquals(List.of(), Drift.between(cuda, gatun_cuda_h.class, cudaStructs));
     }
 
     @ParameterizedTest
@@ -72,7 +95,33 @@ class DriftTest {
             """)
     void plantedDriftIsFound(String symbol, String before, String after) throws ReflectiveOperationException {
         assertTrue(text.contains(before), before);
-        List<String> differences = Drift.between(CHeader.parse(text.replace(before, after)), javaStructs);
+        assertFound(symbol, Drift.between(CHeader.parse(text.replace(before, after)), gatun_h.class, javaStructs));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            gatun_cuda_device_count()    | int32_t* count);                    | int32_t* count, int32_t first);
+            gatun_cuda_check_memory()    | int64_t bytes);                     | int32_t bytes);
+            struct gatun_cuda_device     | int64_t l2_bytes;                   | int32_t l2_bytes;
+            struct gatun_cuda_faults     | int64_t overflow;                   | int64_t overflows;
+            GATUN_CUDA_ABI_VERSION       | GATUN_CUDA_ABI_VERSION = 1          | GATUN_CUDA_ABI_VERSION = 9
+            """)
+    void plantedDriftOfCudaIsFound(String symbol, String before, String after) throws ReflectiveOperationException {
+        assumeTrue(hasAllOfCuda());
+        assertTrue(cudaText.contains(before), before);
+        // Only the first one: the same words end several prototypes.
+        int at = cudaText.indexOf(before);
+        String changed = cudaText.substring(0, at) + after + cudaText.substring(at + before.length());
+        assertFound(symbol, Drift.between(CHeader.parse(changed), gatun_cuda_h.class, cudaStructs));
+    }
+
+    /** The generated class names functions that are not written yet. */
+    private static boolean hasAllOfCuda() {
+        return SymbolLookup.loaderLookup().find("gatun_cuda_qmatmul").isPresent()
+                && SymbolLookup.loaderLookup().find("gatun_cuda_quantize").isPresent();
+    }
+
+    private static void assertFound(String symbol, List<String> differences) {
         assertEquals(1, differences.size(), differences::toString);
         assertTrue(differences.getFirst().startsWith(symbol + "\n"), differences::toString);
     }

@@ -1,0 +1,18 @@
+// Memory of the emulated device for who calls libgatun_cuda_emulated: what a program with a GPU asks the CUDA runtime.
+#include <cstdint>
+
+#include "device_memory.h"
+#include "gatun/status.h"
+
+extern "C" {
+
+GATUN_API void* gatun_emulator_allocate(int64_t bytes) { return gatun::test::device_allocate(bytes); }
+
+GATUN_API void gatun_emulator_free(void* memory) { gatun::test::device_free(memory); }
+
+// Either side may be host memory.
+GATUN_API void gatun_emulator_copy(void* to, const void* from, int64_t bytes) {
+  gatun::test::copy_to_device(to, from, bytes);
+}
+
+}  // extern "C"
