@@ -2,11 +2,12 @@
 # isa_lines.sh <root>: where a line may live. Prints each line that lives elsewhere; exit 1 if there is one.
 #
 #   vector intrinsics, their headers      native/src/simd/, native/src/<op>/{x86,arm64}_*
-#   asm                                   there, base/cpu.cc, cuda/src/ptx/, cuda/src/<op>/sm*.cu
-#   __CUDA_ARCH__                         cuda/src/ptx/, cuda/src/<op>/sm*.cu
+#   asm                                   there, base/cpu.cc, cuda/src/ptx/
+#   __CUDA_ARCH__, words of CUDA C++      cuda/src/ptx/
 #   -m... and -arch flags                 cmake/GatunIsa.cmake, cmake/GatunCuda.cmake
 #   CPUID, XGETBV                         native/src/base/cpu.cc
-#   CUDA headers                          cuda/
+#   headers of CUDA                       cuda/src/{base,ptx}/, cuda/test/, cuda/bench/
+#   libgatun_cuda's headers               cuda/, adapters/, bench/
 #   the build machine's own ISA, flags that change what arithmetic means, link-time optimization: nowhere
 #
 # Comments may say anything.
@@ -50,7 +51,7 @@ rule() {
 }
 
 units='native/src/[a-z_0-9]+/(x86|arm64)_[a-z0-9_]+\.(cc|h|inc):'
-devices='cuda/src/ptx/|cuda/src/[a-z_0-9]+/sm[0-9a-z_]*\.cu:'
+devices='cuda/src/ptx/'
 
 rule 'an intrinsics header outside of the ISA units' sources \
   '#[ \t]*include[ \t]*[<"]([a-z0-9]*mmintrin|x86intrin|x86gprintrin|[a-z0-9]+intrin|arm_[a-z0-9]+)\.h' \
@@ -62,13 +63,19 @@ rule 'asm outside of the ISA units and cuda/src/ptx' sources \
   '(^|[^A-Za-z0-9_.])(asm|__asm|__asm__)[ \t]*(volatile|__volatile__|goto|inline)?[ \t]*\(' \
   "native/src/simd/|native/src/base/cpu\.cc:|$units|$devices"
 rule '__CUDA_ARCH__ outside of cuda/src/ptx' sources '__CUDA_ARCH' "$devices"
+rule 'CUDA C++ outside of cuda/src/ptx' sources \
+  '<<<|(^|[^A-Za-z0-9_])(threadIdx|blockIdx|blockDim|gridDim|__(global|device|shared|constant|host|launch_bounds|syncthreads|syncwarp|shfl_[a-z_]+|ldg|ldcs|stcs|threadfence[a-z_]*)_*)([^A-Za-z0-9_]|$)' \
+  "$devices"
 rule 'target attribute or pragma: an ISA belongs to a whole unit' sources \
   '__attribute__.*[( ,](__)?(target|target_clones)(__)?[ \t]*\(|\[\[gnu::target|#[ \t]*pragma[ \t]+(GCC|clang)[ \t]+(target|attribute)'
 rule 'floating-point rules changed in a source' sources \
   '#[ \t]*pragma[ \t]+(GCC[ \t]+optimize|clang[ \t]+fp|STDC[ \t]+FP_CONTRACT)|__attribute__.*[( ,](__)?optimize(__)?[ \t]*\('
 rule 'CPUID outside of base/cpu.cc' sources \
   '[Cc][Pp][Uu][Ii][Dd]|[Xx][Gg][Ee][Tt][Bb][Vv]|__builtin_cpu_|getauxval' 'native/src/base/cpu\.cc:'
-rule 'the CPU library depends on CUDA' sources '#[ \t]*include[ \t]*[<"](cuda|nv|cub|thrust|gatun/cuda_)' 'cuda/|adapters/|bench/'
+rule 'a header of CUDA outside of cuda/src/base and cuda/src/ptx' sources \
+  '#[ \t]*include[ \t]*[<"](cuda[a-z_0-9]*\.h|cuda/|cooperative_groups|nv|cub|mma\.h|thrust|cutlass|cute)' \
+  'cuda/src/(base|ptx)/|cuda/test/|cuda/bench/'
+rule 'the CPU library depends on CUDA' sources '#[ \t]*include[ \t]*[<"]gatun/cuda' 'cuda/|adapters/|bench/'
 before="(^|[ \t;\"'>=,])"
 rule '-m flag outside of GatunIsa.cmake and GatunCuda.cmake' builds \
   "$before-m(arch|tune|cpu|fpu|abi|avx|sse|ssse|fma|f16c|bmi|amx|prefer|popcnt|lzcnt|movbe|no-|sve|vnni)" \

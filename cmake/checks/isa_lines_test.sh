@@ -34,8 +34,9 @@ rejects native/src/qmatmul/tile.h '/* harmless */ x = _mm_add_ps(x, y);'
 for line in 'asm("nop");' '__asm__ volatile("nop" ::);' 'asm volatile ("nop");'; do
   rejects native/src/qmatmul/qmatmul.cc "$line"
   rejects cuda/src/qmatmul/simt.cu "$line"
+  rejects cuda/src/qmatmul/sm80.cu "$line"
+  rejects cuda/emulator/ptx/mma.h "$line"
   accepts cuda/src/ptx/mma.h "$line"
-  accepts cuda/src/qmatmul/sm80.cu "$line"
   accepts native/src/simd/x86_avx512.h "$line"
   accepts native/src/base/cpu.cc "$line"
 done
@@ -53,7 +54,22 @@ for line in '__cpuid(1, a, b, c, d);' '#include <cpuid.h>' 'if (__builtin_cpu_su
 done
 rejects native/src/norm/norm.cc '#include <cuda_runtime.h>'
 rejects native/src/norm/norm.cc '#include "gatun/cuda_norm.h"'
-accepts cuda/src/norm/norm.cc '#include <cuda_runtime.h>'
+for line in '#include <cuda_runtime.h>' '#include <cuda_fp16.h>' '#include <cub/cub.cuh>' '#include "cuda.h"' \
+  '#include <cooperative_groups.h>'; do
+  rejects cuda/src/norm/norm.cc "$line"
+  rejects cuda/src/norm/sm80.cu "$line"
+  rejects cuda/emulator/block.cc "$line"
+  accepts cuda/src/base/runtime.cc "$line"
+  accepts cuda/test/gpu/streams.cc "$line"
+done
+for line in '__global__ void f() {}' 'const int i = threadIdx.x;' '__shared__ float x[4];' 'f<<<1, 32>>>();' \
+  '__syncthreads();' 'x = __shfl_xor_sync(m, x, 1);' '__device__ int f();'; do
+  rejects cuda/src/norm/simt.cu "$line"
+  rejects cuda/src/norm/tile.h "$line"
+  accepts cuda/src/ptx/thread.h "$line"
+done
+accepts cuda/src/norm/sm80.cu '#include "gatun/cuda_norm.h"'
+accepts cuda/src/norm/sm80.cu 'GATUN_KERNEL(32, 1) f(int* y) { *y = thread_index(); }'
 
 for flag in -mavx2 -march=x86-64-v3 -mfma -mtune=znver4 -mprefer-vector-width=512; do
   rejects native/CMakeLists.txt "target_compile_options(gatun PRIVATE $flag)"

@@ -1,18 +1,19 @@
 #!/bin/sh
-# library_symbols.sh <nm> <readelf> <library> <GLIBC version>: the shared library exports gatun_* only, needs no library
-# but the C library's, and no GLIBC newer than the given version. Prints the version that it needs.
+# library_symbols.sh <nm> <readelf> <library> <GLIBC version> [<prefix>]: the shared library exports gatun_* only, or what
+# begins with the prefix; it needs no library but the C library's, and no GLIBC newer than the given version. Prints the
+# version that it needs, and its size.
 set -u
-nm=${1:?usage: library_symbols.sh <nm> <readelf> <library> <GLIBC version>}
-readelf=$2 library=$3 newest=$4
+nm=${1:?usage: library_symbols.sh <nm> <readelf> <library> <GLIBC version> [<prefix>]}
+readelf=$2 library=$3 newest=$4 prefix=${5:-gatun_}
 found=0
 
 exported=$("$nm" -D --defined-only "$library") || exit 2
-foreign=$(printf '%s\n' "$exported" | awk '$NF !~ /^gatun_[a-z0-9_]+$/ { print "  " $NF }')
+foreign=$(printf '%s\n' "$exported" | awk -v own="^$prefix[a-z0-9_]+\$" '$NF !~ own { print "  " $NF }')
 if [ -n "$foreign" ]; then
-  printf 'exported, but not gatun_*:\n%s\n' "$(printf '%s\n' "$foreign" | c++filt)"
+  printf 'exported, but not %s*:\n%s\n' "$prefix" "$(printf '%s\n' "$foreign" | c++filt)"
   found=1
 fi
-count=$(printf '%s\n' "$exported" | grep -c ' gatun_')
+count=$(printf '%s\n' "$exported" | grep -c " $prefix")
 [ "$count" -gt 0 ] || { echo "nothing is exported"; found=1; }
 
 dynamic=$("$readelf" -d "$library") || exit 2
@@ -33,5 +34,5 @@ elif [ "$(printf '%s\n%s\n' "$glibc" "$newest" | sort -V | tail -1)" != "$newest
   "$nm" -D --undefined-only "$library" | grep -F "GLIBC_$glibc" | sed 's/^ */  /'
   found=1
 fi
-echo "library_symbols: exports $count functions, needs GLIBC ${glibc:-unknown}, $(echo $needed)"
+echo "library_symbols: exports $count functions, needs GLIBC ${glibc:-unknown}, $(echo $needed); $(wc -c <"$library") bytes"
 exit $found

@@ -14,7 +14,7 @@ verdict() {
   source=$3
   shift 3
   "$cxx" -std=c++17 -fPIC -shared -fvisibility=hidden "$folder/planted.cc" -o "$folder/planted.so" "$@" || exit 2
-  sh "$checks/library_symbols.sh" "$nm" "$readelf" "$folder/planted.so" "$newest" >"$folder/log"
+  sh "$checks/library_symbols.sh" "$nm" "$readelf" "$folder/planted.so" "$newest" $prefix >"$folder/log"
   if [ $? != "$expected" ]; then
     printf 'expected status %s for GLIBC %s and\n%s\n' "$expected" "$newest" "$source"
     cat "$folder/log"
@@ -22,6 +22,7 @@ verdict() {
   fi
 }
 
+prefix=
 static='-static-libstdc++ -static-libgcc'
 api='#include <pthread.h>
 #define API extern "C" __attribute__((visibility("default")))
@@ -40,6 +41,19 @@ verdict 1 99.9 'int nothing() { return 1; }' $static
 verdict 1 99.9 "#include <string>
 $api
 API int gatun_throw(int x) { throw std::string(static_cast<size_t>(x), 'x'); }"
+prefix=gatun_cuda_
+verdict 1 99.9 "$api" $static
+verdict 0 99.9 "#include <pthread.h>
+extern \"C\" __attribute__((visibility(\"default\"))) int gatun_cuda_planted(pthread_t* t) {
+  return pthread_create(t, nullptr, [](void* p) { return p; }, nullptr);
+}" $static
+prefix=
+# A library of CUDA.
+printf 'int planted_driver() { return 1; }' >"$folder/driver.cc"
+"$cxx" -fPIC -shared "$folder/driver.cc" -Wl,-soname,libcuda.so.1 -o "$folder/libcuda.so" || exit 2
+verdict 1 99.9 "$api
+int planted_driver();
+API int gatun_driver() { return planted_driver(); }" $static -L"$folder" -lcuda
 
 # A tool that fails, whatever it has printed, or that prints nothing.
 tools=$folder/tools

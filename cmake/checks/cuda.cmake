@@ -1,0 +1,16 @@
+# The rules of kernels on a GPU, as tests of cuda/; where a line may live is a test of native/.
+include(GatunChecks)
+
+gatun_check(cuda_headers ${root})
+gatun_check(cuda_headers_test ${GATUN_CHECKS})
+if(GATUN_NVCC)
+  gatun_check(cuda_kernels_test ${GATUN_CHECKS} ${GATUN_NVCC})
+  gatun_check(library_symbols.cuda ${CMAKE_NM} ${GATUN_READELF} $<TARGET_FILE:gatun_cuda> ${GATUN_GLIBC} gatun_cuda_)
+endif()
+if(kernel_objects)
+  find_program(GATUN_CUOBJDUMP cuobjdump HINTS ${CUDAToolkit_BIN_DIR})
+  gatun_check(cuda_spills ${PROJECT_SOURCE_DIR}/kernel_rules ${kernel_objects})
+  foreach(kind ptx sass)
+    gatun_check(cuda_instructions.${kind} ${PROJECT_SOURCE_DIR}/kernel_rules ${kind} ${GATUN_CUOBJDUMP} ${kernel_objects})
+  endforeach()
+endif()
