@@ -1,8 +1,10 @@
 #include "block.h"
 
 #include <algorithm>
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <numeric>
 
 #include "base/status.h"
@@ -55,10 +57,22 @@ Block& block() {
   return *current;
 }
 
+namespace {
+
+constexpr const char* kBarrierNames[16] = {
+    "barrier 0", "barrier 1", "barrier 2",  "barrier 3",  "barrier 4",  "barrier 5",  "barrier 6",  "barrier 7",
+    "barrier 8", "barrier 9", "barrier 10", "barrier 11", "barrier 12", "barrier 13", "barrier 14", "barrier 15"};
+
+}  // namespace
+
 Block::Block(int threads, int64_t shared_bytes)
-    : shared_(nullptr, std::free), shared_bytes_(shared_bytes), threads_(static_cast<size_t>(threads)) {
+    : shared_(nullptr, std::free),
+      shared_bytes_(shared_bytes),
+      threads_(static_cast<size_t>(threads)),
+      order_(threads_.size()),
+      warps_((threads_.size() + kWarp - 1) / kWarp),
+      groups_((threads_.size() + kGroup - 1) / kGroup) {
   for (Thread& thread : threads_) thread.fiber = std::make_unique<Fiber>();
-  order_.resize(threads_.size());
 }
 
 Block::~Block() = default;
@@ -67,7 +81,12 @@ bool Block::run(const int64_t (&index)[3], const int64_t (&count)[3], const std:
   std::copy(index, index + 3, index_);
   std::copy(count, count + 3, count_);
   body_ = body;
-  meetings_.clear();
+  for (Warp& warp : warps_) {
+    warp.arrived.reset();
+    warp.products.clear();
+    warp.fenced = false;
+  }
+  for (Meeting<kGroup>& group : groups_) group.arrived.reset();
   deferred_.clear();
   for (Barrier& barrier : barriers_) barrier = Barrier();
   // Fresh memory for every block: a read of what was not written, or past the end, is seen by valgrind and ASan.
@@ -77,6 +96,7 @@ bool Block::run(const int64_t (&index)[3], const int64_t (&count)[3], const std:
   for (Thread& thread : threads_) {
     thread.fiber->start(&body_);
     thread.state = State::ready;
+    thread.copies.clear();
   }
   current = this;
   for (size_t done = 0; fault_.empty() && done < threads_.size();) {
@@ -91,7 +111,9 @@ bool Block::run(const int64_t (&index)[3], const int64_t (&count)[3], const std:
     }
     take_effect();
   }
-  while (fault_.empty() && !deferred_.empty()) take_effect();
+  if (fault_.empty() && !deferred_.empty()) {
+    name_fault("the block ended while copies to its shared memory were under way, for which nobody waited");
+  }
   current = nullptr;
   if (!fault_.empty()) fault_text = fault_;
   return fault_.empty();
@@ -121,18 +143,28 @@ void Block::take_effect() {
   }
 }
 
-void Block::wait(State state, const std::string& at) {
+void Block::wait(State state, const char* at) {
   Thread& self = threads_[static_cast<size_t>(running_)];
   self.state = state;
   self.at = at;
   self.fiber->leave();
 }
 
-void Block::fault(const std::string& what) {
+void Block::name_fault(const char* text) {
   char place[160];
   std::snprintf(place, sizeof(place), "block (%lld, %lld, %lld), thread %d: ", static_cast<long long>(index_[0]),
                 static_cast<long long>(index_[1]), static_cast<long long>(index_[2]), running_);
-  fault_ = place + what;
+  fault_ = place;
+  fault_ += text;
+}
+
+void Block::fault(const char* format, ...) {
+  char text[400];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text, sizeof(text), format, arguments);
+  va_end(arguments);
+  name_fault(text);
   if (running_ < 0) throw Stop();
   for (;;) wait(State::waits, "a fault");
 }
@@ -149,66 +181,72 @@ std::string Block::where() const {
   return text;
 }
 
-void Block::meet(const char* what, int first, const std::vector<bool>& members, void* operand, const Action& action) {
-  const size_t self = static_cast<size_t>(running_ - first);
-  for (size_t lane = 0; lane < members.size(); ++lane) {
-    const size_t thread = static_cast<size_t>(first) + lane;
-    if (members[lane] && (thread >= threads_.size() || threads_[thread].state == State::done)) {
-      fault(std::string(what) + " waits for lane " + std::to_string(lane) + ", which has ended");
+template <int lanes>
+bool Block::arrive_at(Meeting<lanes>& meeting, const char* what, void* operand) {
+  const int self = running_ % lanes, first = running_ - self;
+  if (meeting.arrived.none()) {
+    meeting.what = what;
+    for (int lane = 0; lane < lanes; ++lane) {
+      if (first + lane >= threads() || threads_[static_cast<size_t>(first + lane)].state == State::done) {
+        fault("%s waits for lane %d, which has ended", what, lane);
+      }
     }
+  } else if (std::strcmp(meeting.what, what) != 0) {
+    fault("lanes of one warp are at %s and at %s", what, meeting.what);
   }
-  auto meeting = std::find_if(meetings_.begin(), meetings_.end(), [&](const Meeting& m) {
-    return m.first == first && m.members.size() == members.size() && m.members[self];
-  });
-  if (meeting == meetings_.end()) {
-    meetings_.push_back({what, first, members, std::vector<bool>(members.size()), std::vector<void*>(members.size())});
-    meeting = meetings_.end() - 1;
+  meeting.operands[self] = operand;
+  meeting.arrived.set(static_cast<size_t>(self));
+  if (!meeting.arrived.all()) {
+    wait(State::waits, what);
+    return false;
   }
-  if (meeting->what != what || meeting->members != members) {
-    fault("lanes of one warp are at " + std::string(what) + " and at " + meeting->what);
-  }
-  meeting->arrived[self] = true;
-  meeting->operands[self] = operand;
-  if (meeting->arrived != members) return wait(State::waits, what);
-  const Meeting complete = std::move(*meeting);
-  meetings_.erase(meeting);
-  action(complete.operands.data());
-  for (size_t lane = 0; lane < members.size(); ++lane) {
-    if (members[lane]) threads_[static_cast<size_t>(first) + lane].state = State::ready;
-  }
+  meeting.arrived.reset();
+  for (int lane = 0; lane < lanes; ++lane) threads_[static_cast<size_t>(first + lane)].state = State::ready;
+  return true;
 }
 
-void Block::meet_warp(const char* what, uint32_t mask, void* operand, const Action& action) {
-  std::vector<bool> members(kWarp);
-  for (size_t lane = 0; lane < kWarp; ++lane) members[lane] = mask >> lane & 1;
-  if (!members[static_cast<size_t>(running_ % kWarp)]) fault(std::string(what) + ": the mask leaves out its own lane");
-  meet(what, running_ / kWarp * kWarp, members, operand, action);
-}
-
-void Block::meet_group(const char* what, void* operand, const Action& action) {
-  meet(what, running_ / kGroup * kGroup, std::vector<bool>(kGroup, true), operand, action);
+bool Block::arrive(const char* what, int lanes, void* operand) {
+  if (lanes == kWarp) return arrive_at<kWarp>(warps_[static_cast<size_t>(running_ / kWarp)], what, operand);
+  return arrive_at<kGroup>(groups_[static_cast<size_t>(running_ / kGroup)], what, operand);
 }
 
 void Block::barrier(int which, int threads, bool wait_for_others) {
-  const std::string name = "barrier " + std::to_string(which);
+  if (which < 0 || which > 15) fault("barrier %d; there are 0..15", which);
+  const char* const name = kBarrierNames[which];
   Barrier& barrier = barriers_[which];
-  if (threads % kWarp != 0 && threads != this->threads())
-    fault(name + " of a number of threads that is no multiple of 32");
+  if (threads % kWarp != 0 && threads != this->threads()) {
+    fault("%s of %d threads, which is no multiple of 32", name, threads);
+  }
   if (barrier.expected != 0 && barrier.expected != threads) {
-    fault(name + " of " + std::to_string(threads) + " threads; others said " + std::to_string(barrier.expected));
+    fault("%s of %d threads; others said %d", name, threads, barrier.expected);
   }
-  if (std::count(barrier.arrived.begin(), barrier.arrived.end(), running_) != 0) {
-    fault(name + ": a thread arrives twice in one phase");
-  }
+  const size_t self = static_cast<size_t>(running_);
+  if (barrier.arrived[self]) fault("%s: a thread arrives twice in one phase", name);
   barrier.expected = threads;
-  barrier.arrived.push_back(running_);
-  if (wait_for_others) barrier.waiting.push_back(running_);
-  if (static_cast<int>(barrier.arrived.size()) < threads) {
+  barrier.arrived.set(self);
+  if (wait_for_others) barrier.waiting.set(self);
+  if (static_cast<int>(barrier.arrived.count()) < threads) {
     if (wait_for_others) wait(State::waits, name);
     return;
   }
-  for (const int thread : barrier.waiting) threads_[static_cast<size_t>(thread)].state = State::ready;
+  for (size_t i = 0; i < threads_.size(); ++i) {
+    if (barrier.waiting[i]) threads_[i].state = State::ready;
+  }
   barrier = Barrier();
+}
+
+int64_t Block::shared_offset(const char* what, const void* address, int64_t bytes, int alignment) {
+  const int64_t offset =
+      static_cast<int64_t>(reinterpret_cast<uintptr_t>(address) - reinterpret_cast<uintptr_t>(shared()));
+  if (offset < 0 || offset + bytes > shared_bytes_) {
+    fault("%s: %lld bytes at offset %lld of %lld bytes of shared memory", what, static_cast<long long>(bytes),
+          static_cast<long long>(offset), static_cast<long long>(shared_bytes_));
+  }
+  if (offset % alignment != 0) {
+    fault("%s: offset %lld of shared memory is not aligned to %d bytes", what, static_cast<long long>(offset),
+          alignment);
+  }
+  return offset;
 }
 
 void Block::poll(const char* what) { wait(State::polls, what); }

@@ -1,9 +1,11 @@
 // A block of threads on the CPU: each thread is a fiber, which runs until it waits for others.
 //
 // What kernels call is in ptx/; what that is made of is here. A fault (threads that wait for each other for ever, lanes
-// that meet at different instructions, a misaligned address) ends the launch with a message.
+// that meet at different instructions, a misaligned address) ends the launch with a message. The fibers are then left
+// where they are, so what runs on them owns no memory.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -12,19 +14,15 @@
 #include <vector>
 
 #include "fiber.h"
+#include "pending.h"
 #include "settings.h"
 
 namespace gatun::emulator {
 
 inline constexpr int kWarp = 32, kGroup = 128;  // lanes of a warp, of four warps that multiply together (wgmma)
 
-// What the threads of a warp or a group bring to an instruction that they execute together: by lane, null of those that
-// do not take part.
+// What the threads of a warp or a group bring to an instruction that they execute together, by lane.
 using Operands = void* const*;
-using Action = std::function<void(Operands)>;
-
-// An asynchronous operation that has been issued and not yet taken effect.
-using Effect = std::function<void()>;
 
 class Block {
  public:
@@ -34,8 +32,7 @@ class Block {
   // Runs all threads to their end; false if there was a fault.
   bool run(const int64_t (&index)[3], const int64_t (&count)[3], const std::function<void()>& body);
 
-  // ---- called by the thread that runs
-  // ---------------------------------------------------------------------------------
+  // ---- called by the thread that runs ----
 
   int thread() const { return running_; }
   int threads() const { return static_cast<int>(threads_.size()); }
@@ -44,21 +41,38 @@ class Block {
   uint8_t* shared() const { return shared_.get(); }
   int64_t shared_bytes() const { return shared_bytes_; }
 
-  // Waits until all lanes of `mask` are at the instruction `what`; the last one acts.
-  void meet_warp(const char* what, uint32_t mask, void* operand, const Action& action);
-  // The same of the 128 threads of a group.
-  void meet_group(const char* what, void* operand, const Action& action);
+  // Waits until all lanes of the warp (the group) are at the instruction `what`; the last one acts, with all operands.
+  template <class Act>
+  void meet_warp(const char* what, void* operand, Act act) {
+    if (arrive(what, kWarp, operand))
+      act(static_cast<Operands>(warps_[static_cast<size_t>(running_ / kWarp)].operands));
+  }
+  template <class Act>
+  void meet_group(const char* what, void* operand, Act act) {
+    if (arrive(what, kGroup, operand)) {
+      act(static_cast<Operands>(groups_[static_cast<size_t>(running_ / kGroup)].operands));
+    }
+  }
 
   // Barrier 0..15 of `threads` threads: adds this one, and waits for the others unless it only arrives.
   void barrier(int which, int threads, bool wait);
 
-  // Gives others a turn, since something is not yet as it should be.
+  // Gives others a turn, since something is not yet as it should be; and says that now it is.
   void poll(const char* what);
+  void poll_succeeded() { progress_ = true; }
 
   // Adds an effect that comes when all threads wait or poll, one at a time; with Effects::first it is there at once.
   void defer(Effect effect);
+  // Effects that come when this thread, or its warp, waits for them.
+  Pending& copies() { return threads_[static_cast<size_t>(running_)].copies; }
+  Pending& products(int warp) { return warps_[static_cast<size_t>(warp)].products; }
+  // Whether the warp has ordered its registers before the next product.
+  bool& fenced(int warp) { return warps_[static_cast<size_t>(warp)].fenced; }
 
-  [[noreturn]] void fault(const std::string& what);
+  // The offset of shared memory; a fault unless all these bytes are shared memory, aligned.
+  int64_t shared_offset(const char* what, const void* address, int64_t bytes, int alignment);
+
+  [[noreturn]] void fault(const char* format, ...) __attribute__((format(printf, 2, 3)));
 
  private:
   struct Stop {};  // a fault outside of all threads
@@ -66,30 +80,39 @@ class Block {
   struct Thread {
     std::unique_ptr<Fiber> fiber;
     State state;
-    std::string at;  // what it waits for
+    const char* at;  // what it waits for
+    Pending copies;
   };
+  template <int lanes>
   struct Meeting {
-    std::string what;
-    int first;  // thread of lane 0
-    std::vector<bool> members, arrived;
-    std::vector<void*> operands;
+    const char* what;
+    std::bitset<lanes> arrived;
+    void* operands[lanes];
+  };
+  struct Warp : Meeting<kWarp> {
+    Pending products;
+    bool fenced;
   };
   struct Barrier {
     int expected = 0;
-    std::vector<int> arrived, waiting;
+    std::bitset<1024> arrived, waiting;
   };
 
-  void meet(const char* what, int first, const std::vector<bool>& members, void* operand, const Action& action);
-  void wait(State state, const std::string& at);
+  bool arrive(const char* what, int lanes, void* operand);  // true in the last one
+  template <int lanes>
+  bool arrive_at(Meeting<lanes>& meeting, const char* what, void* operand);
+  void wait(State state, const char* at);
   void turn();         // each thread that can run does so once
   void take_effect();  // the oldest deferred one
+  void name_fault(const char* text);
   std::string where() const;
 
   std::unique_ptr<uint8_t, void (*)(void*)> shared_;
   int64_t shared_bytes_;
   std::vector<Thread> threads_;
   std::vector<int> order_;
-  std::vector<Meeting> meetings_;
+  std::vector<Warp> warps_;
+  std::vector<Meeting<kGroup>> groups_;
   Barrier barriers_[16];
   std::deque<Effect> deferred_;
   std::function<void()> body_;
@@ -102,14 +125,23 @@ class Block {
 // The block whose thread is running.
 Block& block();
 
-// What a warp does together: `act(lanes)` gets all lanes' operands, by pointers, as one lane.
+// What a warp or a group does together: `act(lanes)` gets all lanes' operands, by pointers, as one lane.
 template <class T, class Act>
-void together(const char* what, uint32_t mask, T& own, Act act) {
-  block().meet_warp(what, mask, &own, [&](Operands operands) { act(reinterpret_cast<T* const*>(operands)); });
+void together(const char* what, T& own, Act act) {
+  block().meet_warp(what, &own, [&](Operands operands) { act(reinterpret_cast<T* const*>(operands)); });
 }
 template <class T, class Act>
 void group_together(const char* what, T& own, Act act) {
   block().meet_group(what, &own, [&](Operands operands) { act(reinterpret_cast<T* const*>(operands)); });
+}
+// For those that bring nothing.
+template <class Act>
+void together(const char* what, Act act) {
+  block().meet_warp(what, nullptr, [&](Operands) { act(); });
+}
+template <class Act>
+void group_together(const char* what, Act act) {
+  block().meet_group(what, nullptr, [&](Operands) { act(); });
 }
 
 // Runs a grid of blocks, one after the other.

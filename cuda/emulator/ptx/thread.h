@@ -23,6 +23,12 @@ inline int64_t blocks_x() { return emulator::block().count(0); }
 
 inline uint8_t* shared_memory() { return emulator::block().shared(); }
 
+namespace detail {
+inline uint32_t shared_address(const void* shared) {
+  return static_cast<uint32_t>(emulator::block().shared_offset("shared_address", shared, 0, 1));
+}
+}  // namespace detail
+
 inline void block_barrier() { emulator::block().barrier(0, thread_count(), true); }
 inline void barrier_wait(int barrier, int threads) { emulator::block().barrier(barrier, threads, true); }
 inline void barrier_arrive(int barrier, int threads) { emulator::block().barrier(barrier, threads, false); }

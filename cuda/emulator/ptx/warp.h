@@ -7,11 +7,8 @@
 
 namespace gatun::cuda {
 
-inline constexpr uint32_t kAllLanes = 0xffffffffu;
-
 inline void warp_barrier() {
-  char none = 0;
-  emulator::together("bar.warp.sync", kAllLanes, none, [](char* const*) {});
+  emulator::together("bar.warp.sync", [] {});
 }
 
 template <class T>
@@ -20,7 +17,7 @@ T shuffle_xor(T value, int mask) {
     T value, result;
     int from;
   } own = {value, value, lane() ^ mask};
-  emulator::together("shfl.sync.bfly", kAllLanes, own, [](auto* lanes) {
+  emulator::together("shfl.sync.bfly", own, [](auto* lanes) {
     for (int l = 0; l < 32; ++l) lanes[l]->result = lanes[lanes[l]->from]->value;
   });
   return own.result;
@@ -32,7 +29,7 @@ T shuffle(T value, int from) {
     T value, result;
     int from;
   } own = {value, value, from & 31};
-  emulator::together("shfl.sync.idx", kAllLanes, own, [](auto* lanes) {
+  emulator::together("shfl.sync.idx", own, [](auto* lanes) {
     for (int l = 0; l < 32; ++l) lanes[l]->result = lanes[lanes[l]->from]->value;
   });
   return own.result;
@@ -43,7 +40,7 @@ inline uint32_t ballot(bool value) {
     bool value;
     uint32_t result;
   } own = {value, 0};
-  emulator::together("vote.sync.ballot", kAllLanes, own, [](auto* lanes) {
+  emulator::together("vote.sync.ballot", own, [](auto* lanes) {
     uint32_t bits = 0;
     for (int l = 0; l < 32; ++l) bits |= uint32_t{lanes[l]->value} << l;
     for (int l = 0; l < 32; ++l) lanes[l]->result = bits;

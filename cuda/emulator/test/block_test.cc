@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "every_way.h"
 #include "gatun/status.h"
 #include "ptx/launch.h"
 #include "ptx/memory.h"
@@ -16,8 +17,6 @@ namespace gatun::emulator {
 namespace {
 
 using namespace gatun::cuda;
-
-constexpr Order kOrders[] = {Order::up, Order::down, Order::shuffled};
 
 // Each thread writes its number and reads that of the thread `distance` further on.
 template <bool kBarrier>

@@ -116,8 +116,7 @@ GATUN_DEVICE void wgmma_wait(Registers&... registers) {
   if constexpr (n == 128) GATUN_WGMMA(128, 64, types, constraint, a_is, flags, 64, 65, 66, 67, 68, 69, 70); \
   if constexpr (n == 256) GATUN_WGMMA(256, 128, types, constraint, a_is, flags, 128, 129, 130, 131, 132, 133, 134)
 
-// ---- the products
-// -----------------------------------------------------------------------------------------------------
+// ---- the products ----
 
 // d = a b, plus d if `accumulate`; the depth is 16.
 template <int n, bool transposed_b = false>

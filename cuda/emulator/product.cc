@@ -1,0 +1,253 @@
+#include "product.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "base/dtype.h"
+#include "block.h"
+
+namespace gatun::emulator {
+namespace {
+
+constexpr int kRows = 16, kMostStored = 32, kMostDepth = 64, kMostColumns = 256;
+
+// A warp's operands. Of a row of `a` that is stored sparsely, `at` are the places in the whole row.
+struct Operation {
+  double a[kRows][kMostStored];
+  int at[kRows][kMostStored];
+  double b[kMostDepth][kMostColumns];
+  int stored, columns;
+};
+Operation operation;  // no fiber leaves while it is used, and it is too large for a fiber's stack
+
+int bytes_of(Element type) { return type == Element::f16 || type == Element::bf16 ? 2 : 1; }
+
+double value_at(Element type, const uint8_t* bytes) {
+  uint16_t half;
+  switch (type) {
+    case Element::f16:
+      std::memcpy(&half, bytes, 2);
+      return double{f16_to_f32(half)};
+    case Element::bf16:
+      std::memcpy(&half, bytes, 2);
+      return double{bf16_to_f32(half)};
+    case Element::i8:
+      return static_cast<int8_t>(*bytes);
+    default:
+      return *bytes;
+  }
+}
+
+double value_at(Element type, const uint32_t& word, int i) {
+  return value_at(type, reinterpret_cast<const uint8_t*>(&word) + i * bytes_of(type));
+}
+
+// A lane's place: ptx/mma.h.
+struct Place {
+  explicit Place(int lane) : g(lane / 4), t(lane % 4) {}
+  int g, t;
+};
+
+void set_dense() {
+  for (int row = 0; row < kRows; ++row) {
+    for (int i = 0; i < kMostStored; ++i) operation.at[row][i] = i;
+  }
+}
+
+void gather_a(Element type, int lane, const uint32_t* registers) {
+  const Place place(lane);
+  const int each = 4 / bytes_of(type);
+  for (int r = 0; r < 4; ++r) {
+    for (int i = 0; i < each; ++i) {
+      operation.a[place.g + 8 * (r & 1)][each * (place.t + 4 * (r >> 1)) + i] = value_at(type, registers[r], i);
+    }
+  }
+  operation.stored = 8 * each;
+}
+
+void gather_b(Element type, int lane, const uint32_t* registers, int count) {
+  const Place place(lane);
+  const int each = 4 / bytes_of(type);
+  for (int r = 0; r < count; ++r) {
+    for (int i = 0; i < each; ++i) {
+      operation.b[each * (place.t + 4 * r) + i][place.g] = value_at(type, registers[r], i);
+    }
+  }
+  operation.columns = 8;
+}
+
+float rounded(double sum) { return std::isnan(sum) ? float_from_bits(0x7fffffff) : static_cast<float>(sum); }
+
+// d[lane] holds 4 values of each eight columns.
+void multiply_and_scatter(bool integers, bool accumulate, void* const (&d)[kWarp]) {
+  static double sums[kRows][kMostColumns];
+  for (int row = 0; row < kRows; ++row) {
+    double* const sum = sums[row];
+    for (int column = 0; column < operation.columns; ++column) sum[column] = 0;
+    for (int i = 0; i < operation.stored; ++i) {
+      const double a = operation.a[row][i];
+      const double* const b = operation.b[operation.at[row][i]];
+      for (int column = 0; column < operation.columns; ++column) sum[column] += a * b[column];
+    }
+  }
+  for (int lane = 0; lane < kWarp; ++lane) {
+    const Place place(lane);
+    for (int i = 0; i < operation.columns / 2; ++i) {
+      const double sum = sums[place.g + 8 * (i % 4 / 2)][i / 4 * 8 + 2 * place.t + i % 2];
+      if (integers) {
+        uint32_t& to = static_cast<uint32_t*>(d[lane])[i];
+        to = (accumulate ? to : 0) + static_cast<uint32_t>(static_cast<int64_t>(sum));
+      } else {
+        float& to = static_cast<float*>(d[lane])[i];
+        to = rounded((accumulate ? double{to} : 0) + sum);
+      }
+    }
+  }
+}
+
+// ---- matrices in shared memory: ptx/wgmma.h ----
+
+class SharedMatrix {
+ public:
+  explicit SharedMatrix(uint64_t descriptor)
+      : start_((descriptor & 0x3fff) << 4),
+        leading_((descriptor >> 16 & 0x3fff) << 4),
+        stride_((descriptor >> 32 & 0x3fff) << 4),
+        row_bytes_(kRowBytes[descriptor >> 62]) {
+    if (start_ / 128 % (row_bytes_ / 16) != 0) {
+      block().fault(
+          "wgmma: a matrix begins at offset %lld of shared memory, amid the pattern of a swizzle of %lld bytes",
+          static_cast<long long>(start_), static_cast<long long>(row_bytes_));
+    }
+  }
+
+  // 16 bytes of a row of `depth`.
+  const uint8_t* row(int64_t row, int64_t byte) const {
+    if (row_bytes_ == 16) return chunk(row / 8 * stride_ + row % 8 * 16 + byte / 16 * leading_);
+    return chunk(row / 8 * stride_ + row % 8 * row_bytes_ + byte);
+  }
+  // Of a transposed one, 16 bytes of columns.
+  const uint8_t* transposed_row(int64_t k, int64_t byte) const {
+    if (row_bytes_ == 16) block().fault("wgmma: a transposed matrix without a swizzle is not emulated");
+    return chunk(byte / row_bytes_ * leading_ + k / 8 * stride_ + k % 8 * row_bytes_ + byte % row_bytes_);
+  }
+
+ private:
+  static constexpr int64_t kRowBytes[4] = {16, 128, 64, 32};
+
+  const uint8_t* chunk(int64_t distance) const {
+    const int64_t straight = start_ + distance;
+    const int64_t offset = straight ^ (straight / 128 % (row_bytes_ / 16)) * 16;
+    if (offset + 16 > block().shared_bytes()) {
+      block().fault("wgmma: a matrix reaches offset %lld of %lld bytes of shared memory",
+                    static_cast<long long>(offset), static_cast<long long>(block().shared_bytes()));
+    }
+    return block().shared() + offset;
+  }
+
+  int64_t start_, leading_, stride_, row_bytes_;
+};
+
+// A warp's part of the product.
+struct WarpProduct {
+  GroupProduct all;
+  int warp;  // of the group
+  const uint32_t* a[kWarp];
+  void* d[kWarp];
+};
+
+void multiply_part(const WarpProduct& part) {
+  const GroupProduct& product = part.all;
+  const int bytes = bytes_of(product.a_type), each = 16 / bytes, depth = 32 / bytes;
+  set_dense();
+  operation.stored = depth;
+  operation.columns = product.n;
+  if (product.a == nullptr) {
+    const SharedMatrix matrix(product.a_matrix);
+    for (int row = 0; row < kRows; ++row) {
+      for (int k = 0; k < depth; ++k) {
+        operation.a[row][k] =
+            value_at(product.a_type, matrix.row(kRows * part.warp + row, k / each * 16) + k % each * bytes);
+      }
+    }
+  } else {
+    for (int lane = 0; lane < kWarp; ++lane) gather_a(product.a_type, lane, part.a[lane]);
+  }
+  const SharedMatrix matrix(product.b_matrix);
+  for (int k = 0; k < depth; ++k) {
+    for (int column = 0; column < product.n; ++column) {
+      const uint8_t* const from = product.transposed_b ? matrix.transposed_row(k, column / 8 * 16) + column % 8 * bytes
+                                                       : matrix.row(column, k / each * 16) + k % each * bytes;
+      operation.b[k][column] = value_at(product.b_type, from);
+    }
+  }
+  multiply_and_scatter(bytes == 1, product.accumulate, part.d);
+}
+
+}  // namespace
+
+void multiply(Element a, Element b, const Fragments* const* lanes) {
+  void* d[kWarp];
+  set_dense();
+  for (int lane = 0; lane < kWarp; ++lane) {
+    gather_a(a, lane, lanes[lane]->a);
+    gather_b(b, lane, lanes[lane]->b, 2);
+    d[lane] = lanes[lane]->d;
+  }
+  multiply_and_scatter(bytes_of(a) == 1, true, d);
+}
+
+void multiply_sparse(Element type, int selector, const Fragments* const* lanes) {
+  void* d[kWarp];
+  for (int lane = 0; lane < kWarp; ++lane) {
+    gather_a(type, lane, lanes[lane]->a);
+    gather_b(type, lane, lanes[lane]->b, 4);
+    d[lane] = lanes[lane]->d;
+  }
+  for (int row = 0; row < kRows; ++row) {
+    for (int i = 0; i < operation.stored; ++i) {
+      const int part = i / (operation.stored / 2), g = row % 8;
+      const bool wide = bytes_of(type) == 2;
+      const int lane = wide ? 4 * g + 2 * selector + part : 4 * g + 2 * part + row / 8;
+      const int bit = 2 * (i % (operation.stored / 2)) + (wide ? row / 8 * 16 : 0);
+      const uint32_t pair = lanes[lane]->metadata >> (bit & ~3) & 15;
+      if ((pair & 3) >= pair >> 2) block().fault("mma.sp: metadata %u of a pair do not ascend", pair);
+      operation.at[row][i] = i / 2 * 4 + static_cast<int>(pair >> (bit & 2) & 3);
+    }
+  }
+  multiply_and_scatter(bytes_of(type) == 1, true, d);
+}
+
+void issue_product(GroupProduct own) {
+  together("wgmma.mma_async", own, [](GroupProduct* const* lanes) {
+    const int warp = block().thread() / kWarp;
+    if (!block().fenced(warp)) block().fault("wgmma.mma_async without wgmma_fence since the last wait");
+    const GroupProduct& all = *lanes[0];
+    WarpProduct part = {all, warp % (kGroup / kWarp), {}, {}};
+    for (int lane = 0; lane < kWarp; ++lane) {
+      const GroupProduct& one = *lanes[lane];
+      if (one.n != all.n || one.a_type != all.a_type || one.b_type != all.b_type || one.a_matrix != all.a_matrix ||
+          one.b_matrix != all.b_matrix || one.transposed_b != all.transposed_b || one.accumulate != all.accumulate) {
+        block().fault("wgmma.mma_async: lanes of a warp want different products");
+      }
+      part.a[lane] = one.a;
+      part.d[lane] = one.d;
+    }
+    block().products(warp).issue([part] { multiply_part(part); });
+  });
+}
+
+void wait_for_products(int pending) {
+  group_together("wgmma.wait_group", [pending] {
+    const int first = block().thread() / kGroup * (kGroup / kWarp);
+    for (int warp = first; warp < first + kGroup / kWarp; ++warp) {
+      if (block().products(warp).issued() != block().products(first).issued()) {
+        block().fault("wgmma.wait_group: the warps of a group have issued different numbers of products");
+      }
+      block().products(warp).wait(pending);
+      block().fenced(warp) = false;
+    }
+  });
+}
+
+}  // namespace gatun::emulator
