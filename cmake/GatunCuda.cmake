@@ -10,7 +10,10 @@ set(GATUN_CUDA_ARCHITECTURES_sm90 90a-real)
 set(GATUN_CUDA_FLAGS -fmad=false --expt-relaxed-constexpr -Xptxas=-v)
 
 set(GATUN_NVCC_KEPT ${CMAKE_CURRENT_LIST_DIR}/nvcc_kept.sh)
-find_program(GATUN_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_HOME ENV CUDA_PATH PATH_SUFFIXES bin)
+if(DEFINED ENV{CUDACXX})
+  set(GATUN_NVCC $ENV{CUDACXX} CACHE FILEPATH "nvcc; OFF for none")
+endif()
+find_program(GATUN_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
 if(GATUN_NVCC)
   set(CMAKE_CUDA_COMPILER ${GATUN_NVCC})
   # Newer toolkits have dropped what this CMake would take by itself.
