@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
 #include "ptx/thread.h"
 
@@ -14,44 +13,41 @@ struct alignas(8) Barrier {
 
 namespace detail {
 
-// What a barrier's 64 bits are here.
+// What a barrier is here: its 64 bits are, from the lowest, a mark of an initialised one (16), the number of arrivals
+// of each phase (12), those that are missing in this one (12), its parity (1), the bytes announced and not come (23).
 struct BarrierState {
-  uint64_t mark : 16;  // of an initialised one
-  uint64_t parity : 1;
-  uint64_t arrivals : 12, missing : 12;  // of each phase, of this one
-  int64_t bytes : 23;                    // announced and not come, or less than zero
+  static constexpr uint64_t kMark = 0xba44;
+  static constexpr int64_t kMostBytes = (1 << 20) - 1;  // also too many that have come before they were announced
+
+  static BarrierState of(const char* what, const Barrier* barrier) {
+    emulator::block().shared_offset(what, barrier, sizeof(*barrier), 8);
+    const uint64_t bits = barrier->state;
+    if ((bits & 0xffff) != kMark) emulator::block().fault("%s: the barrier is not initialised", what);
+    return {static_cast<int>(bits >> 16 & 0xfff), static_cast<int>(bits >> 28 & 0xfff),
+            static_cast<int>(bits >> 40 & 1), static_cast<int64_t>(bits) >> 41};
+  }
+  void put(Barrier* barrier) const {
+    barrier->state = kMark | static_cast<uint64_t>(arrivals) << 16 | static_cast<uint64_t>(missing) << 28 |
+                     static_cast<uint64_t>(parity) << 40 | static_cast<uint64_t>(bytes) << 41;
+  }
+
+  int arrivals, missing, parity;
+  int64_t bytes;
 };
-static_assert(sizeof(BarrierState) == sizeof(Barrier));
-
-inline constexpr uint16_t kBarrierMark = 0xba44;
-
-inline BarrierState barrier_state(const char* what, const Barrier* barrier) {
-  emulator::block().shared_offset(what, barrier, sizeof(*barrier), 8);
-  BarrierState state;
-  std::memcpy(&state, barrier, sizeof(state));
-  if (state.mark != kBarrierMark) emulator::block().fault("%s: the barrier is not initialised", what);
-  return state;
-}
 
 inline void barrier_change(const char* what, Barrier* barrier, int arrived, int64_t bytes) {
-  BarrierState state = barrier_state(what, barrier);
-  const int64_t all = state.bytes + bytes;
-  if (all < -(1 << 20) || all >= 1 << 20) {
-    emulator::block().fault("%s: a barrier counts %lld bytes; allowed: 2^20 - 1", what, static_cast<long long>(all));
+  BarrierState state = BarrierState::of(what, barrier);
+  state.missing -= arrived;
+  state.bytes += bytes;
+  if (state.missing < 0) emulator::block().fault("%s: more arrivals than a phase has", what);
+  if (state.bytes < -state.kMostBytes || state.bytes > state.kMostBytes) {
+    emulator::block().fault("%s: a barrier counts %lld bytes", what, static_cast<long long>(state.bytes));
   }
-  state.bytes = all;
-  state.missing -= static_cast<unsigned>(arrived);
   if (state.missing == 0 && state.bytes == 0) {
     state.missing = state.arrivals;
     state.parity ^= 1;
   }
-  std::memcpy(static_cast<void*>(barrier), &state, sizeof(state));
-}
-
-inline void barrier_arrive(const char* what, Barrier* barrier, int64_t bytes) {
-  // All have arrived and some bytes have not come.
-  if (barrier_state(what, barrier).missing == 0) emulator::block().fault("%s: more arrivals than a phase has", what);
-  barrier_change(what, barrier, 1, bytes);
+  state.put(barrier);
 }
 
 }  // namespace detail
@@ -59,21 +55,17 @@ inline void barrier_arrive(const char* what, Barrier* barrier, int64_t bytes) {
 inline void barrier_init(Barrier* barrier, int arrivals) {
   emulator::block().shared_offset("mbarrier.init", barrier, sizeof(*barrier), 8);
   if (arrivals < 1 || arrivals > 1024) emulator::block().fault("mbarrier.init of %d arrivals", arrivals);
-  const unsigned count = static_cast<unsigned>(arrivals);
-  const detail::BarrierState state = {detail::kBarrierMark, 0, count, count, 0};
-  std::memcpy(static_cast<void*>(barrier), &state, sizeof(state));
+  detail::BarrierState{arrivals, arrivals, 0, 0}.put(barrier);
 }
 inline void barrier_init_fence() {}
 
-inline void barrier_arrive_at(Barrier* barrier) { detail::barrier_arrive("mbarrier.arrive", barrier, 0); }
+inline void barrier_arrive_at(Barrier* barrier) { detail::barrier_change("mbarrier.arrive", barrier, 1, 0); }
 inline void barrier_expect(Barrier* barrier, int bytes) {
-  detail::barrier_arrive("mbarrier.arrive.expect_tx", barrier, bytes);
+  detail::barrier_change("mbarrier.arrive.expect_tx", barrier, 1, bytes);
 }
 
 inline bool barrier_try_wait(Barrier* barrier, int parity) {
-  const auto ended = [=] {
-    return static_cast<int>(detail::barrier_state("mbarrier.try_wait", barrier).parity) != parity;
-  };
+  const auto ended = [=] { return detail::BarrierState::of("mbarrier.try_wait", barrier).parity != parity; };
   if (parity != 0 && parity != 1) emulator::block().fault("mbarrier.try_wait of parity %d", parity);
   if (!ended()) emulator::block().poll("mbarrier.try_wait");
   if (!ended()) return false;

@@ -15,7 +15,7 @@ struct alignas(16) Words4 {
 namespace detail {
 inline void check_aligned(const void* address, unsigned bytes, const char* what) {
   if (reinterpret_cast<uintptr_t>(address) % bytes != 0)
-    emulator::block().fault("%s: %p is not aligned to %u bytes", what, address, bytes);
+    emulator::block().fault("%s: misaligned address %p; allowed: a multiple of %u", what, address, bytes);
 }
 }  // namespace detail
 

@@ -16,7 +16,7 @@ inline void copy_bulk(void* shared, const void* global, int bytes, Barrier* barr
   emulator::block().shared_offset(kWhat, shared, bytes, 16);
   detail::check_aligned(global, 16, kWhat);
   if (bytes < 0 || bytes % 16 != 0) emulator::block().fault("%s of %d bytes; allowed: a multiple of 16", kWhat, bytes);
-  detail::barrier_state(kWhat, barrier);
+  detail::BarrierState::of(kWhat, barrier);
   emulator::block().defer([=] {
     if (bytes > 0) std::memcpy(shared, global, static_cast<size_t>(bytes));
     detail::barrier_change(kWhat, barrier, 0, -bytes);
@@ -27,7 +27,7 @@ inline void copy_tile(void* shared, const TensorMap* map, int row, int column, B
   constexpr const char* kWhat = "cp.async.bulk.tensor.2d";
   const emulator::Tile tile = emulator::tile_of(*map);
   const int64_t offset = emulator::block().shared_offset(kWhat, shared, tile.bytes(), 128);
-  detail::barrier_state(kWhat, barrier);
+  detail::BarrierState::of(kWhat, barrier);
   emulator::block().defer([=] {
     tile.copy(emulator::block().shared(), offset, row, column);
     detail::barrier_change(kWhat, barrier, 0, -tile.bytes());

@@ -1,4 +1,6 @@
 // Minima, maxima and loads of ptx/ as the PTX ISA manual defines them.
+#include "ptx/number.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,7 +10,6 @@
 #include "gatun/status.h"
 #include "ptx/launch.h"
 #include "ptx/memory.h"
-#include "ptx/number.h"
 #include "settings.h"
 
 namespace gatun::emulator {
