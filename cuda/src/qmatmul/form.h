@@ -62,8 +62,13 @@ struct Form {
   int64_t strips, units;  // units of a strip, of the padded depth
   int64_t codes_at, scales_at, offsets_at, book_at, bytes;
 
-  int64_t padded_columns() const { return strips * kStripColumns; }
+  constexpr int64_t padded_columns() const { return strips * kStripColumns; }
 };
+
+// Bytes of a scale, of a zero point (0 without), and the values of a code book (0 without).
+int scale_bytes(int32_t scale_dtype);
+int offset_bytes(int32_t zero_point);
+constexpr int book_values(Codes codes) { return codes == Codes::book4 ? 16 : codes == Codes::book8 ? 256 : 0; }
 
 // INVALID_ARGUMENT or UNSUPPORTED, with a message, unless there is such a form.
 int32_t form_of(const gatun_qmatmul_weights* weights, Form* form);

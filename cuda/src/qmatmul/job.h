@@ -47,13 +47,20 @@ struct Job {
   Finish finish;
   int64_t rows, columns, padded_columns, depth;
   int64_t group, groups, units;
+  int64_t strip_begin, strip_end;  // those with columns that are wanted
+  Codes kind;
   int32_t scale_dtype, zero_point;
+  Arithmetic rounding;  // what values of code books are rounded to: f16, bf16, or f32, which they are
 
-  // Split depth: part p of `parts` sums groups [p * groups_a_part, ...) into partial[p][rows][padded_columns], and the
-  // kernel `finish` adds parts in ascending order. With one part, partial is null and kernels finish y themselves.
+  // Split depth: part p of `parts` sums units [p * units_a_part, ...), which begin where a group begins, into
+  // partial[p][rows][padded_columns], and the kernel `finish` adds parts in ascending order. With one part, partial is
+  // null and kernels finish y themselves. A single group is not split where there are sums.
   float* partial;
   int32_t parts;
-  int64_t groups_a_part;
+  int64_t units_a_part;
 };
+
+// Adds the partial sums, of which there may be none, and finishes y.
+int32_t run_finish(const Job& job, void* stream);
 
 }  // namespace gatun::cuda::qmatmul

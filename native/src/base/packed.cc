@@ -16,6 +16,8 @@ const char* packer_of(PackedFormat format) {
       return "gatun_qmatmul_pack";
     case PackedFormat::nm_matmul:
       return "gatun_nm_pack";
+    case PackedFormat::cuda_qmatmul:
+      return "gatun_cuda_qmatmul_pack";
   }
   return "no function of this library";
 }

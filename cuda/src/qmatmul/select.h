@@ -1,0 +1,94 @@
+// From a product to its kernel and plan: host code that knows devices by their properties alone.
+#pragma once
+
+#include <cstdint>
+
+#include "base/runtime.h"
+#include "base/text.h"
+#include "gatun/cuda_qmatmul.h"
+#include "qmatmul/form.h"
+#include "qmatmul/job.h"
+#include "qmatmul/prepare.h"
+
+namespace gatun::cuda::qmatmul {
+
+struct Range {
+  int64_t least, most;
+  bool contains(int64_t value) const { return value >= least && value <= most; }
+};
+
+constexpr uint32_t bit(Codes codes) { return 1u << static_cast<int32_t>(codes); }
+inline constexpr uint32_t kLinearCodes = bit(Codes::u4) | bit(Codes::u2) | bit(Codes::i8) | bit(Codes::u8);
+inline constexpr uint32_t kFloatCodes =
+    bit(Codes::f8e4m3) | bit(Codes::f8e5m2) | bit(Codes::f6e3m2) | bit(Codes::f6e2m3) | bit(Codes::f4e2m1);
+inline constexpr uint32_t kBookCodes = bit(Codes::book4) | bit(Codes::book8);
+
+inline constexpr uint32_t kInt8Modes = 1u << GATUN_QMATMUL_INT8_ROW | 1u << GATUN_QMATMUL_INT8_GROUP;
+inline constexpr uint32_t kFloatModes = 1u << GATUN_QMATMUL_BF16 | 1u << GATUN_QMATMUL_F16;
+inline constexpr uint32_t kBf16Mode = 1u << GATUN_QMATMUL_BF16, kF16Mode = 1u << GATUN_QMATMUL_F16;
+inline constexpr uint32_t kPreciseMode = 1u << GATUN_QMATMUL_PRECISE;
+
+// A row of kernels.inc.
+struct KernelRow {
+  const char* name;
+  uint32_t modes;
+  Arithmetic arithmetic;
+  uint32_t codes;
+  Range rows, capabilities;
+  int32_t group_multiple;
+  int32_t block_columns, block_rows, part_depth;
+  bool sums;
+  int32_t (*run)(const Job& job, void* stream);
+};
+
+struct KernelRows {
+  const KernelRow* rows;
+  int count;
+  const KernelRow* begin() const { return rows; }
+  const KernelRow* end() const { return rows + count; }
+};
+KernelRows kernel_rows();
+const KernelRow* find_kernel(const char* name);  // null if there is none
+
+// A product without its memory. The params are checked.
+struct Problem {
+  Form form;
+  gatun_qmatmul_params params;
+};
+
+// UNSUPPORTED, with a message, unless the codes take the mode.
+int32_t check_mode(const Form& form, int32_t mode);
+
+// Null if a kernel takes the problem, otherwise why it does not.
+const char* why_not(const KernelRow& row, const Problem& problem, const Device& device);
+const KernelRow& select(const Problem& problem, const Device& device);
+
+// How a kernel goes about a problem, and where the parts of the workspace lie. The depth is split at points that the
+// shape and the kernel alone decide.
+struct Plan {
+  const KernelRow* kernel;
+  Arithmetic rounding;
+  bool scales_of_groups, has_sums;
+  bool may_use_x;  // where its address is a multiple of 16
+  int32_t parts;
+  int64_t units_a_part;
+  int64_t x_at, scales_at, sums_at, partial_at, workspace_bytes;
+};
+Plan plan_on(const KernelRow& row, const Problem& problem);
+
+// What a call reads and writes.
+struct Memory {
+  const void* x;
+  const uint8_t* packed;
+  const float* bias;
+  const void* residual;
+  void* y;
+  uint8_t* workspace;
+};
+
+// Puts a product on the stream; there are rows and columns.
+int32_t run_plan(const Plan& plan, const Problem& problem, const Memory& memory, void* stream);
+
+void explain(const Plan& plan, const Problem& problem, const Device& device, Text& out);
+
+}  // namespace gatun::cuda::qmatmul
