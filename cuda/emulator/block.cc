@@ -20,8 +20,8 @@ int64_t launch_count = 0;
 class Shuffle {
  public:
   explicit Shuffle(uint64_t seed) : state_(seed) {}
-  void operator()(std::vector<int>& order) {
-    for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[next() % i]);
+  void operator()(int* order, size_t count) {
+    for (size_t i = count; i > 1; --i) std::swap(order[i - 1], order[next() % i]);
   }
 
  private:
@@ -36,10 +36,25 @@ class Shuffle {
 
 Shuffle shuffle(1);
 
-void arrange(std::vector<int>& order) {
-  std::iota(order.begin(), order.end(), 0);
-  if (settings().order == Order::down) std::reverse(order.begin(), order.end());
-  if (settings().order == Order::shuffled) shuffle(order);
+void arrange(int* order, size_t count) {
+  std::iota(order, order + count, 0);
+  if (settings().order == Order::down) std::reverse(order, order + count);
+  if (settings().order == Order::shuffled) shuffle(order, count);
+}
+
+// The lanes of a warp stay together, so that one warp can run ahead of the others.
+void arrange_threads(std::vector<int>& order) {
+  int warps[1024 / kWarp], lanes[kWarp];
+  const size_t warp_count = (order.size() + kWarp - 1) / kWarp;
+  arrange(warps, warp_count);
+  arrange(lanes, kWarp);
+  size_t place = 0;
+  for (size_t warp = 0; warp < warp_count; ++warp) {
+    for (const int lane : lanes) {
+      const int thread = warps[warp] * kWarp + lane;
+      if (thread < static_cast<int>(order.size())) order[place++] = thread;
+    }
+  }
 }
 
 }  // namespace
@@ -99,12 +114,13 @@ bool Block::run(const int64_t (&index)[3], const int64_t (&count)[3], const std:
     thread.copies.clear();
   }
   current = this;
-  for (size_t done = 0; fault_.empty() && done < threads_.size();) {
+  ended_ = 0;
+  arrange_threads(order_);
+  while (fault_.empty() && ended_ < threads_.size()) {
     progress_ = false;
-    turn();
-    done = static_cast<size_t>(
-        std::count_if(threads_.begin(), threads_.end(), [](const Thread& t) { return t.state == State::done; }));
-    if (!fault_.empty() || progress_ || done == threads_.size()) continue;
+    run_ready();
+    run_polling();
+    if (!fault_.empty() || progress_ || ended_ == threads_.size()) continue;
     if (deferred_.empty()) {
       fault_ = where();
       break;
@@ -119,18 +135,34 @@ bool Block::run(const int64_t (&index)[3], const int64_t (&count)[3], const std:
   return fault_.empty();
 }
 
-void Block::turn() {
-  arrange(order_);
-  for (const int i : order_) {
-    Thread& thread = threads_[static_cast<size_t>(i)];
-    if (thread.state == State::waits || thread.state == State::done) continue;
-    if (thread.state == State::ready) progress_ = true;
-    thread.state = State::ready;
-    running_ = i;
-    thread.fiber->resume();
-    running_ = -1;
-    if (thread.fiber->done()) thread.state = State::done;
-    if (!fault_.empty()) return;
+void Block::resume(int thread) {
+  Thread& self = threads_[static_cast<size_t>(thread)];
+  self.state = State::ready;
+  running_ = thread;
+  self.fiber->resume();
+  running_ = -1;
+  if (!self.fiber->done()) return;
+  self.state = State::done;
+  ++ended_;
+}
+
+void Block::run_ready() {
+  do {
+    woken_ = false;
+    if (settings().order == Order::shuffled) arrange_threads(order_);
+    for (const int thread : order_) {
+      if (threads_[static_cast<size_t>(thread)].state != State::ready) continue;
+      progress_ = true;
+      resume(thread);
+      if (!fault_.empty()) return;
+      if (woken_) break;  // perhaps one that comes earlier
+    }
+  } while (woken_);
+}
+
+void Block::run_polling() {
+  for (const int thread : order_) {
+    if (threads_[static_cast<size_t>(thread)].state == State::polls && fault_.empty()) resume(thread);
   }
 }
 
@@ -201,6 +233,7 @@ bool Block::arrive_at(Meeting<lanes>& meeting, const char* what, void* operand) 
     return false;
   }
   meeting.arrived.reset();
+  woken_ = true;
   for (int lane = 0; lane < lanes; ++lane) threads_[static_cast<size_t>(first + lane)].state = State::ready;
   return true;
 }
@@ -232,6 +265,7 @@ void Block::barrier(int which, int threads, bool wait_for_others) {
   for (size_t i = 0; i < threads_.size(); ++i) {
     if (barrier.waiting[i]) threads_[i].state = State::ready;
   }
+  woken_ = true;
   barrier = Barrier();
 }
 
@@ -273,7 +307,7 @@ int32_t run(const Launch& launch, const std::function<void()>& body) {
   }
   shuffle = Shuffle(settings().seed);
   std::vector<int> order(static_cast<size_t>(blocks));
-  arrange(order);
+  arrange(order.data(), order.size());
   Block the_block(launch.threads, launch.shared_bytes);
   for (const int b : order) {
     const int64_t index[3] = {b % launch.blocks[0], b / launch.blocks[0] % launch.blocks[1],

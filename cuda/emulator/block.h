@@ -102,7 +102,11 @@ class Block {
   template <int lanes>
   bool arrive_at(Meeting<lanes>& meeting, const char* what, void* operand);
   void wait(State state, const char* at);
-  void turn();         // each thread that can run does so once
+  void resume(int thread);
+  // Threads that can run do so, always the first one of the order, until all wait or poll: so one runs as far ahead of
+  // the others as nothing but what they wait for lets it.
+  void run_ready();
+  void run_polling();  // each once
   void take_effect();  // the oldest deferred one
   void name_fault(const char* text);
   std::string where() const;
@@ -117,8 +121,10 @@ class Block {
   std::deque<Effect> deferred_;
   std::function<void()> body_;
   int64_t index_[3] = {}, count_[3] = {};
-  int running_ = -1;       // -1: none
+  int running_ = -1;  // -1: none
+  size_t ended_ = 0;
   bool progress_ = false;  // a thread did more than poll
+  bool woken_ = false;     // threads that waited are ready
   std::string fault_;
 };
 

@@ -7,7 +7,8 @@
 
 namespace gatun::emulator {
 
-// In which order the threads that can run do so, each until it waits; blocks come in the same order.
+// Which of the threads that can run does so, until it waits: the one with the lowest number, with the highest, or any,
+// warp by warp. Blocks come in the same order.
 enum class Order { up, down, shuffled };
 
 // When asynchronous copies and products take effect: as late as what waits for them allows, or when they are issued.
