@@ -19,21 +19,21 @@ namespace {
 using LongLong = long long;
 
 constexpr KernelRow kRows[] = {
-#define GATUN_QMATMUL_KERNEL(name, modes, arithmetic, codes, rows, capabilities, group_multiple, block_columns, \
-                             block_rows, part_depth, sums)                                                      \
-  {#name,        modes,          Arithmetic::arithmetic, codes,      rows,                                      \
-   capabilities, group_multiple, block_columns,          block_rows, part_depth,                                \
-   sums,         run_##name},
+#define GATUN_QMATMUL_KERNEL(name, modes, arithmetic, codes, rows, capabilities, group_multiple, block_columns,   \
+                             block_rows, part_depth, wanted_blocks, sums)                                         \
+  {#name,      modes,      Arithmetic::arithmetic, codes, rows,      capabilities, group_multiple, block_columns, \
+   block_rows, part_depth, wanted_blocks,          sums,  run_##name},
 #include "qmatmul/kernels.inc"
 #undef GATUN_QMATMUL_KERNEL
 };
 constexpr int kRowCount = static_cast<int>(sizeof(kRows) / sizeof(kRows[0]));
 
-// Blocks of a kernel that keep any device busy: with fewer, the depth is split.
-constexpr int64_t kWantedBlocks = 512;
 constexpr int64_t kMostParts = 64;
 // int32 holds the sum of so many products of 8 bits by 7, with that of x times a zero point taken off.
 constexpr int64_t kMostIntegerGroup = 32768;
+// Kernels of matrix instructions, which want groups of whole instructions, count depth in 32 bits and find groups by a
+// multiplication that is exact up to 2^39 (GroupOf in tile_mma.h).
+constexpr int64_t kMostDepth = INT32_MAX - kDepthMultiple, kMostDepthByGroup = int64_t{1} << 39;
 
 bool is_int8(int32_t mode) { return mode == GATUN_QMATMUL_INT8_ROW || mode == GATUN_QMATMUL_INT8_GROUP; }
 
@@ -64,10 +64,12 @@ int64_t element_bytes(Arithmetic arithmetic) {
   return arithmetic == Arithmetic::f32 ? 4 : arithmetic == Arithmetic::i8 ? 1 : 2;
 }
 
-// Whether products leave something out that sums of x make up for.
-bool needs_sums(const Form& form, Arithmetic arithmetic) {
+// Whether the kernel's products leave something out that sums of x make up for.
+bool needs_sums(const Form& form, const KernelRow& row) {
+  if (row.sums == kNoSums) return false;
   if (form.zero_point == GATUN_ZERO_FLOAT) return true;
-  return arithmetic == Arithmetic::i8 && (form.zero_point == GATUN_ZERO_INTEGER || zero_code(form.codes) != 0);
+  return row.sums == kAllSums && row.arithmetic == Arithmetic::i8 &&
+         (form.zero_point == GATUN_ZERO_INTEGER || zero_code(form.codes) != 0);
 }
 
 // Parts of a strip's units that begin at groups, as many as keep a device busy.
@@ -85,7 +87,7 @@ void split_depth(const KernelRow& row, const Problem& problem, Plan* plan) {
     step *= whole;
   }
   const int64_t blocks = blocks_of(form.columns, row.block_columns) * blocks_of(problem.params.rows, row.block_rows);
-  const int64_t wanted = std::min(kMostParts, blocks_of(kWantedBlocks, std::max<int64_t>(blocks, 1)));
+  const int64_t wanted = std::min(kMostParts, blocks_of(row.wanted_blocks, std::max<int64_t>(blocks, 1)));
   const int64_t least = blocks_of(row.part_depth, unit);
   const int64_t units = std::max(least, blocks_of(form.units, wanted));
   plan->units_a_part = blocks_of(units, step) * step;
@@ -117,8 +119,12 @@ const char* why_not(const KernelRow& row, const Problem& problem, const Device& 
   if (!row.capabilities.contains(device.major * 10 + device.minor)) return "another compute capability";
   if (!row.rows.contains(problem.params.rows)) return "another number of rows";
   if (form.groups > 1 && form.group % row.group_multiple != 0) return "groups of another size";
-  if (row.sums && row.arithmetic == Arithmetic::i8 && form.group > kMostIntegerGroup)
-    return "groups too large for int32";
+  const bool i8 = row.arithmetic == Arithmetic::i8;
+  if (row.sums == kAllSums && i8 && form.group > kMostIntegerGroup) return "groups that int32 holds the sum of";
+  if (row.sums == kOffsetSums && i8 && form.codes == Codes::u8 && form.zero_point == GATUN_ZERO_INTEGER)
+    return "codes that fit into int8 without their zero point";
+  const bool exact = form.groups == 1 || form.depth <= kMostDepthByGroup / form.group;
+  if (row.group_multiple > 1 && (form.depth > kMostDepth || !exact)) return "less depth";
   return nullptr;
 }
 
@@ -136,7 +142,7 @@ Plan plan_on(const KernelRow& row, const Problem& problem) {
   plan.kernel = &row;
   plan.rounding = rounding_of(params.mode);
   plan.scales_of_groups = params.mode == GATUN_QMATMUL_INT8_GROUP;
-  plan.has_sums = row.sums && needs_sums(form, row.arithmetic);
+  plan.has_sums = needs_sums(form, row);
   const int32_t own_dtype = row.arithmetic != plan.rounding      ? 0
                             : row.arithmetic == Arithmetic::f32  ? GATUN_F32
                             : row.arithmetic == Arithmetic::f16  ? GATUN_F16

@@ -28,6 +28,9 @@ inline constexpr uint32_t kFloatModes = 1u << GATUN_QMATMUL_BF16 | 1u << GATUN_Q
 inline constexpr uint32_t kBf16Mode = 1u << GATUN_QMATMUL_BF16, kF16Mode = 1u << GATUN_QMATMUL_F16;
 inline constexpr uint32_t kPreciseMode = 1u << GATUN_QMATMUL_PRECISE;
 
+// What a kernel reads of Prepared::sums: nothing, those that any zero point wants, or those of float zero points.
+inline constexpr int32_t kNoSums = 0, kAllSums = 1, kOffsetSums = 2;
+
 // A row of kernels.inc.
 struct KernelRow {
   const char* name;
@@ -36,8 +39,8 @@ struct KernelRow {
   uint32_t codes;
   Range rows, capabilities;
   int32_t group_multiple;
-  int32_t block_columns, block_rows, part_depth;
-  bool sums;
+  int32_t block_columns, block_rows, part_depth, wanted_blocks;
+  int32_t sums;
   int32_t (*run)(const Job& job, void* stream);
 };
 

@@ -1,0 +1,364 @@
+// Products of at most 16 rows by matrix instructions: weights go once from memory to registers, as fast as memory gives
+// them.
+//
+//   y[m][n] = sum_g s[g][n] sum_{k in g} x[m][k] (q[n][k] - z[g][n])
+//
+// A block has `pairs` pairs of strips (form.h) and `slots` warps for each; a warp takes every slots-th unit of its
+// pair:
+//
+//              depth ->   round 0                 round 1
+//   pair 0  32 columns    warp 0 | 2 | 4 | 6      warp 0 | 2 | 4 | 6 ..        here pairs = 2, slots = 4
+//   pair 1  32 columns    warp 1 | 3 | 5 | 7      warp 1 | 3 | 5 | 7 ..
+//
+// Both units of a round are in registers kRing rounds before they are needed, scales and zero points two rounds;
+// nothing of the weights goes through shared memory, and no warp waits for another but for x. x comes in chunks of
+// several rounds, the next one by cp.async while one is multiplied; rows of a chunk are 16 bytes further apart than a
+// multiple of 128, so that ldmatrix meets no bank twice. Lanes that ask for rows beyond the last get the last one,
+// whose sums nobody stores.
+//
+// Sums of an interval, at most a unit, are f32 (or int32: at most 127 * 128 * 128, exact) and go scaled to the warp's
+// totals (tile_mma.h); at the end totals of slots are added through shared memory in ascending order. pairs, slots and
+// rounds depend on the shape alone, so do the bits of the result. The error is at most
+// 2^-23 (depth + 2 groups + 8) sum |x w|: a product is in at most depth / 16 / slots + slots + 3 roundings of sums.
+//
+// Tails: warps without a unit in the last round leave it out; codes and x are padded to 128 in depth; the second strip
+// of a pair beyond the last one is a copy of the first and not stored.
+#pragma once
+
+#include <cstdint>
+
+#include "ptx/cp_async.h"
+#include "ptx/launch.h"
+#include "qmatmul/tile_mma.h"
+
+namespace gatun::cuda::qmatmul {
+
+struct FewJob {
+  Job job;
+  GroupOf group_of;
+  int32_t pairs, slots;  // of a block's warps
+  int32_t chunk_rounds;  // a power of two
+  int32_t interval;      // in slices
+};
+
+namespace few {
+
+inline constexpr int kWarps = 16, kThreads = 32 * kWarps;
+inline constexpr int kRing = 4, kColumnRing = 2;
+inline constexpr int kCopies = 32;
+inline constexpr int kChunksBytes = 66 * 1024;  // of both chunks of x
+
+template <class Operand, int kTiles>
+class Warp {
+ public:
+  GATUN_DEVICE Warp(const FewJob& few, const uint32_t* table, int64_t strip, int64_t begin, int64_t end, int slot)
+      : few_(few), operand_(few.job, table), end_(end), next_(begin + slot) {
+    const Job& job = few.job;
+    const int64_t strips = job.padded_columns / kStripColumns;
+    for (int i = 0; i < kWarpStrips; ++i) {
+      const int64_t own = strip + i < strips ? strip + i : strips - 1;
+      codes_[i] = job.codes + ((own * job.units + next_) * 32 + lane()) * 16;
+    }
+    column_ = strip * kStripColumns + lane();
+    if (column_ >= job.padded_columns) column_ = job.padded_columns - 1;
+    const int row = kTiles == 1 ? lane() % 8 : lane() % 8 + lane() / 16 * 8;
+    row_ = row < job.rows ? row : static_cast<int>(job.rows) - 1;
+    if (!has_zeros()) lower_columns(operand_, common_zero<Operand>(job), lower_);
+    load_columns(next_, 0);
+    load_columns(next_ + few.slots, 1);
+    load_rows(next_);
+#pragma unroll
+    for (int i = 0; i < kRing; ++i) load_units(i);
+    now_ = begin + slot;
+  }
+
+  // The next round, whose units are in place `kPlace` of the ring; x of its unit from `x` on, rows `stride` bytes
+  // apart.
+  template <int kPlace>
+  GATUN_DEVICE void add_round(const uint8_t* x) {
+    if (now_ < end_) {
+      multiply<kPlace>(x);
+      load_columns(now_ + kColumnRing * few_.slots, kPlace % kColumnRing);
+    }
+    now_ += few_.slots;
+    load_rows(now_);
+    load_units(kPlace);
+  }
+
+  // Where this lane's row of x lies in a chunk, with the bytes of a slice that it asks for.
+  GATUN_DEVICE int64_t place_in_chunk(int stride) const {
+    return int64_t{row_} * stride + (kTiles == 1 ? lane() / 8 : lane() / 8 % 2) * 16;
+  }
+
+  float total[kWarpStrips][kTiles][4] = {};
+
+ private:
+  static constexpr int kSlices = Operand::kSlices;
+  static constexpr uint32_t kSteps = Operand::kSliceDepth / kStepDepth;
+
+  GATUN_DEVICE bool has_zeros() const { return Operand::kLowered && few_.job.zero_point == GATUN_ZERO_INTEGER; }
+
+  GATUN_DEVICE void load_units(int place) {
+    if (next_ >= end_) return;
+#pragma unroll
+    for (int i = 0; i < kWarpStrips; ++i) {
+      ring_[place][i] = load_once(codes_[i]);
+      codes_[i] += int64_t{few_.slots} * kUnitBytes;
+    }
+    next_ += few_.slots;
+  }
+
+  GATUN_DEVICE uint32_t group_of(int64_t unit, int slice) const {
+    return few_.group_of((static_cast<uint32_t>(unit) * kSlices + static_cast<uint32_t>(slice)) * kSteps);
+  }
+
+  GATUN_DEVICE bool begins(int slice) const { return (slice & (few_.interval - 1)) == 0; }
+
+  // Of the intervals of a unit.
+  GATUN_DEVICE void load_columns(int64_t unit, int place) {
+    if (unit >= end_) return;
+#pragma unroll
+    for (int i = 0; i < kSlices; ++i) {
+      if (begins(i)) of_columns_[place][i] = load_column<Operand>(few_.job, group_of(unit, i), column_);
+    }
+  }
+  GATUN_DEVICE void load_rows(int64_t unit) {
+    const Job& job = few_.job;
+    if (Operand::kHalves || !job.x.scales_of_groups || unit >= end_) return;
+    const int64_t row = lane() % 16 < job.rows ? lane() % 16 : job.rows - 1;
+#pragma unroll
+    for (int i = 0; i < kSlices; ++i) {
+      if (begins(i)) of_rows_[i] = job.x.scales[row * job.groups + group_of(unit, i)];
+    }
+  }
+
+  template <int kPlace>
+  GATUN_DEVICE void multiply(const uint8_t* x) {
+    typename Operand::Sum sum[kWarpStrips][kTiles][4] = {};
+    float scale = 0, of_row = 1;
+    uint32_t b[2][2];
+#pragma unroll
+    for (int slice = 0; slice < kSlices; ++slice) {
+      const OfColumn& of = of_columns_[kPlace % kColumnRing][slice];
+      if (begins(slice)) {
+        scale = scale_value(of.scale, few_.job.scale_dtype);
+        if (!Operand::kHalves) of_row = of_rows_[slice];
+        if (has_zeros()) lower_columns(operand_, of.zero, lower_);
+      }
+      load_right(x, slice, b);
+#pragma unroll
+      for (int strip = 0; strip < kWarpStrips; ++strip) {
+        uint32_t a[4];
+        operand_.left(ring_[kPlace][strip], slice, lower_[strip], a);
+#pragma unroll
+        for (int tile = 0; tile < kTiles; ++tile) {
+          Operand::multiply(sum[strip][tile], a, b[kTiles == 1 ? slice % 2 : tile]);
+        }
+      }
+      if (begins(slice + 1)) fold(scale, of_row, sum);
+    }
+  }
+
+  // Of a slice the operands of two tiles, or of two slices that of one.
+  GATUN_DEVICE void load_right(const uint8_t* x, int slice, uint32_t (&b)[2][2]) const {
+    if constexpr (kTiles == 1 && kSlices == 1) {
+      load_matrix_x2(b[0], x);
+    } else {
+      if (kTiles == 1 && slice % 2 == 1) return;
+      uint32_t r[4];
+      load_matrix_x4(r, x + slice * kSliceBytes);
+      b[0][0] = r[0], b[0][1] = r[1], b[1][0] = r[2], b[1][1] = r[3];
+    }
+  }
+
+  GATUN_DEVICE void fold(float scale, float of_row, typename Operand::Sum (&sum)[kWarpStrips][kTiles][4]) {
+    const int r = lane() / 4, t = lane() % 4;
+#pragma unroll
+    for (int strip = 0; strip < kWarpStrips; ++strip) {
+      const float scales[2] = {shuffle(scale, strip * kStripColumns + r),
+                               shuffle(scale, strip * kStripColumns + 8 + r)};
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile) {
+        float of_rows[2] = {1, 1};
+        if (!Operand::kHalves && few_.job.x.scales_of_groups) {
+          of_rows[0] = shuffle(of_row, tile * 8 + 2 * t);
+          of_rows[1] = shuffle(of_row, tile * 8 + 2 * t + 1);
+        }
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float scaled = Operand::kHalves ? scales[i / 2] : scales[i / 2] * of_rows[i % 2];
+          total[strip][tile][i] = fused(scaled, static_cast<float>(sum[strip][tile][i]), total[strip][tile][i]);
+          sum[strip][tile][i] = 0;
+        }
+      }
+    }
+  }
+
+  const FewJob& few_;
+  Operand operand_;
+  int64_t end_, next_, now_;  // units: of those to load the next, of those to multiply
+  int64_t column_;
+  int row_;
+  const uint8_t* codes_[kWarpStrips];
+  Words4 ring_[kRing][kWarpStrips] = {};
+  OfColumn of_columns_[kColumnRing][kSlices] = {};
+  float of_rows_[kSlices] = {};
+  uint32_t lower_[kWarpStrips][2] = {};
+};
+
+// Chunks of x in shared memory, by all threads of the block.
+struct Chunks {
+  uint8_t* shared;
+  const uint8_t* x;
+  int64_t row_bytes;
+  int rows, stride, chunk_bytes;  // of a row
+
+  // Of the chunk's rows, what there is up to `end` bytes.
+  GATUN_DEVICE void copy(int chunk, int64_t end) const {
+    const int64_t from = int64_t{chunk} * chunk_bytes;
+    const int left = end - from < chunk_bytes ? static_cast<int>(end - from) : chunk_bytes;
+    const unsigned pieces = static_cast<unsigned>(left) / 16, all = pieces * static_cast<unsigned>(rows);
+    uint8_t* const to = at(chunk);
+    for (unsigned i = static_cast<unsigned>(thread_index()); i < all; i += kThreads) {
+      const unsigned row = i / pieces, piece = i % pieces;
+      copy_async_16(to + row * static_cast<unsigned>(stride) + piece * 16, x + row * row_bytes + from + piece * 16);
+    }
+  }
+  GATUN_DEVICE uint8_t* at(int chunk) const { return shared + (chunk & 1) * rows * stride; }
+};
+
+template <class Operand, int kTiles>
+GATUN_KERNEL(kThreads, 1)
+kernel(GATUN_GRID_CONSTANT FewJob few) {
+  const Job& job = few.job;
+  uint32_t* const table = reinterpret_cast<uint32_t*>(shared_memory());
+  uint8_t* const shared = shared_memory() + Operand::kTableBytes;
+  Operand::fill_table(job, table);
+
+  const int pairs = few.pairs, slots = few.slots, slot = warp() / pairs;
+  const int64_t first_strip = job.strip_begin + block_x() * pairs * kWarpStrips;
+  const int64_t strip = first_strip + warp() % pairs * kWarpStrips;
+  const int64_t begin = block_y() * job.units_a_part;
+  const int64_t end = begin + job.units_a_part < job.units ? begin + job.units_a_part : job.units;
+  const bool active = slot < slots && strip * kStripColumns < job.padded_columns;
+  constexpr int kUnitOfX = Operand::kSlices * kSliceBytes;
+  const int chunk_bytes = few.chunk_rounds * slots * kUnitOfX;
+  const Chunks chunks = {shared,
+                         static_cast<const uint8_t*>(job.x.x) + begin * kUnitOfX,
+                         job.x.row_stride * (Operand::kHalves ? 2 : 1),
+                         static_cast<int>(job.rows),
+                         chunk_bytes + 16,
+                         chunk_bytes};
+  const int64_t bytes = (end - begin) * kUnitOfX;
+  chunks.copy(0, bytes);
+  copy_async_commit();
+  Warp<Operand, kTiles> own(few, table, active ? strip : first_strip, begin, active ? end : begin, slot);
+
+  const int rounds = static_cast<int>((end - begin + slots - 1) / slots);
+  const int64_t place = own.place_in_chunk(chunks.stride) + slot * kUnitOfX;
+  // Before the first round of a chunk: it has come, and nobody reads the one before, whose place the next one takes.
+  const auto turn = [&](int round) {
+    if ((round & (few.chunk_rounds - 1)) != 0) return;
+    copy_async_wait<0>();
+    block_barrier();
+    const int next = round / few.chunk_rounds + 1;
+    if (next * int64_t{chunk_bytes} < bytes) chunks.copy(next, bytes);
+    copy_async_commit();
+  };
+  const auto x_of = [&](int round) {
+    const int in_chunk = round & (few.chunk_rounds - 1);
+    return chunks.at(round / few.chunk_rounds) + place + in_chunk * slots * kUnitOfX;
+  };
+#pragma unroll 1
+  for (int round = 0; round < rounds; round += kRing) {
+    turn(round);
+    own.template add_round<0>(x_of(round));
+    if (round + 1 >= rounds) break;
+    turn(round + 1);
+    own.template add_round<1>(x_of(round + 1));
+    if (round + 2 >= rounds) break;
+    turn(round + 2);
+    own.template add_round<2>(x_of(round + 2));
+    if (round + 3 >= rounds) break;
+    turn(round + 3);
+    own.template add_round<3>(x_of(round + 3));
+  }
+  if (is_linear(job.kind) && job.zero_point == GATUN_ZERO_FLOAT && active && begin < end) {
+    constexpr uint32_t kUnitSteps = Operand::kSlices * Operand::kSliceDepth / kStepDepth;
+    const uint32_t first = few.group_of(static_cast<uint32_t>(begin) * kUnitSteps);
+    const uint32_t last = few.group_of(static_cast<uint32_t>(end) * kUnitSteps - 1);
+    add_offsets<kTiles, typename Operand::Sum>(job, strip * kStripColumns, 0, first + static_cast<uint32_t>(slot),
+                                               last + 1, static_cast<uint32_t>(slots), own.total);
+  }
+
+  // Totals of the slots, each [rows][columns of the block].
+  block_barrier();
+  constexpr int kRows = kTiles * 8;
+  const int columns = pairs * kWarpColumns, stride = columns + 4;
+  float* const sums = reinterpret_cast<float*>(shared);
+  if (slot < slots) {
+#pragma unroll
+    for (int i = 0; i < kWarpStrips * kTiles * 4; ++i) {
+      const int s = i / (kTiles * 4), tile = i / 4 % kTiles, e = i % 4;
+      const int row = tile * 8 + lane() % 4 * 2 + e % 2;
+      const int column = warp() % pairs * kWarpColumns + s * kStripColumns + e / 2 * 8 + lane() / 4;
+      sums[(slot * kRows + row) * stride + column] = own.total[s][tile][e];
+    }
+  }
+  block_barrier();
+  const int outputs = static_cast<int>(job.rows) * columns;
+  for (int i = thread_index(); i < outputs; i += kThreads) {
+    const int row = i / columns, column = i % columns;
+    float sum = 0;
+    for (int s = 0; s < slots; ++s) sum += sums[(s * kRows + row) * stride + column];
+    const int64_t of_y = first_strip * kStripColumns + column;
+    if (of_y < job.padded_columns) put_sum(job, block_y(), row, of_y, sum);
+  }
+}
+
+// How a block's warps are divided, for the time that the shape takes on a device of kMultiprocessors: a pair takes the
+// same time whatever the other warps do, and a block begins and ends slowly.
+inline constexpr int kMultiprocessors = 132;
+
+inline FewJob divide(const Job& job, int slices, int slice_depth) {
+  FewJob few = {job, GroupOf(job), 1, kWarps, 1, 1};
+  const int64_t pairs_of_all = (job.padded_columns / kStripColumns + kWarpStrips - 1) / kWarpStrips;
+  double best = 0;
+  for (const int pairs : {1, 2, 3, 4, 5, 8, 16}) {
+    const int slots = kWarps / pairs;
+    const int64_t blocks = (pairs_of_all + pairs - 1) / pairs * job.parts;
+    const double waves = static_cast<double>((blocks + kMultiprocessors - 1) / kMultiprocessors);
+    const double time = waves * (pairs * (static_cast<double>(kWarps) / (pairs * slots)) + 0.15);
+    if (pairs > 1 && time > best) continue;
+    best = time;
+    few.pairs = pairs;
+    few.slots = slots;
+  }
+  const auto fits = [&](int rounds) {
+    return 2 * job.rows * (int64_t{rounds} * few.slots * slices * kSliceBytes + 16) <= kChunksBytes;
+  };
+  while (few.slots > 1 && !fits(1)) few.slots /= 2;
+  few.chunk_rounds = fits(8) ? 8 : fits(4) ? 4 : fits(2) ? 2 : 1;
+  few.interval = interval_slices(job, slice_depth, slices);
+  return few;
+}
+
+template <Codes kCodes, Arithmetic kArithmetic, int kTiles>
+int32_t run_tiles(const Job& job, const char* name, void* stream) {
+  using Left = Operand<kCodes, kArithmetic, kCopies>;
+  const FewJob few = divide(job, Left::kSlices, Left::kSliceDepth);
+  const int64_t chunks = 2 * job.rows * (int64_t{few.chunk_rounds} * few.slots * Left::kSlices * kSliceBytes + 16);
+  const int64_t sums = int64_t{4} * few.slots * kTiles * 8 * (few.pairs * kWarpColumns + 4);
+  const int64_t strips = few.pairs * kWarpStrips, blocks = (job.strip_end - job.strip_begin + strips - 1) / strips;
+  return launch(name, kernel<Left, kTiles>,
+                {blocks, job.parts, 1, kThreads, Left::kTableBytes + (chunks > sums ? chunks : sums)}, stream, few);
+}
+
+template <Codes kCodes, Arithmetic kArithmetic>
+int32_t run_codes(const Job& job, const char* name, void* stream) {
+  return job.rows <= 8 ? run_tiles<kCodes, kArithmetic, 1>(job, name, stream)
+                       : run_tiles<kCodes, kArithmetic, 2>(job, name, stream);
+}
+
+}  // namespace few
+}  // namespace gatun::cuda::qmatmul

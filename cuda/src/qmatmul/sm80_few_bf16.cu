@@ -1,0 +1,12 @@
+// sm80_few in bf16.
+#include "qmatmul/sm80_few.h"
+
+namespace gatun::cuda::qmatmul {
+
+int32_t run_sm80_few_bf16(const Job& job, void* stream) {
+  return run_instance<Arithmetic::bf16>(job, [&](auto codes) {
+    return few::run_codes<decltype(codes)::value, Arithmetic::bf16>(job, "qmatmul_bf16_sm80_few", stream);
+  });
+}
+
+}  // namespace gatun::cuda::qmatmul

@@ -1,0 +1,12 @@
+// sm80_tiled in bf16.
+#include "qmatmul/sm80_tiled.h"
+
+namespace gatun::cuda::qmatmul {
+
+int32_t run_sm80_tiled_bf16(const Job& job, void* stream) {
+  return run_instance<Arithmetic::bf16>(job, [&](auto codes) {
+    return tiled::run_codes<decltype(codes)::value, Arithmetic::bf16>(job, "qmatmul_bf16_sm80_tiled", stream);
+  });
+}
+
+}  // namespace gatun::cuda::qmatmul
