@@ -17,22 +17,31 @@ import java.util.Arrays;
  * A view of native memory as an array of numbers: element type, shape, strides. The view is immutable, the numbers are
  * not. It never owns memory: the arena of its segment does, and a closed arena or another thread's confined arena makes
  * every use of the tensor fail with an exception, never with a crash. Numbers are in the byte order of the machine.
+ *
+ * <p>The memory may belong to another {@link Device} than the CPU. Then views work as here; {@link #to(Device)} and
+ * {@link #toFloatArray} copy, and single elements cannot be reached.
  */
 public final class Tensor {
-    private static final long ALIGNMENT = 64;
+    static final long ALIGNMENT = 64;
 
     private final DType dtype;
     private final Shape shape;
     private final long[] strides;
-    private final MemorySegment segment;
+    private final Device device;
+    /** From the first to the last element. Of a device, whoever reads it on the CPU crashes, so it never leaves here. */
+    private final MemorySegment memory;
+
+    private final MemorySegment pointer;
     private final boolean contiguous;
 
     /** {@code memory} starts at the first element and is cut after the last one. */
-    private Tensor(MemorySegment memory, DType dtype, Shape shape, long[] strides) {
+    Tensor(Device device, MemorySegment memory, DType dtype, Shape shape, long[] strides) {
+        this.device = device;
         this.dtype = dtype;
         this.shape = shape;
         this.strides = strides;
-        this.segment = memory.asSlice(0, Layout.spanBytes(dtype, shape, strides));
+        this.memory = memory.asSlice(0, Layout.spanBytes(dtype, shape, strides));
+        this.pointer = this.memory.asSlice(0, 0);
         this.contiguous = Layout.isContiguous(dtype, shape, strides);
     }
 
@@ -54,7 +63,7 @@ public final class Tensor {
         long[] strides = Layout.contiguousStrides(dtype, sizes);
         // One byte at least, so that an empty tensor has an address too.
         long bytes = Math.max(Layout.spanBytes(dtype, sizes, strides), 1);
-        return new Tensor(Check.allocate(arena, bytes, ALIGNMENT), dtype, sizes, strides);
+        return new Tensor(Device.CPU, Check.allocate(arena, bytes, ALIGNMENT), dtype, sizes, strides);
     }
 
     /** A copy of an array as {@link DType#F32}. */
@@ -100,10 +109,10 @@ public final class Tensor {
 
     private static Tensor copyOf(MemorySegment array, DType dtype, long[] shape) {
         Tensor copy = allocate(dtype, shape);
-        if (array.byteSize() != copy.segment.byteSize()) {
-            throw Check.invalid("values", array.byteSize() + " bytes", copy.segment.byteSize() + " for " + copy.name());
+        if (array.byteSize() != copy.byteSize()) {
+            throw Check.invalid("values", array.byteSize() + " bytes", copy.byteSize() + " for " + copy.name());
         }
-        MemorySegment.copy(array, 0, copy.segment, 0, array.byteSize());
+        MemorySegment.copy(array, 0, copy.memory, 0, array.byteSize());
         return copy;
     }
 
@@ -117,7 +126,7 @@ public final class Tensor {
      */
     public static Tensor wrap(MemorySegment segment, DType dtype, long... shape) {
         Check.present("dtype", dtype);
-        return view("segment", segment, dtype, Shape.of(shape), null);
+        return view(Device.CPU, "segment", segment, dtype, Shape.of(shape), null);
     }
 
     /**
@@ -129,7 +138,7 @@ public final class Tensor {
         Check.present("dtype", dtype);
         Check.present("shape", shape);
         Check.present("strides", strides);
-        return view("segment", segment, dtype, shape, strides.clone());
+        return view(Device.CPU, "segment", segment, dtype, shape, strides.clone());
     }
 
     /**
@@ -145,7 +154,7 @@ public final class Tensor {
         if (!buffer.isDirect()) {
             throw Check.invalid("buffer", "a heap buffer", "a direct one, or a copy by Tensor.of");
         }
-        return view("buffer", MemorySegment.ofBuffer(buffer), dtype, Shape.of(shape), null);
+        return view(Device.CPU, "buffer", MemorySegment.ofBuffer(buffer), dtype, Shape.of(shape), null);
     }
 
     /**
@@ -171,13 +180,15 @@ public final class Tensor {
                         allowed + " for " + dtype + sizes);
             }
             MemorySegment mapped = channel.map(FileChannel.MapMode.READ_ONLY, offset, bytes, arena);
-            return view("offset", mapped, dtype, sizes, null);
+            return view(Device.CPU, "offset", mapped, dtype, sizes, null);
         } catch (WrongThreadException e) {
             throw Check.foreign("arena", "another thread's confined arena");
         }
     }
 
-    private static Tensor view(String argument, MemorySegment memory, DType dtype, Shape shape, long[] givenStrides) {
+    /** {@code givenStrides}: null for those of a contiguous tensor. */
+    static Tensor view(
+            Device device, String argument, MemorySegment memory, DType dtype, Shape shape, long[] givenStrides) {
         Check.present(argument, memory);
         if (!memory.isNative()) {
             throw Check.invalid(argument, "a heap segment", "a native one, or a copy by Tensor.of");
@@ -194,7 +205,7 @@ public final class Tensor {
                     "address 0x" + Long.toHexString(memory.address()),
                     "a multiple of " + dtype.alignment() + " for " + dtype);
         }
-        return new Tensor(memory, dtype, shape, strides);
+        return new Tensor(device, memory, dtype, shape, strides);
     }
 
     // ---- views -----------------------------------------------------------------------------------------------------
@@ -227,7 +238,7 @@ public final class Tensor {
         sizes[axis] = end - begin;
         Shape part = Shape.of(sizes);
         long offset = part.elements() == 0 ? 0 : dtype.bytes(begin * strides[axis]);
-        return new Tensor(segment.asSlice(offset), dtype, part, strides);
+        return new Tensor(device, memory.asSlice(offset), dtype, part, strides);
     }
 
     /**
@@ -246,7 +257,7 @@ public final class Tensor {
             sizes[axis] = shape.size(rank - 1 - axis);
             reversed[axis] = strides[rank - 1 - axis];
         }
-        return new Tensor(segment, dtype, Shape.of(sizes), reversed);
+        return new Tensor(device, memory, dtype, Shape.of(sizes), reversed);
     }
 
     /**
@@ -266,7 +277,7 @@ public final class Tensor {
             throw Check.invalid(
                     "shape", sizes, "rows of whole bytes, or of the same number of " + dtype + " elements as now");
         }
-        return new Tensor(segment, dtype, sizes, packed);
+        return new Tensor(device, memory, dtype, sizes, packed);
     }
 
     /** This tensor if it is contiguous, otherwise a copy that is. */
@@ -276,6 +287,7 @@ public final class Tensor {
 
     /** A contiguous copy in another element type, each element rounded as {@link #setFloat} does. */
     public Tensor to(DType target) {
+        MemorySegment segment = segment();
         Check.reachable("tensor", segment);
         Tensor copy = allocate(target, shape.toArray());
         if (shape.elements() > 0) {
@@ -285,25 +297,57 @@ public final class Tensor {
                 long from = Layout.element(shape, strides, index);
                 long to = Layout.element(shape, copy.strides, index);
                 if (integers && dtype == DType.I32) {
-                    copy.segment.setAtIndex(JAVA_INT, to, segment.getAtIndex(JAVA_INT, from));
+                    copy.memory.setAtIndex(JAVA_INT, to, segment.getAtIndex(JAVA_INT, from));
                 } else {
-                    Elements.set(target, copy.segment, to, Elements.get(dtype, segment, from));
+                    Elements.set(target, copy.memory, to, Elements.get(dtype, segment, from));
                 }
             } while (Layout.next(shape, index));
         }
         return copy;
     }
 
+    // ---- devices ---------------------------------------------------------------------------------------------------
+
+    /** What the memory belongs to. */
+    public Device device() {
+        return device;
+    }
+
+    /**
+     * This tensor if its memory belongs to the device, otherwise a contiguous copy in new memory there. Waits for all work
+     * of the devices, and until the copy is done; {@link DeviceStream#copy} does not.
+     */
+    public Tensor to(Device target) {
+        Check.present("target", target);
+        Check.reachable("tensor", this);
+        if (target == device) {
+            return this;
+        }
+        if (device == Device.CPU) {
+            Tensor copy = target.allocate(dtype, shape.toArray());
+            target.copy(contiguous(), copy);
+            return copy;
+        }
+        // All bytes, gaps included, then the elements among them.
+        Tensor bytes = allocate(DType.U8, memory.byteSize());
+        device.copy(new Tensor(device, memory, DType.U8, bytes.shape, bytes.strides), bytes);
+        return new Tensor(Device.CPU, bytes.memory, dtype, shape, strides)
+                .contiguous()
+                .to(target);
+    }
+
     // ---- elements --------------------------------------------------------------------------------------------------
 
     /** The element at an index. {@link DType#I32} is rounded to the nearest {@code float}. */
     public float getFloat(long... index) {
+        MemorySegment segment = segment();
         Check.reachable("tensor", segment);
         return Elements.get(dtype, segment, Layout.element(shape, strides, index));
     }
 
     /** The element at an index of an integer type. */
     public int getInt(long... index) {
+        MemorySegment segment = segment();
         Check.reachable("tensor", segment);
         return Elements.getInt(dtype, segment, Layout.element(shape, strides, index));
     }
@@ -314,13 +358,18 @@ public final class Tensor {
      * @throws IllegalArgumentException if an integer type does not hold the value exactly
      */
     public void setFloat(float value, long... index) {
+        MemorySegment segment = segment();
         Check.reachable("tensor", segment);
         Check.writable("tensor", segment);
         Elements.set(dtype, segment, Layout.element(shape, strides, index), value);
     }
 
-    /** All elements in row-major order, in a new array. */
+    /** All elements in row-major order, in a new array; of another device after all its work. */
     public float[] toFloatArray() {
+        if (device != Device.CPU) {
+            return to(Device.CPU).toFloatArray();
+        }
+        MemorySegment segment = segment();
         Check.reachable("tensor", segment);
         if (shape.elements() > Integer.MAX_VALUE - 8) {
             throw Check.invalid("tensor", name(), "at most " + (Integer.MAX_VALUE - 8) + " elements in an array");
@@ -344,6 +393,7 @@ public final class Tensor {
      */
     public Tensor copyFrom(float[] values) {
         Check.present("values", values);
+        MemorySegment segment = segment();
         Check.reachable("tensor", segment);
         Check.writable("tensor", segment);
         if (values.length != shape.elements()) {
@@ -392,9 +442,35 @@ public final class Tensor {
         return strides.clone();
     }
 
-    /** The memory from the first to the last element. */
+    /**
+     * The memory from the first to the last element.
+     *
+     * @throws UnsupportedOperationException with the operation that asks, if the memory belongs to another device than the
+     *     CPU: reading it would end the program
+     */
     public MemorySegment segment() {
-        return segment;
+        if (device != Device.CPU) {
+            throw Check.notOnCpu(this);
+        }
+        return memory;
+    }
+
+    /**
+     * The first element as C functions take it, on any device: a segment without bytes, which nothing can read, but which
+     * keeps the memory and is refused by a call when its arena has closed.
+     */
+    public MemorySegment pointer() {
+        return pointer;
+    }
+
+    /** The address of the first element, on its device. The tensor must be kept while it is used. */
+    public long address() {
+        return pointer.address();
+    }
+
+    /** The bytes from the first to the last element. */
+    public long byteSize() {
+        return memory.byteSize();
     }
 
     /** Whether the elements follow one another in row-major order without gaps. */

@@ -20,11 +20,14 @@ final class TensorText {
     }
 
     static String of(Tensor tensor) {
-        String unreachable = !tensor.segment().scope().isAlive()
+        String unreachable = !tensor.pointer().scope().isAlive()
                 ? "closed"
-                : !tensor.segment().isAccessibleBy(Thread.currentThread()) ? "confined to another thread" : null;
+                : !tensor.pointer().isAccessibleBy(Thread.currentThread()) ? "confined to another thread" : null;
         if (unreachable != null) {
             return tensor.describe() + " (" + unreachable + ")";
+        }
+        if (tensor.device() != Device.CPU) {
+            return tensor.describe() + " on " + tensor.device();
         }
         TensorText text = new TensorText(tensor);
         text.measure(0, new long[tensor.shape().rank()]);

@@ -182,7 +182,7 @@ class TensorTest {
         missing("index", () -> tensor.getFloat((long[]) null));
         missing("index", () -> tensor.setFloat(1, (long[]) null));
         missing("arena", () -> Tensor.allocate((Arena) null, DType.F32, 1));
-        missing("dtype", () -> tensor.to(null));
+        missing("dtype", () -> tensor.to((DType) null));
         for (Executable call :
                 new Executable[] {() -> tensor.stride(2), () -> tensor.shape().size(2)}) {
             assertMessage(IndexOutOfBoundsException.class, call, "axis: given 2; allowed: 0..1 for shape [2, 3]");

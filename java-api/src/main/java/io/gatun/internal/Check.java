@@ -1,10 +1,12 @@
 package io.gatun.internal;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Set;
+import java.util.regex.Pattern;
 
 /**
  * Argument checks. Every message names the argument, what was given and what is allowed; none is built before it is
@@ -12,6 +14,8 @@ import java.util.Set;
  */
 public final class Check {
     private static final int LONGEST_QUOTE = 80;
+    /** The classes of this module, but for programs that happen to be in a package below. */
+    private static final Pattern OWN = Pattern.compile("io\\.gatun\\.((ops|files|internal)\\.)?[^.]+");
 
     private Check() {}
 
@@ -41,6 +45,47 @@ public final class Check {
         if (value < min || value > max) {
             throw invalid(argument, value, min + ".." + max);
         }
+    }
+
+    /** The exception for a tensor whose memory the CPU is about to use; names the operation that asked for it. */
+    public static UnsupportedOperationException notOnCpu(Tensor tensor) {
+        String operation = StackWalker.getInstance()
+                .walk(frames -> frames.dropWhile(frame -> frame.getClassName().equals(Check.class.getName()))
+                        .takeWhile(frame -> OWN.matcher(frame.getClassName()).matches())
+                        .reduce((inner, outer) -> outer)
+                        .map(frame -> frame.getClassName().replaceAll(".*[.$]", "") + "." + frame.getMethodName())
+                        .orElse("Tensor.segment"));
+        return unsupported(
+                operation,
+                tensor.describe() + " on " + tensor.device(),
+                "tensors on cpu (see Tensor.to); it has no kernel for " + tensor.device());
+    }
+
+    /** Refuses a tensor that is not on the CPU, in an operation that has kernels for nothing else. */
+    public static void onCpu(Tensor tensor) {
+        if (tensor.device() != Device.CPU) {
+            throw notOnCpu(tensor);
+        }
+    }
+
+    /** Refuses a tensor of another device than {@code other} is on; a null tensor is on any. */
+    public static void device(String argument, Tensor tensor, String other, Device device) {
+        device(argument, "", tensor, other, device);
+    }
+
+    /** The same of a part of an argument: {@code out} and {@code .codes}. */
+    public static void device(String argument, String part, Tensor tensor, String other, Device device) {
+        if (tensor != null && tensor.device() != device) {
+            throw invalid(
+                    argument + part,
+                    "memory of " + tensor.device(),
+                    "memory of " + device + ", as " + other + " (see Tensor.to)");
+        }
+    }
+
+    /** Refuses a tensor whose memory is of a closed arena, or confined to another thread. */
+    public static void reachable(String argument, Tensor tensor) {
+        reachable(argument, "", tensor.pointer());
     }
 
     /** Refuses memory of a closed arena and memory that another thread confines. */
@@ -109,6 +154,11 @@ public final class Check {
         }
     }
 
+    /** Refuses an output tensor that cannot be written. */
+    public static void writable(String argument, Tensor tensor) {
+        writable(argument, tensor.pointer());
+    }
+
     /** Refuses a tensor of another type. */
     public static void dtype(String argument, Tensor tensor, Set<DType> allowed) {
         if (!allowed.contains(tensor.dtype())) {
@@ -158,7 +208,7 @@ public final class Check {
     /** Refuses an output tensor that shares memory with another argument; a null argument shares none. */
     public static void disjoint(String output, Tensor out, String input, Tensor in) {
         if (in != null) {
-            disjoint(output, out.segment(), input, in.segment());
+            disjoint(output, out.address(), out.byteSize(), input, in.address(), in.byteSize());
         }
     }
 
@@ -167,10 +217,11 @@ public final class Check {
      * gaps.
      */
     public static void disjoint(String output, MemorySegment out, String input, MemorySegment in) {
-        if (out.byteSize() > 0
-                && in.byteSize() > 0
-                && out.address() < in.address() + in.byteSize()
-                && in.address() < out.address() + out.byteSize()) {
+        disjoint(output, out.address(), out.byteSize(), input, in.address(), in.byteSize());
+    }
+
+    private static void disjoint(String output, long out, long outBytes, String input, long in, long inBytes) {
+        if (outBytes > 0 && inBytes > 0 && out < in + inBytes && in < out + outBytes) {
             throw invalid(output, "memory that overlaps " + input, "memory of its own");
         }
     }

@@ -1,5 +1,6 @@
 package io.gatun.internal;
 
+import static io.gatun.bindings.c.gatun_cuda_h.gatun_cuda_last_error;
 import static io.gatun.bindings.c.gatun_h.GATUN_INVALID_ARGUMENT;
 import static io.gatun.bindings.c.gatun_h.GATUN_OK;
 import static io.gatun.bindings.c.gatun_h.GATUN_UNSUPPORTED;
@@ -41,9 +42,14 @@ public final class Native {
         call(() -> gatun_prefer_huge_pages(memory, memory.byteSize()));
     }
 
-    /** The memory of an optional argument; the null pointer without one. */
+    /** The memory of an optional argument, of the CPU; the null pointer without one. */
     public static MemorySegment segment(Tensor tensor) {
         return tensor == null ? MemorySegment.NULL : tensor.segment();
+    }
+
+    /** The same on any device. */
+    public static MemorySegment pointer(Tensor tensor) {
+        return tensor == null ? MemorySegment.NULL : tensor.pointer();
     }
 
     /** From a row of a matrix to the next one, in elements; of a single row, whose stride is free, its length. */
@@ -84,6 +90,13 @@ public final class Native {
         }
     }
 
+    /** The same of a function of the CUDA library. */
+    public static void checkCuda(int status) {
+        if (status != GATUN_OK()) {
+            throw failure(status, gatun_cuda_last_error().getString(0));
+        }
+    }
+
     private static RuntimeException failure(int status, String message) {
         if (status == GATUN_INVALID_ARGUMENT()) {
             return new IllegalArgumentException(message);
@@ -99,6 +112,15 @@ public final class Native {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment buffer = arena.allocate(capacity);
             call(() -> function.applyAsInt(buffer));
+            return buffer.getString(0).stripTrailing();
+        }
+    }
+
+    /** The same of a function of the CUDA library. */
+    public static String cudaText(long capacity, ToIntFunction<MemorySegment> function) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment buffer = arena.allocate(capacity);
+            checkCuda(function.applyAsInt(buffer));
             return buffer.getString(0).stripTrailing();
         }
     }

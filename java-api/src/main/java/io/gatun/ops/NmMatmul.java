@@ -112,13 +112,14 @@ public final class NmMatmul {
     static MemorySegment params(Tensor x, NmWeights w, Tensor y, Options options) {
         Check.present("w", w);
         Check.present("x", x);
+        Check.onCpu(x);
         QMatmulCall.Weights weights = w.argument();
         QMatmulCall.check(x, QMatmulCall.FLOATS, weights, y, options);
         Tensor residual = options.residual();
         MemorySegment params = PARAMS.get();
         gatun_nm_matmul_params.x_dtype(params, x.dtype().code());
         gatun_nm_matmul_params.y_dtype(params, y.dtype().code());
-        gatun_nm_matmul_params.mode(params, mode(QMatmulCall.mode(options, weights)));
+        gatun_nm_matmul_params.mode(params, mode(QMatmulCall.mode(x, options, weights)));
         gatun_nm_matmul_params.activation(params, options.activation().ordinal());
         gatun_nm_matmul_params.threads(params, options.threads());
         gatun_nm_matmul_params.rows(params, x.shape().size(0));

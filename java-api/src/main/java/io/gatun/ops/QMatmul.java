@@ -8,6 +8,7 @@ import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_grouped;
 import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_grouped_explain;
 import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_scaled;
 
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
@@ -61,7 +62,12 @@ public final class QMatmul {
          * numbers is at most 2^-23 (depth / 2 + 2 pieces + 8) sum |x w|. Subnormals of bf16 and f32 count as zeros.
          */
         BF16,
-        /** The first of {@link PackedWeights#modes}: INT8_ROW or BF16; of several weights, that of the first one. */
+        /** As BF16, with f16 instead, which has more bits and less range; on GPUs only. */
+        F16,
+        /**
+         * The first of {@link PackedWeights#modes}: INT8_ROW or BF16; of several weights, that of the first one. On GPUs F16
+         * for x of f16, otherwise BF16.
+         */
         AUTO
     }
 
@@ -168,9 +174,9 @@ public final class QMatmul {
      * Computes y. O(rows * columns * depth). Allocates nothing once warmed up; a thread's first calls allocate its struct
      * of arguments and native scratch memory, which grow with the rows, up to 256, times depth.
      *
-     * @param x f32 or bf16 [rows, depth], columns adjacent, rows at any distance
-     * @param w [columns, depth]
-     * @param y f32 or bf16 [rows, columns], columns adjacent, rows at any distance; overlaps no input, except that the
+     * @param x f32 or bf16, on a GPU f16, too, [rows, depth], columns adjacent, rows at any distance
+     * @param w [columns, depth], on the device of x
+     * @param y f32 or bf16, on a GPU f16, too, [rows, columns], columns adjacent, rows at any distance; overlaps no input, except that the
      *     residual may be y itself
      * @param options the rest
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then
@@ -180,6 +186,10 @@ public final class QMatmul {
      */
     public static void run(Tensor x, PackedWeights w, Tensor y, Options options) {
         MemorySegment params = QMatmulCall.alone(x, w, y, options);
+        if (w.device() != Device.CPU) {
+            CudaQMatmul.run(params, x, w, y, options);
+            return;
+        }
         try {
             Native.check(gatun_qmatmul(
                     params,
@@ -240,6 +250,9 @@ public final class QMatmul {
     /** Which kernel {@link #run} uses for these arguments, which it passed over and why, and how it splits the work. */
     public static String explain(Tensor x, PackedWeights w, Tensor y, Options options) {
         MemorySegment params = QMatmulCall.alone(x, w, y, options);
+        if (w.device() != Device.CPU) {
+            return CudaQMatmul.explain(params, w);
+        }
         return Native.text(
                 EXPLAIN_BYTES,
                 text -> gatun_qmatmul_explain(params, w.segment(), w.segment().byteSize(), text, EXPLAIN_BYTES));

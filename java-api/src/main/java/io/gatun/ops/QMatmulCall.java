@@ -1,6 +1,7 @@
 package io.gatun.ops;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.bindings.c.gatun_qmatmul_params;
 import io.gatun.internal.Check;
@@ -16,6 +17,7 @@ import java.util.Set;
 /** The arguments of a call of {@link QMatmul}: checked, and then written into this thread's struct. */
 final class QMatmulCall {
     static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16);
+    private static final Set<DType> DEVICE_FLOATS = EnumSet.of(DType.F32, DType.F16, DType.BF16);
     private static final Set<DType> FLOATS8 = EnumSet.of(DType.F8E4M3, DType.F8E5M2);
     private static final Set<DType> F32 = EnumSet.of(DType.F32);
     private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_qmatmul_params::layout);
@@ -27,7 +29,7 @@ final class QMatmulCall {
     static MemorySegment alone(Tensor x, PackedWeights w, Tensor y, Options options) {
         Check.present("w", w);
         Check.present("x", x);
-        return params(x, FLOATS, w.argument(), y, options);
+        return params(x, w.device() == Device.CPU ? FLOATS : DEVICE_FLOATS, w.argument(), y, options);
     }
 
     /** Rows of 8-bit floats. */
@@ -51,7 +53,7 @@ final class QMatmulCall {
             throw Check.invalid("options.mode", options.mode() + " with x in " + spec.codes(), "BF16 or AUTO");
         }
         MemorySegment params = params(x.codes(), FLOATS8, w.argument(), y, options);
-        Check.reachable("x.scales", x.scales().segment());
+        Check.reachable("x.scales", x.scales());
         Check.disjoint("y", y, "x.scales", x.scales());
         return params;
     }
@@ -64,12 +66,14 @@ final class QMatmulCall {
     static MemorySegment concat(Tensor x, PackedStack stack, Tensor y, Options options) {
         Check.present("stack", stack);
         Check.present("x", x);
+        Check.onCpu(x);
         return params(x, FLOATS, stack.sideBySide(), y, options);
     }
 
     /** {@code groups} is what {@link #groups} gave: the caller may change the array meanwhile. */
     static MemorySegment grouped(Tensor x, MemorySegment groups, PackedStack stack, Tensor y, Options options) {
         Check.present("x", x);
+        Check.onCpu(x);
         if (stack.columnsOfEach() < 0) {
             throw Check.invalid("stack", stack, "weights of equal columns");
         }
@@ -114,8 +118,15 @@ final class QMatmulCall {
      * @param biases rows of a bias matrix, or -1 for a vector
      * @param modes that they take, the default one first
      */
-    record Weights(
-            String name, MemorySegment packed, long depth, long columns, long biases, List<QMatmul.Mode> modes) {}
+    record Weights(String name, Tensor packed, long depth, long columns, long biases, List<QMatmul.Mode> modes) {
+        Weights(String name, MemorySegment packed, long depth, long columns, long biases, List<QMatmul.Mode> modes) {
+            this(name, Tensor.wrap(packed, DType.U8, packed.byteSize()), depth, columns, biases, modes);
+        }
+
+        Device device() {
+            return packed.device();
+        }
+    }
 
     /** Refuses what does not fit, of any kind of packed weights; {@code x} is there. */
     static void check(Tensor x, Set<DType> xTypes, Weights weights, Tensor y, Options options) {
@@ -125,7 +136,7 @@ final class QMatmulCall {
         Check.matrix("x", x, -1, weights.depth);
         long columns = weights.columns;
         Check.rowMajor("x", x);
-        Check.dtype("y", y, FLOATS);
+        Check.dtype("y", y, weights.device() == Device.CPU ? FLOATS : DEVICE_FLOATS);
         long rows = x.shape().size(0);
         Check.matrix("y", y, rows, columns);
         Check.rowMajor("y", y);
@@ -134,12 +145,16 @@ final class QMatmulCall {
         if (end > columns || begin > end) {
             throw Check.invalid("columns", begin + ".." + end, "a part of 0.." + columns);
         }
-        Check.reachable("x", x.segment());
+        Check.reachable("x", x);
         Check.reachable(weights.name, weights.packed);
-        Check.reachable("y", y.segment());
-        Check.writable("y", y.segment());
+        Check.reachable("y", y);
+        Check.writable("y", y);
         Check.disjoint("y", y, "x", x);
-        Check.disjoint("y", y.segment(), weights.name, weights.packed);
+        Check.disjoint("y", y, weights.name, weights.packed);
+        Check.device("y", y, "x", x.device());
+        Check.device(weights.name, weights.packed, "x", x.device());
+        Check.device("bias", options.bias(), "x", x.device());
+        Check.device("residual", options.residual(), "x", x.device());
         if (options.bias() != null) {
             checkBias(options.bias(), weights.biases, columns, y);
         }
@@ -154,7 +169,7 @@ final class QMatmulCall {
         MemorySegment params = PARAMS.get();
         gatun_qmatmul_params.x_dtype(params, x.dtype().code());
         gatun_qmatmul_params.y_dtype(params, y.dtype().code());
-        gatun_qmatmul_params.mode(params, mode(options, weights).ordinal());
+        gatun_qmatmul_params.mode(params, mode(x, options, weights).ordinal());
         gatun_qmatmul_params.activation(params, options.activation().ordinal());
         gatun_qmatmul_params.threads(params, options.threads());
         gatun_qmatmul_params.rows(params, rows);
@@ -174,9 +189,9 @@ final class QMatmulCall {
         return options.columnEnd() == -1 ? columns : options.columnEnd();
     }
 
-    static QMatmul.Mode mode(Options options, Weights weights) {
+    static QMatmul.Mode mode(Tensor x, Options options, Weights weights) {
         if (options.mode() == QMatmul.Mode.AUTO) {
-            return weights.modes.get(0);
+            return weights.device() != Device.CPU && x.dtype() == DType.F16 ? QMatmul.Mode.F16 : weights.modes.get(0);
         }
         if (!weights.modes.contains(options.mode())) {
             throw Check.unsupported("options.mode", options.mode(), "AUTO, " + weights.modes);
@@ -192,7 +207,7 @@ final class QMatmulCall {
             Check.matrix("bias", bias, biases, columns);
             Check.contiguous("bias", bias);
         }
-        Check.reachable("bias", bias.segment());
+        Check.reachable("bias", bias);
         Check.disjoint("y", y, "bias", bias);
     }
 
@@ -202,9 +217,8 @@ final class QMatmulCall {
         }
         Check.matrix("residual", residual, y.shape().size(0), y.shape().size(1));
         Check.rowMajor("residual", residual);
-        Check.reachable("residual", residual.segment());
-        boolean same = residual.segment().address() == y.segment().address()
-                && Native.rowStride(residual) == Native.rowStride(y);
+        Check.reachable("residual", residual);
+        boolean same = residual.address() == y.address() && Native.rowStride(residual) == Native.rowStride(y);
         if (!same) {
             Check.disjoint("y", y, "residual", residual);
         }

@@ -8,10 +8,12 @@ import static io.gatun.bindings.c.gatun_h.gatun_quantize;
 import static io.gatun.bindings.c.gatun_h.gatun_quantize_explain;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.bindings.NativeLibrary;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /** Quantization of matrices to any format that {@link QuantSpec} describes, and back. */
@@ -87,8 +89,8 @@ public final class Quantize {
         if (spec.rule() == QuantSpec.ScaleRule.GIVEN) {
             throw Check.invalid("spec", spec, "scales that are made, or an out that holds them");
         }
-        QuantizedTensor out =
-                QuantizedTensor.allocate(spec, x.shape().size(0), x.shape().size(1));
+        QuantizedTensor out = QuantizedTensor.allocate(
+                x.device(), Arena.ofAuto(), spec, x.shape().size(0), x.shape().size(1));
         run(x, out);
         return out;
     }
@@ -101,11 +103,12 @@ public final class Quantize {
     /**
      * Quantizes into existing memory. O(rows * depth), times 8 with code books of 256 values; GGUF types of 256 elements
      * try some tens of scales a block. Allocates nothing once warmed up, but for nested scales and a scale of the whole
-     * tensor; a thread's first call allocates its struct of arguments.
+     * tensor; a thread's first call allocates its struct of arguments. On a GPU it waits for the work, to know whether there
+     * was a value that it refuses; the GPU has kernels for all but GGUF, nested scales and scales of whole tensors.
      *
      * @param x f32, f16 or bf16 [rows, depth]: column stride >= 1, row stride >= 0; contiguous if blocks are flat, with
      *     adjacent columns for GGUF
-     * @param out of the same shape; overlaps neither x nor itself. With {@link QuantSpec.ScaleRule#GIVEN} its scales and
+     * @param out of the same shape, on the device of x; overlaps neither x nor itself. With {@link QuantSpec.ScaleRule#GIVEN} its scales and
      *     zero points are inputs
      * @param options the rest
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then. Also if x holds NaN or
@@ -118,6 +121,10 @@ public final class Quantize {
         QuantizeCall.check("x", x, "out", out);
         Check.present("options", options);
         QuantizeCall.checkOutputs(out, x, options);
+        if (x.device() != Device.CPU) {
+            CudaQuantize.run(x, out, options);
+            return;
+        }
         if (out.spec().gguf() != null) {
             runGguf(x, out, options);
             return;
@@ -175,7 +182,7 @@ public final class Quantize {
         Check.present("quantized", quantized);
         Check.present("dtype", dtype);
         QuantizeCall.checkValueType("dtype", dtype);
-        Tensor out = Tensor.allocate(dtype, quantized.rows(), quantized.depth());
+        Tensor out = quantized.device().allocate(dtype, quantized.rows(), quantized.depth());
         dequantize(quantized, out);
         return out;
     }
@@ -187,7 +194,7 @@ public final class Quantize {
 
     /**
      * The values that codes stand for, computed in f32, rounded to nearest even in f16 and bf16; NaN where a code or a scale
-     * is NaN. O(rows * depth). Allocates nothing once warmed up, but for nested scales; a thread's first call allocates its
+     * is NaN. O(rows * depth). On a GPU it does not wait for the work. Allocates nothing once warmed up, but for nested scales; a thread's first call allocates its
      * struct of arguments.
      *
      * @param quantized [rows, depth]
@@ -203,6 +210,10 @@ public final class Quantize {
         Check.threads(threads);
         Check.rowMajor("out", out);
         QuantizeCall.checkOutput(out, quantized);
+        if (out.device() != Device.CPU) {
+            CudaQuantize.dequantize(quantized, out);
+            return;
+        }
         if (quantized.spec().gguf() != null) {
             dequantizeGguf(quantized, out, threads);
             return;
@@ -247,6 +258,9 @@ public final class Quantize {
         Check.matrix("x", x, -1, -1);
         Check.present("spec", spec);
         QuantizeCall.checkValueType("x", x.dtype());
+        if (x.device() != Device.CPU) {
+            return CudaQuantize.explain(x, spec);
+        }
         if (spec.gguf() != null) {
             NativeLibrary.load();
             int type = spec.gguf().id();

@@ -29,8 +29,9 @@ final class QuantizeCall {
         Check.present(quantizedName, quantized);
         checkValueType(valuesName, values.dtype());
         Check.matrix(valuesName, values, quantized.rows(), quantized.depth());
-        Check.reachable(valuesName, values.segment());
+        Check.reachable(valuesName, values);
         quantized.checkReachable(quantizedName);
+        quantized.checkDevice(quantizedName, valuesName, values.device());
         Nibbles.checkOrder(quantizedName, quantized);
         if (quantized.spec().blocks().flat()) {
             Check.contiguous(valuesName, values);
@@ -44,7 +45,8 @@ final class QuantizeCall {
             Check.dtype("roundUp", roundUp, U8);
             Check.matrix("roundUp", roundUp, out.rows(), out.depth());
             Check.contiguous("roundUp", roundUp);
-            Check.reachable("roundUp", roundUp.segment());
+            Check.reachable("roundUp", roundUp);
+            Check.device("roundUp", roundUp, "x", x.device());
         }
         boolean given = out.spec().rule() == QuantSpec.ScaleRule.GIVEN;
         checkOutput("out.codes", out.codes(), x, roundUp);
@@ -77,14 +79,14 @@ final class QuantizeCall {
     }
 
     private static void checkOutput(String name, Tensor out, Tensor x, Tensor roundUp) {
-        Check.writable(name, out.segment());
+        Check.writable(name, out);
         Check.disjoint(name, out, "x", x);
         Check.disjoint(name, out, "roundUp", roundUp);
     }
 
     /** The values as an output. */
     static void checkOutput(Tensor out, QuantizedTensor quantized) {
-        Check.writable("out", out.segment());
+        Check.writable("out", out);
         Check.disjoint("out", out, "quantized.codes", quantized.codes());
         Check.disjoint("out", out, "quantized.scales", quantized.scales());
         Check.disjoint("out", out, "quantized.zeroPoints", quantized.zeroPoints());

@@ -1,6 +1,7 @@
 package io.gatun.ops;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
@@ -51,9 +52,9 @@ public record QuantizedTensor(
 
         private static final QuantSpec SPEC = QuantSpec.dynamic8(QuantSpec.NESTED_BLOCK);
 
-        static NestedScales allocate(Arena arena, long blocks) {
+        static NestedScales allocate(Device device, Arena arena, long blocks) {
             return new NestedScales(
-                    QuantizedTensor.allocate(arena, SPEC, 1, blocks), Tensor.allocate(arena, DType.F32, 1));
+                    QuantizedTensor.allocate(device, arena, SPEC, 1, blocks), device.allocate(arena, DType.F32, 1));
         }
     }
 
@@ -178,24 +179,30 @@ public record QuantizedTensor(
 
     /** A matrix of zero codes and scales in memory of an arena; a scale of the whole tensor is 1. */
     public static QuantizedTensor allocate(Arena arena, QuantSpec spec, long rows, long depth) {
+        return allocate(Device.CPU, arena, spec, rows, depth);
+    }
+
+    /** The same in memory of a device; a scale of the whole tensor is on the CPU. */
+    public static QuantizedTensor allocate(Device device, Arena arena, QuantSpec spec, long rows, long depth) {
+        Check.present("device", device);
         Check.open("arena", arena);
         Check.present("spec", spec);
         Check.range("depth", depth, 0, Long.MAX_VALUE);
         Shape shape = Shape.of(rows, depth);
         Parts parts = new Parts(spec, rows, depth);
-        Tensor codes = Tensor.allocate(arena, parts.codeType(), parts.codeRows(), parts.codeColumns());
-        Tensor scales = allocate(arena, parts.scaleType(), parts);
-        Tensor zeroPoints = allocate(arena, parts.zeroPointType(), parts);
+        Tensor codes = device.allocate(arena, parts.codeType(), parts.codeRows(), parts.codeColumns());
+        Tensor scales = allocate(device, arena, parts.scaleType(), parts);
+        Tensor zeroPoints = allocate(device, arena, parts.zeroPointType(), parts);
         Tensor tensorScale = spec.hasTensorScale() ? Tensor.allocate(arena, DType.F32, 1) : null;
         if (tensorScale != null) {
             tensorScale.setFloat(1, 0);
         }
-        NestedScales nested = spec.nested() ? NestedScales.allocate(arena, parts.blocks()) : null;
+        NestedScales nested = spec.nested() ? NestedScales.allocate(device, arena, parts.blocks()) : null;
         return new QuantizedTensor(spec, shape, codes, scales, zeroPoints, tensorScale, nested);
     }
 
-    private static Tensor allocate(Arena arena, DType dtype, Parts parts) {
-        return dtype == null ? null : Tensor.allocate(arena, dtype, parts.scaleRows(), parts.scaleColumns());
+    private static Tensor allocate(Device device, Arena arena, DType dtype, Parts parts) {
+        return dtype == null ? null : device.allocate(arena, dtype, parts.scaleRows(), parts.scaleColumns());
     }
 
     /**
@@ -232,7 +239,7 @@ public record QuantizedTensor(
     }
 
     private static long bytes(Tensor part) {
-        return part == null ? 0 : part.segment().byteSize();
+        return part == null ? 0 : part.byteSize();
     }
 
     /**
@@ -313,6 +320,34 @@ public record QuantizedTensor(
         return new QuantizedTensor(target, shape, copy, scales, zeroPoints, tensorScale, nested);
     }
 
+    /** What the memory of the codes belongs to, and that of all else but a scale of the whole tensor. */
+    public Device device() {
+        return codes.device();
+    }
+
+    /**
+     * This matrix if it is on the device, otherwise a copy there. A scale of the whole tensor stays on the CPU.
+     *
+     * @throws UnsupportedOperationException if scales are nested, for another device than the CPU
+     */
+    public QuantizedTensor to(Device device) {
+        Check.present("device", device);
+        if (device == device()) {
+            return this;
+        }
+        if (nested != null) {
+            throw Check.unsupported("quantized", "nested scales for " + device, "plain scales");
+        }
+        return new QuantizedTensor(
+                spec,
+                shape,
+                codes.to(device),
+                scales == null ? null : scales.to(device),
+                zeroPoints == null ? null : zeroPoints.to(device),
+                tensorScale,
+                null);
+    }
+
     /** Spec and shape: {@code quantized[384, 1536] u4 group 32, f16 scales}. */
     @Override
     public String toString() {
@@ -332,7 +367,19 @@ public record QuantizedTensor(
 
     private static void checkReachable(String argument, String part, Tensor tensor) {
         if (tensor != null) {
-            Check.reachable(argument, part, tensor.segment());
+            Check.reachable(argument, part, tensor.pointer());
+        }
+    }
+
+    /** Refuses parts on other devices; the scale of the tensor is a number that calls take from the CPU. */
+    void checkDevice(String argument, String other, Device device) {
+        Check.device(argument, ".codes", codes, other, device);
+        Check.device(argument, ".scales", scales, other, device);
+        Check.device(argument, ".zeroPoints", zeroPoints, other, device);
+        Check.device(argument, ".tensorScale", tensorScale, "scales of whole tensors always", Device.CPU);
+        if (nested != null) {
+            nested.values.checkDevice(argument + ".nested.values", other, device);
+            Check.device(argument, ".nested.offset", nested.offset, other, device);
         }
     }
 }

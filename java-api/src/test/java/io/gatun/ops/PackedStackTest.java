@@ -22,7 +22,10 @@ import org.junit.jupiter.params.provider.EnumSource;
 class PackedStackTest {
     /** Weights side by side or below each other are right, by the oracle, and have the bits of single calls. */
     @ParameterizedTest
-    @EnumSource(value = Mode.class, names = "BF16", mode = EnumSource.Mode.EXCLUDE)
+    @EnumSource(
+            value = Mode.class,
+            names = {"BF16", "F16"},
+            mode = EnumSource.Mode.EXCLUDE)
     @Tag("tier")
     void agreesWithTheOracleAndWithSingleCalls(Mode mode) {
         Random random = new Random(51);
@@ -106,7 +109,10 @@ class PackedStackTest {
     }
 
     @ParameterizedTest
-    @EnumSource(value = Mode.class, names = "BF16", mode = EnumSource.Mode.EXCLUDE)
+    @EnumSource(
+            value = Mode.class,
+            names = {"BF16", "F16"},
+            mode = EnumSource.Mode.EXCLUDE)
     @Tag("tier")
     void manyExpertsWithFewRows(Mode mode) {
         Random random = new Random(54);

@@ -78,7 +78,10 @@ class QMatmulTest {
 
     /** Every combination of types, mode, activation, bias and residual, on shapes around one tile. */
     @ParameterizedTest
-    @EnumSource(value = Mode.class, names = "BF16", mode = EnumSource.Mode.EXCLUDE)
+    @EnumSource(
+            value = Mode.class,
+            names = {"BF16", "F16"},
+            mode = EnumSource.Mode.EXCLUDE)
     @Tag("tier")
     void combinesItsOptions(Mode mode) {
         Random random = new Random(22);
@@ -195,7 +198,10 @@ class QMatmulTest {
 
     /** Threads, ranges of columns and the number of rows change no bit. */
     @ParameterizedTest
-    @EnumSource(value = Mode.class, names = "BF16", mode = EnumSource.Mode.EXCLUDE)
+    @EnumSource(
+            value = Mode.class,
+            names = {"BF16", "F16"},
+            mode = EnumSource.Mode.EXCLUDE)
     @Tag("tier")
     void doesNotDependOnHowWorkIsSplit(Mode mode) {
         Random random = new Random(25);
@@ -265,7 +271,10 @@ class QMatmulTest {
     }
 
     @ParameterizedTest
-    @EnumSource(value = Mode.class, names = "BF16", mode = EnumSource.Mode.EXCLUDE)
+    @EnumSource(
+            value = Mode.class,
+            names = {"BF16", "F16"},
+            mode = EnumSource.Mode.EXCLUDE)
     @Tag("tier")
     void notFiniteRowsBecomeNaNAndLeaveOthersAlone(Mode mode) {
         Random random = new Random(28);
@@ -288,7 +297,10 @@ class QMatmulTest {
     }
 
     @ParameterizedTest
-    @EnumSource(value = Mode.class, names = "BF16", mode = EnumSource.Mode.EXCLUDE)
+    @EnumSource(
+            value = Mode.class,
+            names = {"BF16", "F16"},
+            mode = EnumSource.Mode.EXCLUDE)
     @Tag("tier")
     void takesExtremeValues(Mode mode) {
         int depth = 96;

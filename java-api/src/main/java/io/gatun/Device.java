@@ -1,0 +1,118 @@
+package io.gatun;
+
+import io.gatun.internal.Check;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * What the memory of a tensor belongs to: the CPU, or a processor with memory of its own, such as a GPU (artifact
+ * gatun-cuda). The ops of {@code io.gatun.ops} run on the device of their tensors, which all arguments of a call share; an
+ * op that has no kernel for a device says so.
+ *
+ * <p>Work of other devices than the CPU is asynchronous: an op returns when its work is in the queue of the calling thread's
+ * {@link #stream}. Memory is freed only after all work of its device that was queued before.
+ */
+public abstract class Device {
+    /** The processors that run this program, and their memory. */
+    public static final Device CPU = new Cpu();
+
+    /** A device is described and made by the artifact that brings it. */
+    protected Device() {}
+
+    // ---- memory ----------------------------------------------------------------------------------------------------
+
+    /** Zeros in memory of this device that is freed when nothing refers to it any more. */
+    public final Tensor allocate(DType dtype, long... shape) {
+        return allocate(Arena.ofAuto(), dtype, shape);
+    }
+
+    /**
+     * Zeros in memory of this device that is freed when the arena closes, which waits for the device.
+     *
+     * @throws GatunException with the numbers, if the device has not enough memory
+     */
+    public final Tensor allocate(Arena arena, DType dtype, long... shape) {
+        Check.open("arena", arena);
+        Check.present("dtype", dtype);
+        Shape sizes = Shape.of(shape);
+        long[] strides = Layout.contiguousStrides(dtype, sizes);
+        // One byte at least, so that an empty tensor has an address too.
+        long bytes = Math.max(Layout.spanBytes(dtype, sizes, strides), 1);
+        return new Tensor(this, memory(arena, bytes), dtype, sizes, strides);
+    }
+
+    /**
+     * Copies elements between memory of this device and that of this or another one, after all work of this device, and
+     * waits until it is done.
+     *
+     * @param from contiguous
+     * @param to contiguous, of the same type and shape
+     */
+    public final void copy(Tensor from, Tensor to) {
+        synchronize();
+        DeviceStream stream = stream();
+        stream.copy(from, to);
+        stream.synchronize();
+    }
+
+    // ---- work ------------------------------------------------------------------------------------------------------
+
+    /**
+     * The stream that takes the work of the calling thread's ops.
+     *
+     * @throws UnsupportedOperationException for the CPU, which has none: ops return when their work is done
+     */
+    public abstract DeviceStream stream();
+
+    /**
+     * Waits until all work of the device is done.
+     *
+     * @throws GatunException if any of it failed
+     */
+    public abstract void synchronize();
+
+    /** The number of the device among those of its kind. */
+    public abstract int index();
+
+    /** A short name: {@code cpu}, {@code cuda:0}. */
+    @Override
+    public abstract String toString();
+
+    // ---- for those who bring a device ------------------------------------------------------------------------------
+
+    /** Zeros, aligned to 256 bytes, until the arena closes; nothing reads the segment, only its address is used. */
+    protected abstract MemorySegment memory(Arena arena, long bytes);
+
+    /** A view of memory of this device; whoever makes it has checked that. */
+    protected final Tensor view(MemorySegment memory, DType dtype, Shape shape, long... strides) {
+        Check.present("dtype", dtype);
+        Check.present("shape", shape);
+        return Tensor.view(
+                this, "memory", memory, dtype, shape, strides.length == 0 && shape.rank() > 0 ? null : strides.clone());
+    }
+
+    private static final class Cpu extends Device {
+        @Override
+        public DeviceStream stream() {
+            throw new UnsupportedOperationException("cpu has no streams: ops return when their work is done");
+        }
+
+        @Override
+        public void synchronize() {}
+
+        @Override
+        public int index() {
+            return 0;
+        }
+
+        @Override
+        protected MemorySegment memory(Arena arena, long bytes) {
+            return Check.allocate(arena, bytes, Tensor.ALIGNMENT);
+        }
+
+        @Override
+        public String toString() {
+            return "cpu";
+        }
+    }
+}
