@@ -1,0 +1,146 @@
+// Quantize and dequantize on any device: one thread, one chunk of 16 values; job.h has the picture.
+//
+//   scale[b] = made of the extremes of block b,   codes[r][k] = code of x[r][k] by scale[b]
+//   x[r][k] = value of codes[r][k] by scale[b]
+//
+// Operands: x, codes, scales and zero points as the caller has them; nothing is packed.
+//
+// Budget, on an H200: 4.3 TB/s over 132 multiprocessors of 1.7 GHz are 19 bytes a cycle each, of 128 lanes that begin
+// an instruction. So there is time for, per value,
+//
+//   f32 -> 8 bits: 5 bytes, 33 instructions     16 bits -> 8 bits: 3 bytes, 20      16 bits -> 4 bits: 2.5 bytes, 16
+//
+// if nothing else limits. A value takes 2 for its extremes (the larger, the smaller; NaN stays NaN), 1 from 16 bits to
+// f32, and to encode about 6 (linear), 9 (small floats) or 10 and 2 look-ups (code books). To that comes what a chunk
+// takes, in a 16th for each value: two divisions of 10 for a scale, addresses, exchanges between lanes; 100 to 150 in
+// all. Both ways a chunk of x is four (f32) or two (16 bits) accesses of 16 bytes a lane, codes are one of 16, 8, 4 or
+// three of 4 bytes. With 1024 threads on a multiprocessor, 64 KiB of f32 are under way before the first is used; of
+// 16-bit x a thread asks for its next chunk before it works on the current one.
+//
+// Tails: a chunk that is shorter is the same chunk with values that repeat the first one, of which codes are not
+// stored. Overflow: steps are clamped as floats before they become integers. Bound: none; codes, scales and zero points
+// are those of the CPU, bit for bit, and values but for the bits of NaN.
+#pragma once
+
+#include <cstdint>
+
+#include "ptx/launch.h"
+#include "quantize/linear.h"
+#include "quantize/team.h"
+
+namespace gatun::cuda::quantize {
+
+// The codes of a chunk with one scale.
+template <class Codes>
+GATUN_DEVICE typename Codes::Packed encode(const Job& job, const Codes& codes, const typename Codes::Coding& coding,
+                                           const Place& at, const float (&x)[kChunk]) {
+  if (job.rounding == GATUN_ROUND_NEAREST) return codes.nearest(coding, x);
+  return codes.above(coding, x, Thresholds(job, at));
+}
+
+// The scale of a unit, which is a block, made by its team; where a value is not finite, any.
+GATUN_DEVICE Scale scale_of_team(const Job& job, Team& team, int member, const Place& at, const Extremes& own,
+                                 const float (&x)[kChunk]) {
+  const Extremes found = team.extremes(own);
+  float extreme = found.high > -found.low ? found.high : found.low;
+  if (job.maker.make == Make::extreme && team.any(found.tied())) {
+    const float most = found.magnitude();
+    const uint64_t first = team.least(first_of(most, member, at, x));
+    if (found.tied()) extreme = extreme_of(most, first);
+  }
+  const Scale scale = make_scale(job, found, extreme);
+  if (member == 0 && at.count > 0) {
+    store_scale(job, at.block, scale);
+    if (found.finite() && !is_finite(scale.value)) report_block(job, at.block);
+  }
+  return scale;
+}
+
+// A known scale; a bad one is reported.
+GATUN_DEVICE Scale known_scale(const Job& job, int64_t block) {
+  const Scale scale = load_scale(job, block);
+  if (!is_finite(scale.value) || !is_finite(scale.offset)) report_block(job, block);
+  return scale;
+}
+
+template <class X, class Codes>
+GATUN_KERNEL(kMostThreads, 1)
+quantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes::Tables tables) {
+  // Of 16-bit x, half as much is under way at a time.
+  constexpr bool kAhead = X::kBytes == 2;
+  const Codes codes(tables);
+  Walker walker(job);
+  Team team(job.walk);
+  Place at = walker.place();
+  Words<X> words;
+  if (kAhead) words.load(job, at);
+  for (int64_t step = 0; step < job.walk.steps; ++step) {
+    if (!kAhead) words.load(job, at);
+    float x[kChunk];
+    X::widen(words.word, x);
+    walker.advance();
+    const Place next = walker.place();
+    if (kAhead) words.load(job, next);
+
+    const Extremes own = Extremes::of(x, at.count);
+    if (!own.finite()) report_value(job, at, x);
+    Scale scale;
+    if (job.make) {
+      scale = scale_of_team(job, team, walker.member(), at, own, x);
+    } else if (at.count > 0) {
+      scale = known_scale(job, at.block);
+    }
+    if (job.encode && at.count > 0) {
+      auto packed = encode(job, codes, Codes::coding(job, scale), at, x);
+      if (at.split < at.count) {
+        const auto rest = encode(job, codes, Codes::coding(job, known_scale(job, at.block + 1)), at, x);
+#pragma unroll
+        for (int w = 0; w < Codes::Packed::kWords; ++w) {
+          const uint32_t first = low_bits(at.split * Codes::kBits, w);
+          packed.word[w] = (packed.word[w] & first) | (rest.word[w] & ~first);
+        }
+      }
+      packed.store(job, at);
+    }
+    at = next;
+  }
+}
+
+template <class X, class Codes>
+GATUN_KERNEL(kMostThreads, 1)
+dequantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes::Tables tables) {
+  const Codes codes(tables);
+  Walker walker(job);
+  for (int64_t step = 0; step < job.walk.steps; ++step, walker.advance()) {
+    const Place at = walker.place();
+    typename Codes::Packed packed;
+    packed.load(job, at);
+    float x[kChunk] = {};
+    if (at.count > 0) {
+      const auto decoding = Codes::decoding(job, load_scale(job, at.block));
+#pragma unroll
+      for (int i = 0; i < kChunk; ++i) x[i] = codes.value(decoding, packed, i);
+    }
+    if (at.split < at.count) {
+      const auto decoding = Codes::decoding(job, load_scale(job, at.block + 1));
+#pragma unroll
+      for (int i = 0; i < kChunk; ++i) x[i] = i < at.split ? x[i] : codes.value(decoding, packed, i);
+    }
+    Words<X> words;
+    X::narrow(x, words.word);
+    words.store(job, at);
+  }
+}
+
+template <class X, class Codes>
+int32_t launch_quantize(const char* name, const Job& job, const gatun::quantize::Book* book, const Grid& grid,
+                        void* stream) {
+  return launch(name, quantize_chunks<X, Codes>, grid, stream, job, Codes::Tables::of(book, false));
+}
+template <class X, class Codes>
+int32_t launch_dequantize(const char* name, const Job& job, const gatun::quantize::Book* book, const Grid& grid,
+                          void* stream) {
+  return launch(name, dequantize_chunks<X, Codes>, grid, stream, job, Codes::Tables::of(book, true));
+}
+
+}  // namespace gatun::cuda::quantize

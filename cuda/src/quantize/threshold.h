@@ -1,0 +1,54 @@
+// Where rounding is not to nearest: a value goes up from the lower of its two neighbouring codes if its distance to it,
+// in parts of their distance, is above a threshold; a distance of 0 never is.
+//
+// Stochastic rounding's threshold is made of the seed and the element's index r * depth + k as native/src/simd/random.h
+// says: 24 bits, as a fraction. Given rounding's is 0 for up and 1 for down.
+#pragma once
+
+#include <cstdint>
+
+#include "gatun/quantize.h"
+#include "quantize/chunk.h"
+
+namespace gatun::cuda::quantize {
+
+GATUN_DEVICE uint64_t threshold_key(uint64_t seed, uint64_t upper_index) {
+  uint64_t key = seed + upper_index * 0x9e3779b97f4a7c15u;
+  key = (key ^ key >> 30) * 0xbf58476d1ce4e5b9u;
+  key = (key ^ key >> 27) * 0x94d049bb133111ebu;
+  return key ^ key >> 31;
+}
+
+// 24 bits.
+GATUN_DEVICE uint32_t random_threshold(uint64_t key, uint32_t lower_index) {
+  uint32_t h = lower_index ^ static_cast<uint32_t>(key);
+  h = (h ^ h >> 16) * 0x7feb352du;
+  h = (h ^ h >> 15 ^ static_cast<uint32_t>(key >> 32)) * 0x846ca68bu;
+  return (h ^ h >> 16) >> 8;
+}
+
+class Thresholds {
+ public:
+  GATUN_DEVICE Thresholds(const Job& job, const Place& at)
+      : index_(static_cast<uint64_t>(at.row * job.depth + at.k)), count_(at.count), seed_(job.seed) {
+    up_ = job.rounding == GATUN_ROUND_GIVEN ? job.round_up + index_ : nullptr;
+    key_ = threshold_key(seed_, index_ >> 32);
+  }
+
+  // Of value i of the chunk.
+  GATUN_DEVICE float at(int i) const {
+    if (up_ != nullptr) return i < count_ && up_[i] != 0 ? 0.0f : 1.0f;
+    const uint64_t index = index_ + static_cast<uint64_t>(i);
+    const uint64_t key = index >> 32 == index_ >> 32 ? key_ : threshold_key(seed_, index >> 32);
+    return static_cast<float>(random_threshold(key, static_cast<uint32_t>(index))) * as_float((127 - 24) << 23);
+  }
+
+ private:
+  const uint64_t index_;
+  const int count_;
+  const uint64_t seed_;
+  const uint8_t* up_;
+  uint64_t key_;
+};
+
+}  // namespace gatun::cuda::quantize
