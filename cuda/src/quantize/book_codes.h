@@ -36,21 +36,23 @@ struct BookCodes {
   static GATUN_DEVICE Coding coding(const Job& job, const Scale& scale) { return {inverse_of(job, scale)}; }
 
   GATUN_DEVICE Packed nearest(const Coding& c, const float (&x)[kChunk]) const {
-    return pack(c, x, [&](float v, int) { return position(v); });
+    Packed codes;
+#pragma unroll
+    for (int w = 0; w < Packed::kWords; ++w) codes.word[w] = 0;
+#pragma unroll
+    for (int i = 0; i < kChunk; ++i) codes.put(i, book().code_at(position(x[i] * c.inverse)));
+    return codes;
   }
 
-  // The upper of the two neighbours of a value if its distance to the lower one, in parts of theirs, is above the
-  // threshold. A block whose scale is 0 has the codes of 0.
-  GATUN_DEVICE Packed above(const Coding& c, const float (&x)[kChunk], const Thresholds& thresholds) const {
-    if (c.inverse == 0) return nearest(c, x);
-    return pack(c, x, [&](float value, int i) {
-      const int near = position(value);
-      const float v = min_number(max_number(value, book().ascending(0)), book().ascending(kValues - 1));
-      const int low = near - (v < book().ascending(near) ? 1 : 0);
-      const int next = low + 1 < kValues ? low + 1 : low;
-      const float distance = distance_of(v, book().ascending(low), book().ascending(next));
-      return low + (thresholds.at(i) < distance ? 1 : 0);
-    });
+  // A block whose scale is 0 has the codes of 0.
+  GATUN_DEVICE uint32_t above(const Coding& c, float x, float threshold) const {
+    const int near = position(x * c.inverse);
+    if (c.inverse == 0) return book().code_at(near);
+    const float v = min_number(max_number(x * c.inverse, book().ascending(0)), book().ascending(kValues - 1));
+    const int low = near - (v < book().ascending(near) ? 1 : 0);
+    const int next = low + 1 < kValues ? low + 1 : low;
+    const float distance = distance_of(v, book().ascending(low), book().ascending(next));
+    return book().code_at(low + (threshold < distance ? 1 : 0));
   }
 
   struct Decoding {
@@ -71,18 +73,6 @@ struct BookCodes {
       position += book().threshold(position + step - 1) < v ? step : 0;
     }
     return position;
-  }
-
-  template <class Position>
-  GATUN_DEVICE Packed pack(const Coding& c, const float (&x)[kChunk], Position position_of) const {
-    Packed codes;
-#pragma unroll
-    for (int w = 0; w < Packed::kWords; ++w) codes.word[w] = 0;
-#pragma unroll
-    for (int i = 0; i < kChunk; ++i) {
-      codes.put(i, book().code_at(position_of(x[i] * c.inverse, i)));
-    }
-    return codes;
   }
 };
 

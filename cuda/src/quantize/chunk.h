@@ -160,6 +160,15 @@ struct CodeWords {
     return code & ((1u << kBits) - 1);
   }
 
+  // The code after all that were pushed, of kChunk in all.
+  GATUN_DEVICE void push(uint32_t code) {
+#pragma unroll
+    for (int w = 0; w < kWords; ++w) {
+      const uint32_t above = w + 1 < kWords ? word[(w + 1) % kWords] : code;
+      word[w] = word[w] >> kBits | above << (32 - kBits);
+    }
+  }
+
   static GATUN_DEVICE uint8_t* address(const Job& job, const Place& at) {
     return static_cast<uint8_t*>(job.codes) + at.row * job.code_row_bytes + at.k * kBits / 8;
   }

@@ -12,7 +12,6 @@
 #include <cstdint>
 
 #include "quantize/scale.h"
-#include "quantize/threshold.h"
 
 namespace gatun::cuda::quantize {
 
@@ -49,13 +48,23 @@ struct Linear {
   }
 
   GATUN_DEVICE Packed nearest(const Coding& c, const float (&x)[kChunk]) const {
-    return pack(c, x, [](float v, int) { return v; });
+    constexpr int kOfWord = 32 / kBits;
+    Packed codes;
+#pragma unroll
+    for (int w = 0; w < Packed::kWords; ++w) {
+      uint32_t sum = c.addend;
+#pragma unroll
+      for (int j = 0; j < kOfWord; ++j) {
+        sum += as_bits(steps(c, x[w * kOfWord + j]) + as_float(kRounder)) << (kBits * j);
+      }
+      codes.word[w] = sum ^ kFlip;
+    }
+    return codes;
   }
-  GATUN_DEVICE Packed above(const Coding& c, const float (&x)[kChunk], const Thresholds& thresholds) const {
-    return pack(c, x, [&](float v, int i) {
-      const float down = round_down(v);
-      return down + (thresholds.at(i) < v - down ? 1.0f : 0.0f);
-    });
+
+  GATUN_DEVICE uint32_t above(const Coding& c, float x, float threshold) const {
+    const float v = steps(c, x), down = round_down(v), rounded = down + (threshold < v - down ? 1.0f : 0.0f);
+    return ((as_bits(rounded + as_float(kRounder)) + c.addend) ^ kFlip) & ((1u << kBits) - 1);
   }
 
   struct Decoding {
@@ -73,22 +82,8 @@ struct Linear {
   }
 
  private:
-  template <class Round>
-  static GATUN_DEVICE Packed pack(const Coding& c, const float (&x)[kChunk], Round round) {
-    constexpr int kOfWord = 32 / kBits;
-    Packed codes;
-#pragma unroll
-    for (int w = 0; w < Packed::kWords; ++w) {
-      uint32_t sum = c.addend;
-#pragma unroll
-      for (int j = 0; j < kOfWord; ++j) {
-        const int i = w * kOfWord + j;
-        const float v = min_number(max_number((x[i] - c.offset) * c.inverse, c.low), c.high);
-        sum += as_bits(round(v, i) + as_float(kRounder)) << (kBits * j);
-      }
-      codes.word[w] = sum ^ kFlip;
-    }
-    return codes;
+  static GATUN_DEVICE float steps(const Coding& c, float x) {
+    return min_number(max_number((x - c.offset) * c.inverse, c.low), c.high);
   }
 };
 

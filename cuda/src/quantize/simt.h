@@ -27,15 +27,26 @@
 #include "ptx/launch.h"
 #include "quantize/linear.h"
 #include "quantize/team.h"
+#include "quantize/threshold.h"
 
 namespace gatun::cuda::quantize {
 
-// The codes of a chunk with one scale.
+// The codes of a chunk with one scale. Codes say:
+//   nearest(coding, values)             all of them
+//   above(coding, value, threshold)     the upper of the two codes next to a value, if its distance to the lower one in
+//                                       parts of theirs is above the threshold
 template <class Codes>
 GATUN_DEVICE typename Codes::Packed encode(const Job& job, const Codes& codes, const typename Codes::Coding& coding,
                                            const Place& at, const float (&x)[kChunk]) {
   if (job.rounding == GATUN_ROUND_NEAREST) return codes.nearest(coding, x);
-  return codes.above(coding, x, Thresholds(job, at));
+  const Thresholds thresholds(job, at);
+  float values[kChunk];  // in local memory, as the loop is one
+#pragma unroll
+  for (int i = 0; i < kChunk; ++i) values[i] = x[i];
+  typename Codes::Packed packed = {};
+#pragma unroll 1
+  for (int i = 0; i < kChunk; ++i) packed.push(codes.above(coding, values[i], thresholds.at(i)));
+  return packed;
 }
 
 // The scale of a unit, which is a block, made by its team; where a value is not finite, any.
@@ -71,16 +82,20 @@ quantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes:
   const Codes codes(tables);
   Walker walker(job);
   Team team(job.walk);
-  Place at = walker.place();
-  Words<X> words;
-  if (kAhead) words.load(job, at);
-  for (int64_t step = 0; step < job.walk.steps; ++step) {
-    if (!kAhead) words.load(job, at);
+  Place next = {0, 0, 0, 0, kChunk};
+  Words<X> words = {};
+  for (int64_t step = kAhead ? -1 : 0; step < job.walk.steps; ++step) {
     float x[kChunk];
-    X::widen(words.word, x);
+    Place at = next;
+    if (kAhead) X::widen(words.word, x);
+    next = walker.place();
+    words.load(job, next);
     walker.advance();
-    const Place next = walker.place();
-    if (kAhead) words.load(job, next);
+    if (!kAhead) {
+      X::widen(words.word, x);
+      at = next;
+    }
+    if (step < 0) continue;
 
     const Extremes own = Extremes::of(x, at.count);
     if (!own.finite()) report_value(job, at, x);
@@ -90,19 +105,19 @@ quantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes:
     } else if (at.count > 0) {
       scale = known_scale(job, at.block);
     }
-    if (job.encode && at.count > 0) {
-      auto packed = encode(job, codes, Codes::coding(job, scale), at, x);
-      if (at.split < at.count) {
-        const auto rest = encode(job, codes, Codes::coding(job, known_scale(job, at.block + 1)), at, x);
+    if (!job.encode) continue;
+    typename Codes::Packed packed = {};
+#pragma unroll 1
+    for (int begin = 0, end = at.split; begin < at.count; begin = end, end = kChunk) {
+      if (begin > 0) scale = known_scale(job, at.block + 1);
+      const auto codes_here = encode(job, codes, Codes::coding(job, scale), at, x);
 #pragma unroll
-        for (int w = 0; w < Codes::Packed::kWords; ++w) {
-          const uint32_t first = low_bits(at.split * Codes::kBits, w);
-          packed.word[w] = (packed.word[w] & first) | (rest.word[w] & ~first);
-        }
+      for (int w = 0; w < Codes::Packed::kWords; ++w) {
+        const uint32_t before = low_bits(begin * Codes::kBits, w);
+        packed.word[w] = (packed.word[w] & before) | (codes_here.word[w] & ~before);
       }
-      packed.store(job, at);
     }
-    at = next;
+    packed.store(job, at);
   }
 }
 

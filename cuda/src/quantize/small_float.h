@@ -62,23 +62,28 @@ struct SmallFloats {
     constexpr int kConstant = -(kLeast + 127) * kUnit & 255;
     static_assert(kConstant % 2 == 0 && kConstant % kUnit == 0);
     constexpr float kShift = power_of_two(23 - kMantissaBits) + kConstant / kUnit;
-    return pack(c, x, [&](float v, int) {
-      const float magnitude = min_number(absolute(v), kLargest);
+    Packed codes;
+#pragma unroll
+    for (int w = 0; w < Packed::kWords; ++w) codes.word[w] = 0;
+#pragma unroll
+    for (int i = 0; i < kChunk; ++i) {
+      const float v = fused(x[i], c.inverse, c.zero), magnitude = min_number(absolute(v), kLargest);
       const uint32_t power = as_bits(max_number(magnitude, kLeastNormal)) & 0x7f800000;
-      return as_bits(fused(as_float(power), kShift, magnitude)) + (power >> (23 - kMantissaBits));
-    });
+      const uint32_t sum = as_bits(fused(as_float(power), kShift, magnitude));
+      codes.put(i, with_sign(sum + (power >> (23 - kMantissaBits)), v));
+    }
+    return codes;
   }
 
-  GATUN_DEVICE Packed above(const Coding& c, const float (&x)[kChunk], const Thresholds& thresholds) const {
-    return pack(c, x, [&](float value, int i) {
-      const float v = min_number(max_number(value, -kLargest), kLargest);
-      const uint32_t power = as_bits(max_number(absolute(v), kLeastNormal)) & 0x7f800000;
-      const float down = as_float((254u << 23) - power);  // 2^-e: its exponent counts downwards
-      const float units = v * down * static_cast<float>(kUnit), low = round_down(units);
-      const float rounded = low + (thresholds.at(i) < units - low ? 1.0f : 0.0f);
-      constexpr uint32_t kPowers = (kLeast + 127) * kUnit;
-      return static_cast<uint32_t>(round_to_i32(absolute(rounded))) + (power >> (23 - kMantissaBits)) - kPowers;
-    });
+  GATUN_DEVICE uint32_t above(const Coding& c, float x, float threshold) const {
+    const float v = min_number(max_number(fused(x, c.inverse, c.zero), -kLargest), kLargest);
+    const uint32_t power = as_bits(max_number(absolute(v), kLeastNormal)) & 0x7f800000;
+    const float down = as_float((254u << 23) - power);  // 2^-e: its exponent counts downwards
+    const float units = v * down * static_cast<float>(kUnit), low = round_down(units);
+    const float rounded = low + (threshold < units - low ? 1.0f : 0.0f);
+    constexpr uint32_t kPowers = (kLeast + 127) * kUnit;
+    const uint32_t magnitude = static_cast<uint32_t>(round_to_i32(absolute(rounded)));
+    return with_sign(magnitude + (power >> (23 - kMantissaBits)) - kPowers, v);
   }
 
   struct Decoding {
@@ -102,18 +107,9 @@ struct SmallFloats {
   }
 
  private:
-  // Bits of magnitudes, of which more than those of the code are set, below the signs of values.
-  template <class Magnitude>
-  static GATUN_DEVICE Packed pack(const Coding& c, const float (&x)[kChunk], Magnitude magnitude) {
-    Packed codes;
-#pragma unroll
-    for (int w = 0; w < Packed::kWords; ++w) codes.word[w] = 0;
-#pragma unroll
-    for (int i = 0; i < kChunk; ++i) {
-      const float v = fused(x[i], c.inverse, c.zero);
-      codes.put(i, (magnitude(v, i) & kMagnitude) | (as_bits(v) >> (31 - kSignBit) & (1u << kSignBit)));
-    }
-    return codes;
+  // The bits of a code's magnitude, of which others are set as well, below the sign of a value.
+  static GATUN_DEVICE uint32_t with_sign(uint32_t magnitude, float v) {
+    return (magnitude & kMagnitude) | (as_bits(v) >> (31 - kSignBit) & (1u << kSignBit));
   }
 };
 

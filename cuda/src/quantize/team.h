@@ -160,14 +160,16 @@ GATUN_DEVICE void report_block(const Job& job, int64_t block) {
 // Of the values of magnitude `most` the first: its place among those of a unit, and its sign in bit 0. `chunk` is the
 // chunk's place.
 GATUN_DEVICE uint64_t first_of(float most, int64_t chunk, const Place& at, const float (&v)[kChunk]) {
-  uint64_t first = ~uint64_t{0};
+  int first = kChunk;
+  uint32_t sign = 0;
 #pragma unroll
   for (int i = kChunk - 1; i >= 0; --i) {
-    if (i < at.count && absolute(v[i]) == most) {
-      first = (static_cast<uint64_t>(chunk) * kChunk + static_cast<uint64_t>(i)) << 1 | as_bits(v[i]) >> 31;
+    if (absolute(v[i]) == most) {
+      first = i;
+      sign = as_bits(v[i]) >> 31;
     }
   }
-  return first;
+  return first < at.count ? static_cast<uint64_t>(chunk * kChunk + first) << 1 | sign : ~uint64_t{0};
 }
 GATUN_DEVICE float extreme_of(float most, uint64_t first) { return first & 1 ? -most : most; }
 
