@@ -93,6 +93,7 @@ Job job_of(const gatun_quantize_params& p, const Buffers& buffers) {
   job.scale_dtype = p.scale_dtype;
   job.zero_point = p.zero_point;
   job.rounding = p.rounding;
+  job.given = p.scale_rule == GATUN_SCALE_GIVEN;
   const int32_t half = p.code_dtype == GATUN_U4 ? 8 : p.code_dtype == GATUN_U2 ? 2 : 128;
   const bool all =
       p.code_dtype != GATUN_I8 || p.scale_rule == GATUN_SCALE_FULL_RANGE || p.scale_rule == GATUN_SCALE_NO_CLIPPING;

@@ -61,9 +61,9 @@ struct Walk {
   int64_t rows, columns;         // of units
   int64_t fast;                  // units that follow each other: `columns`, or `rows` if down_rows
   int64_t step_slow, step_fast;  // from a team's unit to its next one
-  int64_t steps;                 // of the team that has most
   int64_t piece, pieces;         // values of a row of a unit, a multiple of kChunk if a group has several
   int64_t row_chunks;            // of a row of a block
+  int32_t steps;                 // of the team that has most
   int32_t unit_rows;             // of the matrix: group_rows, or 1
   int32_t chunks;                // of a row of a unit
   int32_t team;                  // threads
@@ -89,6 +89,7 @@ struct Job {
   int32_t zero_point;   // gatun_zero_point
   int32_t rounding;     // gatun_rounding
   int32_t least, most;  // of steps, without a zero point: I8 -127 or -128 .. 127, U4 -8 .. 7, U2 -2 .. 1
+  bool given;           // whether scales are the caller's
   bool make;            // whether scales are made, or known
   bool encode;          // whether codes are made
 };

@@ -82,7 +82,7 @@ Grid distribute(const Device& device, const Kernel& kernel, bool exchanges, Walk
   if (units == 0) return grid;
   walk->step_slow = stride / walk->fast;
   walk->step_fast = stride % walk->fast;
-  walk->steps = blocks_of(units, stride);
+  walk->steps = static_cast<int32_t>(blocks_of(units, stride));
   return grid;
 }
 

@@ -14,8 +14,9 @@
 // f32, and to encode about 6 (linear), 9 (small floats) or 10 and 2 look-ups (code books). To that comes what a chunk
 // takes, in a 16th for each value: two divisions of 10 for a scale, addresses, exchanges between lanes; 100 to 150 in
 // all. Both ways a chunk of x is four (f32) or two (16 bits) accesses of 16 bytes a lane, codes are one of 16, 8, 4 or
-// three of 4 bytes. With 1024 threads on a multiprocessor, 64 KiB of f32 are under way before the first is used; of
-// 16-bit x a thread asks for its next chunk before it works on the current one.
+// three of 4 bytes. All of a
+// chunk's are under way before the first is used, 32 or 64 KiB on a multiprocessor of 1024 threads; asking for the next
+// chunk beforehand takes more registers than it gains.
 //
 // Tails: a chunk that is shorter is the same chunk with values that repeat the first one, of which codes are not
 // stored. Overflow: steps are clamped as floats before they become integers. Bound: none; codes, scales and zero points
@@ -67,35 +68,25 @@ GATUN_DEVICE Scale scale_of_team(const Job& job, Team& team, int member, const P
   return scale;
 }
 
-// A known scale; a bad one is reported.
+// A known scale; of those that the caller gave a bad one is reported.
 GATUN_DEVICE Scale known_scale(const Job& job, int64_t block) {
   const Scale scale = load_scale(job, block);
-  if (!is_finite(scale.value) || !is_finite(scale.offset)) report_block(job, block);
+  if (job.given && !(is_finite(scale.value) && is_finite(scale.offset))) report_block(job, block);
   return scale;
 }
 
 template <class X, class Codes>
 GATUN_KERNEL(kMostThreads, 1)
 quantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes::Tables tables) {
-  // Of 16-bit x, half as much is under way at a time.
-  constexpr bool kAhead = X::kBytes == 2;
   const Codes codes(tables);
   Walker walker(job);
   Team team(job.walk);
-  Place next = {0, 0, 0, 0, kChunk};
-  Words<X> words = {};
-  for (int64_t step = kAhead ? -1 : 0; step < job.walk.steps; ++step) {
+  for (int32_t step = 0; step < job.walk.steps; ++step, walker.advance()) {
+    const Place at = walker.place();
+    Words<X> words;
+    words.load(job, at);
     float x[kChunk];
-    Place at = next;
-    if (kAhead) X::widen(words.word, x);
-    next = walker.place();
-    words.load(job, next);
-    walker.advance();
-    if (!kAhead) {
-      X::widen(words.word, x);
-      at = next;
-    }
-    if (step < 0) continue;
+    X::widen(words.word, x);
 
     const Extremes own = Extremes::of(x, at.count);
     if (!own.finite()) report_value(job, at, x);
@@ -126,7 +117,7 @@ GATUN_KERNEL(kMostThreads, 1)
 dequantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes::Tables tables) {
   const Codes codes(tables);
   Walker walker(job);
-  for (int64_t step = 0; step < job.walk.steps; ++step, walker.advance()) {
+  for (int32_t step = 0; step < job.walk.steps; ++step, walker.advance()) {
     const Place at = walker.place();
     typename Codes::Packed packed;
     packed.load(job, at);
