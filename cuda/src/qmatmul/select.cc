@@ -123,7 +123,7 @@ const char* why_not(const KernelRow& row, const Problem& problem, const Device& 
   if (row.sums == kAllSums && i8 && form.group > kMostIntegerGroup) return "groups that int32 holds the sum of";
   if (row.sums == kOffsetSums && i8 && form.codes == Codes::u8 && form.zero_point == GATUN_ZERO_INTEGER)
     return "codes that fit into int8 without their zero point";
-  const bool exact = form.groups == 1 || form.depth <= kMostDepthByGroup / form.group;
+  const bool exact = form.groups <= 1 || form.depth <= kMostDepthByGroup / form.group;
   if (row.group_multiple > 1 && (form.depth > kMostDepth || !exact)) return "less depth";
   return nullptr;
 }
