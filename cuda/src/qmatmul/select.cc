@@ -19,10 +19,10 @@ namespace {
 using LongLong = long long;
 
 constexpr KernelRow kRows[] = {
-#define GATUN_QMATMUL_KERNEL(name, modes, arithmetic, codes, rows, capabilities, group_multiple, block_columns,   \
-                             block_rows, part_depth, wanted_blocks, sums)                                         \
-  {#name,      modes,      Arithmetic::arithmetic, codes, rows,      capabilities, group_multiple, block_columns, \
-   block_rows, part_depth, wanted_blocks,          sums,  run_##name},
+#define GATUN_QMATMUL_KERNEL(name, modes, arithmetic, codes, zero_points, rows, capabilities, group_multiple,        \
+                             block_columns, block_rows, least_blocks, part_depth, wanted_blocks, sums)               \
+  {#name,         modes,      Arithmetic::arithmetic, codes,      zero_points,   rows, capabilities, group_multiple, \
+   block_columns, block_rows, least_blocks,           part_depth, wanted_blocks, sums, run_##name},
 #include "qmatmul/kernels.inc"
 #undef GATUN_QMATMUL_KERNEL
 };
@@ -72,6 +72,10 @@ bool needs_sums(const Form& form, const KernelRow& row) {
          (form.zero_point == GATUN_ZERO_INTEGER || zero_code(form.codes) != 0);
 }
 
+int64_t blocks_on(const KernelRow& row, const Problem& problem) {
+  return blocks_of(problem.form.columns, row.block_columns) * blocks_of(problem.params.rows, row.block_rows);
+}
+
 // Parts of a strip's units that begin at groups, as many as keep a device busy.
 void split_depth(const KernelRow& row, const Problem& problem, Plan* plan) {
   const Form& form = problem.form;
@@ -86,7 +90,7 @@ void split_depth(const KernelRow& row, const Problem& problem, Plan* plan) {
     if (whole >= form.units) return;
     step *= whole;
   }
-  const int64_t blocks = blocks_of(form.columns, row.block_columns) * blocks_of(problem.params.rows, row.block_rows);
+  const int64_t blocks = blocks_on(row, problem);
   const int64_t wanted = std::min(kMostParts, blocks_of(row.wanted_blocks, std::max<int64_t>(blocks, 1)));
   const int64_t least = blocks_of(row.part_depth, unit);
   const int64_t units = std::max(least, blocks_of(form.units, wanted));
@@ -116,9 +120,11 @@ const char* why_not(const KernelRow& row, const Problem& problem, const Device& 
   const Form& form = problem.form;
   if ((row.modes >> problem.params.mode & 1) == 0) return "another mode";
   if ((row.codes & bit(form.codes)) == 0) return "other codes";
+  if (form.zero_point > row.zero_points) return "other zero points";
   if (!row.capabilities.contains(device.major * 10 + device.minor)) return "another compute capability";
   if (!row.rows.contains(problem.params.rows)) return "another number of rows";
   if (form.groups > 1 && form.group % row.group_multiple != 0) return "groups of another size";
+  if (blocks_on(row, problem) < row.least_blocks) return "more blocks";
   const bool i8 = row.arithmetic == Arithmetic::i8;
   if (row.sums == kAllSums && i8 && form.group > kMostIntegerGroup) return "groups that int32 holds the sum of";
   if (row.sums == kOffsetSums && i8 && form.codes == Codes::u8 && form.zero_point == GATUN_ZERO_INTEGER)

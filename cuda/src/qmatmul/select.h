@@ -23,6 +23,14 @@ inline constexpr uint32_t kFloatCodes =
     bit(Codes::f8e4m3) | bit(Codes::f8e5m2) | bit(Codes::f6e3m2) | bit(Codes::f6e2m3) | bit(Codes::f4e2m1);
 inline constexpr uint32_t kBookCodes = bit(Codes::book4) | bit(Codes::book8);
 
+// What the tiles of sm_90a decode; other codes go through those of sm_80.
+inline constexpr uint32_t kTileIntegers = bit(Codes::u4) | bit(Codes::i8);
+inline constexpr uint32_t kTileCodes = kTileIntegers | bit(Codes::u8) | bit(Codes::f8e4m3);
+inline constexpr int64_t kMostTileRows = INT32_MAX;  // coordinates of a tensor map
+
+inline constexpr int32_t kNoZeros = GATUN_ZERO_NONE, kIntegerZeros = GATUN_ZERO_INTEGER, kAnyZeros = GATUN_ZERO_FLOAT;
+
+inline constexpr uint32_t kInt8RowMode = 1u << GATUN_QMATMUL_INT8_ROW;
 inline constexpr uint32_t kInt8Modes = 1u << GATUN_QMATMUL_INT8_ROW | 1u << GATUN_QMATMUL_INT8_GROUP;
 inline constexpr uint32_t kFloatModes = 1u << GATUN_QMATMUL_BF16 | 1u << GATUN_QMATMUL_F16;
 inline constexpr uint32_t kBf16Mode = 1u << GATUN_QMATMUL_BF16, kF16Mode = 1u << GATUN_QMATMUL_F16;
@@ -37,9 +45,10 @@ struct KernelRow {
   uint32_t modes;
   Arithmetic arithmetic;
   uint32_t codes;
+  int32_t zero_points;  // the highest gatun_zero_point
   Range rows, capabilities;
   int32_t group_multiple;
-  int32_t block_columns, block_rows, part_depth, wanted_blocks;
+  int32_t block_columns, block_rows, least_blocks, part_depth, wanted_blocks;
   int32_t sums;
   int32_t (*run)(const Job& job, void* stream);
 };
