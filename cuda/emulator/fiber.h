@@ -1,8 +1,6 @@
 // A function with a stack of its own, which can be left and resumed.
 #pragma once
 
-#include <setjmp.h>
-
 #include <cstddef>
 #include <functional>
 
@@ -33,7 +31,8 @@ class Fiber {
   unsigned char* stack_;
   const std::function<void()>* body_ = nullptr;
   bool started_ = false, done_ = true;
-  jmp_buf inside_, outside_;
+  void* inside_[5];  // of __builtin_setjmp
+  void* outside_[5];
   void* inside_shadow_ = nullptr;  // AddressSanitizer's notes of a stack that is left
   void* outside_shadow_ = nullptr;
   const void* outside_stack_ = nullptr;

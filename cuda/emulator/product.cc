@@ -1,6 +1,5 @@
 #include "product.h"
 
-#include <cmath>
 #include <cstring>
 
 #include "base/dtype.h"
@@ -22,12 +21,29 @@ Operation operation;  // no fiber leaves while it is used, and it is too large f
 
 int bytes_of(Element type) { return type == Element::f16 || type == Element::bf16 ? 2 : 1; }
 
+// Conversions without branches: valgrind objects to a branch on a value that was never written, and what is not written
+// may be multiplied where the result is not used (rows behind the last one). It follows the value to where it is used.
+uint32_t all_if(uint32_t condition) { return 0u - condition; }
+
+float widened_f16(uint16_t x) {
+  const uint32_t magnitude = x & 0x7fffu;
+  const float finite = float_from_bits(magnitude << 13) * 0x1p112f;
+  const uint32_t special = all_if((0x7bffu - magnitude) >> 31);
+  return float_from_bits(float_bits(finite) | (special & 0x7f800000u) | (x & 0x8000u) << 16);
+}
+
+float rounded(double sum) {
+  const uint32_t bits = float_bits(static_cast<float>(sum));
+  const uint32_t nan = all_if((0x7f800000u - (bits & 0x7fffffffu)) >> 31);
+  return float_from_bits((bits & ~nan) | (0x7fffffffu & nan));
+}
+
 double value_at(Element type, const uint8_t* bytes) {
   uint16_t half;
   switch (type) {
     case Element::f16:
       std::memcpy(&half, bytes, 2);
-      return double{f16_to_f32(half)};
+      return double{widened_f16(half)};
     case Element::bf16:
       std::memcpy(&half, bytes, 2);
       return double{bf16_to_f32(half)};
@@ -75,8 +91,6 @@ void gather_b(Element type, int lane, const uint32_t* registers, int count) {
   }
   operation.columns = 8;
 }
-
-float rounded(double sum) { return std::isnan(sum) ? float_from_bits(0x7fffffff) : static_cast<float>(sum); }
 
 // d[lane] holds 4 values of each eight columns.
 void multiply_and_scatter(bool integers, bool accumulate, void* const (&d)[kWarp]) {

@@ -57,7 +57,7 @@ TEST(CopyAsync, APipelineBringsEveryTile) {
   in_every_way([] { EXPECT_TRUE(streams<Bug::none>()); });
 }
 
-TEST(CopyAsync, AMissingWaitLeavesOldBytesInEveryOrder) {
+TEST(PlantedCopyAsync, AMissingWaitLeavesOldBytesInEveryOrder) {
   settings().effects = Effects::last;
   for (const Order order : kOrders) {
     settings().order = order;
@@ -67,9 +67,9 @@ TEST(CopyAsync, AMissingWaitLeavesOldBytesInEveryOrder) {
   settings() = Settings();
 }
 
-TEST(CopyAsync, AMissingBarrierShowsInSomeOrder) { EXPECT_LT(ways(streams<Bug::no_barrier_before_reading>), 6); }
+TEST(PlantedCopyAsync, AMissingBarrierShowsInSomeOrder) { EXPECT_LT(ways(streams<Bug::no_barrier_before_reading>), 6); }
 
-TEST(CopyAsync, AWriteToAStageThatIsReadShowsInSomeOrder) {
+TEST(PlantedCopyAsync, AWriteToAStageThatIsReadShowsInSomeOrder) {
   EXPECT_LT(ways(streams<Bug::no_barrier_before_overwriting>), 6);
 }
 

@@ -84,7 +84,7 @@ TEST(Mma, IsTheProductOfWhatLdmatrixLoads) {
   });
 }
 
-TEST(Mma, AFragmentOfTheWrongLaneIsSeen) {
+TEST(PlantedMma, AFragmentOfTheWrongLaneIsSeen) {
   EXPECT_EQ(ways(is_product<F16, F16, mma_f16, true>), 0);
   EXPECT_EQ(ways(is_product<I8, I8, mma_i8, true>), 0);
 }
@@ -106,6 +106,15 @@ TEST(Mma, IsRoundedOnceAndNaNIsCanonical) {
   EXPECT_EQ(multiply(0x1p-12f, 0x1p-12f, 1.0f), 1.0f);  // a tie
   EXPECT_EQ(float_bits(multiply(INFINITY, 0, 1)), 0x7fffffffu);
   EXPECT_EQ(multiply(INFINITY, 2, 1), INFINITY);
+  EXPECT_EQ(multiply(-INFINITY, 2, 1), -INFINITY);
+  EXPECT_EQ(float_bits(multiply(NAN, 0, 1)), 0x7fffffffu);
+  // Every value of f16 is widened as everywhere else.
+  for (uint32_t x = 0; x < 0x10000; x += 0x0fd) {
+    const float value = f16_to_f32(static_cast<uint16_t>(x));
+    if (value == value) {
+      EXPECT_EQ(multiply(value, 1, 0), value) << x;
+    }
+  }
 }
 
 // ---- mma.sp ----

@@ -161,7 +161,7 @@ TEST(Pipeline, EveryTileArrives) {
   in_every_way([] { EXPECT_EQ(streams<Bug::none>(), Outcome::right) << last_fault(); });
 }
 
-TEST(Pipeline, ReadingATileThatHasNotArrivedShowsInEveryOrder) {
+TEST(PlantedPipeline, ReadingATileThatHasNotArrivedShowsInEveryOrder) {
   settings().effects = Effects::last;
   for (const Order order : kOrders) {
     settings().order = order;
@@ -170,17 +170,17 @@ TEST(Pipeline, ReadingATileThatHasNotArrivedShowsInEveryOrder) {
   settings() = Settings();
 }
 
-TEST(Pipeline, OverwritingATileThatIsReadShowsInSomeWay) {
+TEST(PlantedPipeline, OverwritingATileThatIsReadShowsInSomeWay) {
   EXPECT_LT(ways([] { return streams<Bug::no_wait_for_empty>() == Outcome::right; }), 6);
 }
 
-TEST(Pipeline, WrongCountsOfBytesShow) {
+TEST(PlantedPipeline, WrongCountsOfBytesShow) {
   EXPECT_EQ(ways([] { return streams<Bug::too_many_bytes>() == Outcome::right; }), 0);
   EXPECT_NE(std::string(last_fault()).find("mbarrier.try_wait"), std::string::npos) << last_fault();
   EXPECT_LT(ways([] { return streams<Bug::too_few_bytes>() == Outcome::right; }), 6);
 }
 
-TEST(Pipeline, AWrongParityIsADeadlock) {
+TEST(PlantedPipeline, AWrongParityIsADeadlock) {
   in_every_way([] { EXPECT_EQ(streams<Bug::wrong_parity>(), Outcome::fault); });
 }
 
@@ -191,7 +191,7 @@ void never_waits(const uint8_t* from) {
   copy_bulk(shared_memory(), from, 64, barrier);
 }
 
-TEST(Pipeline, ABlockMustNotEndBeforeItsCopies) {
+TEST(PlantedPipeline, ABlockMustNotEndBeforeItsCopies) {
   const DeviceBuffer<uint8_t> from(64);
   EXPECT_EQ(launch("never_waits", never_waits, {1, 1, 1, 1, 72}, nullptr, from.data()), GATUN_INTERNAL);
   EXPECT_NE(std::string(last_fault()).find("under way"), std::string::npos) << last_fault();

@@ -191,19 +191,19 @@ int wrong_orders() {
   return count;
 }
 
-TEST(Wgmma, WhatIsNotWaitedForIsStale) {
+TEST(PlantedWgmma, WhatIsNotWaitedForIsStale) {
   EXPECT_EQ((wrong_orders<Bug::no_wait, Effects::last>()), 6);
   EXPECT_EQ((wrong_orders<Bug::no_commit, Effects::last>()), 6);
 }
 
-TEST(Wgmma, OperandsOverwrittenBeforeTheWaitShow) {
+TEST(PlantedWgmma, OperandsOverwrittenBeforeTheWaitShow) {
   EXPECT_EQ((wrong_orders<Bug::b_overwritten, Effects::last>()), 6);
   EXPECT_EQ((wrong_orders<Bug::a_overwritten, Effects::last>()), 6);
 }
 
-TEST(Wgmma, AFragmentOfTheWrongLaneIsSeen) { EXPECT_EQ((wrong_orders<Bug::lanes_swapped, Effects::last>()), 6); }
+TEST(PlantedWgmma, AFragmentOfTheWrongLaneIsSeen) { EXPECT_EQ((wrong_orders<Bug::lanes_swapped, Effects::last>()), 6); }
 
-TEST(Wgmma, AMissingFenceIsAFault) {
+TEST(PlantedWgmma, AMissingFenceIsAFault) {
   EXPECT_EQ((multiplies<OfF16, 16, true, false, Bug::no_fence>()), Outcome::fault);
   EXPECT_NE(std::string(last_fault()).find("wgmma_fence"), std::string::npos) << last_fault();
 }
@@ -265,7 +265,7 @@ TEST(Wgmma, OtherLayouts) {
   }
 }
 
-TEST(Wgmma, AMissingBarrierBeforeItShowsInSomeWay) {
+TEST(PlantedWgmma, AMissingBarrierBeforeItShowsInSomeWay) {
   EXPECT_LT(ways([] { return multiplies_small<false>({0, 128, 1024, 16}); }), 6);
 }
 
