@@ -15,6 +15,8 @@ inline float as_float(uint32_t bits) { return float_from_bits(bits); }
 
 inline float fused(float a, float b, float c) { return std::fma(a, b, c); }
 
+inline uint64_t keep_here(uint64_t x) { return x; }
+
 inline int32_t round_to_i32(float x) {
   if (x != x) return 0;
   if (x >= 2147483648.0f) return INT32_MAX;

@@ -13,6 +13,12 @@ GATUN_DEVICE float as_float(uint32_t bits) { return __uint_as_float(bits); }
 
 GATUN_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }  // a * b + c, rounded once
 
+// x, and not before this point: not moved out of a loop or a branch.
+GATUN_DEVICE uint64_t keep_here(uint64_t x) {
+  asm volatile("" : "+l"(x));
+  return x;
+}
+
 // To the nearest integer, ties to even; saturates, NaN becomes 0.
 GATUN_DEVICE int32_t round_to_i32(float x) { return __float2int_rn(x); }
 GATUN_DEVICE float round_to_integer(float x) { return rintf(x); }

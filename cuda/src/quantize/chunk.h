@@ -61,10 +61,11 @@ GATUN_DEVICE bool is_aligned(const void* address, int bytes) {
 
 // Where a chunk is.
 struct Place {
-  int64_t row, k;  // of the matrix
-  int64_t block;   // whose scale is that of its values
-  int32_t count;   // values; 0 if the thread has none
-  int32_t split;   // values from this one on are of block + 1
+  int64_t x;      // elements from the first of the matrix
+  int64_t codes;  // bytes from the first one
+  int64_t block;  // whose scale is that of its values
+  int32_t count;  // values; 0 if the thread has none
+  int32_t split;  // values from this one on are of block + 1
 };
 
 // Elements of x.
@@ -75,8 +76,7 @@ struct Words {
 
   // What is missing is as the first value.
   GATUN_DEVICE void load(const Job& job, const Place& at) {
-    const int64_t index = at.row * job.x_row_stride + at.k * job.x_column_stride;
-    const auto* x = static_cast<const typename X::Stored*>(job.x) + index;
+    const auto* x = static_cast<const typename X::Stored*>(job.x) + (at.count == 0 ? 0 : at.x);
     if (at.count == kChunk && job.x_column_stride == 1 && is_aligned(x, 16)) {
 #pragma unroll
       for (int i = 0; i < kWords; i += 4) {
@@ -101,8 +101,7 @@ struct Words {
   // Stores the values of a chunk, all lanes of a warp together: of two lanes whose chunks lie side by side each stores
   // every other 16 bytes of both, so that one instruction writes whole sectors of 32 bytes.
   GATUN_DEVICE void store(const Job& job, const Place& at) {
-    const int64_t index = at.row * job.x_row_stride + at.k;
-    auto* x = static_cast<typename X::Stored*>(job.x) + index;
+    auto* x = static_cast<typename X::Stored*>(job.x) + (at.count == 0 ? 0 : at.x);
     constexpr int kBytes = kChunk * X::kBytes;
     const bool odd = lane() % 2 != 0;
     const uint64_t own = at.count == kChunk && is_aligned(x, 16) ? reinterpret_cast<uintptr_t>(x) : 0;
@@ -170,7 +169,7 @@ struct CodeWords {
   }
 
   static GATUN_DEVICE uint8_t* address(const Job& job, const Place& at) {
-    return static_cast<uint8_t*>(job.codes) + at.row * job.code_row_bytes + at.k * kBits / 8;
+    return static_cast<uint8_t*>(job.codes) + at.codes;
   }
 
   // Bits of values beyond `count` become 0.

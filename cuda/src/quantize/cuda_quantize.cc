@@ -48,7 +48,7 @@ ScaleMaker maker_of(const gatun_quantize_params& p) {
   const FloatCodes floats = float_codes(p.code_dtype);
   const int steps = p.code_dtype == GATUN_U4 ? 15 : p.code_dtype == GATUN_U2 ? 3 : 255;
   const float half = static_cast<float>(steps / 2);
-  ScaleMaker maker = {Make::magnitude, 1, 0, floats.top, floats.mantissa_bits, p.tensor_scale, 1 / p.tensor_scale};
+  ScaleMaker maker = {Make::magnitude, 1, 1, 0, floats.top, floats.mantissa_bits, p.tensor_scale, 1 / p.tensor_scale};
   if (p.book != GATUN_BOOK_NONE) return maker;
   if (floats.largest > 0) {
     maker.divisor = floats.largest;
@@ -70,6 +70,7 @@ ScaleMaker maker_of(const gatun_quantize_params& p) {
     maker.make = Make::extreme;
     maker.divisor = -half - 1;
   }
+  maker.inverse_divisor = 1 / maker.divisor;
   return maker;
 }
 
@@ -163,9 +164,9 @@ int32_t run_quantize(const gatun_quantize_params& p, const Buffers& buffers, gat
 
 void explain_grid(const char* what, const char* kernel, const Grid& grid, const Walk& walk, Text& out) {
   if (grid.blocks_x == 0) return;
-  out.add("%s: %s, %lld blocks of %d threads, teams of %d, %lld units of %lld chunks of %d values%s\n", what, kernel,
+  out.add("%s: %s, %lld blocks of %d threads, teams of %d, %lld units of %lld chunks of %d values\n", what, kernel,
           LongLong{grid.blocks_x}, grid.threads, walk.team, LongLong{walk.rows * walk.columns},
-          LongLong{walk.chunks * int64_t{walk.unit_rows}}, kChunk, walk.ragged ? ", some of two groups" : "");
+          LongLong{walk.unit_chunks * int64_t{walk.unit_rows}}, kChunk);
 }
 
 }  // namespace

@@ -3,16 +3,17 @@
 // A matrix is cut into blocks, [group_rows x group] values with one scale each, and blocks into chunks: kChunk values
 // of a row that lie side by side, which one thread has in registers. A team of threads does a unit of chunks:
 //
-//   make   a unit is a block: its team finds the extremes, makes the scale, and encodes what it has in registers
-//   known  scales are there: a unit is a piece of a row of a block, or of the whole row if it is ragged
+//   blocks   a unit is a block: its team finds the extremes, makes the scale, and encodes what it has in registers;
+//            or the scale is known
+//   chunks   a unit is a chunk, where scales are known: of blocks too large for a team, and of groups that are no
+//            multiple of chunks
 //
 //   row of a block  [ chunk 0 | chunk 1 | .. | chunk C - 1, shorter ]    threads t = 0 .. C - 1 of a team; those of the
 //   next row        [ chunk C | ..                                  ]    next row follow; a team is 2^n lanes of a
 //   warp,
 //                                                                        or a whole thread block
 //
-// Ragged: groups that are no multiple of kChunk, of which two may share a chunk (no more, as a group has 16 values at
-// least or is the whole row), and a byte of codes. Chunks count from the row's begin then.
+// A unit that is a chunk may have values of two groups, no more, as a group has 16 values at least or is the whole row.
 #pragma once
 
 #include <cstdint>
@@ -49,11 +50,18 @@ enum class Make : int32_t {
 
 struct ScaleMaker {
   Make make;
-  float divisor;
+  float divisor, inverse_divisor;
   int32_t rule;                // gatun_scale_rule of powers of two
   int32_t top, mantissa_bits;  // of codes that are floats: exponent of the largest power of two, bits of the mantissa
   float tensor_scale;
   float one;  // fl(1 / tensor_scale): codes come from x * fl(one / scale)
+};
+
+// What a place in memory has as a number: that of unit (slow, fast) is slow * .slow + fast * .fast and so on.
+struct Stride {
+  int64_t slow, fast;
+  int64_t step;  // from a team's unit to its next one
+  int64_t wrap;  // more of it, where that is in the next row
 };
 
 // How a grid's teams walk over units: team i does unit i, i + teams, .., which are columns of rows of units.
@@ -61,15 +69,17 @@ struct Walk {
   int64_t rows, columns;         // of units
   int64_t fast;                  // units that follow each other: `columns`, or `rows` if down_rows
   int64_t step_slow, step_fast;  // from a team's unit to its next one
-  int64_t piece, pieces;         // values of a row of a unit, a multiple of kChunk if a group has several
+  Stride x, codes, blocks;       // elements, bytes, numbers of blocks
   int64_t row_chunks;            // of a row of a block
   int32_t steps;                 // of the team that has most
   int32_t unit_rows;             // of the matrix: group_rows, or 1
-  int32_t chunks;                // of a row of a unit
-  int32_t team;                  // threads
-  bool whole_block;              // whether a team is a thread block
-  bool down_rows;                // where the values of a column are close to each other
-  bool ragged;
+  int32_t last_rows;             // the same of the last row of units
+  int32_t unit_chunks;           // of a row of a unit
+  int32_t width, last_width;  // values of a row of a unit, and of the last unit of a row; at most kMostThreads chunks
+  int32_t team;               // threads
+  bool whole_block;           // whether a team is a thread block
+  bool down_rows;             // where the values of a column are close to each other
+  bool chunks;                // whether units are chunks
 };
 
 struct Job {

@@ -18,6 +18,13 @@ struct Scale {
   float offset;     // float zero point
 };
 
+// a / divisor, rounded once: the quotient by the rounded inverse, corrected once, is that for any divisor here (see
+// arithmetic_test.cc) unless it is below 2^-120, which counts as 0. An infinite `a` gives NaN.
+GATUN_DEVICE float divided(float a, float divisor, float inverse_divisor) {
+  const float quotient = a * inverse_divisor, rest = fused(-quotient, divisor, a);
+  return fused(rest, inverse_divisor, quotient);
+}
+
 // 2^(exponent - 127) from the bits of the largest magnitude: its exponent is the floor of the logarithm; adding all
 // bits of a mantissa makes that the ceiling, and half a unit of the codes' mantissa rounds.
 GATUN_DEVICE Scale power_scale(const ScaleMaker& maker, float magnitude) {
@@ -39,7 +46,7 @@ GATUN_DEVICE Scale power_scale(const ScaleMaker& maker, float magnitude) {
 
 // As F8E4M3, normal; to nearest, ties to even.
 GATUN_DEVICE Scale nested_scale(const ScaleMaker& maker, float magnitude) {
-  const float exact = magnitude / maker.divisor / maker.tensor_scale;
+  const float exact = divided(magnitude, maker.divisor, maker.inverse_divisor) / maker.tensor_scale;
   const uint32_t bits = as_bits(max_number(min_number(exact, 448), 0.015625f));
   const uint32_t rounded = (bits + 0x7ffff + (bits >> 20 & 1)) >> 20;
   return {as_float(rounded << 20), rounded - ((127 - 7) << 3), 0, 0};
@@ -62,7 +69,7 @@ GATUN_DEVICE Scale make_scale(const Job& job, const Extremes& found, float extre
                             : maker.make == Make::extreme ? extreme
                             : maker.make == Make::twice   ? magnitude + magnitude
                                                           : high - low;
-    scale = numerator / maker.divisor;
+    scale = divided(numerator, maker.divisor, maker.inverse_divisor);
   }
   if (job.scale_dtype == GATUN_F16) scale = f16_to_f32(f32_to_f16(scale));
   if (absolute(scale) < as_float(7u << 23)) scale = 0;  // 2^-120
@@ -115,7 +122,8 @@ GATUN_DEVICE bool is_finite(float x) { return absolute(x) < as_float(0x7f800000)
 
 // What values are multiplied by before they are rounded: 0 for a scale that is 0 or too small for an inverse.
 GATUN_DEVICE float inverse_of(const Job& job, const Scale& scale) {
-  const float inverse = job.maker.one / scale.value;
+  // Of 1 it is an instruction or two less.
+  const float inverse = job.maker.one == 1 ? 1 / scale.value : job.maker.one / scale.value;
   return is_finite(inverse) ? inverse : 0;
 }
 

@@ -12,20 +12,21 @@
 
 namespace gatun::cuda::quantize {
 
-// Chunk `chunk` of a block, which ends before chunk `end`; nowhere beyond the last.
-GATUN_DEVICE Place chunk_of_block(const Job& job, int64_t block, int64_t chunk, int64_t end) {
+// Chunk `chunk` of a block, which ends before chunk `end`, and the number of its first element; nowhere beyond the
+// last.
+GATUN_DEVICE Place chunk_of_block(const Job& job, int64_t block, int64_t chunk, int64_t end, int64_t* element) {
   Place at = {0, 0, block, 0, kChunk};
   if (chunk >= end) return at;
   const int64_t row_of_blocks = quotient(block, job.groups), group = block - row_of_blocks * job.groups;
   const int64_t unit_row = job.group_rows == 1 ? 0 : quotient(chunk, job.walk.row_chunks);
   const int64_t begin = (chunk - unit_row * job.walk.row_chunks) * kChunk;
-  const int64_t row = row_of_blocks * job.group_rows + unit_row;
-  const int64_t of_group = job.group - begin, of_row = job.depth - group * job.group - begin;
+  const int64_t row = row_of_blocks * job.group_rows + unit_row, k = group * job.group + begin;
+  const int64_t of_group = job.group - begin, of_row = job.depth - k;
   const int64_t left = of_group < of_row ? of_group : of_row;
-  if (row >= job.rows || left <= 0) return at;
-  at.row = row;
-  at.k = group * job.group + begin;
+  if (row >= job.rows || unit_row >= job.group_rows || left <= 0) return at;
+  at.x = row * job.x_row_stride + k * job.x_column_stride;
   at.count = smaller(left, kChunk);
+  *element = row * job.depth + k;
   return at;
 }
 
@@ -35,18 +36,16 @@ scan_chunks(GATUN_GRID_CONSTANT Job job, Part* parts, int64_t parts_of_block) {
   const int64_t block = quotient(block_x(), parts_of_block), part = block_x() - block * parts_of_block;
   const int64_t first_chunk = part * kPartChunks + thread_index(), end = (part + 1) * kPartChunks;
   Team team(job.walk);
-  Place next = chunk_of_block(job, block, first_chunk, end);
   Words<X> words;
-  words.load(job, next);
   Extremes own = Extremes::none();
+  int64_t element = 0;
   for (int64_t chunk = first_chunk; chunk < end; chunk += kScanThreads) {
-    const Place at = next;
+    const Place at = chunk_of_block(job, block, chunk, end, &element);
+    words.load(job, at);
     float x[kChunk];
     X::widen(words.word, x);
-    next = chunk_of_block(job, block, chunk + kScanThreads, end);
-    words.load(job, next);
     const Extremes found = Extremes::of(x, at.count);
-    if (!found.finite()) report_value(job, at, x);
+    if (!found.finite()) report_value(job, element, at.count, x);
     own = own.with(found);
   }
   const Extremes found = team.extremes(own);
@@ -55,7 +54,7 @@ scan_chunks(GATUN_GRID_CONSTANT Job job, Part* parts, int64_t parts_of_block) {
     const float most = found.magnitude();
     uint64_t first = ~uint64_t{0};
     for (int64_t chunk = first_chunk; chunk < end; chunk += kScanThreads) {
-      const Place at = chunk_of_block(job, block, chunk, end);
+      const Place at = chunk_of_block(job, block, chunk, end, &element);
       float x[kChunk];
       words.load(job, at);
       X::widen(words.word, x);

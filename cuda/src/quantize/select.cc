@@ -48,9 +48,6 @@ bool shares_bytes(const gatun_quantize_params& p) {
   return p.group < p.depth && dtype_bytes(p.code_dtype, 8) * (p.group % 8) % 8 != 0;
 }
 
-// Whether the columns of x lie closer to each other than its rows.
-bool down_rows(const gatun_quantize_params& p) { return p.x_column_stride > 1 && p.rows > 1; }
-
 int round_up_to_power(int64_t count) {
   int power = 1;
   while (power < count) power *= 2;
@@ -59,8 +56,14 @@ int round_up_to_power(int64_t count) {
 
 int64_t rows_of_blocks(const gatun_quantize_params& p) { return blocks_of(p.rows, p.group_rows); }
 
+Stride stride_of(const Walk& walk, int64_t of_row, int64_t of_column) {
+  const int64_t slow = walk.down_rows ? of_column : of_row, fast = walk.down_rows ? of_row : of_column;
+  return {slow, fast, walk.step_slow * slow + walk.step_fast * fast, slow - walk.fast * fast};
+}
+
 // Makes thread blocks of teams, and steps that take each team through its units. `exchanges`: whether warps do.
-Grid distribute(const Device& device, const Kernel& kernel, bool exchanges, Walk* walk) {
+Grid distribute(const gatun_quantize_params& p, const Device& device, const Kernel& kernel, bool exchanges,
+                Walk* walk) {
   Grid grid = {0, 1, 1, kThreads, (exchanges || kernel.table_bytes > 0 ? kExchangeBytes : 0) + kernel.table_bytes};
   const bool large_tables = kernel.table_bytes > 4096;
   const int64_t units = walk->rows * walk->columns;
@@ -78,11 +81,18 @@ Grid distribute(const Device& device, const Kernel& kernel, bool exchanges, Walk
   const int64_t most = int64_t{device.multiprocessors} * (kResident / grid.threads) * (large_tables ? 1 : kRounds);
   grid.blocks_x = std::min(blocks_of(units, teams), most);
   const int64_t stride = grid.blocks_x * teams;
+  walk->down_rows = p.x_column_stride > 1 && p.rows > 1;  // a column's values are closer to each other then
   walk->fast = walk->down_rows ? walk->rows : walk->columns;
-  if (units == 0) return grid;
   walk->step_slow = stride / walk->fast;
   walk->step_fast = stride % walk->fast;
   walk->steps = static_cast<int32_t>(blocks_of(units, stride));
+  const int64_t columns_apart = walk->columns == 1 ? 0 : walk->width;
+  const int64_t rows_apart = p.rows == 1 ? 0 : walk->unit_rows;
+  walk->x = stride_of(*walk, rows_apart * p.x_row_stride, columns_apart * p.x_column_stride);
+  walk->codes =
+      stride_of(*walk, rows_apart * dtype_bytes(p.code_dtype, p.depth),
+                columns_apart / 4 * dtype_bytes(p.code_dtype, 4) + dtype_bytes(p.code_dtype, columns_apart % 4));
+  walk->blocks = stride_of(*walk, blocks_of(p.depth, p.group), 1);
   return grid;
 }
 
@@ -91,38 +101,34 @@ Walk walk_blocks(const gatun_quantize_params& p) {
   Walk walk = {};
   walk.rows = rows_of_blocks(p);
   walk.columns = blocks_of(p.depth, p.group);
-  walk.piece = p.group;
-  walk.pieces = 1;
   walk.row_chunks = row_chunks(p);
   walk.unit_rows = static_cast<int32_t>(p.group_rows);
-  walk.chunks = static_cast<int32_t>(row_chunks(p));
+  walk.last_rows = static_cast<int32_t>(p.rows - (walk.rows - 1) * p.group_rows);
+  walk.unit_chunks = static_cast<int32_t>(row_chunks(p));
+  walk.width = static_cast<int32_t>(p.group);
+  walk.last_width = static_cast<int32_t>(p.depth - (walk.columns - 1) * p.group);
   const int64_t chunks = block_chunks(p);
   walk.whole_block = chunks > kLanes;
   walk.team = walk.whole_block ? static_cast<int32_t>(blocks_of(chunks, kLanes)) * kLanes : round_up_to_power(chunks);
-  walk.down_rows = down_rows(p);
   return walk;
 }
 
-// Units that are pieces of rows of blocks whose scales are known.
-Walk walk_rows(const gatun_quantize_params& p) {
+// Units that are chunks.
+Walk walk_chunks(const gatun_quantize_params& p) {
   Walk walk = {};
   walk.rows = p.rows;
-  walk.unit_rows = 1;
-  walk.down_rows = down_rows(p);
-  walk.ragged = p.group < p.depth && p.group % kChunk != 0;
-  if (walk.ragged) {
-    walk.columns = blocks_of(p.depth, kChunk);
-    walk.chunks = walk.team = 1;
-    walk.piece = kChunk;
-    walk.pieces = 1;
-    return walk;
-  }
-  walk.chunks = static_cast<int32_t>(std::min<int64_t>(row_chunks(p), kLanes));
-  walk.team = round_up_to_power(walk.chunks);
-  walk.piece = walk.chunks * int64_t{kChunk};
-  walk.pieces = blocks_of(p.group, walk.piece);
-  walk.columns = blocks_of(p.depth, p.group) * walk.pieces;
+  walk.columns = blocks_of(p.depth, kChunk);
+  walk.unit_rows = walk.last_rows = walk.unit_chunks = walk.team = 1;
+  walk.width = kChunk;
+  walk.last_width = static_cast<int32_t>(p.depth - (walk.columns - 1) * kChunk);
+  walk.chunks = true;
   return walk;
+}
+
+// Where scales are known.
+Walk walk_known(const gatun_quantize_params& p) {
+  const bool aligned = p.group == p.depth || p.group % kChunk == 0;
+  return block_chunks(p) > kMostThreads || !aligned ? walk_chunks(p) : walk_blocks(p);
 }
 
 }  // namespace
@@ -150,18 +156,18 @@ Plan plan_quantize(const gatun_quantize_params& p, const Device& device) {
     plan.scanned.whole_block = true;
     plan.scan = {blocks * plan.parts_of_block, 1, 1, kScanThreads, kExchangeBytes};
     plan.merge = {blocks, 1, 1, kScanThreads, kExchangeBytes};
-    plan.coded = walk_rows(p);
+    plan.coded = walk_known(p);
   } else if (p.scale_rule == GATUN_SCALE_GIVEN) {
-    plan.coded = walk_rows(p);
+    plan.coded = walk_known(p);
   } else if (shares_bytes(p)) {
     plan.made = walk_blocks(p);
-    plan.make = distribute(device, *plan.kernel, plan.made.whole_block, &plan.made);
-    plan.coded = walk_rows(p);
+    plan.make = distribute(p, device, *plan.kernel, plan.made.whole_block, &plan.made);
+    plan.coded = walk_known(p);
   } else {
     plan.coded = walk_blocks(p);
     plan.make_in_code = true;
   }
-  plan.code = distribute(device, *plan.kernel, plan.coded.whole_block, &plan.coded);
+  plan.code = distribute(p, device, *plan.kernel, plan.coded.whole_block, &plan.coded);
   return plan;
 }
 
@@ -169,8 +175,8 @@ Plan plan_dequantize(const gatun_quantize_params& p, const Device& device) {
   Plan plan = {};
   plan.kernel = kernel_of(p);
   if (empty(p)) return plan;
-  plan.coded = walk_rows(p);
-  plan.code = distribute(device, *plan.kernel, false, &plan.coded);
+  plan.coded = walk_known(p);
+  plan.code = distribute(p, device, *plan.kernel, false, &plan.coded);
   return plan;
 }
 

@@ -21,15 +21,11 @@ void expect_whole(const gatun_quantize_params& p, const Plan& plan) {
   EXPECT_LT(walk.step_fast, walk.fast);
   EXPECT_GE(stride * walk.steps, walk.rows * walk.columns);
   EXPECT_LT(stride * (walk.steps - 1), walk.rows * walk.columns);
-  EXPECT_GE(walk.team, walk.chunks * walk.unit_rows);
-  EXPECT_GE(walk.rows * walk.unit_rows, p.rows);
-  if (walk.ragged) {
-    EXPECT_EQ(walk.columns, gatun::blocks_of(p.depth, kChunk));
-  } else {
-    EXPECT_GE(walk.columns / walk.pieces * p.group, p.depth);
-    EXPECT_GE(walk.pieces * walk.chunks * kChunk, p.group);
-    EXPECT_TRUE(walk.pieces == 1 || walk.piece == walk.chunks * kChunk);
-  }
+  EXPECT_GE(walk.team, walk.unit_chunks * walk.unit_rows);
+  EXPECT_EQ((walk.rows - 1) * walk.unit_rows + walk.last_rows, p.rows);
+  EXPECT_EQ((walk.columns - 1) * walk.width + walk.last_width, p.depth);
+  EXPECT_EQ(walk.width, walk.chunks ? kChunk : p.group);
+  EXPECT_GE(walk.unit_chunks * kChunk, walk.width);
   EXPECT_EQ(plan.code.threads % 32, 0);
   EXPECT_LE(plan.code.threads, kMostThreads);
   EXPECT_LE(plan.code.shared_bytes, 100 * 1024);
@@ -80,7 +76,7 @@ TEST(Select, BlocksOf128x128AreOneThreadBlock) {
   const Plan plan = plan_quantize(p, device_of(132));
   EXPECT_TRUE(plan.make_in_code);
   EXPECT_EQ(plan.code.threads, 1024);
-  EXPECT_EQ(plan.coded.chunks, 8);
+  EXPECT_EQ(plan.coded.unit_chunks, 8);
   EXPECT_EQ(plan.coded.unit_rows, 128);
 }
 
@@ -106,7 +102,7 @@ TEST(Select, GroupsThatShareBytesTakeTwoPasses) {
     const gatun_quantize_params p = make_params({c.code_dtype, 0, 0, GATUN_F32, 0}, 5, 1000, c.group);
     const Plan plan = plan_quantize(p, device_of(132));
     EXPECT_EQ(plan.make.blocks_x > 0, c.twice) << describe(p);
-    EXPECT_EQ(plan.coded.ragged, c.twice) << describe(p);
+    EXPECT_EQ(plan.coded.chunks, c.twice) << describe(p);
     gatun_quantize_params given = p;
     given.scale_rule = GATUN_SCALE_GIVEN;
     EXPECT_EQ(plan_quantize(given, device_of(132)).make.blocks_x, 0);

@@ -38,9 +38,9 @@ namespace gatun::cuda::quantize {
 //                                       parts of theirs is above the threshold
 template <class Codes>
 GATUN_DEVICE typename Codes::Packed encode(const Job& job, const Codes& codes, const typename Codes::Coding& coding,
-                                           const Place& at, const float (&x)[kChunk]) {
+                                           const Walker& walker, int count, const float (&x)[kChunk]) {
   if (job.rounding == GATUN_ROUND_NEAREST) return codes.nearest(coding, x);
-  const Thresholds thresholds(job, at);
+  const Thresholds thresholds(job, walker.element(), count);
   float values[kChunk];  // in local memory, as the loop is one
 #pragma unroll
   for (int i = 0; i < kChunk; ++i) values[i] = x[i];
@@ -79,7 +79,7 @@ template <class X, class Codes>
 GATUN_KERNEL(kMostThreads, 1)
 quantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes::Tables tables) {
   const Codes codes(tables);
-  Walker walker(job);
+  Walker walker(job, Codes::kBits);
   Team team(job.walk);
   for (int32_t step = 0; step < job.walk.steps; ++step, walker.advance()) {
     const Place at = walker.place();
@@ -89,7 +89,7 @@ quantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes:
     X::widen(words.word, x);
 
     const Extremes own = Extremes::of(x, at.count);
-    if (!own.finite()) report_value(job, at, x);
+    if (!own.finite()) report_value(job, walker.element(), at.count, x);
     Scale scale;
     if (job.make) {
       scale = scale_of_team(job, team, walker.member(), at, own, x);
@@ -101,7 +101,7 @@ quantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes:
 #pragma unroll 1
     for (int begin = 0, end = at.split; begin < at.count; begin = end, end = kChunk) {
       if (begin > 0) scale = known_scale(job, at.block + 1);
-      const auto codes_here = encode(job, codes, Codes::coding(job, scale), at, x);
+      const auto codes_here = encode(job, codes, Codes::coding(job, scale), walker, at.count, x);
 #pragma unroll
       for (int w = 0; w < Codes::Packed::kWords; ++w) {
         const uint32_t before = low_bits(begin * Codes::kBits, w);
@@ -116,7 +116,7 @@ template <class X, class Codes>
 GATUN_KERNEL(kMostThreads, 1)
 dequantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes::Tables tables) {
   const Codes codes(tables);
-  Walker walker(job);
+  Walker walker(job, Codes::kBits);
   for (int32_t step = 0; step < job.walk.steps; ++step, walker.advance()) {
     const Place at = walker.place();
     typename Codes::Packed packed;

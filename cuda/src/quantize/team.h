@@ -18,18 +18,32 @@ GATUN_DEVICE int64_t quotient(int64_t a, int64_t b) {
   return a / b;
 }
 
+// A number that changes with the unit as a stride says.
+class Running {
+ public:
+  GATUN_DEVICE Running(const Stride& stride, int64_t slow, int64_t fast, int64_t begin)
+      : stride_(stride), value_(begin + slow * stride.slow + fast * stride.fast) {}
+  GATUN_DEVICE void advance(bool wraps) { value_ += wraps ? stride_.step + stride_.wrap : stride_.step; }
+  GATUN_DEVICE int64_t value() const { return value_; }
+
+ private:
+  const Stride& stride_;
+  int64_t value_;
+};
+
 class Walker {
  public:
-  explicit GATUN_DEVICE Walker(const Job& job) : job_(job), walk_(job.walk) {
-    const int thread = thread_index();
-    const int64_t team =
-        walk_.whole_block ? block_x() : block_x() * (thread_count() / walk_.team) + thread / walk_.team;
-    member_ = walk_.whole_block ? thread : thread % walk_.team;
-    slow_ = quotient(team, walk_.fast);
-    fast_ = team - slow_ * walk_.fast;
-    unit_row_ = member_ / walk_.chunks;
-    chunk_ = member_ % walk_.chunks;
-  }
+  explicit GATUN_DEVICE Walker(const Job& job, int kBits)
+      : job_(job),
+        walk_(job.walk),
+        member_(walk_.whole_block ? thread_index() : thread_index() % walk_.team),
+        unit_row_(member_ / walk_.unit_chunks),
+        first_((member_ - unit_row_ * walk_.unit_chunks) * kChunk),
+        slow_(quotient(team(), walk_.fast)),
+        fast_(team() - slow_ * walk_.fast),
+        x_(walk_.x, slow_, fast_, unit_row_ * job.x_row_stride + first_ * job.x_column_stride),
+        codes_(walk_.codes, slow_, fast_, unit_row_ * job.code_row_bytes + first_ * kBits / 8),
+        blocks_(walk_.blocks, slow_, fast_, 0) {}
 
   // The number of this thread in its team; threads in the order of values of a block.
   GATUN_DEVICE int member() const { return member_; }
@@ -37,45 +51,50 @@ class Walker {
   GATUN_DEVICE void advance() {
     slow_ += walk_.step_slow;
     fast_ += walk_.step_fast;
-    if (fast_ >= walk_.fast) {
+    const bool wraps = fast_ >= walk_.fast;
+    if (wraps) {
       fast_ -= walk_.fast;
       ++slow_;
     }
+    x_.advance(wraps);
+    codes_.advance(wraps);
+    blocks_.advance(wraps);
   }
 
   // Where the thread's chunk of the current unit is; nowhere beyond the last unit.
   GATUN_DEVICE Place place() const {
-    const int64_t unit_row = walk_.down_rows ? fast_ : slow_, column = walk_.down_rows ? slow_ : fast_;
-    Place at = {0, 0, 0, 0, kChunk};
-    if (unit_row >= walk_.rows || column >= walk_.columns || unit_row_ >= walk_.unit_rows) return at;
-    const int64_t row = unit_row * walk_.unit_rows + unit_row_;
-    if (row >= job_.rows) return at;
-    at.row = row;
-    const int64_t row_of_blocks = walk_.unit_rows == job_.group_rows ? unit_row : quotient(row, job_.group_rows);
-    if (walk_.ragged) {
-      at.k = column * kChunk;
-      const int64_t group = quotient(at.k, job_.group), left = (group + 1) * job_.group - at.k;
-      at.split = smaller(left, kChunk);
+    Place at = {x_.value(), codes_.value(), blocks_.value(), 0, kChunk};
+    if (unit_row() >= walk_.rows || column() >= walk_.columns) return at;
+    if (unit_row_ >= (unit_row() == walk_.rows - 1 ? walk_.last_rows : walk_.unit_rows)) return at;
+    const int32_t left = (column() == walk_.columns - 1 ? walk_.last_width : walk_.width) - first_;
+    at.count = left < 0 ? 0 : left < kChunk ? left : kChunk;
+    if (walk_.chunks) {
+      const int64_t k = column() * kChunk, group = quotient(k, job_.group);
+      const int64_t row_of_blocks = job_.group_rows == 1 ? unit_row() : quotient(unit_row(), job_.group_rows);
+      at.split = smaller((group + 1) * job_.group - k, kChunk);
       at.block = row_of_blocks * job_.groups + group;
-      at.count = smaller(job_.depth - at.k, kChunk);
-      return at;
     }
-    const int64_t group = walk_.pieces == 1 ? column : quotient(column, walk_.pieces);
-    const int64_t begin = (column - group * walk_.pieces) * walk_.piece + chunk_ * kChunk;
-    at.block = row_of_blocks * job_.groups + group;
-    at.k = group * job_.group + begin;
-    const int64_t of_group = job_.group - begin, of_row = job_.depth - at.k;
-    const int64_t left = of_group < of_row ? of_group : of_row;
-    at.count = left > 0 ? smaller(left, kChunk) : 0;
-    if (at.count == 0) at.row = at.k = 0;
     return at;
   }
 
+  // r * depth + k of the chunk's first value.
+  GATUN_DEVICE int64_t element() const {
+    const int64_t row = unit_row() * walk_.unit_rows + unit_row_;
+    return row * job_.depth + column() * (walk_.chunks ? kChunk : job_.group) + first_;
+  }
+
  private:
+  GATUN_DEVICE int64_t unit_row() const { return walk_.down_rows ? fast_ : slow_; }
+  GATUN_DEVICE int64_t column() const { return walk_.down_rows ? slow_ : fast_; }
+  GATUN_DEVICE int64_t team() const {
+    return walk_.whole_block ? block_x() : block_x() * (thread_count() / walk_.team) + thread_index() / walk_.team;
+  }
+
   const Job& job_;
   const Walk& walk_;
-  int member_, unit_row_, chunk_;
+  const int32_t member_, unit_row_, first_;  // of the unit: the thread's row, and the first value in it
   int64_t slow_, fast_;
+  Running x_, codes_, blocks_;
 };
 
 // The smallest and the largest of values; NaN if one of them is. Of no values: the largest is below the smallest.
@@ -144,14 +163,14 @@ class Team {
   int turn_;
 };
 
-// Reports the first of a chunk's values that is NaN or infinite, if there is one.
-GATUN_DEVICE void report_value(const Job& job, const Place& at, const float (&v)[kChunk]) {
+// Reports the first of a chunk's values that is NaN or infinite, if there is one. `element` is the number of its first.
+GATUN_DEVICE void report_value(const Job& job, int64_t element, int count, const float (&v)[kChunk]) {
   int first = kChunk;
 #pragma unroll
   for (int i = kChunk - 1; i >= 0; --i) {
     if (!(absolute(v[i]) < as_float(0x7f800000))) first = i;
   }
-  if (first < at.count) atomic_min(job.faults, static_cast<uint64_t>(at.row * job.depth + at.k + first));
+  if (first < count) atomic_min(job.faults, static_cast<uint64_t>(element + first));
 }
 GATUN_DEVICE void report_block(const Job& job, int64_t block) {
   atomic_min(job.faults + 1, static_cast<uint64_t>(block));

@@ -29,8 +29,10 @@ GATUN_DEVICE uint32_t random_threshold(uint64_t key, uint32_t lower_index) {
 
 class Thresholds {
  public:
-  GATUN_DEVICE Thresholds(const Job& job, const Place& at)
-      : index_(static_cast<uint64_t>(at.row * job.depth + at.k)), count_(at.count), seed_(job.seed) {
+  // Of `count` values from element `index` on. The seed is kept from a loop around this: what most calls do not need
+  // would be computed by all of them.
+  GATUN_DEVICE Thresholds(const Job& job, int64_t index, int count)
+      : index_(static_cast<uint64_t>(index)), count_(count), seed_(keep_here(job.seed)) {
     up_ = job.rounding == GATUN_ROUND_GIVEN ? job.round_up + index_ : nullptr;
     key_ = threshold_key(seed_, index_ >> 32);
   }
