@@ -172,6 +172,17 @@ struct CodeWords {
     return static_cast<uint8_t*>(job.codes) + at.codes;
   }
 
+  // These codes before code `begin`, others from there on.
+  GATUN_DEVICE CodeWords with_rest(int begin, const CodeWords& rest) const {
+    CodeWords both;
+#pragma unroll
+    for (int w = 0; w < kWords; ++w) {
+      const uint32_t first = low_bits(begin * kBits, w);
+      both.word[w] = (word[w] & first) | (rest.word[w] & ~first);
+    }
+    return both;
+  }
+
   // Bits of values beyond `count` become 0.
   GATUN_DEVICE void store(const Job& job, const Place& at) const {
     if (at.count == 0) return;

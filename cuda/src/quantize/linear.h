@@ -34,6 +34,7 @@ struct Linear {
   struct Coding {
     float inverse, offset, low, high;
     uint32_t addend;  // to a word of sums
+    bool offsets;     // whether there are float zero points: most calls need no difference
   };
 
   explicit GATUN_DEVICE Linear(const Tables&) {}
@@ -44,18 +45,30 @@ struct Linear {
     const float low = static_cast<float>(zeros ? -zero : job.least);
     const float high = static_cast<float>(zeros ? (1 << kBits) - 1 - zero : job.most);
     const float offset = job.zero_point == GATUN_ZERO_FLOAT ? scale.offset : 0;
-    return {inverse_of(job, scale), offset, low, high, (static_cast<uint32_t>(zero) - kRounder) * kEach};
+    return {inverse_of(job, scale),
+            offset,
+            low,
+            high,
+            (static_cast<uint32_t>(zero) - kRounder) * kEach,
+            !kSignedCodes && job.zero_point == GATUN_ZERO_FLOAT};
   }
 
   GATUN_DEVICE Packed nearest(const Coding& c, const float (&x)[kChunk]) const {
     constexpr int kOfWord = 32 / kBits;
+    float y[kChunk];
+#pragma unroll
+    for (int i = 0; i < kChunk; ++i) y[i] = x[i];
+    if (c.offsets) {
+#pragma unroll
+      for (int i = 0; i < kChunk; ++i) y[i] = x[i] - c.offset;
+    }
     Packed codes;
 #pragma unroll
     for (int w = 0; w < Packed::kWords; ++w) {
       uint32_t sum = c.addend;
 #pragma unroll
       for (int j = 0; j < kOfWord; ++j) {
-        sum += as_bits(steps(c, x[w * kOfWord + j]) + as_float(kRounder)) << (kBits * j);
+        sum += as_bits(steps(c, y[w * kOfWord + j]) + as_float(kRounder)) << (kBits * j);
       }
       codes.word[w] = sum ^ kFlip;
     }
@@ -63,7 +76,7 @@ struct Linear {
   }
 
   GATUN_DEVICE uint32_t above(const Coding& c, float x, float threshold) const {
-    const float v = steps(c, x), down = round_down(v), rounded = down + (threshold < v - down ? 1.0f : 0.0f);
+    const float v = steps(c, x - c.offset), down = round_down(v), rounded = down + (threshold < v - down ? 1.0f : 0.0f);
     return ((as_bits(rounded + as_float(kRounder)) + c.addend) ^ kFlip) & ((1u << kBits) - 1);
   }
 
@@ -83,7 +96,7 @@ struct Linear {
 
  private:
   static GATUN_DEVICE float steps(const Coding& c, float x) {
-    return min_number(max_number((x - c.offset) * c.inverse, c.low), c.high);
+    return min_number(max_number(x * c.inverse, c.low), c.high);
   }
 };
 

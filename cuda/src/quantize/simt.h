@@ -101,12 +101,8 @@ quantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes:
 #pragma unroll 1
     for (int begin = 0, end = at.split; begin < at.count; begin = end, end = kChunk) {
       if (begin > 0) scale = known_scale(job, at.block + 1);
-      const auto codes_here = encode(job, codes, Codes::coding(job, scale), walker, at.count, x);
-#pragma unroll
-      for (int w = 0; w < Codes::Packed::kWords; ++w) {
-        const uint32_t before = low_bits(begin * Codes::kBits, w);
-        packed.word[w] = (packed.word[w] & before) | (codes_here.word[w] & ~before);
-      }
+      const auto here = encode(job, codes, Codes::coding(job, scale), walker, at.count, x);
+      packed = begin == 0 ? here : packed.with_rest(begin, here);
     }
     packed.store(job, at);
   }

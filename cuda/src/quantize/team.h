@@ -77,9 +77,10 @@ class Walker {
     return at;
   }
 
-  // r * depth + k of the chunk's first value.
+  // r * depth + k of the chunk's first value, which few calls need: it is computed where it is asked for.
   GATUN_DEVICE int64_t element() const {
-    const int64_t row = unit_row() * walk_.unit_rows + unit_row_;
+    const int64_t row =
+        static_cast<int64_t>(keep_here(static_cast<uint64_t>(unit_row()))) * walk_.unit_rows + unit_row_;
     return row * job_.depth + column() * (walk_.chunks ? kChunk : job_.group) + first_;
   }
 
