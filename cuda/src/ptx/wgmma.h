@@ -1,8 +1,10 @@
 // Products of matrices by a group of four warps, which are asynchronous: d += a b, with d of 64 x n; sm_90a.
 //
-// The order of things: registers and shared memory are written; wgmma_fence; products, which may follow each other with
-// the same d; wgmma_commit; other work, which leaves d, a and the shared memory alone; wgmma_wait. What threads wrote
-// to shared memory needs fence_proxy_async (tma.h) and a barrier before; what copy_tile brought only its barrier.
+// The order of things: registers and shared memory are written; wgmma_fence, which is needed again after each wait;
+// products, which may follow each other with the same d; wgmma_commit; other work, which leaves d, a and the shared
+// memory alone (and d and a where they are); wgmma_wait. What threads wrote to shared memory needs fence_proxy_async
+// (tma.h) and a barrier before; what copy_tile brought only its barrier. After the wait, one thread of the group may
+// give the memory back.
 //
 // Registers: warp w of the group has rows 16 w.. of a and d, each as in mma.h: a[0..3] as there, and of every eight
 // columns j the four d[4 j..] as there.
