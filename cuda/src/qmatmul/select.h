@@ -28,7 +28,7 @@ inline constexpr uint32_t kTileIntegers = bit(Codes::u4) | bit(Codes::i8);
 inline constexpr uint32_t kTileCodes = kTileIntegers | bit(Codes::u8) | bit(Codes::f8e4m3);
 inline constexpr int64_t kMostTileRows = INT32_MAX;  // coordinates of a tensor map
 
-inline constexpr int32_t kNoZeros = GATUN_ZERO_NONE, kIntegerZeros = GATUN_ZERO_INTEGER, kAnyZeros = GATUN_ZERO_FLOAT;
+inline constexpr int32_t kIntegerZeros = GATUN_ZERO_INTEGER, kAnyZeros = GATUN_ZERO_FLOAT;
 
 inline constexpr uint32_t kInt8RowMode = 1u << GATUN_QMATMUL_INT8_ROW;
 inline constexpr uint32_t kInt8Modes = 1u << GATUN_QMATMUL_INT8_ROW | 1u << GATUN_QMATMUL_INT8_GROUP;

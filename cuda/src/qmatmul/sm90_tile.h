@@ -81,7 +81,7 @@ struct Halves {
   }
 };
 
-// Products in int8, of codes without zero points: I8 as they are, U4 lowered by 8.
+// Products in int8, of I8 as they are, and of U4 lowered by their zero point.
 template <Codes kCodesOf>
 struct Integers {
   using Sum = int32_t;
@@ -89,15 +89,18 @@ struct Integers {
   static constexpr int kStageDepth = 128, kElementBytes = 1;
   static_assert(kCodes == Codes::i8 || kCodes == Codes::u4);
 
-  GATUN_DEVICE Integers(int, int) {}
+  uint32_t raise[2];  // 128 - zero point, in each byte
+  GATUN_DEVICE Integers(int lower, int lower_second)
+      : raise{static_cast<uint32_t>(128 - lower) * 0x01010101u,
+              static_cast<uint32_t>(128 - lower_second) * 0x01010101u} {}
 
   template <int kStep>
   GATUN_DEVICE void operand(const Words4& unit, uint32_t (&a)[4]) const {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const uint32_t codes = quad<kCodes>(unit, kStep * 2 + i / 2, i % 2);  // of two steps of 16
-      // Each byte as code + 128 - 8, which never borrows from its neighbour, less 128.
-      a[i] = kCodes == Codes::i8 ? codes : ((codes | 0x80808080u) - 0x08080808u) ^ 0x80808080u;
+      // Codes and zero points are at most 15: no byte carries into its neighbour.
+      a[i] = kCodes == Codes::i8 ? codes : (codes + raise[i % 2]) ^ 0x80808080u;
     }
   }
 
@@ -264,6 +267,12 @@ GATUN_DEVICE void load_scales(const Job& job, const void* scales, int64_t first,
   }
 }
 
+// What codes of a column are lowered by; `offsets` are those of a group.
+template <Codes kCodes>
+GATUN_DEVICE int lower_of(const Job& job, const void* offsets, int64_t column) {
+  return job.zero_point == GATUN_ZERO_INTEGER ? static_cast<const uint8_t*>(offsets)[column] : zero_code(kCodes);
+}
+
 // sum += scale * part: of every four, two are of the lane's first column.
 template <int kCount, class Sum>
 GATUN_DEVICE void add_scaled(const float (&scale)[2], const Sum (&part)[kCount], float (&sum)[kCount]) {
@@ -293,9 +302,9 @@ GATUN_DEVICE void multiply(const Job& job, const Place& place, const Ring<T>& ri
 #pragma unroll
     for (int f = 0; f < T::kFragments; ++f) {
       const int strip = strip_of(place, first_strip, f), column = strip * kStripColumns + lane() / 4;
-      const bool integer = job.zero_point == GATUN_ZERO_INTEGER;
-      const Arithmetic arithmetic(integer ? ring.offsets(first)[column] : zero_code(Arithmetic::kCodes),
-                                  integer ? ring.offsets(first)[column + 8] : zero_code(Arithmetic::kCodes));
+      const uint8_t* const offsets = ring.offsets(first);
+      const Arithmetic arithmetic(lower_of<Arithmetic::kCodes>(job, offsets, column),
+                                  lower_of<Arithmetic::kCodes>(job, offsets, column + 8));
       typename T::Sum part[T::kRows / 2];
       wgmma_fence(part);
       for_stages([&](int stage) { multiply_stage<T>(ring, arithmetic, stage, strip, stage == first, a, part); });
@@ -316,19 +325,22 @@ GATUN_DEVICE void multiply_direct(const Job& job, const Place& place, const Ring
                                   float (&sum)[T::kFragments][T::kRows / 2]) {
   // Before all products: ptxas keeps no sums in registers across the branches of this.
   float scale[T::kFragments][2];
+  int lower[T::kFragments][2];
 #pragma unroll
   for (int f = 0; f < T::kFragments; ++f) {
     const int64_t column = (place.strip + strip_of(place, first_strip, f)) * kStripColumns + lane() / 4;
     load_scales(job, job.scales, column, scale[f]);
+    lower[f][0] = lower_of<Arithmetic::kCodes>(job, job.offsets, column);
+    lower[f][1] = lower_of<Arithmetic::kCodes>(job, job.offsets, column + 8);
   }
   uint32_t a[kStageSteps][4] = {};
   typename T::Sum part[T::kFragments][T::kRows / 2] = {};
-  const Arithmetic arithmetic(zero_code(Arithmetic::kCodes), zero_code(Arithmetic::kCodes));
   wgmma_fence(part);
   for (int stage = 0; stage < place.stages; ++stage) {
     wait_for(ring.full + stage % T::kStages, ring.round(stage));
 #pragma unroll
     for (int f = 0; f < T::kFragments; ++f) {
+      const Arithmetic arithmetic(lower[f][0], lower[f][1]);
       multiply_stage<T>(ring, arithmetic, stage, strip_of(place, first_strip, f), false, a, part[f]);
     }
     // Of this stage at most three products are running now, so the one before is done.
