@@ -11,7 +11,7 @@
 namespace gatun::cuda::qmatmul {
 
 #define GATUN_QMATMUL_KERNEL(name, ...) int32_t run_##name(const Job& job, void* stream);
-#include "qmatmul/kernels.inc"
+#include "qmatmul/device_kernels.inc"
 #undef GATUN_QMATMUL_KERNEL
 
 namespace {
@@ -23,7 +23,7 @@ constexpr KernelRow kRows[] = {
                              block_columns, block_rows, least_blocks, part_depth, wanted_blocks, sums)               \
   {#name,         modes,      Arithmetic::arithmetic, codes,      zero_points,   rows, capabilities, group_multiple, \
    block_columns, block_rows, least_blocks,           part_depth, wanted_blocks, sums, run_##name},
-#include "qmatmul/kernels.inc"
+#include "qmatmul/device_kernels.inc"
 #undef GATUN_QMATMUL_KERNEL
 };
 constexpr int kRowCount = static_cast<int>(sizeof(kRows) / sizeof(kRows[0]));

@@ -39,7 +39,7 @@ inline constexpr uint32_t kPreciseMode = 1u << GATUN_QMATMUL_PRECISE;
 // What a kernel reads of Prepared::sums: nothing, those that any zero point wants, or those of float zero points.
 inline constexpr int32_t kNoSums = 0, kAllSums = 1, kOffsetSums = 2;
 
-// A row of kernels.inc.
+// A row of device_kernels.inc.
 struct KernelRow {
   const char* name;
   uint32_t modes;
