@@ -12,8 +12,8 @@ namespace {
 
 // Of cuBLAS's interface, as its documentation gives it.
 constexpr int32_t kSuccess = 0, kNotTransposed = 0, kTransposed = 1, kDefaultAlgorithm = -1;
-constexpr int32_t kBf16 = 14, kI8 = 3, kI32 = 10;       // cudaDataType
-constexpr int32_t kComputeF32 = 68, kComputeI32 = 72;   // cublasComputeType_t
+constexpr int32_t kBf16 = 14;                           // cudaDataType
+constexpr int32_t kComputeF32 = 68;                     // cublasComputeType_t
 constexpr int64_t kWorkspaceBytes = int64_t{64} << 20;  // what its documentation says for Hopper is 32 MiB
 constexpr const char* kNames[] = {"libcublas.so.13", "libcublas.so.12"};
 
@@ -123,24 +123,11 @@ Cublas::~Cublas() {
 }
 
 // In its column-major eyes, y^T [columns, rows] = w^T's transpose * x^T.
-bool Cublas::multiply(int32_t inputs, int32_t output, int32_t compute, const void* x, const void* w, void* y,
-                      int64_t rows, int64_t columns, int64_t depth) const {
-  const float one = 1, zero = 0;
-  const int32_t integer_one = 1, integer_zero = 0;
-  const bool integers = compute == kComputeI32;
-  const int m = static_cast<int>(columns), n = static_cast<int>(rows), k = static_cast<int>(depth);
-  return functions_->gemm(handle_, kTransposed, kNotTransposed, m, n, k,
-                          integers ? static_cast<const void*>(&integer_one) : &one, w, inputs, k, x, inputs, k,
-                          integers ? static_cast<const void*>(&integer_zero) : &zero, y, output, m, compute,
-                          kDefaultAlgorithm) == kSuccess;
-}
-
 bool Cublas::multiply_bf16(const void* x, const void* w, void* y, int64_t rows, int64_t columns, int64_t depth) const {
-  return multiply(kBf16, kBf16, kComputeF32, x, w, y, rows, columns, depth);
-}
-
-bool Cublas::multiply_i8(const void* x, const void* w, void* y, int64_t rows, int64_t columns, int64_t depth) const {
-  return multiply(kI8, kI32, kComputeI32, x, w, y, rows, columns, depth);
+  const float one = 1, zero = 0;
+  const int m = static_cast<int>(columns), n = static_cast<int>(rows), k = static_cast<int>(depth);
+  return functions_->gemm(handle_, kTransposed, kNotTransposed, m, n, k, &one, w, kBf16, k, x, kBf16, k, &zero, y,
+                          kBf16, m, kComputeF32, kDefaultAlgorithm) == kSuccess;
 }
 
 }  // namespace gatun::bench

@@ -21,15 +21,11 @@ class Cublas {
   // y [rows, columns] = x [rows, depth] * w [columns, depth]^T, row-major, in bf16 with sums in f32, on the stream.
   // Whether it was taken.
   bool multiply_bf16(const void* x, const void* w, void* y, int64_t rows, int64_t columns, int64_t depth) const;
-  // The same of int8 with int32 sums and outputs.
-  bool multiply_i8(const void* x, const void* w, void* y, int64_t rows, int64_t columns, int64_t depth) const;
 
  private:
   struct Functions;
   Cublas() = default;
   bool load(const std::string& path, void* stream, std::string* why_not);
-  bool multiply(int32_t inputs, int32_t output, int32_t compute, const void* x, const void* w, void* y, int64_t rows,
-                int64_t columns, int64_t depth) const;
 
   std::unique_ptr<Functions> functions_;
   void* handle_ = nullptr;

@@ -37,7 +37,7 @@ void measure_limits(Session& session) {
   session.limits.read_bytes = 1e9 * giga / seconds[2].median;
 
   if (session.cublas == nullptr) return;
-  const int64_t size = 8192;
+  const int64_t size = session.is_tiny() ? 64 : 8192;
   Memory x(size * size * 2), w(size * size * 2), y(size * size * 2);
   must(fill(GATUN_BF16, size * size, 2, x.get(), stream()), "fill");
   must(fill(GATUN_BF16, size * size, 3, w.get(), stream()), "fill");

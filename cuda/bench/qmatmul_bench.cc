@@ -331,16 +331,16 @@ void measure(Session& session, const Work& work, const Weights& weights, const s
 void bench_qmatmul(Session& session) {
   print_heading("qmatmul");
   for (const Work& work : works()) {
-    const int64_t size = session.is_tiny() ? 128 : work.size;
-    const int64_t bytes = size * size * 2;
+    const int64_t columns = session.is_tiny() ? 96 : work.size, depth = session.is_tiny() ? 128 : work.size;
+    const int64_t bytes = columns * depth * 2;
     // cuBLAS rotates through weights in bf16; without it, they are only what codes are made of.
     std::vector<Memory> plain;
     do {
       plain.emplace_back(bytes);
-      must(fill(GATUN_BF16, size * size, 31, plain.back().get(), stream()), "fill");
+      must(fill(GATUN_BF16, columns * depth, 31, plain.back().get(), stream()), "fill");
     } while (session.cublas != nullptr &&
              static_cast<int64_t>(plain.size()) < turns_for(bytes, session.device.l2_bytes));
-    const Weights weights(session, work.format, size, size, plain[0]);
+    const Weights weights(session, work.format, columns, depth, plain[0]);
     for (const int64_t rows : session.scale == Scale::full ? work.rows : work.quick_rows) {
       if (session.is_tiny() && rows > 16) continue;
       measure(session, work, weights, plain, rows);

@@ -1,11 +1,16 @@
-# cmake -DBENCH=<program> -DOP=<op> -DRECORDS=<file> [-DRECORDS_AT_LEAST=<n>] [-DDAMAGED=ON] -P check_records.cmake: runs the
-# bench in tiny. Its records are complete; or, with damaged copies of results, it says what is wrong, and fails.
+# cmake -DBENCH=<program> -DOP=<op> -DRECORDS=<file> [-DRECORDS_AT_LEAST=<n>] [-DCUBLAS=<file>] [-DDAMAGED=ON] -P
+# check_records.cmake: runs the bench in tiny. Its records are complete; or, with damaged copies of results, it says what is
+# wrong, and fails.
 cmake_minimum_required(VERSION 3.25)
 file(REMOVE ${RECORDS})
 if(DAMAGED)
   set(ENV{GATUN_BENCH_DAMAGE} 1)
 endif()
-execute_process(COMMAND ${BENCH} ${OP} --gpu --tiny --no-peers --commit 0123abc --records ${RECORDS}
+set(peers --no-peers)
+if(CUBLAS)
+  set(peers --cublas ${CUBLAS})
+endif()
+execute_process(COMMAND ${BENCH} ${OP} --gpu --tiny ${peers} --commit 0123abc --records ${RECORDS}
                 RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
 message("${output}")
 if(DAMAGED)
@@ -38,11 +43,17 @@ foreach(i RANGE ${last})
   endforeach()
   if(op STREQUAL OP)
     math(EXPR own "${own} + 1")
+    if(CUBLAS AND impl STREQUAL gatun AND ratio_to_cublas_bf16 STREQUAL "")
+      message(FATAL_ERROR "record ${i} (${case}) is not compared with cuBLAS")
+    endif()
     if(kernel STREQUAL "" OR rel_error STREQUAL "" OR percent_of_limit STREQUAL "")
       message(FATAL_ERROR "record ${i} (${case}) is incomplete")
     endif()
   endif()
 endforeach()
+if(CUBLAS AND output MATCHES "cuBLAS is wrong")
+  message(FATAL_ERROR "cuBLAS is called for something else than what is compared")
+endif()
 string(JSON targets LENGTH ${json} targets)
 if(own EQUAL 0 OR targets EQUAL 0)
   message(FATAL_ERROR "${own} records of ${OP}, ${targets} targets")
