@@ -1,5 +1,6 @@
 package io.gatun;
 
+import io.gatun.bindings.NativeMemory;
 import io.gatun.internal.Check;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -83,12 +84,20 @@ public abstract class Device {
     /** Zeros, aligned to 256 bytes, until the arena closes; nothing reads the segment, only its address is used. */
     protected abstract MemorySegment memory(Arena arena, long bytes);
 
-    /** A view of memory of this device; whoever makes it has checked that. */
-    protected final Tensor view(MemorySegment memory, DType dtype, Shape shape, long... strides) {
+    /**
+     * A view of memory at an address of this device, which its owner keeps; the implementer checks that it is such memory.
+     *
+     * @param strides in elements, one an axis, or none for a contiguous tensor
+     */
+    protected final Tensor at(long address, DType dtype, Shape shape, long... strides) {
         Check.present("dtype", dtype);
         Check.present("shape", shape);
-        return Tensor.view(
-                this, "memory", memory, dtype, shape, strides.length == 0 && shape.rank() > 0 ? null : strides.clone());
+        Check.present("strides", strides);
+        boolean contiguous = strides.length == 0 && shape.rank() > 0;
+        long[] all = contiguous ? Layout.contiguousStrides(dtype, shape) : strides.clone();
+        Layout.checkStrides(dtype, shape, all);
+        MemorySegment memory = NativeMemory.at(address, Layout.spanBytes(dtype, shape, all), Arena.global(), null);
+        return Tensor.view(this, "address", memory, dtype, shape, all);
     }
 
     private static final class Cpu extends Device {

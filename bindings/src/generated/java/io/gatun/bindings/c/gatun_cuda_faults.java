@@ -15,8 +15,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
 /**
  * {@snippet lang=c :
  * struct gatun_cuda_faults {
- *     int64_t not_finite;
- *     int64_t overflow;
+ *     int64_t value;
+ *     int64_t block;
  * }
  * }
  */
@@ -27,8 +27,8 @@ public class gatun_cuda_faults {
     }
 
     private static final GroupLayout $LAYOUT = MemoryLayout.structLayout(
-        gatun_cuda_h.C_LONG.withName("not_finite"),
-        gatun_cuda_h.C_LONG.withName("overflow")
+        gatun_cuda_h.C_LONG.withName("value"),
+        gatun_cuda_h.C_LONG.withName("block")
     ).withName("gatun_cuda_faults");
 
     /**
@@ -38,92 +38,92 @@ public class gatun_cuda_faults {
         return $LAYOUT;
     }
 
-    private static final OfLong not_finite$LAYOUT = (OfLong)$LAYOUT.select(groupElement("not_finite"));
+    private static final OfLong value$LAYOUT = (OfLong)$LAYOUT.select(groupElement("value"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t not_finite
+     * int64_t value
      * }
      */
-    public static final OfLong not_finite$layout() {
-        return not_finite$LAYOUT;
+    public static final OfLong value$layout() {
+        return value$LAYOUT;
     }
 
-    private static final long not_finite$OFFSET = $LAYOUT.byteOffset(groupElement("not_finite"));
+    private static final long value$OFFSET = $LAYOUT.byteOffset(groupElement("value"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t not_finite
+     * int64_t value
      * }
      */
-    public static final long not_finite$offset() {
-        return not_finite$OFFSET;
+    public static final long value$offset() {
+        return value$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t not_finite
+     * int64_t value
      * }
      */
-    public static long not_finite(MemorySegment struct) {
-        return struct.get(not_finite$LAYOUT, not_finite$OFFSET);
+    public static long value(MemorySegment struct) {
+        return struct.get(value$LAYOUT, value$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t not_finite
+     * int64_t value
      * }
      */
-    public static void not_finite(MemorySegment struct, long fieldValue) {
-        struct.set(not_finite$LAYOUT, not_finite$OFFSET, fieldValue);
+    public static void value(MemorySegment struct, long fieldValue) {
+        struct.set(value$LAYOUT, value$OFFSET, fieldValue);
     }
 
-    private static final OfLong overflow$LAYOUT = (OfLong)$LAYOUT.select(groupElement("overflow"));
+    private static final OfLong block$LAYOUT = (OfLong)$LAYOUT.select(groupElement("block"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t overflow
+     * int64_t block
      * }
      */
-    public static final OfLong overflow$layout() {
-        return overflow$LAYOUT;
+    public static final OfLong block$layout() {
+        return block$LAYOUT;
     }
 
-    private static final long overflow$OFFSET = $LAYOUT.byteOffset(groupElement("overflow"));
+    private static final long block$OFFSET = $LAYOUT.byteOffset(groupElement("block"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t overflow
+     * int64_t block
      * }
      */
-    public static final long overflow$offset() {
-        return overflow$OFFSET;
+    public static final long block$offset() {
+        return block$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t overflow
+     * int64_t block
      * }
      */
-    public static long overflow(MemorySegment struct) {
-        return struct.get(overflow$LAYOUT, overflow$OFFSET);
+    public static long block(MemorySegment struct) {
+        return struct.get(block$LAYOUT, block$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t overflow
+     * int64_t block
      * }
      */
-    public static void overflow(MemorySegment struct, long fieldValue) {
-        struct.set(overflow$LAYOUT, overflow$OFFSET, fieldValue);
+    public static void block(MemorySegment struct, long fieldValue) {
+        struct.set(block$LAYOUT, block$OFFSET, fieldValue);
     }
 
     /**
