@@ -44,39 +44,42 @@ struct FewJob {
 namespace few {
 
 inline constexpr int kWarps = 16, kThreads = 32 * kWarps;
-inline constexpr int kRing = 4, kColumnRing = 2;
 inline constexpr int kCopies = 32;
 inline constexpr int kChunksBytes = 66 * 1024;  // of both chunks of x
 
-template <class Operand, int kTiles>
+// A warp and its pair of strips. kFolds: intervals are shorter than a unit.
+template <class Operand, int kTiles, bool kFolds>
 class Warp {
  public:
-  GATUN_DEVICE Warp(const FewJob& few, const uint32_t* table, int64_t strip, int64_t begin, int64_t end, int slot)
-      : few_(few), operand_(few.job, table), end_(end), next_(begin + slot) {
+  // Units [slot, units) of a part that begins with unit `begin`, each slots-th.
+  GATUN_DEVICE Warp(const FewJob& few, const uint32_t* table, int64_t strip, int64_t begin, int units, int slot)
+      : few_(few),
+        operand_(few.job, table),
+        columns_(few.job, strip * kStripColumns),
+        first_step_(static_cast<uint32_t>(begin) * kUnitSteps),
+        units_(units),
+        now_(slot),
+        next_(slot) {
     const Job& job = few.job;
     const int64_t strips = job.padded_columns / kStripColumns;
     for (int i = 0; i < kWarpStrips; ++i) {
       const int64_t own = strip + i < strips ? strip + i : strips - 1;
-      codes_[i] = job.codes + ((own * job.units + next_) * 32 + lane()) * 16;
+      codes_[i] = job.codes + ((own * job.units + begin + slot) * 32 + lane()) * 16;
     }
-    column_ = strip * kStripColumns + lane();
-    if (column_ >= job.padded_columns) column_ = job.padded_columns - 1;
     const int row = kTiles == 1 ? lane() % 8 : lane() % 8 + lane() / 16 * 8;
     row_ = row < job.rows ? row : static_cast<int>(job.rows) - 1;
-    if (!has_zeros()) lower_columns(operand_, common_zero<Operand>(job), lower_);
-    load_columns(next_, 0);
-    load_columns(next_ + few.slots, 1);
-    load_rows(next_);
+    if (!columns_.has_zeros()) lower_columns(operand_, common_zero<Operand>(job), lower_);
+#pragma unroll
+    for (int i = 0; i < kColumnRing; ++i) load_columns(slot + i * few.slots, i);
+    load_rows(slot);
 #pragma unroll
     for (int i = 0; i < kRing; ++i) load_units(i);
-    now_ = begin + slot;
   }
 
-  // The next round, whose units are in place `kPlace` of the ring; x of its unit from `x` on, rows `stride` bytes
-  // apart.
+  // The next round, whose units are in place `kPlace` of the ring; x of its unit from `x` on.
   template <int kPlace>
   GATUN_DEVICE void add_round(const uint8_t* x) {
-    if (now_ < end_) {
+    if (now_ < units_) {
       multiply<kPlace>(x);
       load_columns(now_ + kColumnRing * few_.slots, kPlace % kColumnRing);
     }
@@ -86,48 +89,54 @@ class Warp {
   }
 
   // Where this lane's row of x lies in a chunk, with the bytes of a slice that it asks for.
-  GATUN_DEVICE int64_t place_in_chunk(int stride) const {
-    return int64_t{row_} * stride + (kTiles == 1 ? lane() / 8 : lane() / 8 % 2) * 16;
+  GATUN_DEVICE int place_in_chunk(int stride) const {
+    return row_ * stride + (kTiles == 1 ? lane() / 8 : lane() / 8 % 2) * 16;
   }
+
+  // Rounds that units are loaded ahead; books of 256 need registers for what they look up.
+  static constexpr int kRing = kFolds || (Operand::kBook && Operand::kSlices == 2) ? 2 : 4;
 
   float total[kWarpStrips][kTiles][4] = {};
 
  private:
-  static constexpr int kSlices = Operand::kSlices;
-  static constexpr uint32_t kSteps = Operand::kSliceDepth / kStepDepth;
-
-  GATUN_DEVICE bool has_zeros() const { return Operand::kLowered && few_.job.zero_point == GATUN_ZERO_INTEGER; }
+  static constexpr int kSlices = Operand::kSlices, kIntervals = kFolds ? kSlices : 1;
+  static constexpr int kColumnRing = kIntervals > 4 ? 1 : 2;  // of scales and zero points
+  static constexpr uint32_t kSteps = Operand::kSliceDepth / kStepDepth, kUnitSteps = kSlices * kSteps;
 
   GATUN_DEVICE void load_units(int place) {
-    if (next_ >= end_) return;
+    if (next_ >= units_) return;
 #pragma unroll
     for (int i = 0; i < kWarpStrips; ++i) {
       ring_[place][i] = load_once(codes_[i]);
-      codes_[i] += int64_t{few_.slots} * kUnitBytes;
+      codes_[i] += few_.slots * kUnitBytes;
     }
     next_ += few_.slots;
   }
 
-  GATUN_DEVICE uint32_t group_of(int64_t unit, int slice) const {
-    return few_.group_of((static_cast<uint32_t>(unit) * kSlices + static_cast<uint32_t>(slice)) * kSteps);
+  GATUN_DEVICE uint32_t group_of(int unit, int slice) const {
+    return few_.group_of(first_step_ + static_cast<uint32_t>(unit) * kUnitSteps +
+                         static_cast<uint32_t>(slice) * kSteps);
   }
 
-  GATUN_DEVICE bool begins(int slice) const { return (slice & (few_.interval - 1)) == 0; }
+  // Whether an interval begins with a slice; one does after the last.
+  GATUN_DEVICE bool begins(int slice) const {
+    return kFolds ? (slice & (few_.interval - 1)) == 0 : slice % kSlices == 0;
+  }
 
   // Of the intervals of a unit.
-  GATUN_DEVICE void load_columns(int64_t unit, int place) {
-    if (unit >= end_) return;
+  GATUN_DEVICE void load_columns(int unit, int place) {
+    if (unit >= units_) return;
 #pragma unroll
-    for (int i = 0; i < kSlices; ++i) {
-      if (begins(i)) of_columns_[place][i] = load_column<Operand>(few_.job, group_of(unit, i), column_);
+    for (int i = 0; i < kIntervals; ++i) {
+      if (begins(i)) of_columns_[place][i] = columns_.load(group_of(unit, i));
     }
   }
-  GATUN_DEVICE void load_rows(int64_t unit) {
+  GATUN_DEVICE void load_rows(int unit) {
     const Job& job = few_.job;
-    if (Operand::kHalves || !job.x.scales_of_groups || unit >= end_) return;
+    if (Operand::kHalves || !job.x.scales_of_groups || unit >= units_) return;
     const int64_t row = lane() % 16 < job.rows ? lane() % 16 : job.rows - 1;
 #pragma unroll
-    for (int i = 0; i < kSlices; ++i) {
+    for (int i = 0; i < kIntervals; ++i) {
       if (begins(i)) of_rows_[i] = job.x.scales[row * job.groups + group_of(unit, i)];
     }
   }
@@ -139,11 +148,12 @@ class Warp {
     uint32_t b[2][2];
 #pragma unroll
     for (int slice = 0; slice < kSlices; ++slice) {
-      const OfColumn& of = of_columns_[kPlace % kColumnRing][slice];
       if (begins(slice)) {
-        scale = scale_value(of.scale, few_.job.scale_dtype);
-        if (!Operand::kHalves) of_row = of_rows_[slice];
-        if (has_zeros()) lower_columns(operand_, of.zero, lower_);
+        const int i = kFolds ? slice : 0;
+        const OfColumn& of = of_columns_[kPlace % kColumnRing][i];
+        scale = columns_.scale(of);
+        if (!Operand::kHalves) of_row = of_rows_[i];
+        if (columns_.has_zeros()) lower_columns(operand_, of.zero, lower_);
       }
       load_right(x, slice, b);
 #pragma unroll
@@ -196,36 +206,126 @@ class Warp {
 
   const FewJob& few_;
   Operand operand_;
-  int64_t end_, next_, now_;  // units: of those to load the next, of those to multiply
-  int64_t column_;
+  Columns<Operand> columns_;
+  uint32_t first_step_;
+  int units_, now_, next_;  // of the part; to multiply and to load next
   int row_;
   const uint8_t* codes_[kWarpStrips];
   Words4 ring_[kRing][kWarpStrips] = {};
-  OfColumn of_columns_[kColumnRing][kSlices] = {};
-  float of_rows_[kSlices] = {};
+  OfColumn of_columns_[kColumnRing][kIntervals] = {};
+  float of_rows_[kIntervals] = {};
   uint32_t lower_[kWarpStrips][2] = {};
 };
 
-// Chunks of x in shared memory, by all threads of the block.
-struct Chunks {
-  uint8_t* shared;
-  const uint8_t* x;
-  int64_t row_bytes;
-  int rows, stride, chunk_bytes;  // of a row
+// Chunks of x in shared memory, by all threads of the block; one after the other, in two places by turns.
+template <class Operand>
+class Chunks {
+ public:
+  GATUN_DEVICE Chunks(const FewJob& few, uint8_t* shared, int64_t begin, int units)
+      : few_(few),
+        shared_(shared),
+        x_(static_cast<const uint8_t*>(few.job.x.x) + begin * kUnitBytesOfX),
+        units_(units) {}
 
-  // Of the chunk's rows, what there is up to `end` bytes.
-  GATUN_DEVICE void copy(int chunk, int64_t end) const {
-    const int64_t from = int64_t{chunk} * chunk_bytes;
-    const int left = end - from < chunk_bytes ? static_cast<int>(end - from) : chunk_bytes;
-    const unsigned pieces = static_cast<unsigned>(left) / 16, all = pieces * static_cast<unsigned>(rows);
-    uint8_t* const to = at(chunk);
-    for (unsigned i = static_cast<unsigned>(thread_index()); i < all; i += kThreads) {
+  // Starts to copy the next chunk, if there is one.
+  GATUN_DEVICE void copy() {
+    const int units = units_ < chunk_units() ? units_ : chunk_units();
+    const unsigned pieces = static_cast<unsigned>(units) * (kUnitBytesOfX / 16),
+                   rows = static_cast<unsigned>(few_.job.rows);
+    const int64_t row_bytes = few_.job.x.row_stride * (Operand::kHalves ? 2 : 1);
+#pragma unroll 1
+    for (unsigned i = static_cast<unsigned>(thread_index()); i < pieces * rows; i += kThreads) {
       const unsigned row = i / pieces, piece = i % pieces;
-      copy_async_16(to + row * static_cast<unsigned>(stride) + piece * 16, x + row * row_bytes + from + piece * 16);
+      copy_async_16(shared_ + row * static_cast<unsigned>(stride()) + piece * 16, x_ + row * row_bytes + piece * 16);
+    }
+    copy_async_commit();
+    x_ += int64_t{units} * kUnitBytesOfX;
+    units_ -= units;
+    turn();
+  }
+
+  // The chunk before the one that was copied last.
+  GATUN_DEVICE const uint8_t* before() const { return shared_; }
+
+  // From row to row.
+  GATUN_DEVICE int stride() const { return chunk_units() * kUnitBytesOfX + 16; }
+  GATUN_DEVICE int round_bytes() const { return few_.slots * kUnitBytesOfX; }
+
+  static constexpr int kUnitBytesOfX = Operand::kSlices * kSliceBytes;
+
+ private:
+  GATUN_DEVICE int chunk_units() const { return few_.chunk_rounds * few_.slots; }
+  GATUN_DEVICE void turn() {
+    odd_ = !odd_;
+    const int bytes = static_cast<int>(few_.job.rows) * stride();
+    shared_ += odd_ ? bytes : -bytes;
+  }
+
+  const FewJob& few_;
+  uint8_t* shared_;  // of the next chunk
+  const uint8_t* x_;
+  int units_;  // left
+  bool odd_ = false;
+};
+
+// A block's warps.
+struct Block {
+  const FewJob& few;
+  const uint32_t* table;
+  uint8_t* shared;
+  int64_t strip, begin;  // of the warp; the first unit of the part
+  int slot, units;       // of the part
+  bool active;           // or without units
+};
+
+// The totals of a warp over the part's depth.
+template <class Operand, int kTiles, bool kFolds>
+GATUN_DEVICE void add_part(const Block& block, float (&total)[kWarpStrips][kTiles][4]) {
+  const FewJob& few = block.few;
+  Chunks<Operand> chunks(few, block.shared, block.begin, block.units);
+  chunks.copy();
+  using Own = Warp<Operand, kTiles, kFolds>;
+  Own own(few, block.table, block.strip, block.begin, block.active ? block.units : 0, block.slot);
+
+  const int round_bytes = chunks.round_bytes(),
+            place = own.place_in_chunk(chunks.stride()) + block.slot * Chunks<Operand>::kUnitBytesOfX;
+  const uint8_t* x = nullptr;
+  int left = (block.units + few.slots - 1) / few.slots;  // rounds
+  // Before the first round of a chunk: it has come, and nobody reads the one before, whose place the next one takes.
+  const auto turn = [&](int round) {
+    if ((round & (few.chunk_rounds - 1)) != 0) return;
+    copy_async_wait<0>();
+    block_barrier();
+    chunks.copy();
+    x = chunks.before() + place;
+  };
+  int round = 0;
+#pragma unroll 1
+  for (;;) {
+    if (left-- <= 0) break;
+    turn(round++);
+    own.template add_round<0>(x);
+    x += round_bytes;
+    if (left-- <= 0) break;
+    turn(round++);
+    own.template add_round<1>(x);
+    x += round_bytes;
+    if constexpr (Own::kRing == 4) {
+      if (left-- <= 0) break;
+      turn(round++);
+      own.template add_round<2>(x);
+      x += round_bytes;
+      if (left-- <= 0) break;
+      turn(round++);
+      own.template add_round<3>(x);
+      x += round_bytes;
     }
   }
-  GATUN_DEVICE uint8_t* at(int chunk) const { return shared + (chunk & 1) * rows * stride; }
-};
+#pragma unroll
+  for (int i = 0; i < kWarpStrips * kTiles * 4; ++i) {
+    total[i / (kTiles * 4)][i / 4 % kTiles][i % 4] = own.total[i / (kTiles * 4)][i / 4 % kTiles][i % 4];
+  }
+}
 
 template <class Operand, int kTiles>
 GATUN_KERNEL(kThreads, 1)
@@ -239,56 +339,21 @@ kernel(GATUN_GRID_CONSTANT FewJob few) {
   const int64_t first_strip = job.strip_begin + block_x() * pairs * kWarpStrips;
   const int64_t strip = first_strip + warp() % pairs * kWarpStrips;
   const int64_t begin = block_y() * job.units_a_part;
-  const int64_t end = begin + job.units_a_part < job.units ? begin + job.units_a_part : job.units;
+  const int units = static_cast<int>(begin + job.units_a_part < job.units ? job.units_a_part : job.units - begin);
   const bool active = slot < slots && strip * kStripColumns < job.padded_columns;
-  constexpr int kUnitOfX = Operand::kSlices * kSliceBytes;
-  const int chunk_bytes = few.chunk_rounds * slots * kUnitOfX;
-  const Chunks chunks = {shared,
-                         static_cast<const uint8_t*>(job.x.x) + begin * kUnitOfX,
-                         job.x.row_stride * (Operand::kHalves ? 2 : 1),
-                         static_cast<int>(job.rows),
-                         chunk_bytes + 16,
-                         chunk_bytes};
-  const int64_t bytes = (end - begin) * kUnitOfX;
-  chunks.copy(0, bytes);
-  copy_async_commit();
-  Warp<Operand, kTiles> own(few, table, active ? strip : first_strip, begin, active ? end : begin, slot);
-
-  const int rounds = static_cast<int>((end - begin + slots - 1) / slots);
-  const int64_t place = own.place_in_chunk(chunks.stride) + slot * kUnitOfX;
-  // Before the first round of a chunk: it has come, and nobody reads the one before, whose place the next one takes.
-  const auto turn = [&](int round) {
-    if ((round & (few.chunk_rounds - 1)) != 0) return;
-    copy_async_wait<0>();
-    block_barrier();
-    const int next = round / few.chunk_rounds + 1;
-    if (next * int64_t{chunk_bytes} < bytes) chunks.copy(next, bytes);
-    copy_async_commit();
-  };
-  const auto x_of = [&](int round) {
-    const int in_chunk = round & (few.chunk_rounds - 1);
-    return chunks.at(round / few.chunk_rounds) + place + in_chunk * slots * kUnitOfX;
-  };
-#pragma unroll 1
-  for (int round = 0; round < rounds; round += kRing) {
-    turn(round);
-    own.template add_round<0>(x_of(round));
-    if (round + 1 >= rounds) break;
-    turn(round + 1);
-    own.template add_round<1>(x_of(round + 1));
-    if (round + 2 >= rounds) break;
-    turn(round + 2);
-    own.template add_round<2>(x_of(round + 2));
-    if (round + 3 >= rounds) break;
-    turn(round + 3);
-    own.template add_round<3>(x_of(round + 3));
+  const Block block = {few, table, shared, active ? strip : first_strip, begin, slot, units, active};
+  float total[kWarpStrips][kTiles][4];
+  if (few.interval < Operand::kSlices) {
+    add_part<Operand, kTiles, true>(block, total);
+  } else {
+    add_part<Operand, kTiles, false>(block, total);
   }
-  if (is_linear(job.kind) && job.zero_point == GATUN_ZERO_FLOAT && active && begin < end) {
+  if (is_linear(job.kind) && job.zero_point == GATUN_ZERO_FLOAT && active) {
     constexpr uint32_t kUnitSteps = Operand::kSlices * Operand::kSliceDepth / kStepDepth;
     const uint32_t first = few.group_of(static_cast<uint32_t>(begin) * kUnitSteps);
-    const uint32_t last = few.group_of(static_cast<uint32_t>(end) * kUnitSteps - 1);
+    const uint32_t last = few.group_of((static_cast<uint32_t>(begin) + static_cast<uint32_t>(units)) * kUnitSteps - 1);
     add_offsets<kTiles, typename Operand::Sum>(job, strip * kStripColumns, 0, first + static_cast<uint32_t>(slot),
-                                               last + 1, static_cast<uint32_t>(slots), own.total);
+                                               last + 1, static_cast<uint32_t>(slots), total);
   }
 
   // Totals of the slots, each [rows][columns of the block].
@@ -302,14 +367,16 @@ kernel(GATUN_GRID_CONSTANT FewJob few) {
       const int s = i / (kTiles * 4), tile = i / 4 % kTiles, e = i % 4;
       const int row = tile * 8 + lane() % 4 * 2 + e % 2;
       const int column = warp() % pairs * kWarpColumns + s * kStripColumns + e / 2 * 8 + lane() / 4;
-      sums[(slot * kRows + row) * stride + column] = own.total[s][tile][e];
+      sums[(slot * kRows + row) * stride + column] = total[s][tile][e];
     }
   }
   block_barrier();
   const int outputs = static_cast<int>(job.rows) * columns;
+#pragma unroll 1
   for (int i = thread_index(); i < outputs; i += kThreads) {
     const int row = i / columns, column = i % columns;
     float sum = 0;
+#pragma unroll 4
     for (int s = 0; s < slots; ++s) sum += sums[(s * kRows + row) * stride + column];
     const int64_t of_y = first_strip * kStripColumns + column;
     if (of_y < job.padded_columns) put_sum(job, block_y(), row, of_y, sum);

@@ -111,15 +111,12 @@ class Warp {
   // The totals of 32 columns from `strip` on by rows from `row` on, which are rows from `row_of_stage` on of a stage.
   GATUN_DEVICE Warp(const TiledJob& tiled, const uint32_t* table, int64_t strip, int64_t row, int row_of_stage,
                     int64_t unit)
-      : tiled_(tiled), operand_(tiled.job, table), row_(row) {
-    const Job& job = tiled.job;
-    column_ = strip * kStripColumns + lane();
-    if (column_ >= job.padded_columns) column_ = job.padded_columns - 1;
+      : tiled_(tiled), operand_(tiled.job, table), columns_(tiled.job, strip * kStripColumns), row_(row) {
     first_step_ = static_cast<uint32_t>(unit) * (Operand::kSlices * kSteps);
     // Row l % 8 of one of two tiles, the first or second half of a slice.
     right_ = (row_of_stage + lane() % 8 + lane() / 16 * 8) * kStageRowBytes;
     left_ = Size::kXBytes + (strip_of_block() * Size::kUnits * 32 + lane()) * 16;
-    if (!has_zeros()) lower_columns(operand_, common_zero<Operand>(job), lower_);
+    if (!columns_.has_zeros()) lower_columns(operand_, common_zero<Operand>(tiled.job), lower_);
     load_columns(0, next_columns_);
   }
 
@@ -158,8 +155,6 @@ class Warp {
   static constexpr int kSteps = Operand::kSliceDepth / kStepDepth;
   static constexpr int kRowValues = kTiles * 8 / 32;  // of rows, in each lane
 
-  GATUN_DEVICE bool has_zeros() const { return Operand::kLowered && tiled_.job.zero_point == GATUN_ZERO_INTEGER; }
-
   GATUN_DEVICE uint32_t group_of(int stage, int slice) const {
     return tiled_.group_of(first_step_ + static_cast<uint32_t>(stage * kStageSlices + slice) * kSteps);
   }
@@ -167,7 +162,7 @@ class Warp {
   GATUN_DEVICE void load_columns(int stage, OfColumn (&of)[kStageSlices]) {
 #pragma unroll
     for (int i = 0; i < kStageSlices; ++i) {
-      if ((i & (tiled_.interval - 1)) == 0) of[i] = load_column<Operand>(tiled_.job, group_of(stage, i), column_);
+      if ((i & (tiled_.interval - 1)) == 0) of[i] = columns_.load(group_of(stage, i));
     }
   }
 
@@ -231,12 +226,12 @@ class Warp {
   }
 
   GATUN_DEVICE void begin_interval(int slice) {
-    scale_ = scale_value(of_columns_[slice].scale, tiled_.job.scale_dtype);
+    scale_ = columns_.scale(of_columns_[slice]);
     if (!Operand::kHalves) {
 #pragma unroll
       for (int j = 0; j < kRowValues; ++j) of_row_[j] = of_rows_[slice][j];
     }
-    if (has_zeros()) lower_columns(operand_, of_columns_[slice].zero, lower_);
+    if (columns_.has_zeros()) lower_columns(operand_, of_columns_[slice].zero, lower_);
   }
 
   GATUN_DEVICE void fold() {
@@ -264,7 +259,8 @@ class Warp {
 
   const TiledJob& tiled_;
   Operand operand_;
-  int64_t row_, column_;
+  Columns<Operand> columns_;
+  int64_t row_;
   uint32_t first_step_;
   int right_, left_;  // where the lane's operands lie in a stage
   Sum sum_[kWarpStrips][kTiles][4] = {};

@@ -159,6 +159,7 @@ class Operand {
 
   // The table of a code book, by all threads of the block; a barrier must follow.
   GATUN_DEVICE static void fill_table(const Job& job, uint32_t* table) {
+#pragma unroll 1
     for (int i = thread_index(); kBook && i < 256 * kCopies; i += thread_count()) {
       const int byte = i / kCopies;
       table[i] = kCodes == Codes::book4 ? pack_halves<kBf16>(job.book[byte & 15], job.book[byte >> 4])
@@ -217,14 +218,42 @@ struct OfColumn {
   uint32_t scale, zero;
 };
 
+// Scales and zero points of lane l's column, the l-th from `column` on; beyond the padded columns that of the last one.
 template <class Operand>
-GATUN_DEVICE OfColumn load_column(const Job& job, uint32_t group, int64_t column) {
-  OfColumn of = {};
-  const int64_t at = group * job.padded_columns + column;
-  of.scale = load_scale(job.scales, job.scale_dtype, at);
-  if (Operand::kLowered && job.zero_point == GATUN_ZERO_INTEGER) of.zero = static_cast<const uint8_t*>(job.offsets)[at];
-  return of;
-}
+class Columns {
+ public:
+  GATUN_DEVICE Columns(const Job& job, int64_t column) : job_(job) {
+    const int64_t last = job.padded_columns - 1;
+    column_ = column + lane() < last ? column + lane() : last;
+    const int64_t bytes = job.scale_dtype == GATUN_F32 ? 4 : job.scale_dtype == GATUN_F16 ? 2 : 1;
+    group_bytes_ = job.padded_columns * bytes;
+    // Groups are a multiple of 16 bytes apart: a scale is always at the same place of an aligned word.
+    const int64_t at = column_ * bytes;
+    words_ = static_cast<const uint8_t*>(job.scales) + at / 4 * 4;
+    shift_ = static_cast<int>(at % 4) * 8;
+    mask_ = bytes == 4 ? ~0u : bytes == 2 ? 0xffffu : 0xffu;
+  }
+
+  GATUN_DEVICE bool has_zeros() const { return Operand::kLowered && job_.zero_point == GATUN_ZERO_INTEGER; }
+
+  GATUN_DEVICE OfColumn load(uint32_t group) const {
+    OfColumn of = {};
+    of.scale = *reinterpret_cast<const uint32_t*>(words_ + group * group_bytes_);
+    if (has_zeros()) of.zero = static_cast<const uint8_t*>(job_.offsets)[group * job_.padded_columns + column_];
+    return of;
+  }
+
+  GATUN_DEVICE float scale(const OfColumn& of) const {
+    return scale_value(of.scale >> shift_ & mask_, job_.scale_dtype);
+  }
+
+ private:
+  const Job& job_;
+  int64_t column_, group_bytes_;
+  const uint8_t* words_;
+  int shift_;
+  uint32_t mask_;
+};
 
 // Of the columns r and r + 8 of both strips, from what lanes keep of theirs.
 template <class Operand>
@@ -245,6 +274,7 @@ template <int kTiles, class Sum>
 GATUN_DEVICE void add_offsets(const Job& job, int64_t column, int64_t row, uint32_t begin, uint32_t end,
                               uint32_t stride, float (&total)[kWarpStrips][kTiles][4]) {
   const int r = lane() / 4, t = lane() % 4;
+#pragma unroll 2
   for (uint32_t g = begin; g < end; g += stride) {
     float offset[4];
 #pragma unroll
