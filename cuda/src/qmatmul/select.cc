@@ -31,9 +31,9 @@ constexpr int kRowCount = static_cast<int>(sizeof(kRows) / sizeof(kRows[0]));
 constexpr int64_t kMostParts = 64;
 // int32 holds the sum of so many products of 8 bits by 7, with that of x times a zero point taken off.
 constexpr int64_t kMostIntegerGroup = 32768;
-// Kernels of matrix instructions, which want groups of whole instructions, count depth in 32 bits and find groups by a
+// Kernels of matrix instructions, which want groups of whole instructions, count in 32 bits and find groups by a
 // multiplication that is exact up to 2^39 (GroupOf in tile_mma.h).
-constexpr int64_t kMostDepth = INT32_MAX - kDepthMultiple, kMostDepthByGroup = int64_t{1} << 39;
+constexpr int64_t kMostExtent = INT32_MAX - kDepthMultiple, kMostDepthByGroup = int64_t{1} << 39;
 
 bool is_int8(int32_t mode) { return mode == GATUN_QMATMUL_INT8_ROW || mode == GATUN_QMATMUL_INT8_GROUP; }
 
@@ -130,7 +130,8 @@ const char* why_not(const KernelRow& row, const Problem& problem, const Device& 
   if (row.sums == kOffsetSums && i8 && form.codes == Codes::u8 && form.zero_point == GATUN_ZERO_INTEGER)
     return "codes that fit into int8 without their zero point";
   const bool exact = form.groups <= 1 || form.depth <= kMostDepthByGroup / form.group;
-  if (row.group_multiple > 1 && (form.depth > kMostDepth || !exact)) return "less depth";
+  if (row.group_multiple > 1 && (form.depth > kMostExtent || form.columns > kMostExtent || !exact))
+    return "smaller extents";
   return nullptr;
 }
 

@@ -10,19 +10,26 @@
 //   pair 0  32 columns    warp 0 | 2 | 4 | 6      warp 0 | 2 | 4 | 6 ..        here pairs = 2, slots = 4
 //   pair 1  32 columns    warp 1 | 3 | 5 | 7      warp 1 | 3 | 5 | 7 ..
 //
-// Both units of a round are in registers kRing rounds before they are needed, scales and zero points two rounds;
-// nothing of the weights goes through shared memory, and no warp waits for another but for x. x comes in chunks of
-// several rounds, the next one by cp.async while one is multiplied; rows of a chunk are 16 bytes further apart than a
-// multiple of 128, so that ldmatrix meets no bank twice. Lanes that ask for rows beyond the last get the last one,
-// whose sums nobody stores.
+// Both units of a round are asked for kRing rounds before they are needed, scales and zero points two rounds; nothing
+// of the weights goes through shared memory, and no warp waits for another but for x. x comes in chunks of several
+// rounds, the next one by cp.async while one is multiplied; rows of a chunk are 16 bytes further apart than a multiple
+// of 128, so that ldmatrix meets no bank twice. Lanes that ask for rows beyond the last get the last one, whose sums
+// nobody stores.
 //
-// Sums of an interval, at most a unit, are f32 (or int32: at most 127 * 128 * 128, exact) and go scaled to the warp's
-// totals (tile_mma.h); at the end totals of slots are added through shared memory in ascending order. pairs, slots and
-// rounds depend on the shape alone, so do the bits of the result. The error is at most
-// 2^-23 (depth + 2 groups + 8) sum |x w|: a product is in at most depth / 16 / slots + slots + 3 roundings of sums.
+// Sums of an interval, at most a unit, are f32 (or int32: |sum| <= 128 * 255 * 127, exact in f32) and go scaled to the
+// warp's totals (tile_mma.h); at the end totals of slots are added through shared memory in ascending order. How warps
+// are divided depends on the shape alone, so do the bits of the result. The error is at most
+// 2^-23 (depth + 2 groups + 8) sum |x w|: a product is part of at most 128 sums of its interval, one for each of the
+// depth / 16 / slots intervals of its warp, `slots` at the end.
 //
 // Tails: warps without a unit in the last round leave it out; codes and x are padded to 128 in depth; the second strip
 // of a pair beyond the last one is a copy of the first and not stored.
+//
+// Instructions for a unit of u4 codes in f16, without folds within it, of rows up to 8: 36 that decode (4 shifts, 16
+// lop3, 16 fma), 4 mma, 1 ldmatrix, 8 that scale sums, 26 that load, count and branch: 75; up to 16 rows 88; in bf16 8
+// more. An H200 (132 multiprocessors of 4 schedulers at 1.7 GHz, 4.3 TB/s) gets a unit each 27 cycles, 108 slots.
+// Prediction for 16384 x 16384: 128 blocks, each a multiprocessor; 36 to 43 us, 75 to 90 % of the bandwidth. Not
+// measured: emulated only.
 #pragma once
 
 #include <cstdint>
@@ -51,15 +58,13 @@ inline constexpr int kChunksBytes = 66 * 1024;  // of both chunks of x
 template <class Operand, int kTiles, bool kFolds>
 class Warp {
  public:
-  // Units [slot, units) of a part that begins with unit `begin`, each slots-th.
+  // `units` units from `begin` on, of these each slots-th from the slot-th on.
   GATUN_DEVICE Warp(const FewJob& few, const uint32_t* table, int64_t strip, int64_t begin, int units, int slot)
       : few_(few),
         operand_(few.job, table),
         columns_(few.job, strip * kStripColumns),
-        first_step_(static_cast<uint32_t>(begin) * kUnitSteps),
-        units_(units),
-        now_(slot),
-        next_(slot) {
+        end_(static_cast<int>(begin) + units),
+        now_(static_cast<int>(begin) + slot) {
     const Job& job = few.job;
     const int64_t strips = job.padded_columns / kStripColumns;
     for (int i = 0; i < kWarpStrips; ++i) {
@@ -70,22 +75,22 @@ class Warp {
     row_ = row < job.rows ? row : static_cast<int>(job.rows) - 1;
     if (!columns_.has_zeros()) lower_columns(operand_, common_zero<Operand>(job), lower_);
 #pragma unroll
-    for (int i = 0; i < kColumnRing; ++i) load_columns(slot + i * few.slots, i);
-    load_rows(slot);
+    for (int i = 0; i < kColumnRing; ++i) load_columns(now_ + i * few.slots, i);
+    load_rows(now_);
 #pragma unroll
-    for (int i = 0; i < kRing; ++i) load_units(i);
+    for (int i = 0; i < kRing; ++i) load_units(now_ + i * few.slots, i);
   }
 
   // The next round, whose units are in place `kPlace` of the ring; x of its unit from `x` on.
   template <int kPlace>
   GATUN_DEVICE void add_round(const uint8_t* x) {
-    if (now_ < units_) {
+    if (now_ < end_) {
       multiply<kPlace>(x);
       load_columns(now_ + kColumnRing * few_.slots, kPlace % kColumnRing);
     }
+    load_units(now_ + kRing * few_.slots, kPlace);
     now_ += few_.slots;
     load_rows(now_);
-    load_units(kPlace);
   }
 
   // Where this lane's row of x lies in a chunk, with the bytes of a slice that it asks for.
@@ -101,21 +106,20 @@ class Warp {
  private:
   static constexpr int kSlices = Operand::kSlices, kIntervals = kFolds ? kSlices : 1;
   static constexpr int kColumnRing = kIntervals > 4 ? 1 : 2;  // of scales and zero points
-  static constexpr uint32_t kSteps = Operand::kSliceDepth / kStepDepth, kUnitSteps = kSlices * kSteps;
+  static constexpr uint32_t kSteps = Operand::kSliceDepth / kStepDepth;
 
-  GATUN_DEVICE void load_units(int place) {
-    if (next_ >= units_) return;
+  // The codes of a unit; each time that of the next round.
+  GATUN_DEVICE void load_units(int unit, int place) {
+    if (unit >= end_) return;
 #pragma unroll
     for (int i = 0; i < kWarpStrips; ++i) {
       ring_[place][i] = load_once(codes_[i]);
       codes_[i] += few_.slots * kUnitBytes;
     }
-    next_ += few_.slots;
   }
 
   GATUN_DEVICE uint32_t group_of(int unit, int slice) const {
-    return few_.group_of(first_step_ + static_cast<uint32_t>(unit) * kUnitSteps +
-                         static_cast<uint32_t>(slice) * kSteps);
+    return few_.group_of((static_cast<uint32_t>(unit) * kSlices + static_cast<uint32_t>(slice)) * kSteps);
   }
 
   // Whether an interval begins with a slice; one does after the last.
@@ -125,7 +129,7 @@ class Warp {
 
   // Of the intervals of a unit.
   GATUN_DEVICE void load_columns(int unit, int place) {
-    if (unit >= units_) return;
+    if (unit >= end_) return;
 #pragma unroll
     for (int i = 0; i < kIntervals; ++i) {
       if (begins(i)) of_columns_[place][i] = columns_.load(group_of(unit, i));
@@ -133,7 +137,7 @@ class Warp {
   }
   GATUN_DEVICE void load_rows(int unit) {
     const Job& job = few_.job;
-    if (Operand::kHalves || !job.x.scales_of_groups || unit >= units_) return;
+    if (Operand::kHalves || !job.x.scales_of_groups || unit >= end_) return;
     const int64_t row = lane() % 16 < job.rows ? lane() % 16 : job.rows - 1;
 #pragma unroll
     for (int i = 0; i < kIntervals; ++i) {
@@ -207,8 +211,7 @@ class Warp {
   const FewJob& few_;
   Operand operand_;
   Columns<Operand> columns_;
-  uint32_t first_step_;
-  int units_, now_, next_;  // of the part; to multiply and to load next
+  int end_, now_;  // units
   int row_;
   const uint8_t* codes_[kWarpStrips];
   Words4 ring_[kRing][kWarpStrips] = {};
@@ -221,11 +224,8 @@ class Warp {
 template <class Operand>
 class Chunks {
  public:
-  GATUN_DEVICE Chunks(const FewJob& few, uint8_t* shared, int64_t begin, int units)
-      : few_(few),
-        shared_(shared),
-        x_(static_cast<const uint8_t*>(few.job.x.x) + begin * kUnitBytesOfX),
-        units_(units) {}
+  GATUN_DEVICE Chunks(const FewJob& few, int64_t begin, int units)
+      : few_(few), x_(static_cast<const uint8_t*>(few.job.x.x) + begin * kUnitBytesOfX), units_(units) {}
 
   // Starts to copy the next chunk, if there is one.
   GATUN_DEVICE void copy() {
@@ -236,7 +236,8 @@ class Chunks {
 #pragma unroll 1
     for (unsigned i = static_cast<unsigned>(thread_index()); i < pieces * rows; i += kThreads) {
       const unsigned row = i / pieces, piece = i % pieces;
-      copy_async_16(shared_ + row * static_cast<unsigned>(stride()) + piece * 16, x_ + row * row_bytes + piece * 16);
+      copy_async_16(shared_memory() + shared_ + row * static_cast<unsigned>(stride()) + piece * 16,
+                    x_ + row * row_bytes + piece * 16);
     }
     copy_async_commit();
     x_ += int64_t{units} * kUnitBytesOfX;
@@ -244,8 +245,8 @@ class Chunks {
     turn();
   }
 
-  // The chunk before the one that was copied last.
-  GATUN_DEVICE const uint8_t* before() const { return shared_; }
+  // Where in shared memory the chunk is that comes before the one that was copied last.
+  GATUN_DEVICE int before() const { return shared_; }
 
   // From row to row.
   GATUN_DEVICE int stride() const { return chunk_units() * kUnitBytesOfX + 16; }
@@ -262,7 +263,7 @@ class Chunks {
   }
 
   const FewJob& few_;
-  uint8_t* shared_;  // of the next chunk
+  int shared_ = Operand::kTableBytes;  // of the next chunk
   const uint8_t* x_;
   int units_;  // left
   bool odd_ = false;
@@ -272,7 +273,6 @@ class Chunks {
 struct Block {
   const FewJob& few;
   const uint32_t* table;
-  uint8_t* shared;
   int64_t strip, begin;  // of the warp; the first unit of the part
   int slot, units;       // of the part
   bool active;           // or without units
@@ -282,15 +282,15 @@ struct Block {
 template <class Operand, int kTiles, bool kFolds>
 GATUN_DEVICE void add_part(const Block& block, float (&total)[kWarpStrips][kTiles][4]) {
   const FewJob& few = block.few;
-  Chunks<Operand> chunks(few, block.shared, block.begin, block.units);
+  Chunks<Operand> chunks(few, block.begin, block.units);
   chunks.copy();
   using Own = Warp<Operand, kTiles, kFolds>;
   Own own(few, block.table, block.strip, block.begin, block.active ? block.units : 0, block.slot);
 
   const int round_bytes = chunks.round_bytes(),
             place = own.place_in_chunk(chunks.stride()) + block.slot * Chunks<Operand>::kUnitBytesOfX;
-  const uint8_t* x = nullptr;
-  int left = (block.units + few.slots - 1) / few.slots;  // rounds
+  const int rounds = (block.units + few.slots - 1) / few.slots;
+  int x = 0;  // of the lane, in shared memory
   // Before the first round of a chunk: it has come, and nobody reads the one before, whose place the next one takes.
   const auto turn = [&](int round) {
     if ((round & (few.chunk_rounds - 1)) != 0) return;
@@ -299,25 +299,23 @@ GATUN_DEVICE void add_part(const Block& block, float (&total)[kWarpStrips][kTile
     chunks.copy();
     x = chunks.before() + place;
   };
-  int round = 0;
 #pragma unroll 1
-  for (;;) {
-    if (left-- <= 0) break;
-    turn(round++);
-    own.template add_round<0>(x);
+  for (int round = 0; round < rounds; round += Own::kRing) {
+    turn(round);
+    own.template add_round<0>(shared_memory() + x);
     x += round_bytes;
-    if (left-- <= 0) break;
-    turn(round++);
-    own.template add_round<1>(x);
+    if (round + 1 >= rounds) break;
+    turn(round + 1);
+    own.template add_round<1>(shared_memory() + x);
     x += round_bytes;
     if constexpr (Own::kRing == 4) {
-      if (left-- <= 0) break;
-      turn(round++);
-      own.template add_round<2>(x);
+      if (round + 2 >= rounds) break;
+      turn(round + 2);
+      own.template add_round<2>(shared_memory() + x);
       x += round_bytes;
-      if (left-- <= 0) break;
-      turn(round++);
-      own.template add_round<3>(x);
+      if (round + 3 >= rounds) break;
+      turn(round + 3);
+      own.template add_round<3>(shared_memory() + x);
       x += round_bytes;
     }
   }
@@ -332,7 +330,6 @@ GATUN_KERNEL(kThreads, 1)
 kernel(GATUN_GRID_CONSTANT FewJob few) {
   const Job& job = few.job;
   uint32_t* const table = reinterpret_cast<uint32_t*>(shared_memory());
-  uint8_t* const shared = shared_memory() + Operand::kTableBytes;
   Operand::fill_table(job, table);
 
   const int pairs = few.pairs, slots = few.slots, slot = warp() / pairs;
@@ -341,7 +338,7 @@ kernel(GATUN_GRID_CONSTANT FewJob few) {
   const int64_t begin = block_y() * job.units_a_part;
   const int units = static_cast<int>(begin + job.units_a_part < job.units ? job.units_a_part : job.units - begin);
   const bool active = slot < slots && strip * kStripColumns < job.padded_columns;
-  const Block block = {few, table, shared, active ? strip : first_strip, begin, slot, units, active};
+  const Block block = {few, table, active ? strip : first_strip, begin, slot, units, active};
   float total[kWarpStrips][kTiles][4];
   if (few.interval < Operand::kSlices) {
     add_part<Operand, kTiles, true>(block, total);
@@ -360,7 +357,7 @@ kernel(GATUN_GRID_CONSTANT FewJob few) {
   block_barrier();
   constexpr int kRows = kTiles * 8;
   const int columns = pairs * kWarpColumns, stride = columns + 4;
-  float* const sums = reinterpret_cast<float*>(shared);
+  float* const sums = reinterpret_cast<float*>(shared_memory() + Operand::kTableBytes);
   if (slot < slots) {
 #pragma unroll
     for (int i = 0; i < kWarpStrips * kTiles * 4; ++i) {

@@ -23,6 +23,10 @@
 // 2^-23 (depth + 2 groups + 8) sum |x w|.
 //
 // Tails: rows and strips beyond the last are copies of it that nobody stores; codes and x are padded to 128 in depth.
+//
+// A warp's stage of u4 codes in f16 with 128 rows: 64 mma, 16 ldmatrix, 72 that decode, about 110 that scale, copy and
+// count with groups of 128. An A100 takes 8 cycles of a scheduler for an mma, 512 for these; two warps share a
+// scheduler. Prediction: 70 to 85 % of what mma reaches, bound by it. Not measured: emulated only.
 #pragma once
 
 #include <cstdint>

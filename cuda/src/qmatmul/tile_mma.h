@@ -223,12 +223,12 @@ template <class Operand>
 class Columns {
  public:
   GATUN_DEVICE Columns(const Job& job, int64_t column) : job_(job) {
-    const int64_t last = job.padded_columns - 1;
-    column_ = column + lane() < last ? column + lane() : last;
+    const int64_t last = job.padded_columns - 1, own = column + lane() < last ? column + lane() : last;
+    column_ = static_cast<uint32_t>(own);
     const int64_t bytes = job.scale_dtype == GATUN_F32 ? 4 : job.scale_dtype == GATUN_F16 ? 2 : 1;
     group_bytes_ = job.padded_columns * bytes;
     // Groups are a multiple of 16 bytes apart: a scale is always at the same place of an aligned word.
-    const int64_t at = column_ * bytes;
+    const int64_t at = own * bytes;
     words_ = static_cast<const uint8_t*>(job.scales) + at / 4 * 4;
     shift_ = static_cast<int>(at % 4) * 8;
     mask_ = bytes == 4 ? ~0u : bytes == 2 ? 0xffffu : 0xffu;
@@ -249,7 +249,8 @@ class Columns {
 
  private:
   const Job& job_;
-  int64_t column_, group_bytes_;
+  uint32_t column_;
+  int64_t group_bytes_;
   const uint8_t* words_;
   int shift_;
   uint32_t mask_;
