@@ -28,16 +28,16 @@ GATUN_DEVICE float divided(float a, float divisor, float inverse_divisor) {
 // 2^(exponent - 127) from the bits of the largest magnitude: its exponent is the floor of the logarithm; adding all
 // bits of a mantissa makes that the ceiling, and half a unit of the codes' mantissa rounds.
 GATUN_DEVICE Scale power_scale(const ScaleMaker& maker, float magnitude) {
-  constexpr int32_t kMantissa = 0x7fffff;
+  constexpr uint32_t kMantissa = 0x7fffff;
   int32_t exponent;
   if (maker.rule == GATUN_SCALE_RCEIL) {
     const uint32_t ratio = as_bits(magnitude / maker.divisor);
-    exponent = ratio > 0x400000 ? static_cast<int32_t>(ratio + kMantissa) >> 23 : 0;
+    exponent = ratio > 0x400000 ? static_cast<int32_t>((ratio + kMantissa) >> 23) : 0;
   } else {
-    const int32_t up = maker.rule == GATUN_SCALE_CEIL   ? kMantissa
-                       : maker.rule == GATUN_SCALE_EVEN ? 1 << (22 - maker.mantissa_bits)
-                                                        : 0;
-    exponent = ((static_cast<int32_t>(as_bits(magnitude)) + up) >> 23) - maker.top;
+    const uint32_t up = maker.rule == GATUN_SCALE_CEIL   ? kMantissa
+                        : maker.rule == GATUN_SCALE_EVEN ? 1u << (22 - maker.mantissa_bits)
+                                                         : 0;
+    exponent = static_cast<int32_t>((as_bits(magnitude) + up) >> 23) - maker.top;
     exponent = exponent > 0 ? exponent : 0;
   }
   const uint32_t power = static_cast<uint32_t>(exponent);
