@@ -10,17 +10,22 @@
 //
 //   f32 -> 8 bits: 5 bytes, 33 instructions     16 bits -> 8 bits: 3 bytes, 20      16 bits -> 4 bits: 2.5 bytes, 16
 //
-// if nothing else limits. A value takes 2 for its extremes (the larger, the smaller; NaN stays NaN), 1 from 16 bits to
-// f32, and to encode about 6 (linear), 9 (small floats) or 10 and 2 look-ups (code books). To that comes what a chunk
-// takes, in a 16th for each value: two divisions of 10 for a scale, addresses, exchanges between lanes; 100 to 150 in
-// all. Both ways a chunk of x is four (f32) or two (16 bits) accesses of 16 bytes a lane, codes are one of 16, 8, 4 or
-// three of 4 bytes. All of a
-// chunk's are under way before the first is used, 32 or 64 KiB on a multiprocessor of 1024 threads; asking for the next
-// chunk beforehand takes more registers than it gains.
+// if nothing else limits. Of the PTX, not yet measured: a value takes 2 instructions for its extremes (NaN stays NaN),
+// 1 or 2 from 16 bits to f32, and to encode about 5 (linear), 9 (small floats) or 11 and 2 look-ups (code books). To
+// that comes what a chunk takes, about 160 for places, the scale and exchanges between lanes, a 16th of it for each
+// value: 18 to 24 in all. So f32 is bound by memory; 16 bits to 8 bits is at the limit, and to 4 bits bound by
+// instructions, at 60 to 70 % of the bandwidth by this count. Larger chunks would help there.
+//
+// Both ways a chunk of x is four (f32) or two (16 bits) accesses of 16 bytes a lane, codes are one of 16, 8, 4 or three
+// of 4 bytes. All of a chunk's are under way before the first is used, 32 or 64 KiB on a multiprocessor of 1024
+// threads; asking for the next chunk beforehand takes more registers than there are.
 //
 // Tails: a chunk that is shorter is the same chunk with values that repeat the first one, of which codes are not
-// stored. Overflow: steps are clamped as floats before they become integers. Bound: none; codes, scales and zero points
-// are those of the CPU, bit for bit, and values but for the bits of NaN.
+// stored.
+//
+// Overflow: steps are clamped as floats before they become integers.
+//
+// Bound: none; codes, scales and zero points are those of the CPU, bit for bit, and values but for the bits of NaN.
 #pragma once
 
 #include <cstdint>
