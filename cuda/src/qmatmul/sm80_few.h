@@ -148,15 +148,15 @@ class Warp {
   template <int kPlace>
   GATUN_DEVICE void multiply(const uint8_t* x) {
     typename Operand::Sum sum[kWarpStrips][kTiles][4] = {};
-    float scale = 0, of_row = 1;
+    float of_column = 0, of_row[1] = {1};
     uint32_t b[2][2];
 #pragma unroll
     for (int slice = 0; slice < kSlices; ++slice) {
       if (begins(slice)) {
         const int i = kFolds ? slice : 0;
         const OfColumn& of = of_columns_[kPlace % kColumnRing][i];
-        scale = columns_.scale(of);
-        if (!Operand::kHalves) of_row = of_rows_[i];
+        of_column = columns_.scale(of);
+        if (!Operand::kHalves) of_row[0] = of_rows_[i];
         if (columns_.has_zeros()) lower_columns(operand_, of.zero, lower_);
       }
       load_right(x, slice, b);
@@ -169,7 +169,7 @@ class Warp {
           Operand::multiply(sum[strip][tile], a, b[kTiles == 1 ? slice % 2 : tile]);
         }
       }
-      if (begins(slice + 1)) fold(scale, of_row, sum);
+      if (begins(slice + 1)) fold<Operand, kTiles>(few_.job, of_column, of_row, sum, total);
     }
   }
 
@@ -182,29 +182,6 @@ class Warp {
       uint32_t r[4];
       load_matrix_x4(r, x + slice * kSliceBytes);
       b[0][0] = r[0], b[0][1] = r[1], b[1][0] = r[2], b[1][1] = r[3];
-    }
-  }
-
-  GATUN_DEVICE void fold(float scale, float of_row, typename Operand::Sum (&sum)[kWarpStrips][kTiles][4]) {
-    const int r = lane() / 4, t = lane() % 4;
-#pragma unroll
-    for (int strip = 0; strip < kWarpStrips; ++strip) {
-      const float scales[2] = {shuffle(scale, strip * kStripColumns + r),
-                               shuffle(scale, strip * kStripColumns + 8 + r)};
-#pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) {
-        float of_rows[2] = {1, 1};
-        if (!Operand::kHalves && few_.job.x.scales_of_groups) {
-          of_rows[0] = shuffle(of_row, tile * 8 + 2 * t);
-          of_rows[1] = shuffle(of_row, tile * 8 + 2 * t + 1);
-        }
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const float scaled = Operand::kHalves ? scales[i / 2] : scales[i / 2] * of_rows[i % 2];
-          total[strip][tile][i] = fused(scaled, static_cast<float>(sum[strip][tile][i]), total[strip][tile][i]);
-          sum[strip][tile][i] = 0;
-        }
-      }
     }
   }
 

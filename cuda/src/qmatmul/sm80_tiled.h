@@ -137,7 +137,7 @@ class Warp {
     multiply<false>(index, stage);
     const bool ends = index + 1 == count || group_of(index, 0) != group_of(index + 1, 0) ||
                       (!Operand::kHalves && index % kMostStagesAtOnce == kMostStagesAtOnce - 1);
-    if (ends) fold();
+    if (ends) end_interval();
   }
 
   GATUN_DEVICE void store(float* sums) const {
@@ -157,7 +157,6 @@ class Warp {
 
  private:
   static constexpr int kSteps = Operand::kSliceDepth / kStepDepth;
-  static constexpr int kRowValues = kTiles * 8 / 32;  // of rows, in each lane
 
   GATUN_DEVICE uint32_t group_of(int stage, int slice) const {
     return tiled_.group_of(first_step_ + static_cast<uint32_t>(stage * kStageSlices + slice) * kSteps);
@@ -176,7 +175,7 @@ class Warp {
     for (int i = 0; i < kStageSlices; ++i) {
       if ((i & (tiled_.interval - 1)) != 0) continue;
 #pragma unroll
-      for (int j = 0; j < kRowValues; ++j) {
+      for (int j = 0; j < kRowValues<kTiles>; ++j) {
         const int64_t row = row_ + j * 32 + lane();
         of_rows_[i][j] = job.x.scales[(row < job.rows ? row : job.rows - 1) * job.groups + group_of(stage, i)];
       }
@@ -225,41 +224,20 @@ class Warp {
 #pragma unroll
         for (int tile = 0; tile < kTiles; ++tile) Operand::multiply(sum_[strip][tile], a, b[slice % 2][tile]);
       }
-      if (kFolds && ((slice + 1) & (tiled_.interval - 1)) == 0) fold();
+      if (kFolds && ((slice + 1) & (tiled_.interval - 1)) == 0) end_interval();
     }
   }
 
   GATUN_DEVICE void begin_interval(int slice) {
-    scale_ = columns_.scale(of_columns_[slice]);
+    of_column_ = columns_.scale(of_columns_[slice]);
     if (!Operand::kHalves) {
 #pragma unroll
-      for (int j = 0; j < kRowValues; ++j) of_row_[j] = of_rows_[slice][j];
+      for (int j = 0; j < kRowValues<kTiles>; ++j) of_row_[j] = of_rows_[slice][j];
     }
     if (columns_.has_zeros()) lower_columns(operand_, of_columns_[slice].zero, lower_);
   }
 
-  GATUN_DEVICE void fold() {
-    const int r = lane() / 4, t = lane() % 4;
-#pragma unroll
-    for (int strip = 0; strip < kWarpStrips; ++strip) {
-      const float scales[2] = {shuffle(scale_, strip * kStripColumns + r),
-                               shuffle(scale_, strip * kStripColumns + 8 + r)};
-#pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) {
-        float of_rows[2] = {1, 1};
-        if (!Operand::kHalves && tiled_.job.x.scales_of_groups) {
-          of_rows[0] = shuffle(of_row_[tile / 4], tile % 4 * 8 + 2 * t);
-          of_rows[1] = shuffle(of_row_[tile / 4], tile % 4 * 8 + 2 * t + 1);
-        }
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const float scaled = Operand::kHalves ? scales[i / 2] : scales[i / 2] * of_rows[i % 2];
-          total[strip][tile][i] = fused(scaled, static_cast<float>(sum_[strip][tile][i]), total[strip][tile][i]);
-          sum_[strip][tile][i] = 0;
-        }
-      }
-    }
-  }
+  GATUN_DEVICE void end_interval() { fold<Operand, kTiles>(tiled_.job, of_column_, of_row_, sum_, total); }
 
   const TiledJob& tiled_;
   Operand operand_;
@@ -269,8 +247,8 @@ class Warp {
   int right_, left_;  // where the lane's operands lie in a stage
   Sum sum_[kWarpStrips][kTiles][4] = {};
   OfColumn of_columns_[kStageSlices] = {}, next_columns_[kStageSlices] = {};
-  float of_rows_[kStageSlices][kRowValues] = {}, of_row_[kRowValues] = {};
-  float scale_ = 0;
+  float of_rows_[kStageSlices][kRowValues<kTiles>] = {}, of_row_[kRowValues<kTiles>] = {};
+  float of_column_ = 0;
   uint32_t lower_[kWarpStrips][2] = {};
 };
 

@@ -270,6 +270,37 @@ GATUN_DEVICE uint32_t common_zero(const Job& job) {
   return job.zero_point == GATUN_ZERO_FLOAT ? 0 : static_cast<uint32_t>(zero_code(job.kind));
 }
 
+// Rows of x whose scales a lane keeps, for kTiles * 8 rows: lane l the l-th, and the l-th of the next 32.
+template <int kTiles>
+inline constexpr int kRowValues = kTiles < 4 ? 1 : kTiles / 4;
+
+// Ends an interval: adds the sums to the totals, by the scales that lanes keep of columns, and of rows in int8 where
+// groups of x have their own. The next sums begin at 0.
+template <class Operand, int kTiles>
+GATUN_DEVICE void fold(const Job& job, float of_column, const float (&of_row)[kRowValues<kTiles>],
+                       typename Operand::Sum (&sum)[kWarpStrips][kTiles][4], float (&total)[kWarpStrips][kTiles][4]) {
+  const int r = lane() / 4, t = lane() % 4;
+#pragma unroll
+  for (int strip = 0; strip < kWarpStrips; ++strip) {
+    const float of_columns[2] = {shuffle(of_column, strip * kStripColumns + r),
+                                 shuffle(of_column, strip * kStripColumns + 8 + r)};
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+      float of_rows[2] = {1, 1};
+      if (!Operand::kHalves && job.x.scales_of_groups) {
+        of_rows[0] = shuffle(of_row[tile / 4], tile % 4 * 8 + 2 * t);
+        of_rows[1] = shuffle(of_row[tile / 4], tile % 4 * 8 + 2 * t + 1);
+      }
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float scale = Operand::kHalves ? of_columns[i / 2] : of_columns[i / 2] * of_rows[i % 2];
+        total[strip][tile][i] = fused(scale, static_cast<float>(sum[strip][tile][i]), total[strip][tile][i]);
+        sum[strip][tile][i] = 0;
+      }
+    }
+  }
+}
+
 // Adds offset * sum of x of groups [begin, end), each `stride`th, to the totals of kTiles * 8 rows from `row` on.
 template <int kTiles, class Sum>
 GATUN_DEVICE void add_offsets(const Job& job, int64_t column, int64_t row, uint32_t begin, uint32_t end,
