@@ -1,6 +1,10 @@
 package io.gatun;
 
+import static io.gatun.bindings.c.gatun_cuda_h.gatun_cuda_report;
+
+import io.gatun.bindings.CudaLibrary;
 import io.gatun.bindings.NativeLibrary;
+import io.gatun.internal.Native;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.file.Files;
@@ -11,6 +15,7 @@ import java.nio.file.Path;
  * 1 if the library cannot be loaded or a kernel is wrong.
  */
 public final class Doctor {
+    private static final long CUDA_REPORT_BYTES = 16384;
     private static final Path NVIDIA_DRIVER = Path.of("/proc/driver/nvidia/version");
 
     private final PrintStream out;
@@ -35,7 +40,7 @@ public final class Doctor {
                 System.getProperty("java.vm.name") + " " + Runtime.version() + " (" + System.getProperty("java.home")
                         + ")");
         line("platform", NativeLibrary.platform());
-        line("GPU", "not used: this version has no GPU kernels; " + nvidiaDriver());
+        line("GPU", gpu());
         try {
             NativeLibrary.load();
         } catch (UnsatisfiedLinkError e) {
@@ -67,6 +72,18 @@ public final class Doctor {
             works &= test.outcome() != Gatun.Outcome.FAIL;
         }
         return works;
+    }
+
+    /** Not having one is no defect. */
+    private static String gpu() {
+        try {
+            CudaLibrary.load();
+        } catch (UnsatisfiedLinkError e) {
+            return "none used; " + nvidiaDriver() + "\n"
+                    + e.getMessage().indent(2).stripTrailing();
+        }
+        String devices = Native.cudaText(CUDA_REPORT_BYTES, text -> gatun_cuda_report(text, CUDA_REPORT_BYTES));
+        return CudaLibrary.loaded() + "\n" + devices.indent(2).stripTrailing();
     }
 
     private static String nvidiaDriver() {
