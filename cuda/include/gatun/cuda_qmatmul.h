@@ -7,19 +7,22 @@
  * Every format of gatun_quantize is taken, GGUF blocks are not (UNSUPPORTED). Every format takes every mode that its
  * codes allow:
  *
- *   GATUN_QMATMUL_INT8_ROW, _GROUP  linear codes (I8 U8 U4 U2): x is quantized to int8 as on the CPU, products are
- *                                   summed in int32 over a group, groups in f32
+ *   GATUN_QMATMUL_INT8_ROW, _GROUP  linear codes (I8 U8 U4 U2): x is quantized to int8 as on the CPU; products are
+ *                                   summed exactly in int32 over a group or a part of one, those sums in f32
  *   GATUN_QMATMUL_BF16, _F16        x and the values that codes stand for (q - z of integers; code books and small
  *                                   floats by their values) are rounded to that type, which is exact for integers and
- *                                   floats of at most 8 bits; products are exact, sums f32 over a group; scales and
- *                                   float zero points apply to the sum of each group in f32
+ *                                   floats of at most 8 bits; products are exact, sums f32; scales and float zero
+ *                                   points apply in f32 to the sum of a group or of a part of one
  *   GATUN_QMATMUL_PRECISE           the same without rounding: x and values in f32, one fma each
  *
- * The error of an output against those rounded numbers is at most 2^-23 (depth + 2 groups + 8) sum |x w|; |w| counts a
- * float zero point as |q s| + |z|. The order of the sum depends on the shape and the architecture, so two numbers of
- * rows may differ in the last bits; for one shape and architecture, results are the same bits each time.
+ * The error of an output against those rounded numbers is at most 2^-23 (depth + 2 groups + 8) sum |x w| before the
+ * activation, and one unit in the last place of y's type; |w| counts a float zero point as |q s| + |z|, and bias and
+ * residual count as terms. Activations are off by at most 2^-19 of their value, or 2^-40. The order of the sum depends
+ * on the shape and the architecture, so two numbers of rows may differ in the last bits; for one shape and
+ * architecture, results are the same bits each time, whatever the range of columns.
  *
- * A NaN or infinity in a row of x makes that row of y NaN; so does a sum that overflows f32.
+ * A NaN or infinity in a row of x, or a value that rounds to infinity in F16 or BF16, makes that row of y NaN; so does
+ * a sum that overflows f32 each output it is of. depth = 0 gives act(bias) + residual.
  */
 #ifndef GATUN_CUDA_QMATMUL_H
 #define GATUN_CUDA_QMATMUL_H
@@ -34,7 +37,7 @@
 extern "C" {
 #endif
 
-/* One more gatun_qmatmul_mode. */
+/* One more gatun_qmatmul_mode, of devices alone. */
 enum gatun_cuda_qmatmul_mode { GATUN_QMATMUL_F16 = 4 };
 
 /* The size in bytes of the packed form on a device, which is another one than on the CPU. */
@@ -42,15 +45,27 @@ GATUN_API int32_t gatun_cuda_qmatmul_packed_bytes(const gatun_qmatmul_weights* w
 
 /*
  * Packs codes, scales and zero points on the device, as gatun_cuda_quantize writes them; see gatun_qmatmul_pack.
- * `code_book` is host memory, f32 [16 or 256] with GATUN_BOOK_GIVEN, otherwise null; it is read before the function
- * returns. `packed` is aligned to 256 bytes. In `faults`, not_finite becomes the index of the first scale, or of the
- * first zero point, that gatun_qmatmul_pack would refuse, and overflow that of the first code (row * depth + k).
+ *
+ *   codes, scales, zero_points  device memory, of the shapes of gatun_qmatmul_pack; zero_points null without
+ *   code_book                   host memory, f32 [16 or 256] with GATUN_BOOK_GIVEN, otherwise null; read before the
+ *                               function returns
+ *   packed                      aligned to 256 bytes; of the bytes that the function above says, all are defined
+ *                               but those between parts
+ *   faults                      one struct of device memory, aligned to 8 bytes, written by every call: both -1 once
+ *                               the work is done, unless gatun_qmatmul_pack would refuse a value. Then `value` is
+ *                               row * depth + k of the first code that is NaN or infinite, `block` the least index of
+ *                               a scale or a zero point that is refused, and `packed` is of no use.
+ *
+ * O(columns * depth). A packed form is no gatun_qmatmul packed form, which says so.
  */
 GATUN_API int32_t gatun_cuda_qmatmul_pack(const gatun_qmatmul_weights* weights, const void* codes,
                                           const float* code_book, const void* scales, const void* zero_points,
                                           void* packed, int64_t packed_bytes, gatun_cuda_faults* faults, void* stream);
 
-/* The workspace of gatun_cuda_qmatmul on `device`: for x in another form, and for partial sums. */
+/*
+ * The workspace of gatun_cuda_qmatmul on `device`: for x in another form, rows * depth rounded up to 128 elements of
+ * the mode's type, and where the depth is split for partial sums, at most 64 * rows * columns f32.
+ */
 GATUN_API int32_t gatun_cuda_qmatmul_workspace_bytes(const gatun_qmatmul_params* params,
                                                      const gatun_qmatmul_weights* weights, int32_t device,
                                                      int64_t* bytes);

@@ -71,7 +71,8 @@ void expect_codes() {
   for (int lower = 0; lower <= highest; ++lower) {
     expect_pairs<kCodes, false>(lower);
     expect_pairs<kCodes, true>(lower);
-    const Values<kCodes> values(lower, nullptr);
+    constexpr Decoding kDecoding = decoding_of(kCodes);
+    const Values<value_instance(kCodes)> values(kDecoding, lower, nullptr);
     for (int code = 0; code < code_count<kCodes>(); ++code) {
       if (!is_weight<kCodes>(code)) continue;
       for (int i = 0; i < 4; ++i) {

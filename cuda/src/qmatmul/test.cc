@@ -1,6 +1,7 @@
 // Products of the universal kernels against the oracle.
 #include <initializer_list>
 
+#include "qmatmul/test_activations.h"
 #include "qmatmul/test_product.h"
 #include "shapes.h"
 
@@ -140,6 +141,32 @@ TEST(Simt, BiasResidualActivationAndColumns) {
         }
       }
     }
+  }
+}
+
+TEST(Finish, ActivationsKeepTheirBounds) {
+  // A product without depth gives act(bias).
+  const std::vector<float> values = gatun::qmatmul::activated_values();
+  for (const int32_t activation : gatun::qmatmul::kActivations) {
+    Case c;
+    c.columns = static_cast<int64_t>(values.size());
+    c.depth = c.group = 0;
+    c.activation = activation;
+    Rng rng;
+    const Weights weights(rng, c);
+    const Product product(rng, c);
+    const DeviceBuffer<uint8_t> packed(weights.pack());
+    const DeviceBuffer<float> bias(values);
+    DeviceBuffer<float> y(c.columns);
+    ASSERT_EQ(gatun_cuda_qmatmul(&product.params, &weights.description, nullptr, packed.data(), packed.count(),
+                                 bias.data(), nullptr, y.data(), nullptr, 0, nullptr),
+              GATUN_OK)
+        << gatun_last_error();
+    std::vector<double> expected;
+    for (const float value : values) {
+      expected.push_back(gatun::qmatmul::reference_activate(double{value}, activation));
+    }
+    gatun::qmatmul::expect_activated(activation, values, expected, y.copy());
   }
 }
 

@@ -17,39 +17,59 @@ namespace gatun::cuda::qmatmul {
 
 constexpr int table_copies(Codes codes) { return codes == Codes::book4 ? 32 : 8; }
 
+// Codes that decode alike share an instance: bytes of integers by a flipped sign bit, small floats by their shifts.
+constexpr Codes value_instance(Codes codes) {
+  if (codes == Codes::i8) return Codes::u8;
+  return codes == Codes::f8e5m2 || codes == Codes::f6e3m2 || codes == Codes::f6e2m3 ? Codes::f8e4m3 : codes;
+}
+
+// What tells the codes of an instance apart.
+struct Decoding {
+  uint32_t flip;        // of bytes of integers
+  int32_t excess;       // that this adds to their values
+  int32_t left, right;  // of a small float: from the highest byte to its place
+  uint32_t kept;        // the bits of it there
+  float power;
+};
+constexpr Decoding decoding_of(Codes codes) {
+  if (codes == Codes::i8) return {0x80808080u, 128, 0, 0, 0, 0};
+  const bool e5m2 = codes == Codes::f8e5m2, e3m2 = codes == Codes::f6e3m2, e2m3 = codes == Codes::f6e2m3,
+             e2m1 = codes == Codes::f4e2m1;
+  if (!e5m2 && !e3m2 && !e2m3 && !e2m1 && codes != Codes::f8e4m3) return {};
+  const int exponents = e5m2 ? 5 : e3m2 ? 3 : e2m3 || e2m1 ? 2 : 4, mantissas = e5m2 || e3m2 ? 2 : e2m1 ? 1 : 3;
+  const int bits = exponents + mantissas, bias = (1 << (exponents - 1)) - 1;
+  float power = 1;
+  for (int i = bias; i < 127; ++i) power *= 2;
+  return {0, 0, 7 - bits, 8 - exponents, 0x80000000u | ((1u << bits) - 1) << (23 - mantissas), power};
+}
+
+// A small float in the highest byte.
+GATUN_DEVICE float small_float(uint32_t code, const Decoding& decoding) {
+  const int32_t placed = static_cast<int32_t>(code << decoding.left) >> decoding.right;
+  return as_float(static_cast<uint32_t>(placed) & decoding.kept) * decoding.power;
+}
+
 // The value of byte i of four codes.
 template <Codes kCodes>
 class Values {
  public:
   // `lower` is the zero point of linear codes, `table` a lane's copy of a code book.
-  GATUN_DEVICE Values(int lower, const float* table)
-      : minus_(-static_cast<float>((1 << 23) + (kCodes == Codes::i8 ? 128 : 0) + lower)), table_(table) {}
+  GATUN_DEVICE Values(const Decoding& decoding, int lower, const float* table)
+      : decoding_(decoding), minus_(-static_cast<float>((1 << 23) + decoding.excess + lower)), table_(table) {}
 
   GATUN_DEVICE float operator()(uint32_t codes, int i) const {
     if constexpr (kCodes == Codes::book4 || kCodes == Codes::book8) {
       return table_[(codes >> 8 * i & 0xff) * table_copies(kCodes)];
     } else if constexpr (is_linear(kCodes)) {
-      if (kCodes == Codes::i8) codes ^= 0x80808080u;  // code + 128
+      if (kCodes == Codes::u8) codes ^= decoding_.flip;
       return as_float(pick_bytes(codes, 0x4b000000u, 0x7440u | static_cast<uint32_t>(i))) + minus_;
     } else {
-      return small_float(pick_bytes(codes, 0, 0x0444u | static_cast<uint32_t>(i) << 12));
+      return small_float(pick_bytes(codes, 0, 0x0444u | static_cast<uint32_t>(i) << 12), decoding_);
     }
   }
 
  private:
-  // Of a code in the highest byte.
-  GATUN_DEVICE static float small_float(uint32_t code) {
-    constexpr int kExponents = kCodes == Codes::f8e5m2   ? 5
-                               : kCodes == Codes::f8e4m3 ? 4
-                               : kCodes == Codes::f6e3m2 ? 3
-                                                         : 2;
-    constexpr int kMantissas = kCodes == Codes::f8e5m2 || kCodes == Codes::f6e3m2 ? 2 : kCodes == Codes::f4e2m1 ? 1 : 3;
-    constexpr int kBits = 1 + kExponents + kMantissas, kBias = (1 << (kExponents - 1)) - 1;
-    constexpr uint32_t kKept = 0x80000000u | ((1u << (kBits - 1)) - 1) << (23 - kMantissas);
-    const int32_t high = static_cast<int32_t>(code << (8 - kBits)) >> (8 - kExponents);
-    return as_float(static_cast<uint32_t>(high) & kKept) * as_float(static_cast<uint32_t>(254 - kBias) << 23);
-  }
-
+  const Decoding& decoding_;
   float minus_;
   const float* table_;
 };
@@ -66,7 +86,8 @@ GATUN_DEVICE float scale_value(uint32_t stored, int32_t dtype) {
   if (dtype == GATUN_E8M0)
     return stored == 0xff ? as_float(0x7fc00000u) : as_float(stored == 0 ? 0x400000u : stored << 23);
   if ((stored & 0x7f) == 0x7f) return as_float(0x7fc00000u);
-  return Values<Codes::f8e4m3>(0, nullptr)(stored, 0);
+  constexpr Decoding kScale = decoding_of(Codes::f8e4m3);
+  return small_float(stored << 24, kScale);
 }
 
 // A float of F32, F16 or BF16 in memory.

@@ -7,15 +7,17 @@
 //             unit 0 | unit 1 | ..  | unit 7 | unit 8 | ..          depth ->
 //   16 cols   warp 0 | warp 1 | ..  | warp 7 | warp 0 | ..
 //
-// A lane has columns r and r + 8 and a quarter of each step's depth, and loads the next unit before it decodes one. The
-// sum of a unit is scaled at its end. Lanes of a column add up by shuffles, warps through shared memory in their order,
-// so that the result depends on nothing but the shape.
+// A lane has columns r and r + 8 and a quarter of each step's depth, and loads the next two units before it decodes
+// one. The sum of a unit is scaled at its end. Lanes of a column add up by shuffles, warps through shared memory in
+// their order, so that the result depends on nothing but the shape.
 //
 // Groups that are not whole units go step by step; a step has at most two groups, since none is smaller than 16: it is
 // added twice, each time with x of the other group as 0.
 //
 // x f32 (rounded to f16 or bf16 before, where the mode wants it), or int8: products with u8 codes by dot_u8_i8x4, minus
 // zero point times the sum of x; at most 128 * 255 * 127 a unit, twice that before the difference.
+#pragma once
+
 #include "ptx/launch.h"
 #include "ptx/warp.h"
 #include "qmatmul/finish.h"
@@ -24,9 +26,18 @@
 #include "qmatmul/values.h"
 
 namespace gatun::cuda::qmatmul {
-namespace {
 
-constexpr int kWarps = 8, kThreads = 32 * kWarps;
+struct SimtJob {
+  Job job;
+  Decoding decoding;
+  bool whole;           // groups are whole units
+  uint32_t multiplier;  // then, unit u is of group u * multiplier / 2^31, exactly
+};
+
+namespace simt {
+
+inline constexpr int kWarps = 8, kThreads = 32 * kWarps;
+inline constexpr int kMostRows = 8;  // of a block
 
 // Of a group, the scales and zero points of a lane's two columns, as they are stored.
 struct Stored {
@@ -95,9 +106,15 @@ struct Integers {
 template <Codes kCodes, class X, int kRows>
 class Product {
  public:
-  GATUN_DEVICE Product(const Job& job, int64_t strip, int64_t row, const float* table)
-      : job_(job), table_(table), r_(lane() / 4), t_(lane() % 4), column_(strip * kStripColumns + r_) {
-    constexpr int64_t kElement = sizeof(typename X::Sum) == 4 && kFloat ? 4 : 1;
+  GATUN_DEVICE Product(const SimtJob& simt, int64_t strip, int64_t row, const float* table)
+      : simt_(simt),
+        job_(simt.job),
+        table_(table),
+        r_(lane() / 4),
+        t_(lane() % 4),
+        column_(strip * kStripColumns + r_) {
+    const Job& job = simt.job;
+    constexpr int64_t kElement = kFloat ? 4 : 1;
     for (int m = 0; m < kRows; ++m) {
       row_[m] = row + m < job.rows ? row + m : job.rows - 1;
       x_[m] = static_cast<const uint8_t*>(job.x.x) + row_[m] * job.x.row_stride * kElement;
@@ -106,25 +123,25 @@ class Product {
 
   // Units [begin, end) of the strip, of which this warp takes each eighth.
   GATUN_DEVICE void add_units(int64_t strip, int64_t begin, int64_t end) {
-    const bool whole = job_.groups == 1 || job_.group % kDepth == 0;
     const uint8_t* codes = job_.codes + (strip * job_.units * 32 + lane()) * 16;
+    const auto load = [&](int64_t u) {
+      Ahead ahead = {};
+      if (u >= end) return ahead;
+      ahead.unit = load_once(codes + u * kUnitBytes);
+      ahead.group = group_of_unit(u);
+      if (simt_.whole) ahead.stored = load_stored<kCodes>(job_, ahead.group, column_);
+      return ahead;
+    };
     int64_t u = begin + warp();
-    if (u >= end) return;
-    Words4 unit = load_once(codes + u * kUnitBytes);
-    Stored stored = whole ? load_stored<kCodes>(job_, group_at(u * kDepth), column_) : Stored{};
-    while (u < end) {
-      const Words4 now = unit;
-      const Stored of_now = stored;
-      const int64_t k = u * kDepth;
-      u += kWarps;
-      if (u < end) {
-        unit = load_once(codes + u * kUnitBytes);
-        if (whole) stored = load_stored<kCodes>(job_, group_at(u * kDepth), column_);
-      }
-      if (whole) {
-        add_whole(now, of_now, k);
+    Ahead next = load(u), second = load(u + kWarps);
+    for (; u < end; u += kWarps) {
+      const Ahead now = next;
+      next = second;
+      second = load(u + 2 * kWarps);
+      if (simt_.whole) {
+        add_whole(now, u * kDepth);
       } else {
-        add_by_steps(now, k);
+        add_by_steps(now.unit, u * kDepth);
       }
     }
   }
@@ -145,11 +162,14 @@ class Product {
   static constexpr bool kFloat = sizeof(X) == 16;
   static constexpr int kDepth = unit_depth(kCodes), kSteps = kDepth / kStepDepth;
 
-  GATUN_DEVICE int64_t group_at(int64_t k) const {
-    if (job_.groups == 1) return 0;
-    // Of 32 bits where that is enough, as division has no instruction.
-    if (job_.depth <= INT32_MAX) return static_cast<uint32_t>(k) / static_cast<uint32_t>(job_.group);
-    return k / job_.group;
+  struct Ahead {
+    Words4 unit;
+    Stored stored;
+    int64_t group;
+  };
+
+  GATUN_DEVICE int64_t group_of_unit(int64_t u) const {
+    return static_cast<int64_t>(static_cast<uint64_t>(u) * simt_.multiplier >> 31);
   }
 
   struct Sums {
@@ -157,25 +177,31 @@ class Product {
     typename X::Sum x[kRows] = {};
   };
 
-  GATUN_DEVICE void add_step(const uint32_t (&codes)[2], const X (&x)[kRows], const Stored& stored, Sums* sums) const {
+  // Of a step from k on; with kPart, only elements [begin, end) of it.
+  template <bool kPart>
+  GATUN_DEVICE void add_step(const uint32_t (&codes)[2], int64_t k, int begin, int end, const Stored& stored,
+                             Sums* sums) const {
+    float values[2][kFloat ? 4 : 1];
     if constexpr (kFloat) {
       for (int c = 0; c < 2; ++c) {
-        const Values<kCodes> values(lower_of<kCodes>(job_, stored.zero[c]), table_);
-        for (int i = 0; i < 4; ++i) {
-          const float value = values(codes[c], i);
-          for (int m = 0; m < kRows; ++m) sums->products[m][c] = fused(x[m].x[i], value, sums->products[m][c]);
-        }
-      }
-    } else {
-      for (int c = 0; c < 2; ++c) {
-        for (int m = 0; m < kRows; ++m) {
-          sums->products[m][c] = kCodes == Codes::i8 ? dot_i8x4(codes[c], x[m].x, sums->products[m][c])
-                                                     : dot_u8_i8x4(codes[c], x[m].x, sums->products[m][c]);
-        }
+        const Values<kCodes> of(simt_.decoding, lower_of<kCodes>(job_, stored.zero[c]), table_);
+        for (int i = 0; i < 4; ++i) values[c][i] = of(codes[c], i);
       }
     }
-    if (kHasZeros<kCodes> && (!kFloat || job_.zero_point == GATUN_ZERO_FLOAT)) {
-      for (int m = 0; m < kRows; ++m) sums->x[m] += x[m].sum();
+    const bool summed = kHasZeros<kCodes> && (!kFloat || job_.zero_point == GATUN_ZERO_FLOAT);
+    for (int m = 0; m < kRows; ++m) {
+      X x;
+      x.load(x_[m], k, t_);
+      if (kPart) x.keep(t_, begin, end);
+      for (int c = 0; c < 2; ++c) {
+        auto& sum = sums->products[m][c];
+        if constexpr (kFloat) {
+          for (int i = 0; i < 4; ++i) sum = fused(x.x[i], values[c][i], sum);
+        } else {
+          sum = kCodes == Codes::i8 ? dot_i8x4(codes[c], x.x, sum) : dot_u8_i8x4(codes[c], x.x, sum);
+        }
+      }
+      if (summed) sums->x[m] += x.sum();
     }
   }
 
@@ -196,36 +222,27 @@ class Product {
     }
   }
 
-  GATUN_DEVICE void add_whole(const Words4& unit, const Stored& stored, int64_t k) {
+  GATUN_DEVICE void add_whole(const Ahead& now, int64_t k) {
     Sums sums;
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
-      X x[kRows];
-      for (int m = 0; m < kRows; ++m) x[m].load(x_[m], k + step * kStepDepth, t_);
-      const uint32_t codes[2] = {quad<kCodes>(unit, step, 0), quad<kCodes>(unit, step, 1)};
-      add_step(codes, x, stored, &sums);
+      const uint32_t codes[2] = {quad<kCodes>(now.unit, step, 0), quad<kCodes>(now.unit, step, 1)};
+      add_step<false>(codes, k + step * kStepDepth, 0, kStepDepth, now.stored, &sums);
     }
-    add_group(sums, stored, group_at(k));
+    add_group(sums, now.stored, now.group);
   }
 
   GATUN_DEVICE void add_by_steps(Words4 unit, int64_t k) {
-    int64_t g = group_at(k), group_end = (g + 1) * job_.group;
+    int64_t g = k / job_.group, group_end = (g + 1) * job_.group;
     Stored stored = load_stored<kCodes>(job_, g, column_);
     Sums sums;
 #pragma unroll 1
     for (int step = 0; step < kSteps; ++step, k += kStepDepth) {
-      X x[kRows];
-      for (int m = 0; m < kRows; ++m) x[m].load(x_[m], k, t_);
       const uint32_t codes[2] = {quad<kCodes>(unit, 0, 0), quad<kCodes>(unit, 0, 1)};
       const int in_group = group_end - k < kStepDepth ? static_cast<int>(group_end - k) : kStepDepth;
 #pragma unroll 1
       for (int begin = 0, end = in_group; begin < kStepDepth; begin = end, end = kStepDepth) {
-        X kept[kRows];
-        for (int m = 0; m < kRows; ++m) {
-          kept[m] = x[m];
-          kept[m].keep(t_, begin, end);
-        }
-        add_step(codes, kept, stored, &sums);
+        add_step<true>(codes, k, begin, end, stored, &sums);
         if (k + end < group_end) continue;
         add_group(sums, stored, g);
         sums = Sums();
@@ -248,6 +265,7 @@ class Product {
     for (int i = 0; i + kWords < 4; ++i) unit->word[i] = unit->word[i + kWords];
   }
 
+  const SimtJob& simt_;
   const Job& job_;
   const float* table_;
   int r_, t_;
@@ -271,8 +289,9 @@ GATUN_DEVICE void fill_table(const Job& job, float* table) {
 }
 
 template <Codes kCodes, class X, int kRows>
-GATUN_KERNEL(kThreads, 2)
-simt(const Job job) {
+GATUN_KERNEL(kThreads, kRows == kMostRows ? 1 : 2)
+multiply(const SimtJob simt) {
+  const Job& job = simt.job;
   float* const sums = reinterpret_cast<float*>(shared_memory());
   float* const table = sums + kWarps * kRows * kStripColumns;
   if (book_values(kCodes) > 0) fill_table<kCodes>(job, table);
@@ -281,7 +300,7 @@ simt(const Job job) {
   const int64_t part = block_y(), begin = part * job.units_a_part;
   const int64_t used = (job.depth - 1) / unit_depth(kCodes) + 1;  // units that are not padding alone
   const int64_t end = begin + job.units_a_part < used ? begin + job.units_a_part : used;
-  Product<kCodes, X, kRows> product(job, strip, row, table + lane() % table_copies(kCodes));
+  Product<kCodes, X, kRows> product(simt, strip, row, table + lane() % table_copies(kCodes));
   product.add_units(strip, begin, end);
   product.store(sums + warp() * kRows * kStripColumns);
   block_barrier();
@@ -292,60 +311,28 @@ simt(const Job job) {
   put_sum(job, part, row + i / kStripColumns, strip * kStripColumns + i % kStripColumns, sum);
 }
 
+// The multiplier is exact as long as units times those of a group are at most 2^31.
+inline SimtJob job_of(const Job& job) {
+  const Decoding decoding = decoding_of(job.kind);
+  if (job.groups == 1) return {job, decoding, true, 0};
+  const int64_t unit = unit_depth(job.kind), a_group = job.group / unit;
+  if (job.group % unit != 0 || a_group > (int64_t{1} << 31) / job.units) return {job, decoding, false, 0};
+  return {job, decoding, true, static_cast<uint32_t>(((int64_t{1} << 31) + a_group - 1) / a_group)};
+}
+
 template <Codes kCodes, class X, int kRows>
-int32_t run_rows(const Job& job, void* stream) {
+int32_t run_rows(const char* name, const Job& job, void* stream) {
   const int64_t row_blocks = (job.rows + kRows - 1) / kRows;
   const int64_t shared = 4 * (kWarps * kRows * kStripColumns + book_values(kCodes) * table_copies(kCodes));
-  const char* name = sizeof(X) == 16 ? "qmatmul_simt_f32" : "qmatmul_simt_i8";
-  return launch(name, simt<kCodes, X, kRows>,
-                {(job.strip_end - job.strip_begin) * row_blocks, job.parts, 1, kThreads, shared}, stream, job);
+  return launch(name, multiply<kCodes, X, kRows>,
+                {(job.strip_end - job.strip_begin) * row_blocks, job.parts, 1, kThreads, shared}, stream, job_of(job));
 }
 
 template <Codes kCodes, class X>
-int32_t run_codes(const Job& job, void* stream) {
-  return job.rows == 1 ? run_rows<kCodes, X, 1>(job, stream) : run_rows<kCodes, X, 4>(job, stream);
+int32_t run_codes(const char* name, const Job& job, void* stream) {
+  if (job.rows == 1) return run_rows<kCodes, X, 1>(name, job, stream);
+  return job.rows <= 4 ? run_rows<kCodes, X, 4>(name, job, stream) : run_rows<kCodes, X, kMostRows>(name, job, stream);
 }
 
-}  // namespace
-
-int32_t run_simt_f32(const Job& job, void* stream) {
-  switch (job.kind) {
-    case Codes::u4:
-      return run_codes<Codes::u4, Floats>(job, stream);
-    case Codes::u2:
-      return run_codes<Codes::u2, Floats>(job, stream);
-    case Codes::i8:
-      return run_codes<Codes::i8, Floats>(job, stream);
-    case Codes::u8:
-      return run_codes<Codes::u8, Floats>(job, stream);
-    case Codes::f8e4m3:
-      return run_codes<Codes::f8e4m3, Floats>(job, stream);
-    case Codes::f8e5m2:
-      return run_codes<Codes::f8e5m2, Floats>(job, stream);
-    case Codes::f6e3m2:
-      return run_codes<Codes::f6e3m2, Floats>(job, stream);
-    case Codes::f6e2m3:
-      return run_codes<Codes::f6e2m3, Floats>(job, stream);
-    case Codes::f4e2m1:
-      return run_codes<Codes::f4e2m1, Floats>(job, stream);
-    case Codes::book4:
-      return run_codes<Codes::book4, Floats>(job, stream);
-    default:
-      return run_codes<Codes::book8, Floats>(job, stream);
-  }
-}
-
-int32_t run_simt_i8(const Job& job, void* stream) {
-  switch (job.kind) {
-    case Codes::u4:
-      return run_codes<Codes::u4, Integers>(job, stream);
-    case Codes::u2:
-      return run_codes<Codes::u2, Integers>(job, stream);
-    case Codes::i8:
-      return run_codes<Codes::i8, Integers>(job, stream);
-    default:
-      return run_codes<Codes::u8, Integers>(job, stream);
-  }
-}
-
+}  // namespace simt
 }  // namespace gatun::cuda::qmatmul
