@@ -17,7 +17,7 @@
  *
  * The error of an output against those rounded numbers is at most 2^-23 (depth + 2 groups + 8) sum |x w| before the
  * activation, and one unit in the last place of y's type; |w| counts a float zero point as |q s| + |z|, and bias and
- * residual count as terms. Activations are off by at most 2^-19 of their value, or 2^-40. The order of the sum depends
+ * residual count as terms. Activations are off by at most 2^-18 of their value, or 2^-40. The order of the sum depends
  * on the shape and the architecture, so two numbers of rows may differ in the last bits; for one shape and
  * architecture, results are the same bits each time, whatever the range of columns.
  *

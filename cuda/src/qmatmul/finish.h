@@ -1,7 +1,7 @@
 // The end of a product: y = act(sum * factor + bias) + residual.
 //
-// Activations keep 2^-19 of their value: gelu by erfc, and gelu_tanh as v / (1 + exp(-2 u)), since sums with 1 would
-// cancel where v is negative.
+// Activations keep 2^-18 of their value, or 2^-40: gelu by erfc, and gelu_tanh as v / (1 + exp(-2 u)), since sums with
+// 1 would cancel where v is negative.
 #pragma once
 
 #include <cmath>
