@@ -10,11 +10,11 @@
 //   pair 0  32 columns    warp 0 | 2 | 4 | 6      warp 0 | 2 | 4 | 6 ..        here pairs = 2, slots = 4
 //   pair 1  32 columns    warp 1 | 3 | 5 | 7      warp 1 | 3 | 5 | 7 ..
 //
-// Both units of a round are asked for kRing rounds before they are needed, scales and zero points two rounds; nothing
-// of the weights goes through shared memory, and no warp waits for another but for x. x comes in chunks of several
-// rounds, the next one by cp.async while one is multiplied; rows of a chunk are 16 bytes further apart than a multiple
-// of 128, so that ldmatrix meets no bank twice. Lanes that ask for rows beyond the last get the last one, whose sums
-// nobody stores.
+// Both units of a round are asked for kRing rounds before they are needed, scales and zero points up to two rounds;
+// nothing of the weights goes through shared memory, and no warp waits for another but for x. x comes in chunks of
+// several rounds, the next one by cp.async while one is multiplied; rows of a chunk are 16 bytes further apart than a
+// multiple of 128, so that ldmatrix meets no bank twice. Lanes that ask for rows beyond the last get the last one,
+// whose sums nobody stores.
 //
 // Sums of an interval, at most a unit, are f32 (or int32: |sum| <= 128 * 255 * 127, exact in f32) and go scaled to the
 // warp's totals (tile_mma.h); at the end totals of slots are added through shared memory in ascending order. How warps
@@ -98,14 +98,16 @@ class Warp {
     return row_ * stride + (kTiles == 1 ? lane() / 8 : lane() / 8 % 2) * 16;
   }
 
-  // Rounds that units are loaded ahead; books of 256 need registers for what they look up.
-  static constexpr int kRing = kFolds || (Operand::kBook && Operand::kSlices == 2) ? 2 : 4;
+  // Rounds that units are loaded ahead: two where registers are too few.
+  static constexpr int kRing =
+      kFolds || (Operand::kBook && Operand::kSlices == 2) || (!Operand::kHalves && Operand::kSlices == 4) ? 2 : 4;
 
   float total[kWarpStrips][kTiles][4] = {};
 
  private:
   static constexpr int kSlices = Operand::kSlices, kIntervals = kFolds ? kSlices : 1;
-  static constexpr int kColumnRing = kIntervals > 4 ? 1 : 2;  // of scales and zero points
+  // Rounds that scales and zero points are loaded ahead: one where registers are too few for those of many intervals.
+  static constexpr int kColumnRing = kIntervals > (Operand::kHalves ? 4 : 2) ? 1 : 2;
   static constexpr uint32_t kSteps = Operand::kSliceDepth / kStepDepth;
 
   // The codes of a unit; each time that of the next round.
