@@ -77,6 +77,8 @@ void copy_to_host(void* to, const void* from, int64_t bytes) {
 void copy_to_device(void* to, const void* from, int64_t bytes) {
   wait();
   check(cudaMemcpy(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice), "cudaMemcpy");
+  // Small copies of pageable memory may still be on their way.
+  check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
 }
 
 struct Batches::Graphs {

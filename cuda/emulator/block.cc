@@ -298,7 +298,7 @@ int32_t run(const Launch& launch, const std::function<void()>& body) {
   const int64_t blocks = launch.blocks[0] * launch.blocks[1] * launch.blocks[2];
   if (blocks == 0) return GATUN_OK;
   if (launch.threads < 1 || launch.threads > 1024 || launch.shared_bytes > settings().device.shared_bytes ||
-      launch.blocks[1] > 65535 || launch.blocks[2] > 65535) {
+      launch.blocks[0] > INT32_MAX || launch.blocks[1] > 65535 || launch.blocks[2] > 65535) {
     return fail(GATUN_OUT_OF_RESOURCES,
                 "%s: a launch of %lld x %lld x %lld blocks of %d threads with %lld bytes of "
                 "shared memory",

@@ -34,11 +34,5 @@ inline void store_once(void* to, const Words4& x) {
 }
 
 inline void atomic_min(uint64_t* at, uint64_t value) { *at = value < *at ? value : *at; }
-inline uint32_t atomic_add(uint32_t* at, uint32_t value) {
-  const uint32_t before = *at;
-  *at += value;
-  return before;
-}
-inline void memory_fence() {}
 
 }  // namespace gatun::cuda

@@ -2,6 +2,7 @@
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <cstring>
 
 #include "base/status.h"
@@ -43,7 +44,9 @@ CUtensorMapSwizzle swizzle_of(int32_t bytes) {
 }  // namespace
 
 int32_t encode_tensor_map(const TensorShape& shape, TensorMap* map) {
-  static Encode* const encode = find();
+  static std::atomic<Encode*> found{nullptr};  // a failure is not remembered
+  Encode* encode = found;
+  if (encode == nullptr) found = encode = find();
   if (encode == nullptr) {
     return fail(GATUN_UNSUPPORTED, "the driver has no cuTensorMapEncodeTiled; needed: a driver of CUDA 12 or newer");
   }

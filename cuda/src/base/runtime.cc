@@ -3,7 +3,9 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdio>
+#include <map>
 #include <mutex>
+#include <utility>
 
 #include "base/status.h"
 #include "ptx/launch.h"
@@ -121,14 +123,34 @@ int32_t fill_async(void* memory, int value, int64_t bytes, void* stream) {
                "cudaMemsetAsync");
 }
 
+namespace {
+
+// Lets launches of the function on the current device have so much shared memory. The runtime keeps one number for
+// both, so it only ever grows: a launch of another thread may need what is there.
+int32_t allow_shared(const char* name, const void* function, int64_t bytes) {
+  static std::mutex mutex;
+  static std::map<std::pair<const void*, int>, int64_t> allowed;
+  int device = 0;
+  GATUN_TRY(check(cudaGetDevice(&device), "cudaGetDevice"));
+  const std::lock_guard<std::mutex> lock(mutex);
+  int64_t& most = allowed[{function, device}];
+  if (bytes <= most) return GATUN_OK;
+  GATUN_TRY(check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+                  name));
+  most = bytes;
+  return GATUN_OK;
+}
+
+}  // namespace
+
 int32_t launch_function(const char* name, const void* function, const Grid& grid, void* stream, void** arguments) {
   if (grid.blocks_x == 0 || grid.blocks_y == 0 || grid.blocks_z == 0) return GATUN_OK;
-  constexpr int64_t kAlways = 48 * 1024;  // what a kernel may have without asking
-  if (grid.shared_bytes > kAlways) {
-    GATUN_TRY(check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                         static_cast<int>(grid.shared_bytes)),
-                    name));
+  if (grid.blocks_x > INT32_MAX || grid.blocks_y > 65535 || grid.blocks_z > 65535) {
+    return fail(GATUN_OUT_OF_RESOURCES, "%s: %lld x %lld x %lld blocks; allowed: 2^31 - 1 x 65535 x 65535", name,
+                LongLong{grid.blocks_x}, LongLong{grid.blocks_y}, LongLong{grid.blocks_z});
   }
+  constexpr int64_t kAlways = 48 * 1024;  // what a kernel may have without asking
+  if (grid.shared_bytes > kAlways) GATUN_TRY(allow_shared(name, function, grid.shared_bytes));
   const dim3 blocks(static_cast<unsigned>(grid.blocks_x), static_cast<unsigned>(grid.blocks_y),
                     static_cast<unsigned>(grid.blocks_z));
   return check(cudaLaunchKernel(function, blocks, dim3(static_cast<unsigned>(grid.threads)), arguments,

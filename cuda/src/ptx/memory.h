@@ -41,8 +41,4 @@ GATUN_DEVICE void atomic_min(uint64_t* at, uint64_t value) {
   atomicMin(reinterpret_cast<unsigned long long*>(at), static_cast<unsigned long long>(value));
 }
 
-// What was there before. Writes before it are seen by whoever reads a later value and calls memory_fence after it.
-GATUN_DEVICE uint32_t atomic_add(uint32_t* at, uint32_t value) { return atomicAdd(at, value); }
-GATUN_DEVICE void memory_fence() { __threadfence(); }
-
 }  // namespace gatun::cuda

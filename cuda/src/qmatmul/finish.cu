@@ -16,7 +16,8 @@ GATUN_KERNEL(kThreads, 4) finish(const Job job) {
     const float* from = job.partial + row * job.padded_columns + column;
     float sum = 0;
     for (int part = 0; part < job.parts; ++part, from += a_part) sum += *from;
-    finish_output(job, row, column, sum);
+    const float sums[1] = {sum};
+    finish_outputs(job, row, 1, 1, column, sums);
   }
 }
 

@@ -24,31 +24,52 @@ GATUN_DEVICE float activate(float v, int32_t activation) {
   return v / (1.0f + expf(-u));
 }
 
-// Of a sum of all of the depth. One that is not finite is NaN, as is that of a row of x with a NaN or infinity.
-GATUN_DEVICE void finish_output(const Job& job, int64_t row, int64_t column, float sum) {
+// Of sums of all of the depth, of kCount rows `step` apart in one column, of which the first `count` are wanted. One
+// that is not finite is NaN, as is that of a row of x with a NaN or infinity. What the rows need of memory is asked for
+// at once, before anything is written: y may be the residual.
+template <int kCount>
+GATUN_DEVICE void finish_outputs(const Job& job, int64_t row, int64_t step, int count, int64_t column,
+                                 const float (&sum)[kCount]) {
   const Finish& f = job.finish;
   if (column < f.column_begin || column >= f.column_end) return;
-  if (job.x.scales != nullptr && !job.x.scales_of_groups) sum *= job.x.scales[row];
-  sum *= f.factor;
-  float v = is_finite(sum) ? sum : as_float(0x7fc00000u);
-  if (f.bias != nullptr) v += f.bias[column];
-  v = activate(v, f.activation);
-  if (f.residual != nullptr) v += load_float(f.residual, f.y_dtype, row * f.residual_row_stride + column);
-  const int64_t at = row * f.y_row_stride + column;
-  if (f.y_dtype == GATUN_F32) {
-    static_cast<float*>(f.y)[at] = v;
-  } else {
-    static_cast<uint16_t*>(f.y)[at] = f.y_dtype == GATUN_F16 ? f32_to_f16(v) : f32_to_bf16(v);
+  const bool row_scales = job.x.scales != nullptr && !job.x.scales_of_groups;
+  const float bias = f.bias != nullptr ? f.bias[column] : -0.0f;
+  float scale[kCount], residual[kCount];
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    const int64_t own = row + i * step;
+    scale[i] = row_scales && i < count ? job.x.scales[own] : 1.0f;
+    residual[i] = f.residual != nullptr && i < count
+                      ? load_float(f.residual, f.y_dtype, own * f.residual_row_stride + column)
+                      : -0.0f;
+  }
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    const float all = sum[i] * scale[i] * f.factor;
+    const float v = activate((is_finite(all) ? all : as_float(0x7fc00000u)) + bias, f.activation) + residual[i];
+    const int64_t at = (row + i * step) * f.y_row_stride + column;
+    if (i >= count) continue;
+    if (f.y_dtype == GATUN_F32) {
+      static_cast<float*>(f.y)[at] = v;
+    } else {
+      static_cast<uint16_t*>(f.y)[at] = f.y_dtype == GATUN_F16 ? f32_to_f16(v) : f32_to_bf16(v);
+    }
   }
 }
 
-// What a kernel does with the sum of part `part`.
-GATUN_DEVICE void put_sum(const Job& job, int64_t part, int64_t row, int64_t column, float sum) {
-  if (job.partial == nullptr) {
-    finish_output(job, row, column, sum);
-  } else {
-    job.partial[(part * job.rows + row) * job.padded_columns + column] = sum;
+// What a kernel does with such sums of part `part`.
+template <int kCount>
+GATUN_DEVICE void put_sums(const Job& job, int64_t part, int64_t row, int64_t step, int count, int64_t column,
+                           const float (&sum)[kCount]) {
+  if (job.partial == nullptr) return finish_outputs(job, row, step, count, column, sum);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    if (i < count) job.partial[(part * job.rows + row + i * step) * job.padded_columns + column] = sum[i];
   }
+}
+GATUN_DEVICE void put_sum(const Job& job, int64_t part, int64_t row, int64_t column, float sum) {
+  const float sums[1] = {sum};
+  put_sums(job, part, row, 1, 1, column, sums);
 }
 
 }  // namespace gatun::cuda::qmatmul

@@ -313,6 +313,7 @@ GATUN_DEVICE void multiply(const Job& job, const Place& place, const Ring<T>& ri
       wgmma_wait<0>(part);
       add_scaled(scale, part, sum[f]);
     }
+    warp_barrier();  // the other lanes have read their scales and zero points
     for_stages([&](int stage) {
       if (lane() == 0) barrier_arrive_at(ring.empty + stage % T::kStages);
     });
@@ -369,13 +370,20 @@ GATUN_DEVICE void store_tile(const Job& job, const Place& place, uint8_t* shared
     }
   }
   barrier_wait(1, kThreads);
-  const int64_t rows = smaller(job.rows - place.row, T::kRows);
-  for (int64_t i = thread; i < rows * T::kColumns; i += kThreads) {
-    const int64_t row = i / T::kColumns, in_tile = i % T::kColumns;
-    if (in_tile < place.strips * kStripColumns) {
-      put_sum(job, block_y(), place.row + row, place.strip * kStripColumns + in_tile,
-              sums[row * T::kSumStride + in_tile]);
+  // A thread has a column, and kBatch rows at a time.
+  constexpr int kBatch = 4, kStep = kThreads / T::kColumns;
+  const int in_tile = thread % T::kColumns;
+  if (in_tile >= place.strips * kStripColumns) return;
+  const int rows = static_cast<int>(smaller(job.rows - place.row, T::kRows));
+  for (int row = thread / T::kColumns; row < rows; row += kBatch * kStep) {
+    float batch[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int own = row + i * kStep;
+      batch[i] = sums[(own < T::kRows ? own : row) * T::kSumStride + in_tile];
     }
+    put_sums(job, block_y(), place.row + row, kStep, (rows - row + kStep - 1) / kStep,
+             place.strip * kStripColumns + in_tile, batch);
   }
 }
 

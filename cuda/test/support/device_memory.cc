@@ -27,6 +27,8 @@ void device_free(void* memory) { check(cudaFree(memory), "cudaFree"); }
 void copy_to_device(void* to, const void* from, int64_t bytes) {
   check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
   check(cudaMemcpy(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice), "cudaMemcpy");
+  // Small copies of pageable memory may still be on their way.
+  check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
 }
 
 void copy_from_device(void* to, const void* from, int64_t bytes) {
