@@ -66,7 +66,7 @@ TEST(Select, EveryProblemHasAKernel) {
 TEST(Select, GroupsOfOddSizesAreTheUniversalKernels) {
   for (const int32_t mode : kEveryMode) {
     const std::string name = select(problem(GATUN_U4, mode, 64, 4096, 1700, 17), device(9, 0)).name;
-    EXPECT_EQ(name, mode <= GATUN_QMATMUL_INT8_GROUP ? "simt_i8" : "simt_f32");
+    EXPECT_EQ(name, mode <= GATUN_QMATMUL_INT8_GROUP ? "qmatmul_i8_simt_sm80" : "qmatmul_f32_simt_sm80");
   }
 }
 
@@ -102,7 +102,7 @@ TEST(Plan, PartsBeginAtGroupsAndCoverTheDepth) {
 }
 
 TEST(Plan, SplitsWhereBlocksAreFewOnly) {
-  const KernelRow& row = *find_kernel("simt_f32");
+  const KernelRow& row = *find_kernel("qmatmul_f32_simt_sm80");
   EXPECT_GT(plan_on(row, problem(GATUN_U4, GATUN_QMATMUL_PRECISE, 1, 256, 16384, 128)).parts, 1);
   EXPECT_EQ(plan_on(row, problem(GATUN_U4, GATUN_QMATMUL_PRECISE, 1, 16384, 16384, 128)).parts, 1);
   EXPECT_EQ(plan_on(row, problem(GATUN_U4, GATUN_QMATMUL_PRECISE, 1, 256, 512, 128)).parts, 1);
@@ -110,7 +110,7 @@ TEST(Plan, SplitsWhereBlocksAreFewOnly) {
 }
 
 TEST(Plan, XIsReadWhereItLiesOnlyIfItIsRight) {
-  const KernelRow& row = *find_kernel("simt_f32");
+  const KernelRow& row = *find_kernel("qmatmul_f32_simt_sm80");
   Problem p = problem(GATUN_U4, GATUN_QMATMUL_PRECISE, 3, 64, 256, 64);
   EXPECT_TRUE(plan_on(row, p).may_use_x);
   p.params.x_row_stride = 258;

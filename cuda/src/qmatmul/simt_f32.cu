@@ -3,8 +3,8 @@
 
 namespace gatun::cuda::qmatmul {
 
-int32_t run_simt_f32(const Job& job, void* stream) {
-  constexpr const char* kName = "qmatmul_simt_f32";
+int32_t run_qmatmul_f32_simt_sm80(const Job& job, void* stream) {
+  constexpr const char* kName = "qmatmul_f32_simt_sm80";
   switch (value_instance(job.kind)) {
     case Codes::u4:
       return simt::run_codes<Codes::u4, simt::Floats>(kName, job, stream);

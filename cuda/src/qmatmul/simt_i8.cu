@@ -3,8 +3,8 @@
 
 namespace gatun::cuda::qmatmul {
 
-int32_t run_simt_i8(const Job& job, void* stream) {
-  constexpr const char* kName = "qmatmul_simt_i8";
+int32_t run_qmatmul_i8_simt_sm80(const Job& job, void* stream) {
+  constexpr const char* kName = "qmatmul_i8_simt_sm80";
   switch (job.kind) {
     case Codes::u4:
       return simt::run_codes<Codes::u4, simt::Integers>(kName, job, stream);

@@ -3,9 +3,9 @@
 
 namespace gatun::cuda::qmatmul {
 
-int32_t run_sm80_few_i8(const Job& job, void* stream) {
+int32_t run_qmatmul_i8_m16n32_sm80(const Job& job, void* stream) {
   return run_instance<Arithmetic::i8>(job, [&](auto codes) {
-    return few::run_codes<decltype(codes)::value, Arithmetic::i8>(job, "qmatmul_i8_sm80_few", stream);
+    return few::run_codes<decltype(codes)::value, Arithmetic::i8>(job, "qmatmul_i8_m16n32_sm80", stream);
   });
 }
 

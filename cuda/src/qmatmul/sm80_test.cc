@@ -10,8 +10,9 @@ using gatun::test::edge_sizes;
 using gatun::test::prime_sizes;
 
 const KernelRow* kernel_of(bool few, int32_t mode) {
-  const char* const names[2][3] = {{"sm80_tiled_i8", "sm80_tiled_bf16", "sm80_tiled_f16"},
-                                   {"sm80_few_i8", "sm80_few_bf16", "sm80_few_f16"}};
+  const char* const names[2][3] = {
+      {"qmatmul_i8_m128n128_sm80", "qmatmul_bf16_m128n128_sm80", "qmatmul_f16_m128n128_sm80"},
+      {"qmatmul_i8_m16n32_sm80", "qmatmul_bf16_m16n32_sm80", "qmatmul_f16_m16n32_sm80"}};
   return find_kernel(names[few][mode == GATUN_QMATMUL_F16 ? 2 : mode == GATUN_QMATMUL_BF16 ? 1 : 0]);
 }
 bool is_int8(int32_t mode) { return mode <= GATUN_QMATMUL_INT8_GROUP; }
@@ -217,19 +218,19 @@ TEST(Sm80, IsSelected) {
     device.major = 8;
     return std::string(select(problem, device).name);
   };
-  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_F16, 16, 4096, 128), "sm80_few_f16");
-  EXPECT_EQ(selected(kNF4, GATUN_QMATMUL_BF16, 1, 4096, 64), "sm80_few_bf16");
-  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_F16, 17, 4096, 128), "sm80_tiled_f16");
-  EXPECT_EQ(selected(kI8, GATUN_QMATMUL_INT8_ROW, 512, 4096, 4096), "sm80_tiled_i8");
-  EXPECT_EQ(selected(kI8, GATUN_QMATMUL_INT8_ROW, 4, 4095, 4095), "sm80_few_i8");
+  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_F16, 16, 4096, 128), "qmatmul_f16_m16n32_sm80");
+  EXPECT_EQ(selected(kNF4, GATUN_QMATMUL_BF16, 1, 4096, 64), "qmatmul_bf16_m16n32_sm80");
+  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_F16, 17, 4096, 128), "qmatmul_f16_m128n128_sm80");
+  EXPECT_EQ(selected(kI8, GATUN_QMATMUL_INT8_ROW, 512, 4096, 4096), "qmatmul_i8_m128n128_sm80");
+  EXPECT_EQ(selected(kI8, GATUN_QMATMUL_INT8_ROW, 4, 4095, 4095), "qmatmul_i8_m16n32_sm80");
   // Groups that cut an instruction, zero points that do not fit into int8, positions that do not fit into 32 bits.
-  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_F16, 16, 4096, 40), "simt_f32");
-  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_INT8_ROW, 16, 4096, 48), "simt_i8");
-  EXPECT_EQ(selected(kU8Zero, GATUN_QMATMUL_INT8_ROW, 16, 4096, 64), "simt_i8");
-  EXPECT_EQ(selected(kU8Zero, GATUN_QMATMUL_F16, 16, 4096, 64), "sm80_few_f16");
-  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_F16, 16, int64_t{1} << 31, 64), "simt_f32");
-  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_F16, 16, int64_t{1} << 30, 1024), "simt_f32");
-  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_F16, 16, int64_t{1} << 30, int64_t{1} << 30), "sm80_few_f16");
+  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_F16, 16, 4096, 40), "qmatmul_f32_simt_sm80");
+  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_INT8_ROW, 16, 4096, 48), "qmatmul_i8_simt_sm80");
+  EXPECT_EQ(selected(kU8Zero, GATUN_QMATMUL_INT8_ROW, 16, 4096, 64), "qmatmul_i8_simt_sm80");
+  EXPECT_EQ(selected(kU8Zero, GATUN_QMATMUL_F16, 16, 4096, 64), "qmatmul_f16_m16n32_sm80");
+  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_F16, 16, int64_t{1} << 31, 64), "qmatmul_f32_simt_sm80");
+  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_F16, 16, int64_t{1} << 30, 1024), "qmatmul_f32_simt_sm80");
+  EXPECT_EQ(selected(kU4, GATUN_QMATMUL_F16, 16, int64_t{1} << 30, int64_t{1} << 30), "qmatmul_f16_m16n32_sm80");
 }
 
 }  // namespace

@@ -122,14 +122,21 @@ class Warp {
     left_ = Size::kXBytes + (strip_of_block() * Size::kUnits * 32 + lane()) * 16;
     if (!columns_.has_zeros()) lower_columns(operand_, common_zero<Operand>(tiled.job), lower_);
     load_columns(0, next_columns_);
+    load_rows(0);
   }
 
   // Stage `index` of `count`.
   GATUN_DEVICE void add_stage(int index, int count, const uint8_t* stage) {
 #pragma unroll
-    for (int i = 0; i < kStageSlices; ++i) of_columns_[i] = next_columns_[i];
-    if (index + 1 < count) load_columns(index + 1, next_columns_);
-    if (!Operand::kHalves && tiled_.job.x.scales_of_groups) load_rows(index);
+    for (int i = 0; i < kStageSlices; ++i) {
+      of_columns_[i] = next_columns_[i];
+#pragma unroll
+      for (int j = 0; j < kRowValues<kTiles>; ++j) of_rows_[i][j] = next_rows_[i][j];
+    }
+    if (index + 1 < count) {
+      load_columns(index + 1, next_columns_);
+      load_rows(index + 1);
+    }
     if (tiled_.interval < kStageSlices) {
       multiply<true>(index, stage);
       return;
@@ -171,13 +178,14 @@ class Warp {
 
   GATUN_DEVICE void load_rows(int stage) {
     const Job& job = tiled_.job;
+    if (Operand::kHalves || !job.x.scales_of_groups) return;
 #pragma unroll
     for (int i = 0; i < kStageSlices; ++i) {
       if ((i & (tiled_.interval - 1)) != 0) continue;
 #pragma unroll
       for (int j = 0; j < kRowValues<kTiles>; ++j) {
         const int64_t row = row_ + j * 32 + lane();
-        of_rows_[i][j] = job.x.scales[(row < job.rows ? row : job.rows - 1) * job.groups + group_of(stage, i)];
+        next_rows_[i][j] = job.x.scales[(row < job.rows ? row : job.rows - 1) * job.groups + group_of(stage, i)];
       }
     }
   }
@@ -247,7 +255,8 @@ class Warp {
   int right_, left_;  // where the lane's operands lie in a stage
   Sum sum_[kWarpStrips][kTiles][4] = {};
   OfColumn of_columns_[kStageSlices] = {}, next_columns_[kStageSlices] = {};
-  float of_rows_[kStageSlices][kRowValues<kTiles>] = {}, of_row_[kRowValues<kTiles>] = {};
+  float of_rows_[kStageSlices][kRowValues<kTiles>] = {}, next_rows_[kStageSlices][kRowValues<kTiles>] = {};
+  float of_row_[kRowValues<kTiles>] = {};
   float of_column_ = 0;
   uint32_t lower_[kWarpStrips][2] = {};
 };
@@ -305,12 +314,17 @@ kernel(GATUN_GRID_CONSTANT TiledJob tiled) {
   float* const sums = reinterpret_cast<float*>(stages);
   own.store(sums);
   block_barrier();
+  // A thread has a column, and kBatch rows at a time.
+  constexpr int kBatch = 4, kStep = kThreads / kColumns;
+  const int column = thread_index() % kColumns;
+  if (strip * kStripColumns + column >= job.padded_columns) return;
+  const int rows = static_cast<int>(job.rows - row < Size::kRows ? job.rows - row : Size::kRows);
 #pragma unroll 1
-  for (int m = warp(); m < Size::kRows && row + m < job.rows; m += kWarps) {
-#pragma unroll 1
-    for (int n = lane(); n < kColumns && strip * kStripColumns + n < job.padded_columns; n += 32) {
-      put_sum(job, block_y(), row + m, strip * kStripColumns + n, sums[m * Size::kSumStride + n]);
-    }
+  for (int m = thread_index() / kColumns; m < rows; m += kBatch * kStep) {
+    float batch[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) batch[i] = sums[(m + i * kStep) % Size::kRows * Size::kSumStride + column];
+    put_sums(job, block_y(), row + m, kStep, (rows - m + kStep - 1) / kStep, strip * kStripColumns + column, batch);
   }
 }
 

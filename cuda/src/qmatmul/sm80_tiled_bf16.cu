@@ -3,9 +3,9 @@
 
 namespace gatun::cuda::qmatmul {
 
-int32_t run_sm80_tiled_bf16(const Job& job, void* stream) {
+int32_t run_qmatmul_bf16_m128n128_sm80(const Job& job, void* stream) {
   return run_instance<Arithmetic::bf16>(job, [&](auto codes) {
-    return tiled::run_codes<decltype(codes)::value, Arithmetic::bf16>(job, "qmatmul_bf16_sm80_tiled", stream);
+    return tiled::run_codes<decltype(codes)::value, Arithmetic::bf16>(job, "qmatmul_bf16_m128n128_sm80", stream);
   });
 }
 

@@ -8,7 +8,9 @@
 namespace gatun::cuda::qmatmul {
 namespace {
 
-const KernelRow* simt(int32_t mode) { return find_kernel(mode <= GATUN_QMATMUL_INT8_GROUP ? "simt_i8" : "simt_f32"); }
+const KernelRow* simt(int32_t mode) {
+  return find_kernel(mode <= GATUN_QMATMUL_INT8_GROUP ? "qmatmul_i8_simt_sm80" : "qmatmul_f32_simt_sm80");
+}
 
 TEST(Simt, EveryFormatInEveryMode) {
   for (const Scheme& scheme : kSchemes) {

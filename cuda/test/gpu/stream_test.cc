@@ -1,5 +1,7 @@
 // Work of two streams at the same time, and work that a graph has captured.
 #include <algorithm>
+#include <string>
+#include <thread>
 
 #include "gpu.h"
 
@@ -56,6 +58,39 @@ TEST(Streams, ProductsOnTwoAtOnce) {
         }
         for (const Stream& stream : streams) stream.wait();
         for (int i = 0; i < 2; ++i) ASSERT_EQ(products[i].result(), alone[i]) << "round " << round;
+      }
+    }
+  }
+}
+
+// Launches of one kernel with less and with more shared memory, by threads that know nothing of each other.
+TEST(Streams, ProductsOfTwoThreads) {
+  const int64_t rows[][2] = {{1, 16}, {65, 300}};
+  for (const auto& pair : rows) {
+    for (const int32_t mode : kModes) {
+      SCOPED_TRACE(testing::Message() << pair[0] << " and " << pair[1] << " rows, mode " << mode);
+      Stream streams[2];
+      Product products[2] = {{pair[0], 512, 4096, mode, 1}, {pair[1], 512, 4096, mode, 2}};
+      std::vector<float> alone[2];
+      for (int i = 0; i < 2; ++i) {
+        ASSERT_EQ(products[i].run(nullptr), GATUN_OK) << gatun_cuda_last_error();
+        alone[i] = products[i].result();
+        products[i].forget();
+      }
+      std::string errors[2];
+      std::vector<std::thread> threads;
+      for (int i = 0; i < 2; ++i) {
+        threads.emplace_back([&, i] {
+          for (int round = 0; round < 200 && errors[i].empty(); ++round) {
+            if (products[i].run(streams[i].get()) != GATUN_OK) errors[i] = gatun_cuda_last_error();
+          }
+          streams[i].wait();
+        });
+      }
+      for (std::thread& thread : threads) thread.join();
+      for (int i = 0; i < 2; ++i) {
+        EXPECT_EQ(errors[i], "");
+        EXPECT_EQ(products[i].result(), alone[i]);
       }
     }
   }
