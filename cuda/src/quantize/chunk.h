@@ -21,6 +21,7 @@ namespace gatun::cuda::quantize {
 struct F32 {
   static constexpr int kBytes = 4;
   using Stored = uint32_t;
+  static GATUN_DEVICE float value(Stored bits) { return as_float(bits); }
   static GATUN_DEVICE void widen(const uint32_t* words, float (&v)[kChunk]) {
 #pragma unroll
     for (int i = 0; i < kChunk; ++i) v[i] = as_float(words[i]);
@@ -33,6 +34,7 @@ struct F32 {
 struct F16 {
   static constexpr int kBytes = 2;
   using Stored = uint16_t;
+  static GATUN_DEVICE float value(Stored bits) { return f16_to_f32(bits); }
   static GATUN_DEVICE void widen(const uint32_t* words, float (&v)[kChunk]) {
 #pragma unroll
     for (int i = 0; i < kChunk; ++i) v[i] = f16_to_f32(static_cast<uint16_t>(words[i / 2] >> 16 * (i % 2)));
@@ -45,6 +47,7 @@ struct F16 {
 struct BF16 {
   static constexpr int kBytes = 2;
   using Stored = uint16_t;
+  static GATUN_DEVICE float value(Stored bits) { return bf16_to_f32(bits); }
   static GATUN_DEVICE void widen(const uint32_t* words, float (&v)[kChunk]) {
 #pragma unroll
     for (int i = 0; i < kChunk; ++i) v[i] = as_float(i % 2 ? words[i / 2] & 0xffff0000u : words[i / 2] << 16);
@@ -91,9 +94,11 @@ struct Words {
     if (at.count == 0) return;
     constexpr int kOfWord = 4 / X::kBytes;
     const uint32_t first = x[0];
+    // Kept from loops around this: multiples of it, of which all calls would have to keep all.
+    const int64_t stride = static_cast<int64_t>(keep_here(static_cast<uint64_t>(job.x_column_stride)));
 #pragma unroll
-    for (int i = 0; i < kChunk; ++i) {
-      const uint32_t element = i < at.count ? uint32_t{x[i * job.x_column_stride]} : first;
+    for (int i = 0; i < kChunk; ++i, x += stride) {
+      const uint32_t element = i < at.count ? uint32_t{*x} : first;
       word[i / kOfWord] |= element << (32 / kOfWord) * (i % kOfWord) % 32;
     }
   }
@@ -170,17 +175,6 @@ struct CodeWords {
 
   static GATUN_DEVICE uint8_t* address(const Job& job, const Place& at) {
     return static_cast<uint8_t*>(job.codes) + at.codes;
-  }
-
-  // These codes before code `begin`, others from there on.
-  GATUN_DEVICE CodeWords with_rest(int begin, const CodeWords& rest) const {
-    CodeWords both;
-#pragma unroll
-    for (int w = 0; w < kWords; ++w) {
-      const uint32_t first = low_bits(begin * kBits, w);
-      both.word[w] = (word[w] & first) | (rest.word[w] & ~first);
-    }
-    return both;
   }
 
   // Bits of values beyond `count` become 0.

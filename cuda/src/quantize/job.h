@@ -29,7 +29,11 @@ struct Grid;  // ptx/launch.h
 namespace gatun::cuda::quantize {
 
 inline constexpr int kChunk = 16;
+// Of a thread block. Kernels keep to the registers with which a multiprocessor has one such block, or as many threads
+// in smaller ones: 64 of them, which is half of the 2048 threads it could have.
 inline constexpr int kMostThreads = 1024;
+inline constexpr int kLargestBlocks = 1;
+inline constexpr int kResidentThreads = kLargestBlocks * kMostThreads;
 // Chunks of a part of a block that more than one thread block scans.
 inline constexpr int kPartChunks = 4096;
 inline constexpr int kScanThreads = 256;

@@ -11,7 +11,6 @@ namespace {
 constexpr int kThreads = 256;      // of blocks whose teams are lanes of a warp
 constexpr int kBookThreads = 512;  // of those that share large tables
 constexpr int kLeastBookThreads = 128;
-constexpr int kResident = 2048;  // threads that a multiprocessor has at most
 constexpr int kLanes = 32;
 // Rounds of resident thread blocks for which there are blocks; more work is done by the same ones. One round where each
 // block first fills tables.
@@ -78,7 +77,8 @@ Grid distribute(const gatun_quantize_params& p, const Device& device, const Kern
     }
   }
   const int64_t teams = walk->whole_block ? 1 : grid.threads / walk->team;
-  const int64_t most = int64_t{device.multiprocessors} * (kResident / grid.threads) * (large_tables ? 1 : kRounds);
+  const int64_t most =
+      int64_t{device.multiprocessors} * (kResidentThreads / grid.threads) * (large_tables ? 1 : kRounds);
   grid.blocks_x = std::min(blocks_of(units, teams), most);
   const int64_t stride = grid.blocks_x * teams;
   walk->down_rows = p.x_column_stride > 1 && p.rows > 1;  // a column's values are closer to each other then

@@ -23,6 +23,9 @@
 // Tails: a chunk that is shorter is the same chunk with values that repeat the first one, of which codes are not
 // stored.
 //
+// Rounding other than to nearest, and chunks of two groups, go value by value through one loop, which is the least code
+// and the fewest registers: about 50 instructions a value, so they are bound by instructions, at half the bandwidth.
+//
 // Overflow: steps are clamped as floats before they become integers.
 //
 // Bound: none; codes, scales and zero points are those of the CPU, bit for bit, and values but for the bits of NaN.
@@ -36,24 +39,6 @@
 #include "quantize/threshold.h"
 
 namespace gatun::cuda::quantize {
-
-// The codes of a chunk with one scale. Codes say:
-//   nearest(coding, values)             all of them
-//   above(coding, value, threshold)     the upper of the two codes next to a value, if its distance to the lower one in
-//                                       parts of theirs is above the threshold
-template <class Codes>
-GATUN_DEVICE typename Codes::Packed encode(const Job& job, const Codes& codes, const typename Codes::Coding& coding,
-                                           const Walker& walker, int count, const float (&x)[kChunk]) {
-  if (job.rounding == GATUN_ROUND_NEAREST) return codes.nearest(coding, x);
-  const Thresholds thresholds(job, walker.element(), count);
-  float values[kChunk];  // in local memory, as the loop is one
-#pragma unroll
-  for (int i = 0; i < kChunk; ++i) values[i] = x[i];
-  typename Codes::Packed packed = {};
-#pragma unroll 1
-  for (int i = 0; i < kChunk; ++i) packed.push(codes.above(coding, values[i], thresholds.at(i)));
-  return packed;
-}
 
 // The scale of a unit, which is a block, made by its team; where a value is not finite, any.
 GATUN_DEVICE Scale scale_of_team(const Job& job, Team& team, int member, const Place& at, const Extremes& own,
@@ -80,8 +65,39 @@ GATUN_DEVICE Scale known_scale(const Job& job, int64_t block) {
   return scale;
 }
 
+// The codes of a chunk one by one: where they are not the nearest, or values from `at.split` on have the scale of the
+// next block. `element` is the number of the first value. Values are read again, from the L1 cache, since a loop cannot
+// name those that are in registers. Codes say:
+//   nearest(coding, values)             those of a chunk
+//   above(coding, value, threshold)     the upper of the two codes next to a value, if its distance to the lower one in
+//                                       parts of theirs is above the threshold
 template <class X, class Codes>
-GATUN_KERNEL(kMostThreads, 1)
+GATUN_DEVICE typename Codes::Packed encode_each(const Job& job, const Codes& codes, const Place& at, const Scale& scale,
+                                                int64_t element) {
+  const auto* x = static_cast<const typename X::Stored*>(job.x) + at.x;
+  typename Codes::Packed packed = {};
+  auto coding = Codes::coding(job, scale);
+  Thresholds thresholds(job, element);
+#pragma unroll 1
+  for (int i = 0; i < kChunk; ++i, x += job.x_column_stride) {
+    uint32_t code = 0;
+    if (i < at.count) {
+      if (i == at.split) coding = Codes::coding(job, known_scale(job, at.block + 1));
+      const float value = X::value(*x);
+      if (job.rounding == GATUN_ROUND_NEAREST) {
+        const float values[kChunk] = {value};
+        code = codes.nearest(coding, values).get(0);  // of which the compiler leaves what makes this one
+      } else {
+        code = codes.above(coding, value, thresholds.next());
+      }
+    }
+    packed.push(code);
+  }
+  return packed;
+}
+
+template <class X, class Codes>
+GATUN_KERNEL(kMostThreads, kLargestBlocks)
 quantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes::Tables tables) {
   const Codes codes(tables);
   Walker walker(job, Codes::kBits);
@@ -101,20 +117,17 @@ quantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes:
     } else if (at.count > 0) {
       scale = known_scale(job, at.block);
     }
-    if (!job.encode) continue;
-    typename Codes::Packed packed = {};
-#pragma unroll 1
-    for (int begin = 0, end = at.split; begin < at.count; begin = end, end = kChunk) {
-      if (begin > 0) scale = known_scale(job, at.block + 1);
-      const auto here = encode(job, codes, Codes::coding(job, scale), walker, at.count, x);
-      packed = begin == 0 ? here : packed.with_rest(begin, here);
+    if (!job.encode || at.count == 0) continue;
+    if (job.rounding == GATUN_ROUND_NEAREST && at.split >= at.count) {
+      codes.nearest(Codes::coding(job, scale), x).store(job, at);
+    } else {
+      encode_each<X>(job, codes, at, scale, walker.element()).store(job, at);
     }
-    packed.store(job, at);
   }
 }
 
 template <class X, class Codes>
-GATUN_KERNEL(kMostThreads, 1)
+GATUN_KERNEL(kMostThreads, kLargestBlocks)
 dequantize_chunks(GATUN_GRID_CONSTANT Job job, GATUN_GRID_CONSTANT typename Codes::Tables tables) {
   const Codes codes(tables);
   Walker walker(job, Codes::kBits);

@@ -27,30 +27,26 @@ GATUN_DEVICE uint32_t random_threshold(uint64_t key, uint32_t lower_index) {
   return (h ^ h >> 16) >> 8;
 }
 
+// Those of values that follow each other, from element `index` on.
 class Thresholds {
  public:
-  // Of `count` values from element `index` on. The seed is kept from a loop around this: what most calls do not need
-  // would be computed by all of them.
-  GATUN_DEVICE Thresholds(const Job& job, int64_t index, int count)
-      : index_(static_cast<uint64_t>(index)), count_(count), seed_(keep_here(job.seed)) {
-    up_ = job.rounding == GATUN_ROUND_GIVEN ? job.round_up + index_ : nullptr;
-    key_ = threshold_key(seed_, index_ >> 32);
-  }
+  GATUN_DEVICE Thresholds(const Job& job, int64_t index)
+      : job_(job), index_(static_cast<uint64_t>(index)), key_(key_here()) {}
 
-  // Of value i of the chunk.
-  GATUN_DEVICE float at(int i) const {
-    if (up_ != nullptr) return i < count_ && up_[i] != 0 ? 0.0f : 1.0f;
-    const uint64_t index = index_ + static_cast<uint64_t>(i);
-    const uint64_t key = index >> 32 == index_ >> 32 ? key_ : threshold_key(seed_, index >> 32);
-    return static_cast<float>(random_threshold(key, static_cast<uint32_t>(index))) * as_float((127 - 24) << 23);
+  GATUN_DEVICE float next() {
+    const uint64_t index = index_++;
+    if (job_.rounding == GATUN_ROUND_GIVEN) return job_.round_up[index] != 0 ? 0.0f : 1.0f;
+    const float threshold = static_cast<float>(random_threshold(key_, static_cast<uint32_t>(index)));
+    if (static_cast<uint32_t>(index_) == 0) key_ = key_here();
+    return threshold * as_float((127 - 24) << 23);
   }
 
  private:
-  const uint64_t index_;
-  const int count_;
-  const uint64_t seed_;
-  const uint8_t* up_;
-  uint64_t key_;
+  // The seed is kept from a loop around this: what most calls do not need would be computed by all of them.
+  GATUN_DEVICE uint64_t key_here() const { return threshold_key(keep_here(job_.seed), index_ >> 32); }
+
+  const Job& job_;
+  uint64_t index_, key_;
 };
 
 }  // namespace gatun::cuda::quantize
