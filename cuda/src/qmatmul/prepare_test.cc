@@ -131,13 +131,39 @@ TEST(Prepare, EveryTypeOfRows) {
   }
 }
 
+// Groups of a lane, of 2^n lanes, of a warp and more, that begin within a step, or are the row; rows of one turn of a
+// block and of more, all of them aligned, every other one, or none.
+TEST(Prepare, GroupsOfEverySizeInInt8) {
+  for (const int64_t depth : {520, 4096, 4136}) {
+    for (const int64_t group :
+         {int64_t{16}, int64_t{32}, int64_t{48}, int64_t{100}, int64_t{128}, int64_t{512}, int64_t{513}, depth}) {
+      for (const int64_t gap : {0, 4, 9}) {
+        for (const int64_t offset : {0, 1}) {
+          Rows r;
+          r.depth = depth;
+          r.group = group;
+          r.gap = gap;
+          r.offset = offset;
+          r.dtype = group == 128 ? GATUN_F32 : group % 3 == 0 ? GATUN_F16 : GATUN_BF16;
+          r.to = r.rounding = Arithmetic::i8;
+          expect_prepared(r);
+          r.scales_of_groups = true;
+          expect_prepared(r);
+        }
+      }
+    }
+  }
+}
+
 TEST(Prepare, ScalesNearTheLeastAndRowsThatAreNotFinite) {
   for (const bool of_groups : {false, true}) {
     Rows r;
     r.to = r.rounding = Arithmetic::i8;
     r.scales_of_groups = of_groups;
-    r.group = 10;
-    for (const float value : {NAN, INFINITY, -INFINITY, 3e38f}) expect_prepared(r, {value});
+    for (const int64_t group : {10, 16}) {
+      r.group = group;
+      for (const float value : {NAN, INFINITY, -INFINITY, 3e38f}) expect_prepared(r, {value});
+    }
     // Groups of nothing but values that make the scale 2^-120, or less.
     r.depth = r.group = 16;
     for (const float value : {0x1.fcp-114f, 0x1.fap-114f, 0x1p-149f, 0.0f}) {
@@ -151,7 +177,7 @@ TEST(Prepare, ScalesNearTheLeastAndRowsThatAreNotFinite) {
 
 TEST(Prepare, EveryOrderOfThreads) {
   in_every_order([] {
-    for (const int64_t group : {40, 300}) {  // teams of warps, and of blocks
+    for (const int64_t group : {32, 40, 300}) {  // teams of lanes, of warps, and of blocks
       Rows r;
       r.depth = 600;
       r.group = group;

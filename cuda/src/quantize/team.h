@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "base/quotient.h"
 #include "ptx/number.h"
 #include "ptx/warp.h"
 #include "quantize/chunk.h"
@@ -11,12 +12,6 @@
 namespace gatun::cuda::quantize {
 
 GATUN_DEVICE int32_t smaller(int64_t a, int32_t b) { return static_cast<int32_t>(a < b ? a : b); }
-
-// a / b; most numbers have 32 bits, which is a quarter of the work.
-GATUN_DEVICE int64_t quotient(int64_t a, int64_t b) {
-  if ((static_cast<uint64_t>(a | b) >> 32) == 0) return static_cast<uint32_t>(a) / static_cast<uint32_t>(b);
-  return a / b;
-}
 
 // A number that changes with the unit as a stride says.
 class Running {
