@@ -8,6 +8,9 @@
 #include <numeric>
 
 #include "base/status.h"
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#endif
 
 namespace gatun::emulator {
 namespace {
@@ -23,14 +26,14 @@ class Shuffle {
   void operator()(int* order, size_t count) {
     for (size_t i = count; i > 1; --i) std::swap(order[i - 1], order[next() % i]);
   }
-
- private:
   uint64_t next() {
     uint64_t x = state_ += 0x9e3779b97f4a7c15u;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
     return x ^ (x >> 31);
   }
+
+ private:
   uint64_t state_;
 };
 
@@ -40,6 +43,15 @@ void arrange(int* order, size_t count) {
   std::iota(order, order + count, 0);
   if (settings().order == Order::down) std::reverse(order, order + count);
   if (settings().order == Order::shuffled) shuffle(order, count);
+}
+
+// Bytes that nobody has written: NaN in every float, since what an earlier block left there may be just what a kernel
+// reads too early. For valgrind they are as if fresh.
+void forget(void* memory, size_t bytes) {
+  std::memset(memory, 0xff, bytes);
+#if defined(VALGRIND_MAKE_MEM_UNDEFINED)
+  VALGRIND_MAKE_MEM_UNDEFINED(memory, bytes);
+#endif
 }
 
 // The lanes of a warp stay together, so that one warp can run ahead of the others.
@@ -82,6 +94,7 @@ constexpr const char* kBarrierNames[16] = {
 
 Block::Block(int threads, int64_t shared_bytes)
     : shared_(nullptr, std::free),
+      shared_async_(nullptr, std::free),
       shared_bytes_(shared_bytes),
       threads_(static_cast<size_t>(threads)),
       order_(threads_.size()),
@@ -99,19 +112,23 @@ bool Block::run(const int64_t (&index)[3], const int64_t (&count)[3], const std:
   for (Warp& warp : warps_) {
     warp.arrived.reset();
     warp.products.clear();
-    warp.fenced = false;
   }
   for (Meeting<kGroup>& group : groups_) group.arrived.reset();
   deferred_.clear();
   for (Barrier& barrier : barriers_) barrier = Barrier();
   // Fresh memory for every block: a read of what was not written, or past the end, is seen by valgrind and ASan.
-  void* memory = nullptr;
-  if (posix_memalign(&memory, 1024, static_cast<size_t>(std::max<int64_t>(shared_bytes_, 1))) != 0) std::abort();
-  shared_.reset(static_cast<uint8_t*>(memory));
+  for (auto* const shared : {&shared_, &shared_async_}) {
+    void* memory = nullptr;
+    if (posix_memalign(&memory, 1024, static_cast<size_t>(std::max<int64_t>(shared_bytes_, 1))) != 0) std::abort();
+    shared->reset(static_cast<uint8_t*>(memory));
+    forget(memory, static_cast<size_t>(shared_bytes_));
+  }
+  make_visible();
   for (Thread& thread : threads_) {
     thread.fiber->start(&body_);
     thread.state = State::ready;
     thread.copies.clear();
+    thread.fenced.clear();
   }
   current = this;
   ended_ = 0;
@@ -167,8 +184,12 @@ void Block::run_polling() {
 }
 
 void Block::take_effect() {
-  const Effect effect = std::move(deferred_.front());
-  deferred_.pop_front();
+  const Order order = settings().order;
+  const size_t at = order == Order::up     ? 0
+                    : order == Order::down ? deferred_.size() - 1
+                                           : static_cast<size_t>(shuffle.next() % deferred_.size());
+  const Effect effect = std::move(deferred_[at]);
+  deferred_.erase(deferred_.begin() + static_cast<std::ptrdiff_t>(at));
   try {
     effect();
   } catch (const Stop&) {
@@ -281,6 +302,42 @@ int64_t Block::shared_offset(const char* what, const void* address, int64_t byte
           alignment);
   }
   return offset;
+}
+
+void Block::make_visible() const { std::memcpy(shared_async(), shared(), static_cast<size_t>(shared_bytes_)); }
+
+void Block::fence_registers(const void* registers, size_t bytes) {
+  free_registers(registers, bytes);
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(registers);
+  threads_[static_cast<size_t>(running_)].fenced.push_back({begin, begin + bytes});
+}
+
+void Block::free_registers(const void* registers, size_t bytes) {
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(registers), end = begin + bytes;
+  std::vector<Range>& fenced = threads_[static_cast<size_t>(running_)].fenced;
+  for (size_t i = 0; i < fenced.size();) {
+    const Range range = fenced[i];
+    if (range.end <= begin || end <= range.begin) {
+      ++i;
+      continue;
+    }
+    fenced[i] = fenced.back();
+    fenced.pop_back();
+    if (range.begin < begin) fenced.push_back({range.begin, begin});
+    if (end < range.end) fenced.push_back({end, range.end});
+  }
+}
+
+void Block::free_all_registers(int warp) {
+  for (int lane = 0; lane < kWarp; ++lane) threads_[static_cast<size_t>(warp * kWarp + lane)].fenced.clear();
+}
+
+void Block::check_fenced(const void* registers, size_t bytes) {
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(registers);
+  for (const Range& range : threads_[static_cast<size_t>(running_)].fenced) {
+    if (range.begin <= begin && begin + bytes <= range.end) return;
+  }
+  fault("wgmma.mma_async of registers that no wgmma_fence has named since the last wait for them");
 }
 
 void Block::poll(const char* what) { wait(State::polls, what); }

@@ -40,6 +40,10 @@ class Block {
   int64_t count(int axis) const { return count_[axis]; }
   uint8_t* shared() const { return shared_.get(); }
   int64_t shared_bytes() const { return shared_bytes_; }
+  // Shared memory as asynchronous copies and products see it: what threads write is there after make_visible, a fence.
+  // It takes the writes of all threads, so a fence that only some of them lack shows in some order.
+  uint8_t* shared_async() const { return shared_async_.get(); }
+  void make_visible() const;
 
   // Waits until all lanes of the warp (the group) are at the instruction `what`; the last one acts, with all operands.
   template <class Act>
@@ -61,13 +65,18 @@ class Block {
   void poll(const char* what);
   void poll_succeeded() { progress_ = true; }
 
-  // Adds an effect that comes when all threads wait or poll, one at a time; with Effects::first it is there at once.
+  // Adds an effect that comes when all threads wait or poll, one at a time: in Order::up the oldest, in Order::down the
+  // youngest, shuffled any. With Effects::first it is there at once.
   void defer(Effect effect);
   // Effects that come when this thread, or its warp, waits for them.
   Pending& copies() { return threads_[static_cast<size_t>(running_)].copies; }
   Pending& products(int warp) { return warps_[static_cast<size_t>(warp)].products; }
-  // Whether the warp has ordered its registers before the next product.
-  bool& fenced(int warp) { return warps_[static_cast<size_t>(warp)].fenced; }
+  // Of this thread's registers, those that wgmma_fence has named since the last wait for what uses them.
+  void fence_registers(const void* registers, size_t bytes);
+  void free_registers(const void* registers, size_t bytes);
+  void free_all_registers(int warp);
+  // A fault unless one fence has named all of these.
+  void check_fenced(const void* registers, size_t bytes);
 
   // The offset of shared memory; a fault unless all these bytes are shared memory, aligned.
   int64_t shared_offset(const char* what, const void* address, int64_t bytes, int alignment);
@@ -77,11 +86,15 @@ class Block {
  private:
   struct Stop {};  // a fault outside of all threads
   enum class State { ready, waits, polls, done };
+  struct Range {
+    uintptr_t begin, end;
+  };
   struct Thread {
     std::unique_ptr<Fiber> fiber;
     State state;
     const char* at;  // what it waits for
     Pending copies;
+    std::vector<Range> fenced;
   };
   template <int lanes>
   struct Meeting {
@@ -91,7 +104,6 @@ class Block {
   };
   struct Warp : Meeting<kWarp> {
     Pending products;
-    bool fenced;
   };
   struct Barrier {
     int expected = 0;
@@ -107,11 +119,11 @@ class Block {
   // the others as nothing but what they wait for lets it.
   void run_ready();
   void run_polling();  // each once
-  void take_effect();  // the oldest deferred one
+  void take_effect();  // a deferred one
   void name_fault(const char* text);
   std::string where() const;
 
-  std::unique_ptr<uint8_t, void (*)(void*)> shared_;
+  std::unique_ptr<uint8_t, void (*)(void*)> shared_, shared_async_;
   int64_t shared_bytes_;
   std::vector<Thread> threads_;
   std::vector<int> order_;

@@ -156,7 +156,14 @@ class SharedMatrix {
       block().fault("wgmma: a matrix reaches offset %lld of %lld bytes of shared memory",
                     static_cast<long long>(offset), static_cast<long long>(block().shared_bytes()));
     }
-    return block().shared() + offset;
+    const uint8_t* const bytes = block().shared_async() + offset;
+    if (std::memcmp(bytes, block().shared() + offset, 16) != 0) {
+      block().fault(
+          "wgmma: at offset %lld of shared memory, a thread has written what it reads, with no fence_proxy_async after "
+          "it, or before a wait for the product",
+          static_cast<long long>(offset));
+    }
+    return bytes;
   }
 
   int64_t start_, leading_, stride_, row_bytes_;
@@ -233,9 +240,10 @@ void multiply_sparse(Element type, int selector, const Fragments* const* lanes) 
 }
 
 void issue_product(GroupProduct own) {
+  if (own.a != nullptr) block().check_fenced(own.a, 16);
+  block().check_fenced(own.d, static_cast<size_t>(own.n) / 2 * 4);
   together("wgmma.mma_async", own, [](GroupProduct* const* lanes) {
     const int warp = block().thread() / kWarp;
-    if (!block().fenced(warp)) block().fault("wgmma.mma_async without wgmma_fence since the last wait");
     const GroupProduct& all = *lanes[0];
     WarpProduct part = {all, warp % (kGroup / kWarp), {}, {}};
     for (int lane = 0; lane < kWarp; ++lane) {
@@ -259,7 +267,7 @@ void wait_for_products(int pending) {
         block().fault("wgmma.wait_group: the warps of a group have issued different numbers of products");
       }
       block().products(warp).wait(pending);
-      block().fenced(warp) = false;
+      if (pending == 0) block().free_all_registers(warp);
     }
   });
 }

@@ -50,14 +50,28 @@ inline void barrier_change(const char* what, Barrier* barrier, int arrived, int6
   state.put(barrier);
 }
 
+inline Barrier* seen_by_copies(const Barrier* barrier) {
+  const int64_t offset = emulator::block().shared_offset("an mbarrier", barrier, sizeof(*barrier), 8);
+  return reinterpret_cast<Barrier*>(emulator::block().shared_async() + offset);
+}
+
+// What a copy signals must be initialised, and that must be visible to copies.
+inline void check_visible(const char* what, const Barrier* barrier) {
+  BarrierState::of(what, barrier);
+  if ((seen_by_copies(barrier)->state & 0xffff) != BarrierState::kMark) {
+    emulator::block().fault("%s: no barrier_init_fence since the barrier was initialised", what);
+  }
+}
+
 }  // namespace detail
 
 inline void barrier_init(Barrier* barrier, int arrivals) {
   emulator::block().shared_offset("mbarrier.init", barrier, sizeof(*barrier), 8);
   if (arrivals < 1 || arrivals > 1024) emulator::block().fault("mbarrier.init of %d arrivals", arrivals);
   detail::BarrierState{arrivals, arrivals, 0, 0}.put(barrier);
+  detail::seen_by_copies(barrier)->state = 0;  // not that of a barrier of an earlier block
 }
-inline void barrier_init_fence() {}
+inline void barrier_init_fence() { emulator::block().make_visible(); }
 
 inline void barrier_arrive_at(Barrier* barrier) { detail::barrier_change("mbarrier.arrive", barrier, 1, 0); }
 inline void barrier_expect(Barrier* barrier, int bytes) {

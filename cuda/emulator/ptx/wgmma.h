@@ -2,6 +2,9 @@
 //
 // A warp's part of a product reads shared memory when that warp is there (or waits, with Effects::last), so that a
 // barrier which is missing before shows in some order; all warps of the group leave the wait together.
+//
+// Registers of a product must have been named by a wgmma_fence since the last wgmma_wait that named them, or waited for
+// all products. That a thread writes to them after that fence does not show, unless a product is running.
 #pragma once
 
 #include <cstdint>
@@ -26,15 +29,17 @@ inline uint64_t shared_matrix(const void* shared, int stride_bytes = 1024, int l
 }
 
 template <class... Registers>
-void wgmma_fence(Registers&...) {
-  emulator::together("wgmma.fence", [] { emulator::block().fenced(thread_index() / 32) = true; });
+void wgmma_fence(Registers&... registers) {
+  (emulator::block().fence_registers(&registers, sizeof(registers)), ...);
+  emulator::together("wgmma.fence", [] {});
 }
 inline void wgmma_commit() {
   emulator::together("wgmma.commit_group", [] { emulator::block().products(thread_index() / 32).commit(); });
 }
 template <int pending, class... Registers>
-void wgmma_wait(Registers&...) {
+void wgmma_wait(Registers&... registers) {
   emulator::wait_for_products(pending);
+  (emulator::block().free_registers(&registers, sizeof(registers)), ...);
 }
 
 namespace detail {

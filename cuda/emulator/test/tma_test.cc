@@ -184,9 +184,60 @@ TEST(PlantedPipeline, AWrongParityIsADeadlock) {
   in_every_way([] { EXPECT_EQ(streams<Bug::wrong_parity>(), Outcome::fault); });
 }
 
+// Two copies at once, each with a barrier of its own; what is read first is not what was waited for.
+void wait_for_one(const uint8_t* from, int waited, uint8_t* out) {
+  uint8_t* const shared = shared_memory();
+  Barrier* const barriers = reinterpret_cast<Barrier*>(shared + 32);
+  for (int i = 0; i < 32; ++i) shared[i] = 0;
+  for (int i = 0; i < 2; ++i) barrier_init(barriers + i, 1);
+  barrier_init_fence();
+  for (int i = 0; i < 2; ++i) {
+    barrier_expect(barriers + i, 16);
+    copy_bulk(shared + 16 * i, from + 16 * i, 16, barriers + i);
+  }
+  wait_for(barriers + waited, 0);
+  for (int i = 0; i < 16; ++i) out[i] = shared[16 * (1 - waited) + i];
+  wait_for(barriers + (1 - waited), 0);
+}
+
+TEST(PlantedPipeline, ABarrierSaysNothingOfTheCopiesOfAnother) {
+  const std::vector<uint8_t> from(32, 1);
+  const DeviceBuffer<uint8_t> device_from(from);
+  for (const int waited : {0, 1}) {
+    const int right = ways([&] {
+      DeviceBuffer<uint8_t> out(16);
+      EXPECT_EQ(launch("wait_for_one", wait_for_one, {1, 1, 1, 1, 48}, nullptr, device_from.data(), waited, out.data()),
+                GATUN_OK)
+          << last_fault();
+      return out.copy() == std::vector<uint8_t>(16, 1);
+    });
+    EXPECT_LT(right, 6) << waited;
+  }
+}
+
+template <bool fence>
+void copy_once(const uint8_t* from) {
+  Barrier* const barrier = reinterpret_cast<Barrier*>(shared_memory() + 64);
+  barrier_init(barrier, 1);
+  if (fence) barrier_init_fence();
+  barrier_expect(barrier, 64);
+  copy_bulk(shared_memory(), from, 64, barrier);
+  wait_for(barrier, 0);
+}
+
+TEST(PlantedPipeline, AMissingFenceOfABarrierIsAFault) {
+  const DeviceBuffer<uint8_t> from(64);
+  in_every_way([&] {
+    EXPECT_EQ(launch("copy_once", copy_once<true>, {1, 1, 1, 1, 72}, nullptr, from.data()), GATUN_OK) << last_fault();
+    EXPECT_EQ(launch("copy_once", copy_once<false>, {1, 1, 1, 1, 72}, nullptr, from.data()), GATUN_INTERNAL);
+    EXPECT_NE(std::string(last_fault()).find("barrier_init_fence"), std::string::npos) << last_fault();
+  });
+}
+
 void never_waits(const uint8_t* from) {
   Barrier* const barrier = reinterpret_cast<Barrier*>(shared_memory() + 64);
   barrier_init(barrier, 1);
+  barrier_init_fence();
   barrier_expect(barrier, 64);
   copy_bulk(shared_memory(), from, 64, barrier);
 }

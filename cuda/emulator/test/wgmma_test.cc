@@ -55,7 +55,7 @@ struct OfU8 {
   }
 };
 
-enum class Bug { none, no_fence, no_wait, no_commit, b_overwritten, a_overwritten, lanes_swapped };
+enum class Bug { none, no_fence, fence_of_one, no_wait, no_commit, b_overwritten, a_overwritten, lanes_swapped };
 
 // Shared memory: the atoms of a, those of b, a barrier.
 template <class Of, int n, bool a_in_registers, bool transposed_b, Bug bug>
@@ -94,7 +94,8 @@ void multiply_tiles(const typename Of::A::Type* a, TensorMap a_map, TensorMap b_
   }
   typename Of::A::Sum d[n / 2];
   for (auto& x : d) x = 77;  // the first product does not add
-  if (bug != Bug::no_fence) wgmma_fence(d, fragments);
+  if (bug == Bug::fence_of_one) wgmma_fence(d, fragments[0]);
+  if (bug != Bug::no_fence && bug != Bug::fence_of_one) wgmma_fence(d, fragments);
   for (int step = 0; step < kDepth / kStep; ++step) {
     const int atom = step / 4, byte = step % 4 * 32;
     const uint64_t b = transposed_b ? shared_matrix(shared + kABytes + step * kStep * 128, 1024, kDepth * 128)
@@ -184,8 +185,8 @@ int wrong_orders() {
   for (const Order order : kOrders) {
     settings().order = order;
     settings().effects = effects;
-    count += multiplies<OfF16, 16, a_in_registers, false, bug>() == Outcome::wrong;
-    count += multiplies<OfI8, 16, a_in_registers, false, bug>() == Outcome::wrong;
+    count += multiplies<OfF16, 16, a_in_registers, false, bug>() != Outcome::right;
+    count += multiplies<OfI8, 16, a_in_registers, false, bug>() != Outcome::right;
   }
   settings() = Settings();
   return count;
@@ -206,12 +207,14 @@ TEST(PlantedWgmma, AFragmentOfTheWrongLaneIsSeen) { EXPECT_EQ((wrong_orders<Bug:
 TEST(PlantedWgmma, AMissingFenceIsAFault) {
   EXPECT_EQ((multiplies<OfF16, 16, true, false, Bug::no_fence>()), Outcome::fault);
   EXPECT_NE(std::string(last_fault()).find("wgmma_fence"), std::string::npos) << last_fault();
+  EXPECT_EQ((multiplies<OfF16, 16, true, false, Bug::fence_of_one>()), Outcome::fault);
+  EXPECT_NE(std::string(last_fault()).find("wgmma_fence"), std::string::npos) << last_fault();
 }
 
 // ---- other layouts, and addresses ----
 
 // b of 16 rows of 32 bytes (one product's depth) as the threads write it.
-template <bool barrier>
+template <bool barrier, bool fence>
 void multiply_small(const uint16_t* a, const uint16_t* b, int start, int row_bytes, int stride, int leading,
                     float* out) {
   uint8_t* const shared = shared_memory();
@@ -226,7 +229,7 @@ void multiply_small(const uint16_t* a, const uint16_t* b, int start, int row_byt
     if (row_bytes > 16) at ^= at / 128 % (row_bytes / 16) * 16;
     std::memcpy(shared + at, b + i, 2);
   }
-  fence_proxy_async();
+  if (fence) fence_proxy_async();
   if (barrier) block_barrier();
   uint32_t fragment[4];
   const int row = thread_index() / 32 * 16 + lane() / 4;
@@ -245,23 +248,25 @@ struct Layout {
   int start, row_bytes, stride, leading;
 };
 
-template <bool barrier = true>
+// Whether the launch succeeds, and with the right results.
+template <bool barrier = true, bool fence = true>
 bool multiplies_small(const Layout& layout) {
   Rng rng(6);
   const auto a = random_integers<F16>(rng, 64 * 16), b = random_integers<F16>(rng, 16 * 16);
   std::vector<float> out(64 * 16);
-  EXPECT_EQ(launch("multiply_small", multiply_small<barrier>, {1, 1, 1, 128, 5120}, nullptr, a.data(), b.data(),
-                   layout.start, layout.row_bytes, layout.stride, layout.leading, out.data()),
-            GATUN_OK)
-      << last_fault();
-  return out == product<F16, F16>(a, b, std::vector<float>(64 * 16), 64, 16, 16);
+  const int32_t status =
+      launch("multiply_small", multiply_small<barrier, fence>, {1, 1, 1, 128, 5120}, nullptr, a.data(), b.data(),
+             layout.start, layout.row_bytes, layout.stride, layout.leading, out.data());
+  return status == GATUN_OK && out == product<F16, F16>(a, b, std::vector<float>(64 * 16), 64, 16, 16);
 }
 
 TEST(Wgmma, OtherLayouts) {
   for (const Layout& layout : {Layout{0, 128, 1024, 16}, Layout{1024, 128, 2048, 16}, Layout{1024 + 96, 128, 1024, 16},
                                Layout{512, 64, 512, 16}, Layout{512 + 32, 64, 1024, 16}, Layout{256, 32, 256, 16},
                                Layout{128, 16, 128, 256}, Layout{16, 16, 256, 128}}) {
-    in_every_way([&] { EXPECT_TRUE(multiplies_small(layout)) << layout.start << " " << layout.row_bytes; });
+    in_every_way([&] {
+      EXPECT_TRUE(multiplies_small(layout)) << layout.start << " " << layout.row_bytes << " " << last_fault();
+    });
   }
 }
 
@@ -269,10 +274,15 @@ TEST(PlantedWgmma, AMissingBarrierBeforeItShowsInSomeWay) {
   EXPECT_LT(ways([] { return multiplies_small<false>({0, 128, 1024, 16}); }), 6);
 }
 
+TEST(PlantedWgmma, AMissingFenceOfWhatThreadsWroteIsAFault) {
+  EXPECT_EQ(ways([] { return multiplies_small<true, false>({0, 128, 1024, 16}); }), 0);
+  EXPECT_NE(std::string(last_fault()).find("fence_proxy_async"), std::string::npos) << last_fault();
+}
+
 void multiply_at(int64_t start, int stride) {
   float d[4];
-  const uint32_t a[4] = {};
-  wgmma_fence(d);
+  uint32_t a[4] = {};
+  wgmma_fence(d, a);
   wgmma_f16<8>(d, a, shared_matrix(shared_memory() + start, stride), false);
   wgmma_commit();
   wgmma_wait<0>(d);
