@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <mutex>
 
 #include "base/status.h"
 #include "device_memory.h"
@@ -13,20 +14,27 @@
 namespace gatun::cuda {
 namespace {
 
-std::map<uintptr_t, size_t>& allocations() {
-  static std::map<uintptr_t, size_t> the_allocations;
-  return the_allocations;
-}
-
-bool is_device_memory(const void* memory) {
-  const uintptr_t at = reinterpret_cast<uintptr_t>(memory);
-  auto after = allocations().upper_bound(at);
-  if (after == allocations().begin()) return false;
-  --after;
-  return at < after->first + after->second;
+// Java frees memory on a thread of its own. Never destroyed: that thread may outlive what is static.
+struct Allocations {
+  std::mutex mutex;
+  std::map<uintptr_t, size_t> sizes;
+};
+Allocations& allocations() {
+  static Allocations* const the_allocations = new Allocations;
+  return *the_allocations;
 }
 
 }  // namespace
+
+int64_t bytes_allocated_from(const void* memory) {
+  const uintptr_t at = reinterpret_cast<uintptr_t>(memory);
+  const std::lock_guard<std::mutex> lock(allocations().mutex);
+  auto after = allocations().sizes.upper_bound(at);
+  if (after == allocations().sizes.begin()) return 0;
+  --after;
+  const uintptr_t end = after->first + after->second;
+  return at < end ? static_cast<int64_t>(end - at) : 0;
+}
 
 int32_t device_count(int32_t* count) {
   *count = 1;
@@ -43,15 +51,13 @@ void runtime_versions(int32_t* driver, int32_t* runtime) { *driver = *runtime = 
 
 int32_t DeviceScope::enter(void*) {
   device_ = emulator::settings().device;
-  if (device_.at_least(kLeastCapability)) return GATUN_OK;
-  return fail(GATUN_UNSUPPORTED, "device %d (%s) has compute capability %d.%d; allowed: %d.%d or newer", device_.index,
-              device_.name, device_.major, device_.minor, kLeastCapability / 10, kLeastCapability % 10);
+  return check_supported(device_);
 }
 
 DeviceScope::~DeviceScope() = default;
 
 int32_t check_device_memory(int32_t device, const void* memory, int64_t bytes, const char* name) {
-  if (bytes == 0 || is_device_memory(memory)) return GATUN_OK;
+  if (bytes == 0 || bytes_allocated_from(memory) > 0) return GATUN_OK;
   return fail(GATUN_INVALID_ARGUMENT, "%s = %p, host memory that device %d cannot use; allowed: memory of device %d",
               name, memory, device, device);
 }
@@ -69,12 +75,17 @@ void* device_allocate(int64_t bytes) {
   // Of the exact size, so that ASan and valgrind see what reads or writes past it; aligned as the runtime's.
   void* memory = nullptr;
   if (posix_memalign(&memory, 256, static_cast<size_t>(bytes > 0 ? bytes : 1)) != 0) std::abort();
-  cuda::allocations()[reinterpret_cast<uintptr_t>(memory)] = static_cast<size_t>(bytes);
+  const std::lock_guard<std::mutex> lock(cuda::allocations().mutex);
+  cuda::allocations().sizes[reinterpret_cast<uintptr_t>(memory)] = static_cast<size_t>(bytes);
   return memory;
 }
 
 void device_free(void* memory) {
-  cuda::allocations().erase(reinterpret_cast<uintptr_t>(memory));
+  // Forgotten first: once it is free, another thread may get the same address.
+  {
+    const std::lock_guard<std::mutex> lock(cuda::allocations().mutex);
+    cuda::allocations().sizes.erase(reinterpret_cast<uintptr_t>(memory));
+  }
   std::free(memory);
 }
 

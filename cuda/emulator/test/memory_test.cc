@@ -3,10 +3,13 @@
 // Under valgrind the tests pass, and ctest expects that valgrind does not (CMakeLists.txt).
 #include <gtest/gtest.h>
 
+#include <string>
+#include <thread>
 #include <vector>
 
+#include "base/runtime.h"
 #include "device_buffer.h"
-#include "gatun/status.h"
+#include "gatun/cuda.h"
 #include "ptx/cp_async.h"
 #include "ptx/launch.h"
 #include "settings.h"
@@ -70,6 +73,31 @@ TEST(Memory, InBounds) {
   int sum = 0;
   EXPECT_EQ(launch("sum_shared", sum_shared, {1, 1, 1, 32, 128}, nullptr, 128, &sum), GATUN_OK);
   EXPECT_EQ(sum, 128);
+}
+
+TEST(Memory, IsCheckedToItsEnd) {
+  test::DeviceBuffer<uint8_t> memory(64);
+  uint8_t* const inside = memory.data() + 16;
+  EXPECT_EQ(gatun_cuda_check_memory(0, inside, 48), GATUN_OK) << gatun_cuda_last_error();
+  EXPECT_EQ(gatun_cuda_check_memory(0, inside, INT64_MAX), GATUN_INVALID_ARGUMENT);
+  EXPECT_EQ(gatun_cuda_check_memory(0, inside, 49), GATUN_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(gatun_cuda_last_error()).find("has 48 bytes to the end of its allocation; needed: 49"),
+            std::string::npos)
+      << gatun_cuda_last_error();
+}
+
+TEST(Memory, IsAllocatedAndFreedByThreads) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([] {
+      for (int i = 0; i < 20000; ++i) {
+        void* const memory = test::device_allocate(64);
+        EXPECT_EQ(check_device_memory(0, memory, 64, "memory"), GATUN_OK);
+        test::device_free(memory);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST(PlantedMemory, WritePastSharedMemory) { GATUN_EXPECT_FOUND(launch_write_shared(128)); }

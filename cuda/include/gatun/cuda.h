@@ -10,12 +10,14 @@
  *   is done, allocates no memory, synchronizes nothing, and may be captured into a CUDA graph. The device is that of
  * the stream, and of the default stream the one that is current in the calling thread; what is current does not change.
  * - Pointers to data are device pointers, of that device, or of managed or mapped host memory; an argument that is host
- *   memory says so. They need the alignment of their element. They are checked: other memory is INVALID_ARGUMENT.
+ *   memory says so. They need the alignment of their element. Where they begin is checked: other memory is
+ *   INVALID_ARGUMENT. gatun_cuda_check_memory checks where an allocation ends.
  * - `workspace` is device memory of at least what gatun_cuda_<op>_workspace_bytes says, aligned to 256 bytes; it may be
  *   null if that is 0. Its contents are the library's until the work is done.
  * - A params struct is read before the function returns; its field `threads` is ignored.
  * - Results depend on the device's architecture (which kernels it has), but neither on its number of multiprocessors
  *   nor on what else runs.
+ * - UNSUPPORTED if there are no kernels for the device, also of functions that only say what they would do there.
  * - OUT_OF_RESOURCES if a launch needs more than the device has, INTERNAL if the runtime reports an error, also one of
  *   earlier work: the message has the runtime's own text.
  */
@@ -71,8 +73,9 @@ GATUN_API int32_t gatun_cuda_describe_device(int32_t device, gatun_cuda_device* 
 GATUN_API int32_t gatun_cuda_report(char* text, int64_t capacity);
 
 /*
- * INVALID_ARGUMENT, with what it is instead, unless [memory, memory + bytes) begins in memory that kernels on `device`
- * can use: of that device, managed, or mapped host memory.
+ * INVALID_ARGUMENT, with what it is instead, unless [memory, memory + bytes) lies in memory that kernels on `device`
+ * can use: of that device, managed, or mapped host memory. It may span allocations that lie side by side. Where the
+ * driver does not know an allocation's end, that is not checked.
  */
 GATUN_API int32_t gatun_cuda_check_memory(int32_t device, const void* memory, int64_t bytes);
 

@@ -63,7 +63,7 @@ GATUN_API int32_t gatun_cuda_qmatmul_pack(const gatun_qmatmul_weights* weights, 
                                           void* packed, int64_t packed_bytes, gatun_cuda_faults* faults, void* stream);
 
 /*
- * The workspace of gatun_cuda_qmatmul on `device`: for x in another form, rows * depth rounded up to 128 elements of
+ * The workspace of gatun_cuda_qmatmul on `device`, UNSUPPORTED if that has no kernels: for x in another form, rows * depth rounded up to 128 elements of
  * the mode's type, and where the depth is split for partial sums, at most 64 * rows * columns f32.
  */
 GATUN_API int32_t gatun_cuda_qmatmul_workspace_bytes(const gatun_qmatmul_params* params,
@@ -73,7 +73,8 @@ GATUN_API int32_t gatun_cuda_qmatmul_workspace_bytes(const gatun_qmatmul_params*
 /*
  * y = act(x * w^T + bias) + residual over columns [column_begin, column_end).
  *
- *   weights   what `packed` was made of; a packed form of other weights gives numbers without meaning
+ *   weights   what `packed` was made of. A packed form of other weights gives numbers without meaning: unlike
+ *             gatun_qmatmul, this cannot say so, since its header lies on the device
  *   x         [rows, depth] of x_dtype: F32, F16 or BF16
  *   packed    from gatun_cuda_qmatmul_pack, packed_bytes of gatun_cuda_qmatmul_packed_bytes
  *   bias      f32 [columns], or null

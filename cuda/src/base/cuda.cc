@@ -58,5 +58,5 @@ int32_t gatun_cuda_report(char* text, int64_t capacity) {
 int32_t gatun_cuda_check_memory(int32_t device, const void* memory, int64_t bytes) {
   GATUN_TRY(check_range(bytes, 0, INT64_MAX, "bytes"));
   if (bytes > 0) GATUN_TRY(check_not_null(memory, "memory"));
-  return cuda::check_device_memory(device, memory, bytes, "memory");
+  return cuda::check_whole_memory(device, memory, bytes, "memory");
 }

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "base/runtime.h"
 #include "base/status.h"
 #include "base/tensor_map.h"
 
@@ -17,15 +18,20 @@ using Encode = CUresult(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, co
                         const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
                         CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
 
-Encode* find() {
+using GetAddressRange = CUresult(CUdeviceptr*, size_t*, CUdeviceptr);
+
+// The driver's function, which is looked for until it is found; otherwise null.
+template <class Function>
+Function* find(const char* name, std::atomic<Function*>& found) {
+  if (found != nullptr) return found;
   void* function = nullptr;
   cudaDriverEntryPointQueryResult result;
-  if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, kVersion, cudaEnableDefault, &result) !=
-          cudaSuccess ||
+  if (cudaGetDriverEntryPointByVersion(name, &function, kVersion, cudaEnableDefault, &result) != cudaSuccess ||
       result != cudaDriverEntryPointSuccess) {
+    cudaGetLastError();  // so that it is not taken for that of the next call
     return nullptr;
   }
-  return reinterpret_cast<Encode*>(function);
+  return found = reinterpret_cast<Function*>(function);
 }
 
 CUtensorMapSwizzle swizzle_of(int32_t bytes) {
@@ -43,10 +49,19 @@ CUtensorMapSwizzle swizzle_of(int32_t bytes) {
 
 }  // namespace
 
+int64_t bytes_allocated_from(const void* memory) {
+  static std::atomic<GetAddressRange*> found{nullptr};
+  GetAddressRange* const get_range = find("cuMemGetAddressRange", found);
+  const CUdeviceptr at = reinterpret_cast<CUdeviceptr>(memory);
+  CUdeviceptr begin = 0;
+  size_t bytes = 0;
+  if (get_range == nullptr || get_range(&begin, &bytes, at) != CUDA_SUCCESS) return INT64_MAX;
+  return static_cast<int64_t>(begin + bytes - at);
+}
+
 int32_t encode_tensor_map(const TensorShape& shape, TensorMap* map) {
-  static std::atomic<Encode*> found{nullptr};  // a failure is not remembered
-  Encode* encode = found;
-  if (encode == nullptr) found = encode = find();
+  static std::atomic<Encode*> found{nullptr};
+  Encode* const encode = find("cuTensorMapEncodeTiled", found);
   if (encode == nullptr) {
     return fail(GATUN_UNSUPPORTED, "the driver has no cuTensorMapEncodeTiled; needed: a driver of CUDA 12 or newer");
   }

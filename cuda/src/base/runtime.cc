@@ -86,10 +86,7 @@ int32_t DeviceScope::enter(void* stream) {
     GATUN_TRY(check(cudaStreamGetDevice(static_cast<cudaStream_t>(stream), &index), "cudaStreamGetDevice"));
   }
   GATUN_TRY(describe_device(index, &device_));
-  if (!device_.at_least(kLeastCapability)) {
-    return fail(GATUN_UNSUPPORTED, "device %d (%s) has compute capability %d.%d; allowed: %d.%d or newer", index,
-                device_.name, device_.major, device_.minor, kLeastCapability / 10, kLeastCapability % 10);
-  }
+  GATUN_TRY(check_supported(device_));
   if (index != current) {
     GATUN_TRY(check(cudaSetDevice(index), "cudaSetDevice"));
     before_ = current;

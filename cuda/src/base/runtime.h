@@ -25,6 +25,10 @@ inline constexpr int32_t kLeastCapability = 80;
 
 int32_t device_count(int32_t* count);
 int32_t describe_device(int32_t index, Device* device);
+// UNSUPPORTED, with a message, if the library has no kernels for the device.
+int32_t check_supported(const Device& device);
+// The device, if it is supported.
+int32_t describe_supported(int32_t index, Device* device);
 void runtime_versions(int32_t* driver, int32_t* runtime);  // as 13000 for 13.0; 0 if there is none
 
 // The device of a stream is current as long as the scope lives, then what was current before.
@@ -46,7 +50,12 @@ class DeviceScope {
 };
 
 // INVALID_ARGUMENT unless kernels on the device can use the memory; null is refused only if bytes > 0.
+// Only the first byte is looked at: that is what can be asked for in each call.
 int32_t check_device_memory(int32_t device, const void* memory, int64_t bytes, const char* name);
+// The same of every byte.
+int32_t check_whole_memory(int32_t device, const void* memory, int64_t bytes, const char* name);
+// How many bytes there are from an address to the end of its allocation; INT64_MAX if that is unknown.
+int64_t bytes_allocated_from(const void* memory);
 // The same of all buffers, whose bytes check_buffers has set.
 template <int count>
 int32_t check_device_memory(int32_t device, const Buffer (&buffers)[count]) {

@@ -249,7 +249,14 @@ TEST_F(Boundary, Pack) {
 #if defined(GATUN_EMULATED)
 TEST_F(Boundary, DevicesWithoutKernels) {
   emulator::settings().device.major = 7;
+  const int64_t before = launches();
+  int64_t bytes = 0;
+  char text[2048];
   expect_run(GATUN_UNSUPPORTED, "compute capability 7.0", [](Call&) {});
+  expect(GATUN_UNSUPPORTED, "compute capability 7.0",
+         gatun_cuda_qmatmul_workspace_bytes(&params_, &weights_.description, 0, &bytes), before);
+  expect(GATUN_UNSUPPORTED, "compute capability 7.0",
+         gatun_cuda_qmatmul_explain(&params_, &weights_.description, 0, text, sizeof(text)), before);
   emulator::settings() = emulator::Settings();
 }
 #endif

@@ -168,7 +168,7 @@ int32_t gatun_cuda_qmatmul_workspace_bytes(const gatun_qmatmul_params* params, c
   GATUN_TRY(read_problem(params, weights, &problem));
   GATUN_TRY(check_not_null(bytes, "bytes"));
   Device known;
-  GATUN_TRY(describe_device(device, &known));
+  GATUN_TRY(describe_supported(device, &known));
   *bytes = is_empty(problem.params) ? 0 : plan_on(select(problem, known), problem).workspace_bytes;
   return GATUN_OK;
 }
@@ -193,7 +193,7 @@ int32_t gatun_cuda_qmatmul_explain(const gatun_qmatmul_params* params, const gat
   Problem problem;
   GATUN_TRY(read_problem(params, weights, &problem));
   Device known;
-  GATUN_TRY(describe_device(device, &known));
+  GATUN_TRY(describe_supported(device, &known));
   Text out;
   explain(plan_on(select(problem, known), problem), problem, known, out);
   return out.copy_to(text, capacity);

@@ -139,7 +139,7 @@ const KernelRow& select(const Problem& problem, const Device& device) {
   for (const KernelRow& row : kRows) {
     if (why_not(row, problem, device) == nullptr) return row;
   }
-  return kRows[kRowCount - 1];
+  return kRows[kRowCount - 1];  // of a device without kernels, which entry points refuse before
 }
 
 Plan plan_on(const KernelRow& row, const Problem& problem) {

@@ -225,7 +225,7 @@ int32_t gatun_cuda_dequantize(const gatun_quantize_params* params, const float* 
 int32_t gatun_cuda_quantize_explain(const gatun_quantize_params* params, int32_t device, char* text, int64_t capacity) {
   GATUN_TRY(check_sizes(params));
   Device described;
-  GATUN_TRY(describe_device(device, &described));
+  GATUN_TRY(describe_supported(device, &described));
   Text out;
   const Plan plan = plan_quantize(*params, described), back = plan_dequantize(*params, described);
   out.add("%s: the kernel for %s codes%s of x in %s, both ways, on compute capability %d.%d\n", plan.kernel->name,

@@ -178,6 +178,9 @@ TEST(Refusals, Devices) {
   emulator::settings().device.minor = 5;
   expect_message(call.quantize(), GATUN_UNSUPPORTED, "compute capability 7.5");
   expect_message(call.dequantize(), GATUN_UNSUPPORTED, "compute capability 7.5");
+  char text[1024];
+  expect_message(gatun_cuda_quantize_explain(&call.p, 0, text, sizeof(text)), GATUN_UNSUPPORTED,
+                 "compute capability 7.5");
   emulator::settings() = emulator::Settings();
   EXPECT_EQ(call.quantize(), GATUN_OK);
 }

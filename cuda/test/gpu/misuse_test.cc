@@ -101,6 +101,13 @@ TEST_F(Misuse, SmallWorkspace) {
   EXPECT_GT(tried, 0) << "no shape needs a workspace";
 }
 
+TEST_F(Misuse, MemoryThatEndsTooEarly) {
+  DeviceBuffer<uint8_t> memory(1 << 20);
+  EXPECT_EQ(gatun_cuda_check_memory(0, memory.data(), 1 << 20), GATUN_OK) << gatun_cuda_last_error();
+  EXPECT_EQ(gatun_cuda_check_memory(0, memory.data(), int64_t{1} << 50), GATUN_INVALID_ARGUMENT);
+  EXPECT_TRUE(message_has("to the end of its allocation")) << gatun_cuda_last_error();
+}
+
 TEST_F(Misuse, AnotherDevicesStreamAndMemory) {
   int count = 0;
   GATUN_EXPECT_CUDA(cudaGetDeviceCount(&count));
