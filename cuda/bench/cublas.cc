@@ -109,6 +109,8 @@ bool Cublas::load(const std::string& path, void* stream, std::string* why_not) {
   if (status == kSuccess) status = f->get_version(handle_, &version);
   if (status != kSuccess) {
     *why_not += "  " + path + ": status " + std::to_string(status) + "\n";
+    if (handle_ != nullptr) f->destroy(handle_);
+    handle_ = nullptr;
     return false;
   }
   version_ = std::to_string(version / 10000) + "." + std::to_string(version % 10000 / 100) + "." +

@@ -344,7 +344,7 @@ GATUN_DEVICE void multiply_direct(const Job& job, const Place& place, const Ring
       const Arithmetic arithmetic(lower[f][0], lower[f][1]);
       multiply_stage<T>(ring, arithmetic, stage, strip_of(place, first_strip, f), false, a, part[f]);
     }
-    // Of this stage at most three products are running now, so the one before is done.
+    // At most four products are running now, all of this stage, so the one before is done.
     if (stage > 0 && lane() == 0) barrier_arrive_at(ring.empty + (stage - 1) % T::kStages);
   }
   wgmma_wait<0>(part);

@@ -62,8 +62,9 @@ class Quantization {
     forget();
   }
   void forget() {
-    const std::vector<uint8_t> poison(static_cast<size_t>(codes_.count()), 0xff);
-    copy_to_device(codes_.data(), poison.data(), codes_.count());
+    poison(codes_);
+    poison(scales_);
+    poison(faults_);
   }
 
   // Whether codes and scales are those of the definition.
@@ -95,6 +96,12 @@ class Quantization {
   }
 
  private:
+  // Bytes that are neither those of right results nor -1, which stands for no fault.
+  template <class T>
+  static void poison(DeviceBuffer<T>& buffer) {
+    const std::vector<T> values(static_cast<size_t>(buffer.count()), static_cast<T>(0x5a));
+    copy_to_device(buffer.data(), values.data(), buffer.count() * static_cast<int64_t>(sizeof(T)));
+  }
   static gatun_quantize_params params_of(int64_t rows, int64_t depth) {
     gatun_quantize_params p{};
     p.struct_size = sizeof(p);
