@@ -3,6 +3,7 @@
 
 #include "device_memory.h"
 #include "gatun/status.h"
+#include "machine.h"
 
 extern "C" {
 
@@ -14,5 +15,8 @@ GATUN_API void gatun_emulator_free(void* memory) { gatun::test::device_free(memo
 GATUN_API void gatun_emulator_copy(void* to, const void* from, int64_t bytes) {
   gatun::test::copy_to_device(to, from, bytes);
 }
+
+// For libcudart.so.13 of runtime/.
+GATUN_API void gatun_emulator_use(gatun::emulator::Machine* machine) { gatun::emulator::use_machine(machine); }
 
 }  // extern "C"

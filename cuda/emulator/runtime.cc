@@ -1,17 +1,19 @@
-// The runtime of the emulated device: memory is the host's, of which it knows what was allocated as device memory, and
-// work is done when it is launched.
+// What entry points ask of the emulated machine; and the machine of tests in C++: memory is the host's, of which it
+// knows what was allocated as device memory, and work is done when it is launched.
 #include "base/runtime.h"
 
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include "base/status.h"
 #include "device_memory.h"
+#include "machine.h"
 #include "settings.h"
 
-namespace gatun::cuda {
+namespace gatun::emulator {
 namespace {
 
 // Java frees memory on a thread of its own. Never destroyed: that thread may outlive what is static.
@@ -24,47 +26,89 @@ Allocations& allocations() {
   return *the_allocations;
 }
 
+class OneDevice : public Machine {
+ public:
+  int32_t device_count() override { return 1; }
+  cuda::Device device(int32_t) override { return settings().device; }
+  int32_t device_of(void*) override { return 0; }
+  int32_t make_current(int32_t) override { return 0; }
+  int32_t put(void*, std::function<int32_t()> work) override { return work(); }
+
+  Place place(const void* memory) override {
+    const uintptr_t at = reinterpret_cast<uintptr_t>(memory);
+    const std::lock_guard<std::mutex> lock(allocations().mutex);
+    auto after = allocations().sizes.upper_bound(at);
+    if (after == allocations().sizes.begin()) return {kHost, 0};
+    --after;
+    const uintptr_t end = after->first + after->second;
+    return at < end ? Place{0, static_cast<int64_t>(end - at)} : Place{kHost, 0};
+  }
+};
+
+Machine* other_machine = nullptr;
+
 }  // namespace
 
-int64_t bytes_allocated_from(const void* memory) {
-  const uintptr_t at = reinterpret_cast<uintptr_t>(memory);
-  const std::lock_guard<std::mutex> lock(allocations().mutex);
-  auto after = allocations().sizes.upper_bound(at);
-  if (after == allocations().sizes.begin()) return 0;
-  --after;
-  const uintptr_t end = after->first + after->second;
-  return at < end ? static_cast<int64_t>(end - at) : 0;
+Machine& machine() {
+  static OneDevice* const one_device = new OneDevice;
+  return other_machine == nullptr ? *one_device : *other_machine;
 }
 
+void use_machine(Machine* machine) { other_machine = machine; }
+
+}  // namespace gatun::emulator
+
+namespace gatun::cuda {
+
+using emulator::Machine;
+using emulator::machine;
+
+int64_t bytes_allocated_from(const void* memory) { return machine().place(memory).bytes; }
+
 int32_t device_count(int32_t* count) {
-  *count = 1;
+  *count = machine().device_count();
   return GATUN_OK;
 }
 
 int32_t describe_device(int32_t index, Device* device) {
-  GATUN_TRY(check_range(index, 0, 0, "device"));
-  *device = emulator::settings().device;
+  GATUN_TRY(check_range(index, 0, machine().device_count() - 1, "device"));
+  *device = machine().device(index);
   return GATUN_OK;
 }
 
 void runtime_versions(int32_t* driver, int32_t* runtime) { *driver = *runtime = 0; }
 
-int32_t DeviceScope::enter(void*) {
-  device_ = emulator::settings().device;
-  return check_supported(device_);
+int32_t DeviceScope::enter(void* stream) {
+  const int32_t index = machine().device_of(stream);
+  if (index < 0) return fail(GATUN_INTERNAL, "stream = %p, which is no stream", stream);
+  device_ = machine().device(index);
+  GATUN_TRY(check_supported(device_));
+  before_ = machine().make_current(index);
+  return GATUN_OK;
 }
 
-DeviceScope::~DeviceScope() = default;
+DeviceScope::~DeviceScope() {
+  if (before_ >= 0) machine().make_current(before_);
+}
 
 int32_t check_device_memory(int32_t device, const void* memory, int64_t bytes, const char* name) {
-  if (bytes == 0 || bytes_allocated_from(memory) > 0) return GATUN_OK;
+  if (bytes == 0) return GATUN_OK;
+  const Machine::Place place = machine().place(memory);
+  if (place.device == device || place.device == Machine::kAnyDevice) return GATUN_OK;
+  if (place.device != Machine::kHost) {
+    return fail(GATUN_INVALID_ARGUMENT, "%s = %p, memory of device %d; allowed: memory of device %d", name, memory,
+                place.device, device);
+  }
   return fail(GATUN_INVALID_ARGUMENT, "%s = %p, host memory that device %d cannot use; allowed: memory of device %d",
               name, memory, device, device);
 }
 
-int32_t fill_async(void* memory, int value, int64_t bytes, void*) {
-  if (bytes > 0) std::memset(memory, value, static_cast<size_t>(bytes));
-  return GATUN_OK;
+int32_t fill_async(void* memory, int value, int64_t bytes, void* stream) {
+  if (bytes == 0) return GATUN_OK;
+  return machine().put(stream, [=] {
+    std::memset(memory, value, static_cast<size_t>(bytes));
+    return GATUN_OK;
+  });
 }
 
 }  // namespace gatun::cuda
@@ -75,16 +119,16 @@ void* device_allocate(int64_t bytes) {
   // Of the exact size, so that ASan and valgrind see what reads or writes past it; aligned as the runtime's.
   void* memory = nullptr;
   if (posix_memalign(&memory, 256, static_cast<size_t>(bytes > 0 ? bytes : 1)) != 0) std::abort();
-  const std::lock_guard<std::mutex> lock(cuda::allocations().mutex);
-  cuda::allocations().sizes[reinterpret_cast<uintptr_t>(memory)] = static_cast<size_t>(bytes);
+  const std::lock_guard<std::mutex> lock(emulator::allocations().mutex);
+  emulator::allocations().sizes[reinterpret_cast<uintptr_t>(memory)] = static_cast<size_t>(bytes);
   return memory;
 }
 
 void device_free(void* memory) {
   // Forgotten first: once it is free, another thread may get the same address.
   {
-    const std::lock_guard<std::mutex> lock(cuda::allocations().mutex);
-    cuda::allocations().sizes.erase(reinterpret_cast<uintptr_t>(memory));
+    const std::lock_guard<std::mutex> lock(emulator::allocations().mutex);
+    emulator::allocations().sizes.erase(reinterpret_cast<uintptr_t>(memory));
   }
   std::free(memory);
 }

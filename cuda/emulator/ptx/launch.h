@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "block.h"
+#include "machine.h"
 
 namespace gatun::cuda {
 
@@ -19,10 +20,11 @@ struct Same {
 };
 
 template <class... Parameters>
-int32_t launch(const char* name, void (*kernel)(Parameters...), const Grid& grid, void*,
+int32_t launch(const char* name, void (*kernel)(Parameters...), const Grid& grid, void* stream,
                typename Same<Parameters>::Type... arguments) {
-  return emulator::run({name, {grid.blocks_x, grid.blocks_y, grid.blocks_z}, grid.threads, grid.shared_bytes},
-                       [&] { kernel(arguments...); });
+  const emulator::Launch launch = {
+      name, {grid.blocks_x, grid.blocks_y, grid.blocks_z}, grid.threads, grid.shared_bytes};
+  return emulator::machine().put(stream, [=] { return emulator::run(launch, [=] { kernel(arguments...); }); });
 }
 
 }  // namespace gatun::cuda

@@ -5,10 +5,14 @@ import io.gatun.Device;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 
-/** The device of these tests: the emulated one or, with {@code -Dgatun.gpu=ON}, the first GPU. */
+/**
+ * The device of these tests: the emulated one or, with {@code -Dgatun.gpu=ON}, the first GPU; with {@code EMULATED}, the
+ * first of those that the emulated CUDA runtime has.
+ */
 final class Devices {
     static final String GPU = "gatun.gpu";
-    static final Device DEVICE = "ON".equals(System.getProperty(GPU)) ? Cuda.device(0) : new EmulatedDevice();
+    static final String ANY = "ON|EMULATED";
+    static final Device DEVICE = System.getProperty(GPU) == null ? new EmulatedDevice() : Cuda.device(0);
 
     private Devices() {}
 
