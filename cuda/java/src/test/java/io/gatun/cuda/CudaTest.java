@@ -20,7 +20,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 
 /** What only a GPU has: streams, events, pinned memory, and too little memory. */
-@EnabledIfSystemProperty(named = Devices.GPU, matches = Devices.ANY)
+@EnabledIfSystemProperty(named = Devices.PROPERTY, matches = ".+")
 class CudaTest {
     private final CudaDevice device = Cuda.device(0);
 

@@ -6,13 +6,12 @@ import io.gatun.Shape;
 import io.gatun.Tensor;
 
 /**
- * The device of these tests: the emulated one or, with {@code -Dgatun.gpu=ON}, the first GPU; with {@code EMULATED}, the
- * first of those that the emulated CUDA runtime has.
+ * The device of these tests: the emulated one or, with {@code -Dgatun.test.device}, the first that the CUDA runtime has,
+ * which is {@code gpu} for a real one and {@code emulated-runtime} for ours.
  */
 final class Devices {
-    static final String GPU = "gatun.gpu";
-    static final String ANY = "ON|EMULATED";
-    static final Device DEVICE = System.getProperty(GPU) == null ? new EmulatedDevice() : Cuda.device(0);
+    static final String PROPERTY = "gatun.test.device";
+    static final Device DEVICE = System.getProperty(PROPERTY) == null ? new EmulatedDevice() : Cuda.device(0);
 
     private Devices() {}
 
