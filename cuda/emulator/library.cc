@@ -11,11 +11,6 @@ GATUN_API void* gatun_emulator_allocate(int64_t bytes) { return gatun::test::dev
 
 GATUN_API void gatun_emulator_free(void* memory) { gatun::test::device_free(memory); }
 
-// Either side may be host memory.
-GATUN_API void gatun_emulator_copy(void* to, const void* from, int64_t bytes) {
-  gatun::test::copy_to_device(to, from, bytes);
-}
-
 // For libcudart.so.13 of runtime/.
 GATUN_API void gatun_emulator_use(gatun::emulator::Machine* machine) { gatun::emulator::use_machine(machine); }
 

@@ -30,6 +30,7 @@ class Machine {
 
   // Does the work, or puts it on the stream; a failure is a status of now or of whatever waits for the stream.
   virtual int32_t put(void* stream, std::function<int32_t()> work) = 0;
+  virtual int32_t wait(void* stream) = 0;
 };
 
 // At first one device, that of settings(), without streams: work is done when it is put.

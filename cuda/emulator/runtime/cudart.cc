@@ -199,6 +199,14 @@ GATUN_API int cudaStreamWaitEvent(void* stream, void* event, unsigned) {
   });
 }
 
+// Nothing is ever captured here.
+GATUN_API int cudaThreadExchangeStreamCaptureMode(int* mode) {
+  thread_local int current = 0;
+  if (mode == nullptr || *mode < 0 || *mode > 2) return given(kInvalidValue);
+  std::swap(*mode, current);
+  return kSuccess;
+}
+
 // ---- events ----
 
 GATUN_API int cudaEventCreateWithFlags(void** event, unsigned flags) {

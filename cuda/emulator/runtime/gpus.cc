@@ -67,6 +67,12 @@ int32_t Gpus::put(void* stream, std::function<int32_t()> work) {
   return GATUN_OK;
 }
 
+int32_t Gpus::wait(void* stream) {
+  const Lock guard(lock_);
+  Stream* found = this->stream(stream);
+  return found != nullptr && synchronize(*found) == kSuccess ? GATUN_OK : GATUN_INTERNAL;
+}
+
 // ---- devices ----
 
 int32_t& Gpus::current() {

@@ -75,6 +75,7 @@ class Gpus : public Machine {
   int32_t make_current(int32_t device) override;
   Place place(const void* memory) override;
   int32_t put(void* stream, std::function<int32_t()> work) override;
+  int32_t wait(void* stream) override;
 
   // ---- devices ----
   static int32_t& current();  // in this thread

@@ -8,7 +8,8 @@
  *
  * - Work is put on the caller's stream, a cudaStream_t or null for the default stream; the function returns before it
  *   is done, allocates no memory, synchronizes nothing, and may be captured into a CUDA graph. The device is that of
- * the stream, and of the default stream the one that is current in the calling thread; what is current does not change.
+ *   the stream, and of the default stream the one that is current in the calling thread; what is current does not
+ *   change.
  * - Pointers to data are device pointers, of that device, or of managed or mapped host memory; an argument that is host
  *   memory says so. They need the alignment of their element. Where they begin is checked: other memory is
  *   INVALID_ARGUMENT. gatun_cuda_check_memory checks where an allocation ends.
@@ -78,6 +79,12 @@ GATUN_API int32_t gatun_cuda_report(char* text, int64_t capacity);
  * driver does not know an allocation's end, that is not checked.
  */
 GATUN_API int32_t gatun_cuda_check_memory(int32_t device, const void* memory, int64_t bytes);
+
+/*
+ * Copies bytes between memory of devices and the host, which do not overlap, on the stream. It returns before that is
+ * done, unless a side is host memory that is not pinned: then it waits for the stream.
+ */
+GATUN_API int32_t gatun_cuda_copy(void* to, const void* from, int64_t bytes, void* stream);
 
 #ifdef __cplusplus
 }

@@ -60,3 +60,12 @@ int32_t gatun_cuda_check_memory(int32_t device, const void* memory, int64_t byte
   if (bytes > 0) GATUN_TRY(check_not_null(memory, "memory"));
   return cuda::check_whole_memory(device, memory, bytes, "memory");
 }
+
+int32_t gatun_cuda_copy(void* to, const void* from, int64_t bytes, void* stream) {
+  GATUN_TRY(check_range(bytes, 0, INT64_MAX, "bytes"));
+  if (bytes == 0) return GATUN_OK;
+  GATUN_TRY(check_not_null(to, "to"));
+  GATUN_TRY(check_not_null(from, "from"));
+  GATUN_TRY(check_disjoint(to, bytes, "to", from, bytes, "from"));
+  return cuda::copy_async(to, from, bytes, stream);
+}

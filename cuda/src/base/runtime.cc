@@ -120,6 +120,19 @@ int32_t fill_async(void* memory, int value, int64_t bytes, void* stream) {
                "cudaMemsetAsync");
 }
 
+int32_t copy_async(void* to, const void* from, int64_t bytes, void* stream) {
+  bool pinned = true;
+  for (const void* side : {static_cast<const void*>(to), from}) {
+    cudaPointerAttributes attributes;
+    GATUN_TRY(check(cudaPointerGetAttributes(&attributes, side), "cudaPointerGetAttributes"));
+    pinned = pinned && attributes.type != cudaMemoryTypeUnregistered;
+  }
+  const cudaStream_t queue = static_cast<cudaStream_t>(stream);
+  GATUN_TRY(check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, queue), "cudaMemcpyAsync"));
+  // The runtime says only that it may wait itself.
+  return pinned ? GATUN_OK : check(cudaStreamSynchronize(queue), "cudaStreamSynchronize");
+}
+
 namespace {
 
 // Lets launches of the function on the current device have so much shared memory. The runtime keeps one number for

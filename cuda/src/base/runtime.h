@@ -70,5 +70,7 @@ int32_t check_workspace(int32_t device, const void* workspace, int64_t workspace
 
 // Sets bytes on the stream.
 int32_t fill_async(void* memory, int value, int64_t bytes, void* stream);
+// Copies bytes on the stream; waits for it if a side is host memory that is not pinned.
+int32_t copy_async(void* to, const void* from, int64_t bytes, void* stream);
 
 }  // namespace gatun::cuda

@@ -4,6 +4,7 @@ import io.gatun.bindings.NativeMemory;
 import io.gatun.internal.Check;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.function.LongFunction;
 
 /**
  * What the memory of a tensor belongs to: the CPU, or a processor with memory of its own, such as a GPU (artifact
@@ -22,7 +23,11 @@ public abstract class Device {
 
     // ---- memory ----------------------------------------------------------------------------------------------------
 
-    /** Zeros in memory of this device that is freed when nothing refers to it any more. */
+    /**
+     * Zeros in memory of this device that is freed when nothing refers to it any more.
+     *
+     * @throws GatunException with the numbers, if the device has not enough memory
+     */
     public final Tensor allocate(DType dtype, long... shape) {
         return allocate(Arena.ofAuto(), dtype, shape);
     }
@@ -31,15 +36,46 @@ public abstract class Device {
      * Zeros in memory of this device that is freed when the arena closes, which waits for the device.
      *
      * @throws GatunException with the numbers, if the device has not enough memory
+     * @throws IllegalStateException if the arena is closed
+     * @throws WrongThreadException if the arena is confined to another thread
      */
     public final Tensor allocate(Arena arena, DType dtype, long... shape) {
+        return allocate(this, bytes -> memory(arena, bytes, true), arena, dtype, shape);
+    }
+
+    /** As {@link #pinned(Arena, DType, long...)}, freed when nothing refers to it any more. */
+    public final Tensor pinned(DType dtype, long... shape) {
+        return pinned(Arena.ofAuto(), dtype, shape);
+    }
+
+    /**
+     * Zeros in memory of the CPU that is pinned: a {@link DeviceStream#copy} between it and the device returns before it is
+     * done. Such memory is scarce, slow to get and, as it waits for all devices, to free. That of the CPU's own device is
+     * not pinned.
+     *
+     * @throws GatunException with the numbers, if there is not enough memory that can be pinned
+     * @throws IllegalStateException if the arena is closed
+     * @throws WrongThreadException if the arena is confined to another thread
+     */
+    public final Tensor pinned(Arena arena, DType dtype, long... shape) {
+        return allocate(CPU, bytes -> pinnedMemory(arena, bytes), arena, dtype, shape);
+    }
+
+    /** Bytes of this device that hold anything. */
+    final Tensor workspace(long bytes) {
+        Arena arena = Arena.ofAuto();
+        return allocate(this, size -> memory(arena, size, false), arena, DType.U8, bytes);
+    }
+
+    private static Tensor allocate(
+            Device owner, LongFunction<MemorySegment> memory, Arena arena, DType dtype, long... shape) {
         Check.open("arena", arena);
         Check.present("dtype", dtype);
         Shape sizes = Shape.of(shape);
         long[] strides = Layout.contiguousStrides(dtype, sizes);
         // One byte at least, so that an empty tensor has an address too.
         long bytes = Math.max(Layout.spanBytes(dtype, sizes, strides), 1);
-        return new Tensor(this, memory(arena, bytes), dtype, sizes, strides);
+        return new Tensor(owner, memory.apply(bytes), dtype, sizes, strides);
     }
 
     /**
@@ -81,8 +117,17 @@ public abstract class Device {
 
     // ---- for those who bring a device ------------------------------------------------------------------------------
 
-    /** Zeros, aligned to 256 bytes, until the arena closes; nothing reads the segment, only its address is used. */
-    protected abstract MemorySegment memory(Arena arena, long bytes);
+    /**
+     * Memory, aligned to 256 bytes, until the arena closes; nothing reads the segment, only its address is used.
+     *
+     * @param zeros whether the bytes must be zeros
+     */
+    protected abstract MemorySegment memory(Arena arena, long bytes, boolean zeros);
+
+    /** Zeros of the CPU, pinned where this device knows how to. */
+    protected MemorySegment pinnedMemory(Arena arena, long bytes) {
+        return Check.allocate(arena, bytes, Tensor.ALIGNMENT);
+    }
 
     /**
      * A view of memory at an address of this device, which its owner keeps; the implementer checks that it is such memory.
@@ -115,7 +160,7 @@ public abstract class Device {
         }
 
         @Override
-        protected MemorySegment memory(Arena arena, long bytes) {
+        protected MemorySegment memory(Arena arena, long bytes, boolean zeros) {
             return Check.allocate(arena, bytes, Tensor.ALIGNMENT);
         }
 

@@ -2,12 +2,13 @@ package io.gatun;
 
 import io.gatun.internal.Check;
 import java.lang.foreign.MemorySegment;
-import java.lang.ref.Reference;
+import java.util.ArrayList;
+import java.util.List;
 
 /** A queue of work of a {@link Device}, done in the order in which it came. Any number of threads may use it. */
 public abstract class DeviceStream {
     private final Device device;
-    private Tensor workspace;
+    private final List<Tensor> workspaces = new ArrayList<>();
 
     /** A stream of a device. */
     protected DeviceStream(Device device) {
@@ -21,10 +22,15 @@ public abstract class DeviceStream {
 
     /**
      * Queues a copy and returns, perhaps before it is done: then the elements of {@code from} must stay as they are, and
-     * those of {@code to} are not there yet. Memory of the CPU that is not pinned is read and written before this returns.
+     * those of {@code to} are not there yet. With memory of the CPU that is not pinned it waits until it is done. If the
+     * other side is of another device, what that device's {@link Device#stream} gets from then on comes after the copy.
      *
-     * @param from contiguous; memory of the device or the CPU
-     * @param to contiguous, of the same type and shape; memory of the device or the CPU
+     * @param from contiguous; memory of the device, another one or the CPU
+     * @param to contiguous, of the same type and shape; overlaps {@code from} nowhere; one side is memory of the device
+     * @throws IllegalArgumentException if an argument does not fit; nothing is written then
+     * @throws IllegalStateException if the stream, or the arena of an argument is closed
+     * @throws WrongThreadException if the arena of an argument is confined to another thread
+     * @throws GatunException if earlier work failed
      */
     public final void copy(Tensor from, Tensor to) {
         Check.present("from", from);
@@ -40,38 +46,52 @@ public abstract class DeviceStream {
         if (from.device() != device && to.device() != device) {
             throw Check.invalid("to", "memory of " + to.device() + " for " + from.device(), "one side on " + device);
         }
-        copy(from.address(), to.address(), from.byteSize());
-        Reference.reachabilityFence(from);
-        Reference.reachabilityFence(to);
+        Check.disjoint("to", to, "from", from);
+        transfer(from, to);
     }
 
     /**
-     * Waits until all work of the stream is done.
+     * Waits until all work is done that the stream has now. Other threads may queue more meanwhile.
      *
+     * @throws IllegalStateException if the stream is closed
      * @throws GatunException if any of it failed
      */
     public abstract void synchronize();
 
     // ---- for ops ---------------------------------------------------------------------------------------------------
 
-    /** The stream as C functions take it: a handle, not memory. */
+    /**
+     * The stream as C functions take it: a handle, not memory. What gets it is called in {@link #queue}.
+     *
+     * @throws IllegalStateException if the stream is closed
+     */
     public abstract MemorySegment handle();
 
     /**
-     * At least so many bytes of the device, aligned to 256, for the scratch data of one op. The caller holds the monitor of
-     * this stream from here until its work is queued, so that the next op's work comes after it.
+     * Runs what queues work here: the caller's thread holds the monitor of this stream, so that neither other work comes
+     * between nor the stream is closed, and the device is the current one.
+     *
+     * @throws IllegalStateException if the stream is closed
+     */
+    public abstract void queue(Runnable work);
+
+    /**
+     * At least so many bytes of the device, aligned to 256, for the scratch data of one op; for what runs in {@link #queue},
+     * so that the next op's work comes after it. What they hold is unspecified.
      */
     public final Tensor workspace(long bytes) {
         if (!Thread.holdsLock(this)) {
             throw new IllegalStateException("workspace: given a thread that does not hold the stream's monitor");
         }
-        if (workspace == null || workspace.byteSize() < bytes) {
-            // The old one is freed when nothing refers to it, after the work that uses it.
-            workspace = device.allocate(DType.U8, bytes);
+        long have = workspaces.isEmpty() ? 0 : workspaces.getLast().byteSize();
+        if (have < bytes || workspaces.isEmpty()) {
+            // At least twice as large: all that were are no larger than this one. They stay, as a captured graph may
+            // use them.
+            workspaces.add(device.workspace(Math.max(bytes, 2 * have)));
         }
-        return workspace;
+        return workspaces.getLast();
     }
 
-    /** Queues a copy of bytes between addresses of the device or the CPU. */
-    protected abstract void copy(long from, long to, long bytes);
+    /** Queues a copy of tensors that are checked. */
+    protected abstract void transfer(Tensor from, Tensor to);
 }

@@ -112,8 +112,6 @@ public final class Check {
         open("arena", arena);
         try {
             return arena.allocate(bytes, alignment);
-        } catch (WrongThreadException e) {
-            throw foreign("arena", "another thread's confined arena");
         } catch (OutOfMemoryError e) {
             OutOfMemoryError named = new OutOfMemoryError(message(
                     "memory",
@@ -124,11 +122,16 @@ public final class Check {
         }
     }
 
-    /** Refuses a missing and a closed arena. */
+    /** Refuses a missing and a closed arena, and one that another thread confines. */
     public static void open(String argument, Arena arena) {
         present(argument, arena);
         if (!arena.scope().isAlive()) {
             throw new IllegalStateException(message(argument, "a closed arena", "an open one"));
+        }
+        try {
+            arena.allocate(0);
+        } catch (WrongThreadException e) {
+            throw foreign(argument, "another thread's confined arena");
         }
     }
 

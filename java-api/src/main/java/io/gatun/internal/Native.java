@@ -97,6 +97,15 @@ public final class Native {
         }
     }
 
+    /** As {@link #call}, of a function of the CUDA library. */
+    public static void callCuda(IntSupplier function) {
+        try {
+            checkCuda(function.getAsInt());
+        } catch (AssertionError e) {
+            throw closedMeanwhile(e);
+        }
+    }
+
     private static RuntimeException failure(int status, String message) {
         if (status == GATUN_INVALID_ARGUMENT()) {
             return new IllegalArgumentException(message);

@@ -7,6 +7,9 @@ import io.gatun.internal.Native;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.function.IntSupplier;
 import java.util.function.ToIntFunction;
 
 /** What several ops do to call the CUDA library. */
@@ -17,13 +20,10 @@ final class CudaCall {
     private static final ThreadLocal<MemorySegment> BYTES =
             ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(ValueLayout.JAVA_LONG));
     private static final long FAULTS = 2 * ValueLayout.JAVA_LONG.byteSize();
+    /** Pinned, and good for every device: as many as there were calls at once. */
+    private static final Queue<Tensor> PLACES = new ConcurrentLinkedQueue<>();
 
     private CudaCall() {}
-
-    /** This thread's place for a size. */
-    static MemorySegment bytes() {
-        return BYTES.get();
-    }
 
     /** The size that a function wrote. */
     static long bytes(ToIntFunction<MemorySegment> function) {
@@ -32,11 +32,26 @@ final class CudaCall {
         return bytes.get(ValueLayout.JAVA_LONG, 0);
     }
 
-    /** Waits for what the stream's work wrote as {@code gatun_cuda_faults} at the start of a workspace. */
-    static long[] faults(DeviceStream stream, Tensor workspace) {
-        Tensor faults = Tensor.allocate(DType.U8, FAULTS);
-        stream.copy(workspace.slice(0, 0, FAULTS), faults);
+    /** Calls a function that queues work on a stream. */
+    static void queue(DeviceStream stream, IntSupplier function) {
+        stream.queue(() -> Native.callCuda(function));
+    }
+
+    /**
+     * Calls a function that queues work on a stream, with a workspace at whose start that work writes a
+     * {@code gatun_cuda_faults}, for which this waits; other threads may use the stream meanwhile.
+     */
+    static long[] faults(DeviceStream stream, long bytes, ToIntFunction<Tensor> function) {
+        Tensor free = PLACES.poll();
+        Tensor place = free == null ? stream.device().pinned(DType.U8, FAULTS) : free;
+        stream.queue(() -> {
+            Tensor workspace = stream.workspace(FAULTS_BYTES + bytes);
+            Native.callCuda(() -> function.applyAsInt(workspace));
+            stream.copy(workspace.slice(0, 0, FAULTS), place);
+        });
         stream.synchronize();
-        return faults.segment().toArray(ValueLayout.JAVA_LONG);
+        long[] faults = place.segment().toArray(ValueLayout.JAVA_LONG);
+        PLACES.add(place);
+        return faults;
     }
 }

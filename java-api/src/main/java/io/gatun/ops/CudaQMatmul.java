@@ -37,11 +37,10 @@ final class CudaQMatmul {
         long bytes = CudaCall.bytes(size -> gatun_cuda_qmatmul_packed_bytes(header, size));
         Tensor packed = weights.device().allocate(target, DType.U8, bytes);
         DeviceStream stream = weights.device().stream();
-        long[] faults;
-        synchronized (stream) {
-            Tensor workspace = stream.workspace(CudaCall.FAULTS_BYTES);
-            try {
-                Native.checkCuda(gatun_cuda_qmatmul_pack(
+        long[] faults = CudaCall.faults(
+                stream,
+                0,
+                workspace -> gatun_cuda_qmatmul_pack(
                         header,
                         weights.codes().pointer(),
                         QuantizeCall.book(weights),
@@ -51,11 +50,6 @@ final class CudaQMatmul {
                         bytes,
                         workspace.pointer(),
                         stream.handle()));
-            } catch (AssertionError e) {
-                throw Native.closedMeanwhile(e);
-            }
-            faults = CudaCall.faults(stream, workspace);
-        }
         refuse(faults[0], faults[1], weights);
         return new PackedWeights(packed, header, weights);
     }
@@ -79,13 +73,11 @@ final class CudaQMatmul {
 
     static void run(MemorySegment params, Tensor x, PackedWeights w, Tensor y, QMatmul.Options options) {
         DeviceStream stream = x.device().stream();
-        MemorySegment size = CudaCall.bytes();
-        Native.checkCuda(gatun_cuda_qmatmul_workspace_bytes(
+        long bytes = CudaCall.bytes(size -> gatun_cuda_qmatmul_workspace_bytes(
                 params, w.header(), x.device().index(), size));
-        long bytes = size.get(ValueLayout.JAVA_LONG, 0);
-        synchronized (stream) {
-            try {
-                Native.checkCuda(gatun_cuda_qmatmul(
+        CudaCall.queue(
+                stream,
+                () -> gatun_cuda_qmatmul(
                         params,
                         w.header(),
                         x.pointer(),
@@ -99,10 +91,6 @@ final class CudaQMatmul {
                                 : stream.workspace(bytes).pointer(),
                         bytes,
                         stream.handle()));
-            } catch (AssertionError e) {
-                throw Native.closedMeanwhile(e);
-            }
-        }
     }
 
     static String explain(MemorySegment params, PackedWeights w) {

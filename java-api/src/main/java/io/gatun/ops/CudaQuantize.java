@@ -27,11 +27,10 @@ final class CudaQuantize {
         MemorySegment params = QuantizeCall.forward(x, out, options);
         long bytes = CudaCall.bytes(size -> gatun_cuda_quantize_workspace_bytes(params, size));
         DeviceStream stream = x.device().stream();
-        long[] faults;
-        synchronized (stream) {
-            Tensor workspace = stream.workspace(CudaCall.FAULTS_BYTES + bytes);
-            try {
-                Native.checkCuda(gatun_cuda_quantize(
+        long[] faults = CudaCall.faults(
+                stream,
+                bytes,
+                workspace -> gatun_cuda_quantize(
                         params,
                         x.pointer(),
                         QuantizeCall.book(out),
@@ -45,11 +44,6 @@ final class CudaQuantize {
                                 .pointer(),
                         bytes,
                         stream.handle()));
-            } catch (AssertionError e) {
-                throw Native.closedMeanwhile(e);
-            }
-            faults = CudaCall.faults(stream, workspace);
-        }
         refuse(faults[0], faults[1], x, out);
     }
 
@@ -76,18 +70,17 @@ final class CudaQuantize {
     static void dequantize(QuantizedTensor quantized, Tensor out) {
         checkFormat("quantized", quantized.spec(), out.device());
         MemorySegment params = QuantizeCall.inverse(quantized, out, 0);
-        try {
-            Native.checkCuda(gatun_cuda_dequantize(
-                    params,
-                    QuantizeCall.book(quantized),
-                    quantized.codes().pointer(),
-                    quantized.scales().pointer(),
-                    Native.pointer(quantized.zeroPoints()),
-                    out.pointer(),
-                    out.device().stream().handle()));
-        } catch (AssertionError e) {
-            throw Native.closedMeanwhile(e);
-        }
+        DeviceStream stream = out.device().stream();
+        CudaCall.queue(
+                stream,
+                () -> gatun_cuda_dequantize(
+                        params,
+                        QuantizeCall.book(quantized),
+                        quantized.codes().pointer(),
+                        quantized.scales().pointer(),
+                        Native.pointer(quantized.zeroPoints()),
+                        out.pointer(),
+                        stream.handle()));
     }
 
     static String explain(Tensor x, QuantSpec spec) {

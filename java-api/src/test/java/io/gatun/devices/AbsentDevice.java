@@ -24,8 +24,13 @@ final class AbsentDevice extends Device {
         public void synchronize() {}
 
         @Override
-        protected void copy(long from, long to, long bytes) {
-            throw new UnsupportedOperationException("copied " + bytes + " bytes");
+        public synchronized void queue(Runnable work) {
+            work.run();
+        }
+
+        @Override
+        protected void transfer(Tensor from, Tensor to) {
+            throw new UnsupportedOperationException("copied " + from.byteSize() + " bytes");
         }
     };
 
@@ -38,7 +43,7 @@ final class AbsentDevice extends Device {
     }
 
     @Override
-    protected MemorySegment memory(Arena arena, long bytes) {
+    protected MemorySegment memory(Arena arena, long bytes, boolean zeros) {
         return NativeMemory.at(NEXT.getAndAdd(Math.ceilDiv(bytes, 256L) * 256), bytes, arena, null);
     }
 

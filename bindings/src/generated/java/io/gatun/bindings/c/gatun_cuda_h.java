@@ -482,6 +482,67 @@ public class gatun_cuda_h {
         }
     }
 
+    private static class gatun_cuda_copy {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_copy");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_copy(void *to, const void *from, int64_t bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_copy$descriptor() {
+        return gatun_cuda_copy.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_copy(void *to, const void *from, int64_t bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_copy$handle() {
+        return gatun_cuda_copy.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_copy(void *to, const void *from, int64_t bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_copy$address() {
+        return gatun_cuda_copy.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_copy(void *to, const void *from, int64_t bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_copy(MemorySegment to, MemorySegment from, long bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_copy.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_copy", to, from, bytes, stream);
+            }
+            return (int)mh$.invokeExact(to, from, bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class gatun_cuda_quantize_workspace_bytes {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             gatun_cuda_h.C_INT,

@@ -10,14 +10,16 @@ import io.gatun.Shape;
 import io.gatun.Tensor;
 import io.gatun.bindings.NativeMemory;
 import io.gatun.bindings.c.gatun_cuda_device;
-import io.gatun.internal.Check;
 import io.gatun.internal.Native;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.function.Supplier;
+import java.util.function.ToIntFunction;
+import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.cudart.cudaDeviceProp;
 import org.bytedeco.cuda.global.cudart;
+import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
-import org.bytedeco.javacpp.PointerPointer;
 
 /**
  * An NVIDIA GPU. Its work is asynchronous: what goes wrong in it is an exception of whatever waits for it next, and the
@@ -55,7 +57,9 @@ public final class CudaDevice extends Device {
     private final int index;
     private final Properties properties;
     private final ThreadLocal<CudaStream> current = new ThreadLocal<>();
+    private volatile boolean works;
     private CudaStream own;
+    private CUstream_st clearing;
 
     CudaDevice(int index) {
         this.index = index;
@@ -65,7 +69,9 @@ public final class CudaDevice extends Device {
     private static Properties describe(int index) {
         MemorySegment struct = Native.struct(gatun_cuda_device::layout);
         Native.checkCuda(gatun_cuda_describe_device(index, struct));
-        try (cudaDeviceProp more = new cudaDeviceProp()) {
+        try (Arena arena = Arena.ofConfined()) {
+            cudaDeviceProp more = new cudaDeviceProp(
+                    new CudaRuntime.Address(arena.allocate(Loader.sizeof(cudaDeviceProp.class), Long.BYTES)));
             CudaRuntime.check(cudart.cudaGetDeviceProperties(more, index), "cudaGetDeviceProperties(" + index + ")");
             return new Properties(
                     more.name().getString(),
@@ -85,82 +91,102 @@ public final class CudaDevice extends Device {
         return properties;
     }
 
-    /** The bytes of memory that nobody uses now. */
+    /**
+     * The bytes of memory that nobody uses now.
+     *
+     * @throws GatunException if earlier work failed
+     */
     public long freeBytes() {
-        long[] free = new long[1];
-        CudaRuntime.with(index, () -> free[0] = CudaRuntime.memory()[0]);
-        return free[0];
+        return CudaRuntime.with(index, CudaRuntime::memory)[0];
     }
 
     // ---- memory ----------------------------------------------------------------------------------------------------
 
     @Override
-    protected MemorySegment memory(Arena arena, long bytes) {
-        long[] address = new long[1];
-        CudaRuntime.with(index, () -> {
-            try (PointerPointer<Pointer> place = new PointerPointer<>(1)) {
-                allocated(cudart.cudaMalloc(place, bytes), bytes);
-                address[0] = place.get().address();
-            }
-            try {
-                CudaRuntime.Address memory = new CudaRuntime.Address(address[0]);
-                CudaRuntime.check(cudart.cudaMemset(memory, 0, bytes), "cudaMemset");
-                CudaRuntime.check(cudart.cudaStreamSynchronize(null), "cudaStreamSynchronize");
-            } catch (GatunException e) {
-                cudart.cudaFree(new CudaRuntime.Address(address[0]));
-                throw e;
-            }
-        });
-        return NativeMemory.at(address[0], bytes, arena, () -> release(address[0], false));
-    }
-
-    /** Refuses with the numbers what the device has no memory for. */
-    private void allocated(int error, long bytes) {
-        if (error == cudart.cudaErrorMemoryAllocation) {
-            cudart.cudaGetLastError();
-            long[] memory = CudaRuntime.memory();
+    protected MemorySegment memory(Arena arena, long bytes, boolean zeros) {
+        MemorySegment memory = NativeMemory.allocate(
+                bytes,
+                arena,
+                () -> allocate(bytes, "", place -> cudart.cudaMalloc(place, bytes)),
+                address -> release(() -> cudart.cudaFree(new CudaRuntime.Address(address))));
+        if (memory == null) {
+            long[] sizes = CudaRuntime.with(index, CudaRuntime::memory);
             throw new GatunException("memory: given a request for " + bytes + " bytes on " + this + "; allowed: the "
-                    + memory[0] + " bytes that are free, of " + memory[1]);
+                    + sizes[0] + " bytes that are free, of " + sizes[1]);
         }
-        CudaRuntime.check(error, "allocating " + bytes + " bytes on " + this);
+        if (zeros) {
+            clear(memory.address(), bytes);
+        }
+        return memory;
     }
 
-    /** Nobody asks for errors here, and those of earlier work come again where somebody waits for it. */
-    private void release(long address, boolean pinned) {
-        CudaRuntime.with(index, () -> {
-            cudart.cudaDeviceSynchronize();
-            CudaRuntime.Address memory = new CudaRuntime.Address(address);
-            int error = pinned ? cudart.cudaFreeHost(memory) : cudart.cudaFree(memory);
-            if (error != cudart.cudaSuccess) {
-                cudart.cudaGetLastError();
-            }
+    @Override
+    protected MemorySegment pinnedMemory(Arena arena, long bytes) {
+        int flags = cudart.cudaHostAllocPortable;
+        MemorySegment memory = NativeMemory.allocate(
+                bytes,
+                arena,
+                () -> allocate(bytes, "pinned ", place -> cudart.cudaHostAlloc(place, bytes, flags)),
+                address -> {
+                    // Any device may still copy.
+                    Cuda.devices().forEach(CudaDevice::finish);
+                    release(() -> cudart.cudaFreeHost(new CudaRuntime.Address(address)));
+                });
+        if (memory == null) {
+            throw new GatunException("memory: given a request for " + bytes + " pinned bytes; allowed: what the system"
+                    + " has left and lets a process pin");
+        }
+        return memory.fill((byte) 0);
+    }
+
+    private long allocate(long bytes, String kind, ToIntFunction<Pointer> function) {
+        String what = "allocating " + bytes + " " + kind + "bytes for " + this;
+        return CudaRuntime.relaxed(index, () -> CudaRuntime.allocated(what, function));
+    }
+
+    /** On a stream for nothing else, so that it neither waits for work nor is part of a graph that is captured. */
+    private void clear(long address, long bytes) {
+        CudaRuntime.relaxed(index, () -> {
+            CUstream_st stream = clearing();
+            CudaRuntime.check(
+                    cudart.cudaMemsetAsync(new CudaRuntime.Address(address), 0, bytes, stream), "cudaMemsetAsync");
+            CudaRuntime.check(cudart.cudaStreamSynchronize(stream), "clearing " + bytes + " bytes on " + this);
+            return null;
         });
     }
 
-    /** Zeros in pinned memory of the CPU, which copies to and from the device pass by, freed as {@link #allocate}'s. */
-    public Tensor pinned(DType dtype, long... shape) {
-        return pinned(Arena.ofAuto(), dtype, shape);
+    private synchronized CUstream_st clearing() {
+        if (clearing == null) {
+            clearing = CudaRuntime.newStream(cudart.cudaStreamNonBlocking);
+        }
+        return clearing;
     }
 
     /**
-     * Zeros in pinned memory of the CPU, which is freed when the arena closes. A {@link CudaStream#copy} between it and the
-     * device returns before it is done.
+     * Frees memory, for which the runtime waits until the device has done its work. Nobody asks for errors here, and those
+     * of earlier work come again where somebody waits for it.
      */
-    public Tensor pinned(Arena arena, DType dtype, long... shape) {
-        Check.open("arena", arena);
-        Check.present("dtype", dtype);
-        // The size and strides of a tensor of this shape, without memory.
-        long bytes = Math.max(at(0, dtype, Shape.of(shape)).byteSize(), 1);
-        long[] address = new long[1];
-        CudaRuntime.with(index, () -> {
-            try (PointerPointer<Pointer> place = new PointerPointer<>(1)) {
-                int error = cudart.cudaHostAlloc(place, bytes, cudart.cudaHostAllocPortable);
-                CudaRuntime.check(error, "allocating " + bytes + " bytes of pinned memory");
-                address[0] = place.get().address();
-            }
-        });
-        MemorySegment memory = NativeMemory.at(address[0], bytes, arena, () -> release(address[0], true));
-        return Tensor.wrap(memory.fill((byte) 0), dtype, shape);
+    private void release(Supplier<Integer> free) {
+        try {
+            CudaRuntime.relaxed(index, () -> {
+                CudaRuntime.check(free.get(), "freeing memory");
+                return null;
+            });
+        } catch (GatunException failed) {
+            // as said above
+        }
+    }
+
+    /** Waits for the device if it ever had work, whether or not that failed. */
+    private void finish() {
+        if (works) {
+            release(cudart::cudaDeviceSynchronize);
+        }
+    }
+
+    /** There is a stream that may have work. */
+    void mayWork() {
+        works = true;
     }
 
     /**
@@ -183,7 +209,11 @@ public final class CudaDevice extends Device {
 
     // ---- streams ---------------------------------------------------------------------------------------------------
 
-    /** A new stream, which is ordered with CUDA's default stream; its owner closes it. */
+    /**
+     * A new stream, which is ordered with CUDA's default stream; its owner closes it.
+     *
+     * @throws GatunException if CUDA has none left, or earlier work failed
+     */
     public CudaStream newStream() {
         return CudaStream.create(this);
     }
@@ -191,7 +221,7 @@ public final class CudaDevice extends Device {
     /**
      * A stream of another framework, which keeps it: a cudaStream_t or CUstream, 0 for CUDA's default stream.
      *
-     * @throws IllegalArgumentException if it is a stream of another device
+     * @throws IllegalArgumentException if it is no stream, or one of another device
      */
     public CudaStream wrapStream(long handle) {
         return CudaStream.wrap(this, handle);
@@ -223,7 +253,8 @@ public final class CudaDevice extends Device {
 
     @Override
     public void synchronize() {
-        CudaRuntime.with(index, () -> CudaRuntime.check(cudart.cudaDeviceSynchronize(), "work of " + this + " failed"));
+        int error = CudaRuntime.with(index, cudart::cudaDeviceSynchronize);
+        CudaRuntime.check(error, "work of " + this + " failed");
     }
 
     // ---- description -----------------------------------------------------------------------------------------------

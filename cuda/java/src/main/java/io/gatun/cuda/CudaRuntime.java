@@ -3,12 +3,20 @@ package io.gatun.cuda;
 import io.gatun.GatunException;
 import io.gatun.bindings.CudaLibrary;
 import io.gatun.bindings.NativeLibrary;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.function.Supplier;
+import java.util.function.ToIntFunction;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.SizeTPointer;
 
-/** The CUDA runtime as JavaCPP's presets bring it: whether it is there, its errors, its pointers. */
+/**
+ * The CUDA runtime as JavaCPP's presets bring it: whether it is there, its errors, its pointers. What functions write to is
+ * memory of Java: JavaCPP refuses memory of its own once all of the process takes more than a limit.
+ */
 final class CudaRuntime {
     private static String problem;
     private static boolean loaded;
@@ -20,12 +28,10 @@ final class CudaRuntime {
         Address(long value) {
             address = value;
         }
-    }
 
-    /** Whatever runs with a device current. */
-    @FunctionalInterface
-    interface Action {
-        void run();
+        Address(MemorySegment memory) {
+            this(memory.address());
+        }
     }
 
     /**
@@ -77,31 +83,65 @@ final class CudaRuntime {
     }
 
     /** Runs with a device current in this thread, and then again what was. */
-    static void with(int device, Action action) {
+    static <T> T with(int device, Supplier<T> action) {
         int[] before = new int[1];
         check(cudart.cudaGetDevice(before), "cudaGetDevice");
         if (before[0] == device) {
-            action.run();
-            return;
+            return action.get();
         }
         check(cudart.cudaSetDevice(device), "cudaSetDevice(" + device + ")");
         try {
-            action.run();
+            return action.get();
         } finally {
             cudart.cudaSetDevice(before[0]);
         }
     }
 
+    /** The same, and what makes, fills or frees memory spoils no graph that some thread captures meanwhile. */
+    static <T> T relaxed(int device, Supplier<T> action) {
+        return with(device, () -> {
+            int[] mode = {cudart.cudaStreamCaptureModeRelaxed};
+            check(cudart.cudaThreadExchangeStreamCaptureMode(mode), "cudaThreadExchangeStreamCaptureMode");
+            try {
+                return action.get();
+            } finally {
+                cudart.cudaThreadExchangeStreamCaptureMode(mode);
+            }
+        });
+    }
+
+    /** The address that a function gives its argument, 0 if it has no memory. */
+    static long allocated(String what, ToIntFunction<Pointer> function) {
+        Pointer memory = new Pointer();
+        int error = function.applyAsInt(memory);
+        if (error == cudart.cudaErrorMemoryAllocation) {
+            cudart.cudaGetLastError();
+            return 0;
+        }
+        check(error, what);
+        return memory.address();
+    }
+
     /** Free and all bytes of the current device. */
     static long[] memory() {
-        try (SizeTPointer free = new SizeTPointer(1);
-                SizeTPointer total = new SizeTPointer(1)) {
-            check(cudart.cudaMemGetInfo(free, total), "cudaMemGetInfo");
-            return new long[] {free.get(), total.get()};
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment free = arena.allocate(ValueLayout.JAVA_LONG);
+            MemorySegment all = arena.allocate(ValueLayout.JAVA_LONG);
+            check(
+                    cudart.cudaMemGetInfo(new SizeTPointer(new Address(free)), new SizeTPointer(new Address(all))),
+                    "cudaMemGetInfo");
+            return new long[] {free.get(ValueLayout.JAVA_LONG, 0), all.get(ValueLayout.JAVA_LONG, 0)};
         }
     }
 
     static CUstream_st stream(long handle) {
         return new CUstream_st(new Address(handle));
+    }
+
+    /** A new stream of the current device. */
+    static CUstream_st newStream(int flags) {
+        CUstream_st stream = new CUstream_st();
+        check(cudart.cudaStreamCreateWithFlags(stream, flags), "cudaStreamCreateWithFlags");
+        return stream;
     }
 }

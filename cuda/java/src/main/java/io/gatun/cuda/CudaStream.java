@@ -1,8 +1,15 @@
 package io.gatun.cuda;
 
+import static io.gatun.bindings.c.gatun_cuda_h.gatun_cuda_copy;
+
+import io.gatun.Device;
 import io.gatun.DeviceStream;
+import io.gatun.GatunException;
+import io.gatun.Tensor;
 import io.gatun.internal.Check;
+import io.gatun.internal.Native;
 import java.lang.foreign.MemorySegment;
+import java.util.function.Supplier;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
 
@@ -26,30 +33,35 @@ public final class CudaStream extends DeviceStream implements AutoCloseable {
         this.device = device;
         this.handle = MemorySegment.ofAddress(handle);
         this.owned = owned;
+        device.mayWork();
     }
 
     static CudaStream create(CudaDevice device) {
-        CUstream_st stream = new CUstream_st();
-        CudaRuntime.with(
-                device.index(),
-                () -> CudaRuntime.check(
-                        cudart.cudaStreamCreateWithFlags(stream, cudart.cudaStreamDefault),
-                        "creating a stream of " + device));
+        CUstream_st stream = CudaRuntime.with(device.index(), () -> CudaRuntime.newStream(cudart.cudaStreamDefault));
         return new CudaStream(device, stream.address(), true);
     }
 
     static CudaStream wrap(CudaDevice device, long handle) {
-        if (handle != 0) {
-            int[] index = new int[1];
-            CudaRuntime.check(cudart.cudaStreamGetDevice(CudaRuntime.stream(handle), index), "cudaStreamGetDevice");
-            if (index[0] != device.index()) {
-                throw Check.invalid("handle", "a stream of cuda:" + index[0], "streams of " + device);
-            }
+        int[] index = new int[1];
+        // The default streams are those of the current device.
+        int error =
+                CudaRuntime.with(device.index(), () -> cudart.cudaStreamGetDevice(CudaRuntime.stream(handle), index));
+        if (error != cudart.cudaSuccess) {
+            cudart.cudaGetLastError();
+            String given = "0x" + Long.toHexString(handle) + ", of which CUDA says: " + CudaRuntime.text(error);
+            throw Check.invalid("handle", given, "streams of " + device + ", 0 for its default stream");
+        }
+        if (index[0] != device.index()) {
+            throw Check.invalid("handle", "a stream of cuda:" + index[0], "streams of " + device);
         }
         return new CudaStream(device, handle, false);
     }
 
-    /** Runs something whose ops of this thread on this device are queued here. */
+    /**
+     * Runs something whose ops of this thread on this device are queued here.
+     *
+     * @throws IllegalStateException if the stream is closed
+     */
     public void run(Runnable work) {
         Check.present("work", work);
         checkOpen();
@@ -72,41 +84,65 @@ public final class CudaStream extends DeviceStream implements AutoCloseable {
         return handle;
     }
 
-    /** Marks the end of what is queued now. */
-    public synchronized CudaEvent record() {
-        CudaEvent event = new CudaEvent(device);
-        onDevice(
-                () -> CudaRuntime.check(cudart.cudaEventRecord(event.raw(), raw()), "recording an event of " + device));
-        return event;
+    @Override
+    public synchronized void queue(Runnable work) {
+        onDevice(() -> {
+            work.run();
+            return null;
+        });
     }
 
-    /** What is queued from now on waits for an event, also of another stream or device; this does not wait. */
-    public synchronized void await(CudaEvent event) {
+    /**
+     * Marks the end of what is queued now; who gets the event closes it.
+     *
+     * @throws IllegalStateException if the stream is closed
+     * @throws GatunException if CUDA has no event left, or earlier work failed
+     */
+    public synchronized CudaEvent record() {
+        return onDevice(() -> new CudaEvent(device, raw()));
+    }
+
+    /**
+     * What is queued from now on waits for an event, also of another stream or device; this does not wait.
+     *
+     * @throws IllegalStateException if the stream or the event is closed
+     * @throws GatunException if earlier work failed
+     */
+    public void await(CudaEvent event) {
         Check.present("event", event);
-        onDevice(() -> CudaRuntime.check(cudart.cudaStreamWaitEvent(raw(), event.raw(), 0), "waiting for an event"));
+        queue(() -> CudaRuntime.check(
+                event.use("event", mark -> cudart.cudaStreamWaitEvent(raw(), mark, 0)), "cudaStreamWaitEvent"));
     }
 
     @Override
     public void synchronize() {
-        onDevice(() -> CudaRuntime.check(cudart.cudaStreamSynchronize(raw()), "work of " + this + " failed"));
+        // An event, as the stream may be closed meanwhile.
+        try (CudaEvent end = record()) {
+            end.synchronize();
+        }
     }
 
-    /** Whether all work is done. */
+    /**
+     * Whether all work is done.
+     *
+     * @throws IllegalStateException if the stream is closed
+     * @throws GatunException if any of it failed
+     */
     public synchronized boolean isDone() {
-        boolean[] done = new boolean[1];
-        onDevice(() -> {
-            int state = cudart.cudaStreamQuery(raw());
-            done[0] = state == cudart.cudaSuccess;
-            if (state == cudart.cudaErrorNotReady) {
-                cudart.cudaGetLastError();
-            } else {
-                CudaRuntime.check(state, "work of " + this + " failed");
-            }
-        });
-        return done[0];
+        int state = onDevice(() -> cudart.cudaStreamQuery(raw()));
+        if (state == cudart.cudaErrorNotReady) {
+            cudart.cudaGetLastError();
+            return false;
+        }
+        CudaRuntime.check(state, "work of " + this + " failed");
+        return true;
     }
 
-    /** Waits until all work is done; a stream of another framework stays open there. */
+    /**
+     * Waits until all work is done; a stream of another framework stays open there.
+     *
+     * @throws GatunException if any of it failed; the stream is closed nevertheless
+     */
     @Override
     public synchronized void close() {
         if (closed) {
@@ -117,28 +153,26 @@ public final class CudaStream extends DeviceStream implements AutoCloseable {
         } finally {
             closed = true;
             if (owned) {
-                cudart.cudaStreamDestroy(CudaRuntime.stream(handle.address()));
+                cudart.cudaStreamDestroy(raw());
             }
         }
     }
 
     @Override
-    protected synchronized void copy(long from, long to, long bytes) {
-        if (bytes > 0) {
-            onDevice(() -> CudaRuntime.check(
-                    cudart.cudaMemcpyAsync(
-                            new CudaRuntime.Address(to),
-                            new CudaRuntime.Address(from),
-                            bytes,
-                            cudart.cudaMemcpyDefault,
-                            raw()),
-                    "copying " + bytes + " bytes on " + this));
+    protected void transfer(Tensor from, Tensor to) {
+        queue(() -> Native.callCuda(() -> gatun_cuda_copy(to.pointer(), from.pointer(), from.byteSize(), handle)));
+        Device other = from.device() == device ? to.device() : from.device();
+        if (other instanceof CudaDevice far && far != device) {
+            // What frees its memory waits for that device.
+            try (CudaEvent copied = record()) {
+                far.stream().await(copied);
+            }
         }
     }
 
-    private void onDevice(CudaRuntime.Action action) {
+    private <T> T onDevice(Supplier<T> action) {
         checkOpen();
-        CudaRuntime.with(device.index(), action);
+        return CudaRuntime.with(device.index(), action);
     }
 
     private CUstream_st raw() {

@@ -3,6 +3,7 @@ package io.gatun.cuda;
 import io.gatun.DType;
 import io.gatun.Device;
 import io.gatun.DeviceStream;
+import io.gatun.GatunException;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 import io.gatun.bindings.CudaLibrary;
@@ -16,6 +17,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.util.concurrent.atomic.AtomicLong;
 
 /** The device of libgatun_cuda_emulated: the CUDA kernels, run by the CPU when they are launched. */
 final class EmulatedDevice extends Device {
@@ -23,7 +25,9 @@ final class EmulatedDevice extends Device {
 
     private final MethodHandle allocate;
     private final MethodHandle free;
-    private final MethodHandle copy;
+    private final long most;
+    /** The bytes that are allocated now. */
+    final AtomicLong allocated = new AtomicLong();
 
     private final DeviceStream stream = new DeviceStream(this) {
         @Override
@@ -32,19 +36,30 @@ final class EmulatedDevice extends Device {
         }
 
         @Override
+        public synchronized void queue(Runnable work) {
+            work.run();
+        }
+
+        @Override
         public void synchronize() {}
 
         @Override
-        protected void copy(long from, long to, long bytes) {
-            call(copy, to, from, bytes);
+        protected void transfer(Tensor from, Tensor to) {
+            queue(() -> Native.callCuda(
+                    () -> gatun_cuda_h.gatun_cuda_copy(to.pointer(), from.pointer(), from.byteSize(), handle())));
         }
     };
 
     EmulatedDevice() {
+        this(Long.MAX_VALUE);
+    }
+
+    /** With so many bytes of memory. */
+    EmulatedDevice(long most) {
+        this.most = most;
         CudaLibrary.load();
         allocate = function("gatun_emulator_allocate", FunctionDescriptor.of(LONG, LONG));
         free = function("gatun_emulator_free", FunctionDescriptor.ofVoid(LONG));
-        copy = function("gatun_emulator_copy", FunctionDescriptor.ofVoid(LONG, LONG, LONG));
     }
 
     private static MethodHandle function(String name, FunctionDescriptor descriptor) {
@@ -61,9 +76,25 @@ final class EmulatedDevice extends Device {
     }
 
     @Override
-    protected MemorySegment memory(Arena arena, long bytes) {
-        long address = (long) call(allocate, bytes);
-        return NativeMemory.at(address, bytes, arena, () -> call(free, address)).fill((byte) 0);
+    protected MemorySegment memory(Arena arena, long bytes, boolean zeros) {
+        MemorySegment memory = NativeMemory.allocate(
+                bytes,
+                arena,
+                () -> {
+                    if (allocated.addAndGet(bytes) > most) {
+                        allocated.addAndGet(-bytes);
+                        return 0;
+                    }
+                    return (long) call(allocate, bytes);
+                },
+                address -> {
+                    call(free, address);
+                    allocated.addAndGet(-bytes);
+                });
+        if (memory == null) {
+            throw new GatunException("memory: given a request for " + bytes + " bytes; allowed: " + most + " in all");
+        }
+        return memory.fill((byte) (zeros ? 0 : -1));
     }
 
     /** As {@link CudaDevice#wrap(long, DType, Shape, long...)}. */
