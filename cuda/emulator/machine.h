@@ -28,8 +28,12 @@ class Machine {
   };
   virtual Place place(const void* memory) = 0;
 
-  // Does the work, or puts it on the stream; a failure is a status of now or of whatever waits for the stream.
+  // Does the work, or puts it on the stream; a failure is a status of now, with its message, or of what waits for the
+  // stream.
   virtual int32_t put(void* stream, std::function<int32_t()> work) = 0;
+  // The same of a copy, whose memory is checked, too.
+  virtual int32_t copy(void* to, const void* from, int64_t bytes, void* stream) = 0;
+  // Waits until all work of the stream is done.
   virtual int32_t wait(void* stream) = 0;
 };
 

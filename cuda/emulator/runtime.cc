@@ -34,6 +34,10 @@ class OneDevice : public Machine {
   int32_t make_current(int32_t) override { return 0; }
   int32_t put(void*, std::function<int32_t()> work) override { return work(); }
   int32_t wait(void*) override { return GATUN_OK; }
+  int32_t copy(void* to, const void* from, int64_t bytes, void*) override {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+    return GATUN_OK;
+  }
 
   Place place(const void* memory) override {
     const uintptr_t at = reinterpret_cast<uintptr_t>(memory);
@@ -113,14 +117,9 @@ int32_t fill_async(void* memory, int value, int64_t bytes, void* stream) {
 }
 
 int32_t copy_async(void* to, const void* from, int64_t bytes, void* stream) {
-  int32_t status = machine().put(stream, [=] {
-    std::memcpy(to, from, static_cast<size_t>(bytes));
-    return GATUN_OK;
-  });
-  for (const void* side : {static_cast<const void*>(to), from}) {
-    if (status == GATUN_OK && machine().place(side).device == Machine::kHost) status = machine().wait(stream);
-  }
-  return status == GATUN_OK ? GATUN_OK : fail(GATUN_INTERNAL, "work of the stream %p failed", stream);
+  GATUN_TRY(machine().copy(to, from, bytes, stream));
+  const bool pinned = machine().place(to).device != Machine::kHost && machine().place(from).device != Machine::kHost;
+  return pinned ? GATUN_OK : machine().wait(stream);
 }
 
 }  // namespace gatun::cuda

@@ -40,6 +40,7 @@ int with_stream(void* handle, Act act) {
   Stream* stream = gpus().stream(handle);
   return given(stream == nullptr ? kInvalidHandle : act(*stream));
 }
+
 template <class Act>
 int with_event(void* handle, Act act) {
   const Lock guard(gpus().lock());
@@ -50,6 +51,7 @@ int with_event(void* handle, Act act) {
 int allocate(void** place, Memory& memory, size_t bytes) {
   const Error fault = gpus().fault(Gpus::current());
   if (fault != kSuccess) return given(fault);
+  if (gpus().unsafe() != kSuccess) return given(kCaptureUnsupported);
   if (place == nullptr) return given(kInvalidValue);
   *place = bytes == 0 ? nullptr : memory.allocate(static_cast<int64_t>(bytes));
   return given(bytes > 0 && *place == nullptr ? kOutOfMemory : kSuccess);
@@ -67,6 +69,11 @@ constexpr struct {
     {kNotReady, "cudaErrorNotReady", "device not ready"},
     {kIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
     {kLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+    {kCaptureUnsupported, "cudaErrorStreamCaptureUnsupported", "operation not permitted when stream is capturing"},
+    {kCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
+     "operation failed due to a previous error during capture"},
+    {kCaptureImplicit, "cudaErrorStreamCaptureImplicit",
+     "operation would make the legacy stream depend on a capturing blocking stream"},
 };
 
 }  // namespace
@@ -117,6 +124,7 @@ GATUN_API int cudaGetDeviceProperties(void* properties, int device) {
 
 GATUN_API int cudaDeviceSynchronize() {
   const Lock guard(gpus().lock());
+  if (gpus().unsafe() != kSuccess) return given(kCaptureUnsupported);
   return given(gpus().synchronize_device(Gpus::current()));
 }
 
@@ -134,12 +142,14 @@ GATUN_API int cudaHostAlloc(void** place, size_t bytes, unsigned) {
 
 GATUN_API int cudaFree(void* memory) {
   const Lock guard(gpus().lock());
-  return given(gpus().free_memory(memory, false));
+  const Error unsafe = gpus().unsafe();
+  return given(unsafe == kSuccess ? gpus().free_memory(memory, false) : unsafe);
 }
 
 GATUN_API int cudaFreeHost(void* memory) {
   const Lock guard(gpus().lock());
-  return given(gpus().free_memory(memory, true));
+  const Error unsafe = gpus().unsafe();
+  return given(unsafe == kSuccess ? gpus().free_memory(memory, true) : unsafe);
 }
 
 GATUN_API int cudaMemGetInfo(size_t* free, size_t* total) {
@@ -199,12 +209,24 @@ GATUN_API int cudaStreamWaitEvent(void* stream, void* event, unsigned) {
   });
 }
 
-// Nothing is ever captured here.
+// ---- captures ----
+
 GATUN_API int cudaThreadExchangeStreamCaptureMode(int* mode) {
-  thread_local int current = 0;
-  if (mode == nullptr || *mode < 0 || *mode > 2) return given(kInvalidValue);
-  std::swap(*mode, current);
+  if (mode == nullptr || *mode < kGlobal || *mode > kRelaxed) return given(kInvalidValue);
+  *mode = std::exchange(Gpus::capture_mode(), static_cast<CaptureMode>(*mode));
   return kSuccess;
+}
+
+GATUN_API int cudaStreamBeginCapture(void* stream, int mode) {
+  if (mode < kGlobal || mode > kRelaxed) return given(kInvalidValue);
+  return with_stream(stream, [=](Stream& at) { return gpus().begin_capture(at, static_cast<CaptureMode>(mode)); });
+}
+
+// There are no graphs.
+GATUN_API int cudaStreamEndCapture(void* stream, void** graph) {
+  if (graph == nullptr) return given(kInvalidValue);
+  *graph = nullptr;
+  return with_stream(stream, [](Stream& at) { return gpus().end_capture(at); });
 }
 
 // ---- events ----

@@ -8,6 +8,12 @@
 #include "gatun/status.h"
 #include "settings.h"
 
+extern "C" {
+int32_t gatun_emulator_error(const char* what, const char* text, const char* name);  // of libgatun_cuda_emulated
+const char* cudaGetErrorString(int error);
+const char* cudaGetErrorName(int error);
+}
+
 namespace gatun::emulator {
 namespace {
 
@@ -21,6 +27,10 @@ constexpr cuda::Device kDevices[Gpus::kCount] = {
     {1, 8, 0, 4, 1'000'000, 163 * 1024, int64_t{40} << 20, kMemoryBytes, "emulated 8.0"},
     {2, 7, 5, 4, 1'000'000, 64 * 1024, int64_t{4} << 20, kMemoryBytes, "emulated 7.5"},
 };
+
+int32_t status(const char* what, Error error) {
+  return gatun_emulator_error(what, cudaGetErrorString(error), cudaGetErrorName(error));
+}
 
 }  // namespace
 
@@ -58,7 +68,8 @@ Machine::Place Gpus::place(const void* memory) {
 int32_t Gpus::put(void* stream, std::function<int32_t()> work) {
   const Lock guard(lock_);
   Stream* found = this->stream(stream);
-  if (found == nullptr || fault(found->device) != kSuccess) return GATUN_INTERNAL;
+  const Error error = found == nullptr ? kInvalidHandle : accepts(*found);
+  if (error != kSuccess) return status("launch", error);
   add(*found, [work = std::move(work)] {
     if (work() == GATUN_OK) return kSuccess;
     std::fprintf(stderr, "emulated GPU: %s\n", gatun_cuda_last_error());
@@ -67,10 +78,18 @@ int32_t Gpus::put(void* stream, std::function<int32_t()> work) {
   return GATUN_OK;
 }
 
+int32_t Gpus::copy(void* to, const void* from, int64_t bytes, void* stream) {
+  const Lock guard(lock_);
+  Stream* found = this->stream(stream);
+  const Error error = found == nullptr ? kInvalidHandle : copy(to, from, bytes, *found);
+  return error == kSuccess ? GATUN_OK : status("cudaMemcpyAsync", error);
+}
+
 int32_t Gpus::wait(void* stream) {
   const Lock guard(lock_);
   Stream* found = this->stream(stream);
-  return found != nullptr && synchronize(*found) == kSuccess ? GATUN_OK : GATUN_INTERNAL;
+  const Error error = found == nullptr ? kInvalidHandle : synchronize(*found);
+  return error == kSuccess ? GATUN_OK : status("cudaStreamSynchronize", error);
 }
 
 // ---- devices ----
@@ -109,7 +128,7 @@ Error Gpus::free_memory(void* memory, bool pinned) {
 }
 
 Error Gpus::copy(void* to, const void* from, int64_t bytes, Stream& stream) {
-  if (fault(stream.device) != kSuccess) return fault(stream.device);
+  if (const Error error = accepts(stream); error != kSuccess) return error;
   if (bytes == 0) return kSuccess;
   if (!usable(to, bytes) || !usable(from, bytes)) return kInvalidValue;
   add(stream, [=, this] {
@@ -121,7 +140,7 @@ Error Gpus::copy(void* to, const void* from, int64_t bytes, Stream& stream) {
 }
 
 Error Gpus::set(void* memory, int value, int64_t bytes, Stream& stream) {
-  if (fault(stream.device) != kSuccess) return fault(stream.device);
+  if (const Error error = accepts(stream); error != kSuccess) return error;
   if (bytes == 0) return kSuccess;
   if (place(memory).bytes < bytes) return kInvalidValue;
   add(stream, [=, this] {
@@ -152,7 +171,17 @@ Error Gpus::destroy(Stream& stream) {
   return fault(stream.device);
 }
 
-void Gpus::add(Stream& stream, std::function<Error()> act) { stream.work.push_back({works_++, std::move(act)}); }
+Error Gpus::accepts(const Stream& stream) {
+  if (fault(stream.device) != kSuccess) return fault(stream.device);
+  const bool is_default = &stream == &streams_[static_cast<size_t>(stream.device)];
+  if (captured_ == nullptr || !is_default || !captured_->ordered || captured_->device != stream.device) return kSuccess;
+  capture_failed_ = true;
+  return kCaptureImplicit;
+}
+
+void Gpus::add(Stream& stream, std::function<Error()> act) {
+  if (&stream != captured_) stream.work.push_back({works_++, std::move(act)});
+}
 
 Stream* Gpus::pending(Stream& stream) {
   if (!stream.work.empty()) return &stream;
@@ -190,6 +219,35 @@ Error Gpus::query(Stream& stream) {
   return kNotReady;
 }
 
+// ---- captures ----
+
+CaptureMode& Gpus::capture_mode() {
+  thread_local CaptureMode the_mode = kGlobal;
+  return the_mode;
+}
+
+Error Gpus::begin_capture(Stream& stream, CaptureMode mode) {
+  if (captured_ != nullptr || &stream == &streams_[static_cast<size_t>(stream.device)]) return kCaptureUnsupported;
+  captured_ = &stream;
+  captured_mode_ = mode;
+  captured_by_ = std::this_thread::get_id();
+  capture_failed_ = false;
+  return fault(stream.device);
+}
+
+Error Gpus::end_capture(Stream& stream) {
+  if (captured_ != &stream) return kInvalidValue;
+  captured_ = nullptr;
+  return capture_failed_ ? kCaptureInvalidated : kSuccess;
+}
+
+Error Gpus::unsafe() {
+  if (captured_ == nullptr || capture_mode() == kRelaxed || captured_mode_ == kRelaxed) return kSuccess;
+  if (captured_mode_ == kThreadLocal && captured_by_ != std::this_thread::get_id()) return kSuccess;
+  capture_failed_ = true;
+  return kCaptureUnsupported;
+}
+
 // ---- events ----
 
 Event* Gpus::open_event(bool timed) {
@@ -206,7 +264,7 @@ Event* Gpus::event(void* handle) {
 
 Error Gpus::record(Event& event, Stream& stream) {
   if (event.device != stream.device) return kInvalidHandle;
-  if (fault(stream.device) != kSuccess) return fault(stream.device);
+  if (const Error error = accepts(stream); error != kSuccess) return error;
   auto mark = std::make_shared<Mark>(Mark{&stream, false, {}});
   event.mark = mark;
   add(stream, [mark] {
@@ -222,7 +280,7 @@ void Gpus::finish(const Mark& mark) {
 }
 
 Error Gpus::wait(Stream& stream, const Event& event) {
-  if (fault(stream.device) != kSuccess) return fault(stream.device);
+  if (const Error error = accepts(stream); error != kSuccess) return error;
   if (event.mark == nullptr) return kSuccess;
   add(stream, [this, mark = event.mark] {
     finish(*mark);

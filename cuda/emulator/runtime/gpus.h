@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <thread>
 
 #include "machine.h"
 #include "memory.h"
@@ -29,7 +30,12 @@ enum Error : int {
   kLaunchFailure = 719,
   kCaptureUnsupported = 900,
   kCaptureInvalidated = 901,
+  kCaptureImplicit = 906,
 };
+
+// How a capture forbids what would be unsafe in it, such as allocating memory: to every thread, to the thread that
+// captures, or to none; a thread that is relaxed itself may do it during any capture.
+enum CaptureMode : int { kGlobal = 0, kThreadLocal = 1, kRelaxed = 2 };
 
 struct Stream;
 
@@ -75,6 +81,7 @@ class Gpus : public Machine {
   int32_t make_current(int32_t device) override;
   Place place(const void* memory) override;
   int32_t put(void* stream, std::function<int32_t()> work) override;
+  int32_t copy(void* to, const void* from, int64_t bytes, void* stream) override;
   int32_t wait(void* stream) override;
 
   // ---- devices ----
@@ -97,6 +104,12 @@ class Gpus : public Machine {
   Error query(Stream& stream);
   void add(Stream& stream, std::function<Error()> act);
 
+  // ---- captures: one at a time, whose work is forgotten ----
+  static CaptureMode& capture_mode();  // of this thread
+  Error begin_capture(Stream& stream, CaptureMode mode);
+  Error end_capture(Stream& stream);
+  Error unsafe();  // kSuccess unless a capture forbids it, which this ends
+
   // ---- events ----
   Event* open_event(bool timed);
   Event* event(void* handle);  // null if there is no such event
@@ -107,6 +120,7 @@ class Gpus : public Machine {
   static Error elapsed(float* milliseconds, const Event& from, const Event& to);
 
  private:
+  Error accepts(const Stream& stream);             // work, or why it does not
   bool usable(const void* memory, int64_t bytes);  // no device memory, or allocated as a whole
   Stream* pending(Stream& stream);                 // one with work that a wait for this stream waits for, or null
   void run_first(Stream& stream);
@@ -118,6 +132,10 @@ class Gpus : public Machine {
   std::deque<Stream> streams_;  // none is ever removed, so that handles are known to be closed; first the default ones
   std::deque<Event> events_;
   int64_t works_ = 0;
+  const Stream* captured_ = nullptr;
+  CaptureMode captured_mode_ = kGlobal;
+  std::thread::id captured_by_;
+  bool capture_failed_ = false;
 };
 
 Gpus& gpus();
