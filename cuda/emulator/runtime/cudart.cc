@@ -124,8 +124,8 @@ GATUN_API int cudaGetDeviceProperties(void* properties, int device) {
 
 GATUN_API int cudaDeviceSynchronize() {
   const Lock guard(gpus().lock());
-  if (gpus().unsafe() != kSuccess) return given(kCaptureUnsupported);
-  return given(gpus().synchronize_device(Gpus::current()));
+  const Error error = gpus().wait_during_capture(Gpus::current(), nullptr);
+  return given(error == kSuccess ? gpus().synchronize_device(Gpus::current()) : error);
 }
 
 // ---- memory ----

@@ -208,11 +208,13 @@ void Gpus::run_first(Stream& stream) {
 }
 
 Error Gpus::synchronize(Stream& stream) {
+  if (const Error error = wait_during_capture(stream.device, &stream); error != kSuccess) return error;
   while (Stream* first = pending(stream)) run_first(*first);
   return fault(stream.device);
 }
 
 Error Gpus::query(Stream& stream) {
+  if (const Error error = wait_during_capture(stream.device, &stream); error != kSuccess) return error;
   Stream* first = pending(stream);
   if (first == nullptr || fault(stream.device) != kSuccess) return fault(stream.device);
   run_first(*first);
@@ -241,6 +243,13 @@ Error Gpus::end_capture(Stream& stream) {
   return capture_failed_ ? kCaptureInvalidated : kSuccess;
 }
 
+Error Gpus::wait_during_capture(int32_t device, const Stream* stream) {
+  if (captured_ == nullptr || captured_->device != device || (stream != nullptr && stream != captured_))
+    return kSuccess;
+  capture_failed_ = true;
+  return kCaptureUnsupported;
+}
+
 Error Gpus::unsafe() {
   if (captured_ == nullptr || capture_mode() == kRelaxed || captured_mode_ == kRelaxed) return kSuccess;
   if (captured_mode_ == kThreadLocal && captured_by_ != std::this_thread::get_id()) return kSuccess;
@@ -265,6 +274,8 @@ Event* Gpus::event(void* handle) {
 Error Gpus::record(Event& event, Stream& stream) {
   if (event.device != stream.device) return kInvalidHandle;
   if (const Error error = accepts(stream); error != kSuccess) return error;
+  event.mark = nullptr;
+  if (&stream == captured_) return kSuccess;
   auto mark = std::make_shared<Mark>(Mark{&stream, false, {}});
   event.mark = mark;
   add(stream, [mark] {

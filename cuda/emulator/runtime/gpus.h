@@ -108,7 +108,9 @@ class Gpus : public Machine {
   static CaptureMode& capture_mode();  // of this thread
   Error begin_capture(Stream& stream, CaptureMode mode);
   Error end_capture(Stream& stream);
-  Error unsafe();  // kSuccess unless a capture forbids it, which this ends
+  Error unsafe();  // kSuccess unless a capture forbids it, which this spoils
+  // Spoils a capture that a wait for the device, or for this stream of it, would be part of.
+  Error wait_during_capture(int32_t device, const Stream* stream);
 
   // ---- events ----
   Event* open_event(bool timed);
