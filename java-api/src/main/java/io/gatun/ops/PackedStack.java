@@ -14,8 +14,8 @@ import java.util.function.Supplier;
  * Several packed weights in one buffer, for one call of {@link QMatmul}: side by side with
  * {@link QMatmul#run(io.gatun.Tensor, PackedStack, io.gatun.Tensor)}, or one for each group of rows with
  * {@link QMatmul#runGrouped(io.gatun.Tensor, long[], PackedStack, io.gatun.Tensor)}. All have one depth and one group;
- * columns, codes, zero points and types of scales may differ, but all take the same {@link PackedWeights#modes}. Each begins at a multiple of 64 bytes from the start of the
- * buffer, so that a stack may be stored and mapped, too.
+ * columns, codes, zero points and types of scales may differ, but all take the same {@link PackedWeights#modes}. Each
+ * begins at a multiple of 64 bytes from the start of the buffer, so that a stack may be stored and mapped, too.
  */
 public final class PackedStack {
     private static final long ALIGNMENT = 64;

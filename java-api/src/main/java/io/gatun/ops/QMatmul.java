@@ -9,6 +9,7 @@ import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_grouped_explain;
 import static io.gatun.bindings.c.gatun_h.gatun_qmatmul_scaled;
 
 import io.gatun.Device;
+import io.gatun.GatunException;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
@@ -23,7 +24,8 @@ import java.lang.foreign.MemorySegment;
  * <p>Weights are quantized and packed once, as {@link PackedWeights}; a {@link PackedStack} holds several for one call.
  * Shapes are free: any number of rows, columns and depth, 0, 1 and primes included; depth 0 gives activation(bias) +
  * residual. A row of x with NaN or infinity makes that row of y NaN and leaves other rows alone. An output depends neither
- * on the threads, nor the range of columns, nor the other rows, bit for bit.
+ * on the threads, nor the range of columns, nor, on the CPU, the other rows, bit for bit. On a GPU other numbers of rows,
+ * and other architectures, may give other last bits; the same call gives the same bits each time.
  */
 public final class QMatmul {
     /** What is applied to the sum with bias, before the residual is added. */
@@ -51,15 +53,17 @@ public final class QMatmul {
         /** The same with one scale for each of the weights' groups in each row. */
         INT8_GROUP,
         /**
-         * The precision of f32: the error of an output is at most 2^-23 ((depth + 8) sum |x w| + 1.01 sum over pieces of max
-         * |x| * sum |w|), pieces being the weights' groups, cut every 512 elements. Where 8-bit dot products are one
-         * instruction, x is read as 24-bit fixed point with a power of two as the scale of each piece; elsewhere weights
-         * are dequantized in registers, one fma per product in ascending depth.
+         * The precision of f32: on the CPU the error of an output is at most 2^-23 ((depth + 8) sum |x w| + 1.01 sum over
+         * pieces of max |x| * sum |w|), pieces being the weights' groups, cut every 512 elements. Where 8-bit dot products
+         * are one instruction, x is read as 24-bit fixed point with a power of two as the scale of each piece; elsewhere
+         * weights are dequantized in registers, one fma per product in ascending depth. On a GPU one fma per product, too,
+         * and the error is at most 2^-23 (depth + 2 groups + 8) sum |x w|.
          */
         PRECISE,
         /**
          * x and the values of the codes are rounded to bf16, products are exact, sums f32: the error against the rounded
-         * numbers is at most 2^-23 (depth / 2 + 2 pieces + 8) sum |x w|. Subnormals of bf16 and f32 count as zeros.
+         * numbers is at most 2^-23 (depth / 2 + 2 pieces + 8) sum |x w| on the CPU, where subnormals of bf16 and f32 count
+         * as zeros, and 2^-23 (depth + 2 groups + 8) sum |x w| on a GPU.
          */
         BF16,
         /** As BF16, with f16 instead, which has more bits and less range; on GPUs only. */
@@ -174,15 +178,20 @@ public final class QMatmul {
      * Computes y. O(rows * columns * depth). Allocates nothing once warmed up; a thread's first calls allocate its struct
      * of arguments and native scratch memory, which grow with the rows, up to 256, times depth.
      *
+     * <p>On a GPU it returns when the work is in the queue of the thread's {@link Device#stream}: y is there once that is
+     * done, and what the arguments hold must stay until then. Memory of {@link Device#allocate} does, as what frees it
+     * waits. A call makes a few small objects, and scratch memory of the device if it needs more than calls before.
+     *
      * @param x f32 or bf16, on a GPU f16, too, [rows, depth], columns adjacent, rows at any distance
      * @param w [columns, depth], on the device of x
-     * @param y f32 or bf16, on a GPU f16, too, [rows, columns], columns adjacent, rows at any distance; overlaps no input, except that the
-     *     residual may be y itself
+     * @param y f32 or bf16, on a GPU f16, too, [rows, columns], columns adjacent, rows at any distance; overlaps no input,
+     *     except that the residual may be y itself
      * @param options the rest
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then
-     * @throws UnsupportedOperationException if weights do not take the mode
-     * @throws IllegalStateException if the arena of an argument is closed
+     * @throws UnsupportedOperationException if weights do not take the mode, or the GPU has no kernels
+     * @throws IllegalStateException if the arena of an argument, or the stream is closed
      * @throws WrongThreadException if the arena of an argument is confined to another thread
+     * @throws GatunException if the GPU has not enough memory for scratch data, or its earlier work failed
      */
     public static void run(Tensor x, PackedWeights w, Tensor y, Options options) {
         MemorySegment params = QMatmulCall.alone(x, w, y, options);

@@ -9,6 +9,7 @@ import static io.gatun.bindings.c.gatun_h.gatun_quantize_explain;
 
 import io.gatun.DType;
 import io.gatun.Device;
+import io.gatun.GatunException;
 import io.gatun.Tensor;
 import io.gatun.bindings.NativeLibrary;
 import io.gatun.internal.Check;
@@ -103,19 +104,23 @@ public final class Quantize {
     /**
      * Quantizes into existing memory. O(rows * depth), times 8 with code books of 256 values; GGUF types of 256 elements
      * try some tens of scales a block. Allocates nothing once warmed up, but for nested scales and a scale of the whole
-     * tensor; a thread's first call allocates its struct of arguments. On a GPU it waits for the work, to know whether there
-     * was a value that it refuses; the GPU has kernels for all but GGUF, nested scales and scales of whole tensors.
+     * tensor; a thread's first call allocates its struct of arguments.
+     *
+     * <p>On a GPU it waits for the work, to know whether there was a value that it refuses; other threads may use the
+     * stream meanwhile. A call makes a few small objects, and scratch memory of the device if it needs more than calls
+     * before. The GPU has kernels for all but GGUF, nested scales and scales of whole tensors.
      *
      * @param x f32, f16 or bf16 [rows, depth]: column stride >= 1, row stride >= 0; contiguous if blocks are flat, with
      *     adjacent columns for GGUF
-     * @param out of the same shape, on the device of x; overlaps neither x nor itself. With {@link QuantSpec.ScaleRule#GIVEN} its scales and
-     *     zero points are inputs
+     * @param out of the same shape, on the device of x; overlaps neither x nor itself. With
+     *     {@link QuantSpec.ScaleRule#GIVEN} its scales and zero points are inputs
      * @param options the rest
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then. Also if x holds NaN or
      *     infinity, with the index, or a scale overflows its type; what {@code out} holds then is unspecified
      * @throws UnsupportedOperationException if no kernel does this combination
-     * @throws IllegalStateException if the arena of an argument is closed
+     * @throws IllegalStateException if the arena of an argument, or the stream is closed
      * @throws WrongThreadException if the arena of an argument is confined to another thread
+     * @throws GatunException if the GPU has not enough memory for scratch data, or its work failed
      */
     public static void run(Tensor x, QuantizedTensor out, Options options) {
         QuantizeCall.check("x", x, "out", out);
@@ -194,16 +199,18 @@ public final class Quantize {
 
     /**
      * The values that codes stand for, computed in f32, rounded to nearest even in f16 and bf16; NaN where a code or a scale
-     * is NaN. O(rows * depth). On a GPU it does not wait for the work. Allocates nothing once warmed up, but for nested scales; a thread's first call allocates its
-     * struct of arguments.
+     * is NaN. O(rows * depth). Allocates nothing once warmed up, but for nested scales; a thread's first call allocates its
+     * struct of arguments. On a GPU it makes a few small objects, and returns before the work is done, as
+     * {@link QMatmul#run(Tensor, PackedWeights, Tensor, QMatmul.Options)} does.
      *
      * @param quantized [rows, depth]
      * @param out f32, f16 or bf16 [rows, depth] with adjacent columns, contiguous if blocks are flat; overlaps no part of
      *     {@code quantized}
      * @param threads 0 for all, 1 for only the calling one; the result does not depend on it
      * @throws IllegalArgumentException if an argument does not fit
-     * @throws IllegalStateException if the arena of an argument is closed
+     * @throws IllegalStateException if the arena of an argument, or the stream is closed
      * @throws WrongThreadException if the arena of an argument is confined to another thread
+     * @throws GatunException if earlier work of the GPU failed
      */
     public static void dequantize(QuantizedTensor quantized, Tensor out, int threads) {
         QuantizeCall.check("out", out, "quantized", quantized);

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotSame;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.gatun.DType;
 import io.gatun.Device;
@@ -15,9 +16,11 @@ import io.gatun.ops.QuantSpec;
 import io.gatun.ops.Quantize;
 import io.gatun.ops.QuantizedTensor;
 import java.lang.foreign.Arena;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
+import org.junit.jupiter.api.function.Executable;
 
 /** What only a GPU has: streams, events, pinned memory, and too little memory. */
 @EnabledIfSystemProperty(named = Devices.PROPERTY, matches = ".+")
@@ -114,5 +117,79 @@ class CudaTest {
         try (Arena arena = Arena.ofShared()) {
             assertArrayEquals(new float[4], device.allocate(arena, DType.F32, 4).toFloatArray());
         }
+    }
+
+    @Test
+    void aClosedStreamMakesNoEvents() {
+        CudaStream stream = device.newStream();
+        CudaEvent earlier = stream.record();
+        CudaEvent later = stream.record();
+        stream.close();
+        assertClosed("stream", stream::record);
+        assertClosed("stream", stream::handle);
+        assertClosed("stream", () -> stream.await(later));
+        earlier.close();
+        earlier.close();
+        assertClosed("event", earlier::isDone);
+        assertClosed("event", earlier::synchronize);
+        assertClosed("earlier", () -> later.millisecondsSince(earlier));
+        later.close();
+    }
+
+    private static void assertClosed(String argument, Executable call) {
+        IllegalStateException refused = assertThrows(IllegalStateException.class, call);
+        assertTrue(refused.getMessage().startsWith(argument + ": given a closed "), refused::getMessage);
+    }
+
+    /** Work of the emulated runtime is done when something waits for it. */
+    @Test
+    @EnabledIfSystemProperty(named = Devices.PROPERTY, matches = "emulated-runtime")
+    void whatIsWrongWithStreamsAndEventsIsNamed() {
+        IllegalArgumentException none = assertThrows(IllegalArgumentException.class, () -> device.wrapStream(0x1234));
+        assertEquals(
+                "handle: given 0x1234, of which CUDA says: invalid resource handle (cudaErrorInvalidResourceHandle);"
+                        + " allowed: streams of cuda:0, 0 for its default stream",
+                none.getMessage());
+        try (CudaStream stream = device.newStream();
+                CudaStream other = Cuda.device(1).newStream();
+                CudaEvent before = stream.record();
+                CudaEvent after = stream.record();
+                CudaEvent there = other.record()) {
+            IllegalStateException early =
+                    assertThrows(IllegalStateException.class, () -> after.millisecondsSince(before));
+            assertTrue(early.getMessage().startsWith("earlier: given an event that is not done"), early::getMessage);
+            IllegalArgumentException foreign =
+                    assertThrows(IllegalArgumentException.class, () -> after.millisecondsSince(there));
+            assertEquals("earlier: given an event of cuda:1; allowed: events of cuda:0", foreign.getMessage());
+            assertThrows(IllegalArgumentException.class, () -> Cuda.device(1).wrapStream(stream.address()));
+        }
+    }
+
+    @Test
+    void theDefaultStreamIsThatOfItsDevice() {
+        Tensor x = QuantizeOnDeviceTest.random(1, DType.F32, 8, 64);
+        float[] expected = Quantize.dequantize(Quantize.run(x, QuantSpec.int8()), DType.F32)
+                .toFloatArray();
+        for (CudaDevice each : Cuda.devices()) {
+            if (each.properties().supported()) {
+                try (CudaStream stream = each.wrapStream(0)) {
+                    stream.run(() -> assertArrayEquals(
+                            expected,
+                            Quantize.dequantize(Quantize.run(x.to(each), QuantSpec.int8()), DType.F32)
+                                    .toFloatArray()));
+                }
+            }
+        }
+    }
+
+    @Test
+    void memoryOfAnotherDeviceStaysUntilItIsCopied() {
+        List<CudaDevice> devices = Cuda.devices();
+        assumeTrue(devices.size() > 1, "there is one device");
+        Tensor from = TensorOnDeviceTest.counting(1000).to(device);
+        try (Arena arena = Arena.ofConfined()) {
+            device.stream().copy(from, devices.get(1).allocate(arena, DType.F32, 1000));
+        }
+        device.synchronize();
     }
 }

@@ -41,7 +41,11 @@ final class EmulatedDevice extends Device {
         }
 
         @Override
-        public void synchronize() {}
+        public void synchronize() {
+            if (Thread.holdsLock(this)) {
+                throw new IllegalStateException("waits while it keeps other threads from queueing work");
+            }
+        }
 
         @Override
         protected void transfer(Tensor from, Tensor to) {

@@ -167,11 +167,25 @@ class QMatmulOnDeviceTest {
     }
 
     @Test
+    void weightsOfAClosedArenaAreRefused() {
+        QuantizedTensor weights = Quantize.run(random(5, DType.F32, 16, 64).to(DEVICE), QuantSpec.int4(32));
+        PackedWeights w;
+        try (Arena arena = Arena.ofConfined()) {
+            w = QMatmul.pack(weights, arena);
+        }
+        Tensor x = DEVICE.allocate(DType.F32, 2, 64);
+        Tensor y = DEVICE.allocate(DType.F32, 2, 16);
+        IllegalStateException refused = assertThrows(IllegalStateException.class, () -> QMatmul.run(x, w, y));
+        assertTrue(refused.getMessage().startsWith("w: given memory of a closed arena"), refused::getMessage);
+    }
+
+    @Test
     void explains() {
         PackedWeights w =
                 QMatmul.pack(random(5, DType.F32, 16, 64), QuantSpec.int4(32)).to(DEVICE);
         Tensor x = DEVICE.allocate(DType.F16, 2, 64);
         String text = QMatmul.explain(x, w, DEVICE.allocate(DType.F16, 2, 16), Options.DEFAULT);
-        assertTrue(text.contains("qmatmul"), text);
+        assertTrue(text.startsWith("qmatmul of 2 rows, 16 columns, depth 64, codes U4, mode F16, on "), text);
+        assertTrue(text.contains("\n  kernel qmatmul_f16_m"), text);
     }
 }

@@ -18,6 +18,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -149,9 +152,23 @@ class QuantizeOnDeviceTest {
                 Quantize.dequantize(there, DType.F32).toFloatArray());
     }
 
+    /** So that no other thread closes the stream, or changes its workspace, before the work is queued. */
+    @Test
+    void dequantizingHoldsTheStream() throws Exception {
+        QuantizedTensor quantized = Quantize.run(random(1, DType.F32, 4, 64).to(DEVICE), QuantSpec.int4(32));
+        Tensor out = DEVICE.allocate(DType.F32, 4, 64);
+        CompletableFuture<Void> call;
+        synchronized (DEVICE.stream()) {
+            call = CompletableFuture.runAsync(() -> Quantize.dequantize(quantized, out));
+            assertThrows(TimeoutException.class, () -> call.get(200, TimeUnit.MILLISECONDS));
+        }
+        call.get();
+    }
+
     @Test
     void explains() {
-        String text = Quantize.explain(random(1, DType.F32, 4, 64).to(DEVICE), QuantSpec.int4(32));
-        assertTrue(text.contains("quantize"), text);
+        Tensor x = random(1, DType.F32, 4, 64).to(DEVICE);
+        String text = Quantize.explain(x, QuantSpec.int4(32));
+        assertTrue(text.startsWith("quantize_f32_u4_sm80: "), text);
     }
 }

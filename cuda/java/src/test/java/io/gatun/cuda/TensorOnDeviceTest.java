@@ -9,9 +9,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
 import io.gatun.Device;
+import io.gatun.GatunException;
 import io.gatun.Shape;
 import io.gatun.Tensor;
+import io.gatun.bindings.NativeMemory;
 import java.lang.foreign.Arena;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
 
 /** Memory of a device, and what goes there and comes back. */
@@ -108,6 +113,94 @@ class TensorOnDeviceTest {
             Tensor small = DEVICE.stream().workspace(100);
             assertSame(small, DEVICE.stream().workspace(50));
             assertTrue(DEVICE.stream().workspace(1 << 20).byteSize() >= 1 << 20);
+        }
+    }
+
+    @Test
+    void aWorkspaceThatGrowsSlowlyTakesLittle() {
+        EmulatedDevice device = new EmulatedDevice();
+        synchronized (device.stream()) {
+            for (int bytes = 1; bytes <= 4096; bytes++) {
+                device.stream().workspace(bytes);
+            }
+        }
+        assertTrue(device.allocated.get() < 4 * 4096, device.allocated::toString);
+    }
+
+    @Test
+    void memoryThatNothingRefersToIsFreedWhenItIsNeeded() {
+        EmulatedDevice device = new EmulatedDevice(1 << 20);
+        for (int i = 0; i < 20; i++) {
+            device.allocate(DType.U8, 1 << 18);
+        }
+        Tensor kept = device.allocate(DType.U8, 1 << 19);
+        GatunException refused = assertThrows(GatunException.class, () -> device.allocate(DType.U8, 1 << 20));
+        assertTrue(refused.getMessage().contains("a request for 1048576 bytes"), refused::getMessage);
+        assertEquals(1 << 19, kept.byteSize());
+    }
+
+    @Test
+    void anArenaThatRefusesMemoryLosesNone() throws Exception {
+        try (Arena confined = Arena.ofConfined()) {
+            CompletableFuture.runAsync(() -> {
+                        String message = assertThrows(
+                                        WrongThreadException.class, () -> DEVICE.allocate(confined, DType.F32, 4))
+                                .getMessage();
+                        assertTrue(message.startsWith("arena: given another thread's confined arena"), message);
+                    })
+                    .get();
+        }
+        Arena closed = Arena.ofConfined();
+        closed.close();
+        List<Long> freed = new ArrayList<>();
+        assertThrows(IllegalStateException.class, () -> NativeMemory.allocate(8, closed, () -> 4096, freed::add));
+        assertEquals(List.of(4096L), freed);
+    }
+
+    @Test
+    void aCopyRefusesOverlaps() {
+        Tensor there = counting(4, 6).to(DEVICE);
+        IllegalArgumentException refused = assertThrows(
+                IllegalArgumentException.class, () -> DEVICE.stream().copy(there.slice(0, 0, 3), there.slice(0, 1, 4)));
+        assertEquals("to: given memory that overlaps from; allowed: memory of its own", refused.getMessage());
+    }
+
+    /** Nobody waits: memory that is not pinned may change as soon as copy returns. */
+    @Test
+    void aCopyOfMemoryThatIsNotPinnedIsDone() {
+        Tensor from = counting(1000);
+        float[] expected = from.toFloatArray();
+        Tensor there = DEVICE.allocate(DType.F32, 1000);
+        DEVICE.stream().copy(from, there);
+        from.segment().fill((byte) -1);
+        Tensor back = Tensor.allocate(DType.F32, 1000);
+        DEVICE.stream().copy(there, back);
+        assertArrayEquals(expected, back.toFloatArray());
+    }
+
+    @Test
+    void anArenaStaysOpenDuringACopy() throws Exception {
+        long size = 1 << 22;
+        Tensor host = Tensor.allocate(DType.F32, size);
+        for (int i = 0; i < 20; i++) {
+            Arena arena = Arena.ofShared();
+            Tensor there = DEVICE.allocate(arena, DType.F32, size);
+            CompletableFuture<Void> closing = CompletableFuture.runAsync(() -> {
+                while (true) {
+                    try {
+                        arena.close();
+                        return;
+                    } catch (IllegalStateException inUse) {
+                        Thread.onSpinWait();
+                    }
+                }
+            });
+            assertThrows(IllegalStateException.class, () -> {
+                while (true) {
+                    DEVICE.stream().copy(there, host);
+                }
+            });
+            closing.get();
         }
     }
 }
