@@ -6,4 +6,8 @@ if(GATUN_SANITIZE)
   target_compile_options(gatun_flags INTERFACE -fsanitize=address,undefined,float-cast-overflow
                                                -fno-sanitize-recover=all -O1 -fno-omit-frame-pointer)
   target_link_options(gatun_flags INTERFACE -fsanitize=address,undefined)
+  # It is the library that is checked. With all of the checks, tests and the references that they compare with would take
+  # most of the time.
+  set(GATUN_TEST_FLAGS -fno-sanitize=undefined,float-cast-overflow)
+  set(GATUN_REFERENCE_FLAGS -fno-sanitize=all -O2)
 endif()
