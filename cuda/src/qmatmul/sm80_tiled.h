@@ -177,15 +177,17 @@ class Warp {
   }
 
   GATUN_DEVICE void load_rows(int stage) {
-    const Job& job = tiled_.job;
-    if (Operand::kHalves || !job.x.scales_of_groups) return;
+    if constexpr (!Operand::kHalves) {
+      const Job& job = tiled_.job;
+      if (!job.x.scales_of_groups) return;
 #pragma unroll
-    for (int i = 0; i < kStageSlices; ++i) {
-      if ((i & (tiled_.interval - 1)) != 0) continue;
+      for (int i = 0; i < kStageSlices; ++i) {
+        if ((i & (tiled_.interval - 1)) != 0) continue;
 #pragma unroll
-      for (int j = 0; j < kRowValues<kTiles>; ++j) {
-        const int64_t row = row_ + j * 32 + lane();
-        next_rows_[i][j] = job.x.scales[(row < job.rows ? row : job.rows - 1) * job.groups + group_of(stage, i)];
+        for (int j = 0; j < kRowValues<kTiles>; ++j) {
+          const int64_t row = row_ + j * 32 + lane();
+          next_rows_[i][j] = job.x.scales[(row < job.rows ? row : job.rows - 1) * job.groups + group_of(stage, i)];
+        }
       }
     }
   }
