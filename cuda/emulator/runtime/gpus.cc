@@ -167,6 +167,7 @@ Stream* Gpus::stream(void* handle) {
 }
 
 Error Gpus::destroy(Stream& stream) {
+  if (&stream == captured_) captured_ = nullptr;
   stream.open = false;  // its work will be done
   return fault(stream.device);
 }

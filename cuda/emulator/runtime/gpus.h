@@ -2,7 +2,9 @@
 // work runs late, namely when something waits for it. So a program that forgets to wait sees what it should not.
 //
 // A query that finds work does one piece of it, so that who polls comes to an end. Work is done by the thread that
-// waits, and by one at a time. Copies of memory of the host are as late as others, whether it is pinned or not.
+// waits, and by one at a time. Copies of memory of the host are as late as others, whether it is pinned or not. Kernels
+// are queued with their arguments. A launch that asks for more than the device has is an error when it runs, not when
+// queued.
 #pragma once
 
 #include <chrono>
