@@ -16,8 +16,14 @@ public record BlockGrid(long queryLength, long keyLength, int queryBlock, int ke
     public BlockGrid {
         checkBlock("queryBlock", queryBlock);
         checkBlock("keyBlock", keyBlock);
-        Check.range("queryLength", queryLength, 0, (long) Integer.MAX_VALUE * queryBlock);
-        Check.range("keyLength", keyLength, 0, (long) Integer.MAX_VALUE * keyBlock);
+        blocks("queryLength", queryLength, queryBlock);
+        blocks("keyLength", keyLength, keyBlock);
+    }
+
+    /** ceil(length / block), for calls that make no object. */
+    static int blocks(String name, long length, int block) {
+        Check.range(name, length, 0, (long) Integer.MAX_VALUE * block);
+        return (int) Math.ceilDiv(length, block);
     }
 
     private static void checkBlock(String name, int size) {
@@ -28,12 +34,12 @@ public record BlockGrid(long queryLength, long keyLength, int queryBlock, int ke
 
     /** ceil(queryLength / queryBlock). */
     public int queryBlocks() {
-        return (int) Math.ceilDiv(queryLength, queryBlock);
+        return blocks("queryLength", queryLength, queryBlock);
     }
 
     /** ceil(keyLength / keyBlock). */
     public int keyBlocks() {
-        return (int) Math.ceilDiv(keyLength, keyBlock);
+        return blocks("keyLength", keyLength, keyBlock);
     }
 
     /** How many blocks of keys, from the first on, a causal mask leaves a block of queries something of. */

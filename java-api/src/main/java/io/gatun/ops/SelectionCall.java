@@ -25,10 +25,12 @@ final class SelectionCall {
 
     /** This thread's struct, of checked arguments; adds what a selection needs to that of the call. */
     static MemorySegment prepare(Selection selection, MemorySegment params, Tensor q, Tensor k, Options options) {
-        BlockGrid grid = grid(selection, q, k, options);
+        int queryBlocks =
+                BlockGrid.blocks("queryLength", AttentionCall.longestQuery(q, options), selection.queryBlock());
+        int keyBlocks = BlockGrid.blocks("keyLength", AttentionCall.longestKey(k, options), selection.keyBlock());
         gatun_attention_params.query_block(params, selection.queryBlock());
         gatun_attention_params.key_block(params, selection.keyBlock());
-        gatun_attention_params.query_blocks(params, grid.queryBlocks());
+        gatun_attention_params.query_blocks(params, queryBlocks);
         MemorySegment own = PARAMS.get();
         gatun_selection_params.kind(own, selection.kind().ordinal());
         gatun_selection_params.keep(own, selection.keep().ordinal());
@@ -37,7 +39,7 @@ final class SelectionCall {
         gatun_selection_params.keep_first(own, selection.keepFirst() ? 1 : 0);
         gatun_selection_params.keep_diagonal(own, selection.keepDiagonal() ? 1 : 0);
         gatun_selection_params.stride(own, selection.stride());
-        gatun_selection_params.key_blocks(own, grid.keyBlocks());
+        gatun_selection_params.key_blocks(own, keyBlocks);
         gatun_selection_params.last_queries(own, selection.lastQueries());
         gatun_selection_params.verticals(own, selection.verticals());
         gatun_selection_params.slashes(own, selection.slashes());
