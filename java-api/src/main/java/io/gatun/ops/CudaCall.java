@@ -44,12 +44,21 @@ final class CudaCall {
     static long[] faults(DeviceStream stream, long bytes, ToIntFunction<Tensor> function) {
         Tensor free = PLACES.poll();
         Tensor place = free == null ? stream.device().pinned(DType.U8, FAULTS) : free;
-        stream.queue(() -> {
-            Tensor workspace = stream.workspace(FAULTS_BYTES + bytes);
-            Native.callCuda(() -> function.applyAsInt(workspace));
-            stream.copy(workspace.slice(0, 0, FAULTS), place);
-        });
-        stream.synchronize();
+        boolean[] used = new boolean[1];
+        try {
+            stream.queue(() -> {
+                Tensor workspace = stream.workspace(FAULTS_BYTES + bytes);
+                Native.callCuda(() -> function.applyAsInt(workspace));
+                used[0] = true;
+                stream.copy(workspace.slice(0, 0, FAULTS), place);
+            });
+            stream.synchronize();
+        } catch (RuntimeException | Error failed) {
+            if (!used[0]) {
+                PLACES.add(place);
+            }
+            throw failed; // of a place that is used nobody knows when it is free again
+        }
         long[] faults = place.segment().toArray(ValueLayout.JAVA_LONG);
         PLACES.add(place);
         return faults;

@@ -42,13 +42,14 @@ class CudaTest {
     @Test
     void copiesAsynchronouslyWithPinnedMemory() {
         long size = 1 << 22;
-        Tensor from = device.pinned(DType.F32, size);
-        assertSame(Device.CPU, from.device());
-        Tensor back = device.pinned(DType.F32, size);
-        from.setFloat(7, size - 1);
-        Tensor there = device.allocate(DType.F32, size);
-        try (CudaStream stream = device.newStream();
+        try (Arena arena = Arena.ofConfined();
+                CudaStream stream = device.newStream();
                 CudaEvent before = stream.record()) {
+            Tensor from = device.pinned(arena, DType.F32, size);
+            assertSame(Device.CPU, from.device());
+            Tensor back = device.pinned(arena, DType.F32, size);
+            from.setFloat(7, size - 1);
+            Tensor there = device.allocate(arena, DType.F32, size);
             stream.copy(from, there);
             stream.copy(there, back);
             try (CudaEvent after = stream.record()) {
@@ -141,7 +142,7 @@ class CudaTest {
         assertTrue(refused.getMessage().startsWith(argument + ": given a closed "), refused::getMessage);
     }
 
-    /** Work of the emulated runtime is done when something waits for it. */
+    /** Work of the emulated runtime is done when something waits for it: on its last device nothing else does. */
     @Test
     @EnabledIfSystemProperty(named = Devices.PROPERTY, matches = "emulated-runtime")
     void whatIsWrongWithStreamsAndEventsIsNamed() {
@@ -150,7 +151,8 @@ class CudaTest {
                 "handle: given 0x1234, of which CUDA says: invalid resource handle (cudaErrorInvalidResourceHandle);"
                         + " allowed: streams of cuda:0, 0 for its default stream",
                 none.getMessage());
-        try (CudaStream stream = device.newStream();
+        CudaDevice quiet = Cuda.device(2);
+        try (CudaStream stream = quiet.newStream();
                 CudaStream other = Cuda.device(1).newStream();
                 CudaEvent before = stream.record();
                 CudaEvent after = stream.record();
@@ -160,7 +162,7 @@ class CudaTest {
             assertTrue(early.getMessage().startsWith("earlier: given an event that is not done"), early::getMessage);
             IllegalArgumentException foreign =
                     assertThrows(IllegalArgumentException.class, () -> after.millisecondsSince(there));
-            assertEquals("earlier: given an event of cuda:1; allowed: events of cuda:0", foreign.getMessage());
+            assertEquals("earlier: given an event of cuda:1; allowed: events of cuda:2", foreign.getMessage());
             assertThrows(IllegalArgumentException.class, () -> Cuda.device(1).wrapStream(stream.address()));
         }
     }

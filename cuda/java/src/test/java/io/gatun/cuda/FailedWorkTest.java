@@ -16,12 +16,15 @@ import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 
 /** Work that fails is an exception of whatever waits, and of all that follows on the device, in a process of its own. */
 @EnabledIfSystemProperty(named = Devices.PROPERTY, matches = "emulated-runtime")
 class FailedWorkTest {
+    private static final String SAYS = "said: ";
+
     /** Prints what each call says. */
     static final class Main {
         public static void main(String[] arguments) throws Throwable {
@@ -74,7 +77,7 @@ class FailedWorkTest {
                         ? "failed"
                         : e.getMessage();
             }
-            System.out.println(name + ": " + outcome);
+            System.out.println(SAYS + name + ": " + outcome);
         }
     }
 
@@ -93,6 +96,10 @@ class FailedWorkTest {
                 .start();
         String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertEquals(0, process.waitFor(), output);
+        String said = output.lines()
+                .filter(line -> line.startsWith(SAYS))
+                .map(line -> line.substring(SAYS.length()) + "\n")
+                .collect(Collectors.joining());
         assertEquals("""
                 copy: done
                 event.synchronize: failed
@@ -111,7 +118,7 @@ class FailedWorkTest {
                 stream.close again: done
                 arena.close: done
                 other device: done
-                """, output);
+                """, said);
     }
 
     private static String property(String name) {
