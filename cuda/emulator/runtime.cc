@@ -68,7 +68,7 @@ namespace gatun::cuda {
 using emulator::Machine;
 using emulator::machine;
 
-int64_t bytes_allocated_from(const void* memory) { return machine().place(memory).bytes; }
+int64_t bytes_allocated_from(int32_t, const void* memory) { return machine().place(memory).bytes; }
 
 int32_t device_count(int32_t* count) {
   *count = machine().device_count();

@@ -16,7 +16,9 @@ class Memory {
   void* allocate(int64_t bytes);
   bool free(void* memory);  // false unless it was allocated and is not yet freed
 
-  bool holds(const void* address) const { return address >= first_ && address < first_ + kAddresses; }
+  bool holds(const void* address) const {
+    return first_ != nullptr && address >= first_ && address < first_ + kAddresses;
+  }
   // From the address to the end of its allocation; 0 if it is in none.
   int64_t bytes_from(const void* address) const;
 

@@ -20,7 +20,7 @@ int32_t check_whole_memory(int32_t device, const void* memory, int64_t bytes, co
   // An allocation may be of several pieces of memory side by side, of which the driver knows each.
   const char* const begin = static_cast<const char*>(memory);
   for (int64_t known = 0; known < bytes;) {
-    const int64_t there = bytes_allocated_from(begin + known);
+    const int64_t there = bytes_allocated_from(device, begin + known);
     if (there >= bytes - known) break;
     known += there;
     if (check_device_memory(device, begin + known, 1, name) != GATUN_OK) {

@@ -49,13 +49,21 @@ CUtensorMapSwizzle swizzle_of(int32_t bytes) {
 
 }  // namespace
 
-int64_t bytes_allocated_from(const void* memory) {
+int64_t bytes_allocated_from(int32_t device, const void* memory) {
   static std::atomic<GetAddressRange*> found{nullptr};
   GetAddressRange* const get_range = find("cuMemGetAddressRange", found);
   const CUdeviceptr at = reinterpret_cast<CUdeviceptr>(memory);
   CUdeviceptr begin = 0;
   size_t bytes = 0;
-  if (get_range == nullptr || get_range(&begin, &bytes, at) != CUDA_SUCCESS) return INT64_MAX;
+  int before = device;
+  // The driver asks for a context, which a thread may lack that has only asked the runtime for addresses.
+  if (get_range == nullptr || cudaGetDevice(&before) != cudaSuccess || cudaSetDevice(device) != cudaSuccess) {
+    cudaGetLastError();  // so that it is not taken for that of the next call
+    return INT64_MAX;
+  }
+  const CUresult result = get_range(&begin, &bytes, at);
+  if (before != device) cudaSetDevice(before);
+  if (result != CUDA_SUCCESS) return INT64_MAX;
   return static_cast<int64_t>(begin + bytes - at);
 }
 

@@ -54,8 +54,8 @@ class DeviceScope {
 int32_t check_device_memory(int32_t device, const void* memory, int64_t bytes, const char* name);
 // The same of every byte.
 int32_t check_whole_memory(int32_t device, const void* memory, int64_t bytes, const char* name);
-// How many bytes there are from an address to the end of its allocation; INT64_MAX if that is unknown.
-int64_t bytes_allocated_from(const void* memory);
+// How many bytes there are from an address of a device to the end of its allocation; INT64_MAX if that is unknown.
+int64_t bytes_allocated_from(int32_t device, const void* memory);
 // The same of all buffers, whose bytes check_buffers has set.
 template <int count>
 int32_t check_device_memory(int32_t device, const Buffer (&buffers)[count]) {

@@ -43,15 +43,15 @@ public abstract class Device {
         return allocate(this, bytes -> memory(arena, bytes, true), arena, dtype, shape);
     }
 
-    /** As {@link #pinned(Arena, DType, long...)}, freed when nothing refers to it any more. */
+    /** As {@link #pinned(Arena, DType, long...)}, freed when nothing refers to it any more: not for who captures graphs. */
     public final Tensor pinned(DType dtype, long... shape) {
         return pinned(Arena.ofAuto(), dtype, shape);
     }
 
     /**
      * Zeros in memory of the CPU that is pinned: a {@link DeviceStream#copy} between it and the device returns before it is
-     * done. Such memory is scarce, slow to get and, as it waits for all devices, to free. That of the CPU's own device is
-     * not pinned.
+     * done. Such memory is scarce, slow to get and, as it waits for all devices, to free. The wait spoils a CUDA graph that
+     * is captured meanwhile, by whomever: close the arena outside captures. That of the CPU's own device is not pinned.
      *
      * @throws GatunException with the numbers, if there is not enough memory that can be pinned
      * @throws IllegalStateException if the arena is closed
@@ -69,7 +69,7 @@ public abstract class Device {
 
     private static Tensor allocate(
             Device owner, LongFunction<MemorySegment> memory, Arena arena, DType dtype, long... shape) {
-        Check.open("arena", arena);
+        Check.usable("arena", arena);
         Check.present("dtype", dtype);
         Shape sizes = Shape.of(shape);
         long[] strides = Layout.contiguousStrides(dtype, sizes);

@@ -31,6 +31,7 @@ public final class NativeMemory {
      */
     public static MemorySegment allocate(long bytes, Arena arena, LongSupplier allocate, LongConsumer free) {
         long address = allocate.getAsLong();
+        boolean interrupted = false;
         for (int wait = 1; address == 0 && wait <= LONGEST_WAIT_MILLISECONDS; wait *= 2) {
             if (wait == 1) {
                 System.gc();
@@ -38,10 +39,12 @@ public final class NativeMemory {
             try {
                 Thread.sleep(wait); // other threads run the releases
             } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-                break;
+                interrupted = true; // the caller sees it later
             }
             address = allocate.getAsLong();
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
         }
         if (address == 0) {
             return null;

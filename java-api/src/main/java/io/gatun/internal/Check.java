@@ -17,6 +17,8 @@ public final class Check {
     /** The classes of this module, but for programs that happen to be in a package below. */
     private static final Pattern OWN = Pattern.compile("io\\.gatun\\.((ops|files|internal)\\.)?[^.]+");
 
+    private static final String FOREIGN_ARENA = "another thread's confined arena";
+
     private Check() {}
 
     /** The exception for an argument that is not allowed. */
@@ -112,6 +114,8 @@ public final class Check {
         open("arena", arena);
         try {
             return arena.allocate(bytes, alignment);
+        } catch (WrongThreadException e) {
+            throw foreign("arena", FOREIGN_ARENA);
         } catch (OutOfMemoryError e) {
             OutOfMemoryError named = new OutOfMemoryError(message(
                     "memory",
@@ -122,16 +126,21 @@ public final class Check {
         }
     }
 
-    /** Refuses a missing and a closed arena, and one that another thread confines. */
+    /** Refuses a missing and a closed arena; what allocates there refuses one that another thread confines. */
     public static void open(String argument, Arena arena) {
         present(argument, arena);
         if (!arena.scope().isAlive()) {
             throw new IllegalStateException(message(argument, "a closed arena", "an open one"));
         }
+    }
+
+    /** Refuses the same, and one that another thread confines: for what does not allocate in the arena itself. */
+    public static void usable(String argument, Arena arena) {
+        open(argument, arena);
         try {
             arena.allocate(0);
         } catch (WrongThreadException e) {
-            throw foreign(argument, "another thread's confined arena");
+            throw foreign(argument, FOREIGN_ARENA);
         }
     }
 
