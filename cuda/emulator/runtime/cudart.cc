@@ -72,6 +72,7 @@ constexpr struct {
     {kCaptureUnsupported, "cudaErrorStreamCaptureUnsupported", "operation not permitted when stream is capturing"},
     {kCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
      "operation failed due to a previous error during capture"},
+    {kCaptureUnjoined, "cudaErrorStreamCaptureUnjoined", "capturing stream has unjoined work"},
     {kCaptureImplicit, "cudaErrorStreamCaptureImplicit",
      "operation would make the legacy stream depend on a capturing blocking stream"},
 };
@@ -220,6 +221,13 @@ GATUN_API int cudaThreadExchangeStreamCaptureMode(int* mode) {
 GATUN_API int cudaStreamBeginCapture(void* stream, int mode) {
   if (mode < kGlobal || mode > kRelaxed) return given(kInvalidValue);
   return with_stream(stream, [=](Stream& at) { return gpus().begin_capture(at, static_cast<CaptureMode>(mode)); });
+}
+
+GATUN_API int cudaStreamIsCapturing(void* stream, int* status) {
+  return with_stream(stream, [=](Stream& at) {
+    *status = gpus().is_capturing(at) ? 1 : 0;
+    return kSuccess;
+  });
 }
 
 // There are no graphs.

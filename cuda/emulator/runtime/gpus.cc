@@ -235,13 +235,15 @@ Error Gpus::begin_capture(Stream& stream, CaptureMode mode) {
   captured_mode_ = mode;
   captured_by_ = std::this_thread::get_id();
   capture_failed_ = false;
+  capture_unjoined_ = false;
   return fault(stream.device);
 }
 
 Error Gpus::end_capture(Stream& stream) {
   if (captured_ != &stream) return kInvalidValue;
   captured_ = nullptr;
-  return capture_failed_ ? kCaptureInvalidated : kSuccess;
+  if (capture_failed_) return kCaptureInvalidated;
+  return capture_unjoined_ ? kCaptureUnjoined : kSuccess;
 }
 
 Error Gpus::wait_during_capture(int32_t device, const Stream* stream) {
@@ -276,7 +278,8 @@ Error Gpus::record(Event& event, Stream& stream) {
   if (event.device != stream.device) return kInvalidHandle;
   if (const Error error = accepts(stream); error != kSuccess) return error;
   event.mark = nullptr;
-  if (&stream == captured_) return kSuccess;
+  event.captured = is_capturing(stream);
+  if (event.captured) return kSuccess;
   auto mark = std::make_shared<Mark>(Mark{&stream, false, {}});
   event.mark = mark;
   add(stream, [mark] {
@@ -293,6 +296,7 @@ void Gpus::finish(const Mark& mark) {
 
 Error Gpus::wait(Stream& stream, const Event& event) {
   if (const Error error = accepts(stream); error != kSuccess) return error;
+  if (event.captured && captured_ != nullptr && !is_capturing(stream)) capture_unjoined_ = true;
   if (event.mark == nullptr) return kSuccess;
   add(stream, [this, mark = event.mark] {
     finish(*mark);

@@ -32,6 +32,7 @@ enum Error : int {
   kLaunchFailure = 719,
   kCaptureUnsupported = 900,
   kCaptureInvalidated = 901,
+  kCaptureUnjoined = 904,
   kCaptureImplicit = 906,
 };
 
@@ -52,6 +53,7 @@ struct Event {
   int32_t device;
   bool timed, open;
   std::shared_ptr<Mark> mark;  // the last one
+  bool captured = false;       // the last one was
 };
 
 struct Work {
@@ -110,6 +112,7 @@ class Gpus : public Machine {
   static CaptureMode& capture_mode();  // of this thread
   Error begin_capture(Stream& stream, CaptureMode mode);
   Error end_capture(Stream& stream);
+  bool is_capturing(const Stream& stream) const { return &stream == captured_; }
   Error unsafe();  // kSuccess unless a capture forbids it, which this spoils
   // Spoils a capture that a wait for the device, or for this stream of it, would be part of.
   Error wait_during_capture(int32_t device, const Stream* stream);
@@ -140,6 +143,7 @@ class Gpus : public Machine {
   CaptureMode captured_mode_ = kGlobal;
   std::thread::id captured_by_;
   bool capture_failed_ = false;
+  bool capture_unjoined_ = false;  // a stream waits for it, which makes its work a part that never ends
 };
 
 Gpus& gpus();

@@ -23,7 +23,8 @@ public abstract class DeviceStream {
     /**
      * Queues a copy and returns, perhaps before it is done: then the elements of {@code from} must stay as they are, and
      * those of {@code to} are not there yet. With memory of the CPU that is not pinned it waits until it is done. If the
-     * other side is of another device, what that device's {@link Device#stream} gets from then on comes after the copy.
+     * other side is of another device, what that device's {@link Device#stream} gets from then on comes after the copy,
+     * unless the copy is captured in a graph.
      *
      * @param from contiguous; memory of the device, another one or the CPU
      * @param to contiguous, of the same type and shape; overlaps {@code from} nowhere; one side is memory of the device
@@ -85,11 +86,27 @@ public abstract class DeviceStream {
         }
         long have = workspaces.isEmpty() ? 0 : workspaces.getLast().byteSize();
         if (have < bytes || workspaces.isEmpty()) {
-            // At least twice as large: all that were are no larger than this one. They stay, as a captured graph may
-            // use them.
-            workspaces.add(device.workspace(Math.max(bytes, 2 * have)));
+            // At least twice as large, where that fits: all that were are no larger than this one. They stay, as a
+            // captured graph may use them.
+            workspaces.add(grown(bytes, 2 * have));
         }
         return workspaces.getLast();
+    }
+
+    private Tensor grown(long needed, long wanted) {
+        if (needed < wanted) {
+            try {
+                return device.workspace(wanted);
+            } catch (GatunException tooMuch) {
+                // what is needed may fit
+            }
+        }
+        return device.workspace(needed);
+    }
+
+    /** Lets go of the workspaces of a stream that is closed. */
+    protected final synchronized void dropWorkspaces() {
+        workspaces.clear();
     }
 
     /** Queues a copy of tensors that are checked. */

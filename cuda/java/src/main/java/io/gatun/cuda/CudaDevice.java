@@ -104,18 +104,11 @@ public final class CudaDevice extends Device {
 
     @Override
     protected MemorySegment memory(Arena arena, long bytes, boolean zeros) {
-        MemorySegment memory = NativeMemory.allocate(
-                bytes,
-                arena,
-                () -> allocate(bytes, "", place -> cudart.cudaMalloc(place, bytes)),
-                address -> release(() -> cudart.cudaFree(new CudaRuntime.Address(address))));
+        MemorySegment memory = NativeMemory.allocate(bytes, arena, () -> allocate(bytes, zeros), this::free);
         if (memory == null) {
             long[] sizes = CudaRuntime.with(index, CudaRuntime::memory);
             throw new GatunException("memory: given a request for " + bytes + " bytes on " + this + "; allowed: the "
                     + sizes[0] + " bytes that are free, of " + sizes[1]);
-        }
-        if (zeros) {
-            clear(memory.address(), bytes);
         }
         return memory;
     }
@@ -137,6 +130,24 @@ public final class CudaDevice extends Device {
                     + " has left and lets a process pin");
         }
         return memory.fill((byte) 0);
+    }
+
+    /** Cleared before anybody can close the arena. */
+    private long allocate(long bytes, boolean zeros) {
+        long address = allocate(bytes, "", place -> cudart.cudaMalloc(place, bytes));
+        if (zeros && address != 0) {
+            try {
+                clear(address, bytes);
+            } catch (GatunException failed) {
+                free(address);
+                throw failed;
+            }
+        }
+        return address;
+    }
+
+    private void free(long address) {
+        release(() -> cudart.cudaFree(new CudaRuntime.Address(address)));
     }
 
     private long allocate(long bytes, String kind, ToIntFunction<Pointer> function) {
@@ -219,9 +230,10 @@ public final class CudaDevice extends Device {
     }
 
     /**
-     * A stream of another framework, which keeps it: a cudaStream_t or CUstream, 0 for CUDA's default stream.
+     * A stream of another framework, which keeps it: a cudaStream_t or CUstream, 0 for CUDA's default stream. Who captures
+     * a graph keeps what this returns as long as the graph is used, see {@link CudaStream#run}.
      *
-     * @throws IllegalArgumentException if it is no stream, or one of another device
+     * @throws IllegalArgumentException if it is a stream of another device, or where CUDA notices that it is none
      */
     public CudaStream wrapStream(long handle) {
         return CudaStream.wrap(this, handle);

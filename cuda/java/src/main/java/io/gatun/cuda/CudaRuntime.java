@@ -97,7 +97,10 @@ final class CudaRuntime {
         }
     }
 
-    /** The same, and what makes, fills or frees memory spoils no graph that some thread captures meanwhile. */
+    /**
+     * The same, and what makes, fills or frees memory spoils no graph that some thread captures meanwhile. A wait for the
+     * whole device, as before pinned memory is freed, does.
+     */
     static <T> T relaxed(int device, Supplier<T> action) {
         return with(device, () -> {
             int[] mode = {cudart.cudaStreamCaptureModeRelaxed};

@@ -58,7 +58,8 @@ public final class CudaStream extends DeviceStream implements AutoCloseable {
     }
 
     /**
-     * Runs something whose ops of this thread on this device are queued here.
+     * Runs something whose ops of this thread on this device are queued here. Who captures them in a graph keeps this
+     * object, and does not close it, as long as the graph is used: it owns the memory of their scratch data.
      *
      * @throws IllegalStateException if the stream is closed
      */
@@ -152,6 +153,7 @@ public final class CudaStream extends DeviceStream implements AutoCloseable {
             synchronize();
         } finally {
             closed = true;
+            dropWorkspaces();
             if (owned) {
                 cudart.cudaStreamDestroy(raw());
             }
@@ -162,12 +164,19 @@ public final class CudaStream extends DeviceStream implements AutoCloseable {
     protected void transfer(Tensor from, Tensor to) {
         queue(() -> Native.callCuda(() -> gatun_cuda_copy(to.pointer(), from.pointer(), from.byteSize(), handle)));
         Device other = from.device() == device ? to.device() : from.device();
-        if (other instanceof CudaDevice far && far != device) {
-            // What frees its memory waits for that device.
+        if (other instanceof CudaDevice far && far != device && !isCapturing()) {
+            // What frees its memory waits for that device. A capture would take in the other device's stream.
             try (CudaEvent copied = record()) {
                 far.stream().await(copied);
             }
         }
+    }
+
+    private synchronized boolean isCapturing() {
+        int[] status = new int[1];
+        CudaRuntime.check(
+                onDevice(() -> cudart.cudaStreamIsCapturing(raw(), status)), "cudaStreamIsCapturing of " + this);
+        return status[0] != cudart.cudaStreamCaptureStatusNone;
     }
 
     private <T> T onDevice(Supplier<T> action) {

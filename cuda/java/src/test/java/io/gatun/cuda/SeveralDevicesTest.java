@@ -17,6 +17,7 @@ import io.gatun.ops.QuantSpec;
 import io.gatun.ops.Quantize;
 import io.gatun.ops.QuantizedTensor;
 import java.lang.foreign.Arena;
+import java.util.Arrays;
 import org.bytedeco.cuda.cudart.CUgraph_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
@@ -31,7 +32,10 @@ class SeveralDevicesTest {
     private final CudaDevice first = Cuda.device(0);
     private final CudaDevice second = Cuda.device(1);
 
-    /** No test leaves memory of it to the garbage collector, which would wait for its work. */
+    /**
+     * Where work surely waits: no test of any class leaves memory of this device, or pinned memory, to the garbage
+     * collector, which would run the device's work.
+     */
     private final CudaDevice quiet = Cuda.device(2);
 
     @AfterEach
@@ -99,12 +103,12 @@ class SeveralDevicesTest {
     void eventsOrderStreamsOfDifferentDevices() {
         for (boolean ordered : new boolean[] {true, false}) {
             try (Arena arena = Arena.ofConfined();
-                    CudaStream one = first.newStream();
+                    CudaStream one = quiet.newStream();
                     CudaStream two = second.newStream()) {
-                Tensor a = first.allocate(arena, DType.F32, 4);
+                Tensor a = quiet.allocate(arena, DType.F32, 4);
                 Tensor b = second.allocate(arena, DType.F32, 4);
                 Tensor back = second.pinned(arena, DType.F32, 4);
-                one.copy(seven(first, arena), a);
+                one.copy(seven(quiet, arena), a);
                 if (ordered) {
                     try (CudaEvent copied = one.record()) {
                         two.await(copied);
@@ -128,9 +132,16 @@ class SeveralDevicesTest {
             Tensor there = x.to(second);
             Tensor y = second.allocate(arena, DType.F32, 3, 16);
             Tensor back = second.pinned(arena, DType.F32, 3, 16);
-            stream.run(() -> QMatmul.run(there, w, y, Options.DEFAULT.withMode(QMatmul.Mode.PRECISE)));
-            stream.copy(y, back);
-            stream.synchronize();
+            boolean late = false;
+            // The garbage collector may free memory of this device, which runs its work early, but not ten times.
+            for (int i = 0; i < 10 && !late; i++) {
+                back.segment().fill((byte) 0);
+                stream.run(() -> QMatmul.run(there, w, y, Options.DEFAULT.withMode(QMatmul.Mode.PRECISE)));
+                stream.copy(y, back);
+                late = Arrays.equals(new float[48], back.toFloatArray());
+                stream.synchronize();
+            }
+            assertTrue(late);
             Tensor expected = Tensor.allocate(DType.F32, 3, 16);
             QMatmul.run(x, host, expected, Options.DEFAULT.withMode(QMatmul.Mode.PRECISE));
             assertArrayEquals(expected.toFloatArray(), back.toFloatArray(), 1e-4f);
@@ -301,6 +312,37 @@ class SeveralDevicesTest {
             assertEquals(0, cudart.cudaStreamBeginCapture(raw, cudart.cudaStreamCaptureModeGlobal));
             assertEquals(cudart.cudaErrorStreamCaptureUnsupported, cudart.cudaMalloc(new Pointer(), 16));
             assertEquals(cudart.cudaErrorStreamCaptureInvalidated, cudart.cudaStreamEndCapture(raw, graph));
+            cudart.cudaGetLastError();
+
+            assertEquals(0, cudart.cudaStreamBeginCapture(raw, cudart.cudaStreamCaptureModeGlobal));
+            try (Arena arena = Arena.ofConfined()) {
+                first.pinned(arena, DType.F32, 16);
+            }
+            assertEquals(
+                    cudart.cudaErrorStreamCaptureInvalidated,
+                    cudart.cudaStreamEndCapture(raw, graph),
+                    "freeing pinned memory waits");
+            cudart.cudaGetLastError();
+        }
+    }
+
+    @Test
+    void aCaptureTakesInNoStreamOfAnotherDevice() {
+        try (Arena arena = Arena.ofConfined();
+                CudaStream stream = first.newStream();
+                CUgraph_st graph = new CUgraph_st()) {
+            Tensor from = second.allocate(arena, DType.F32, 4);
+            Tensor to = first.allocate(arena, DType.F32, 4);
+            CUstream_st raw = CudaRuntime.stream(stream.address());
+            assertEquals(0, cudart.cudaStreamBeginCapture(raw, cudart.cudaStreamCaptureModeGlobal));
+            stream.copy(from, to);
+            assertEquals(cudart.cudaSuccess, cudart.cudaStreamEndCapture(raw, graph));
+
+            assertEquals(0, cudart.cudaStreamBeginCapture(raw, cudart.cudaStreamCaptureModeGlobal));
+            try (CudaEvent captured = stream.record()) {
+                second.stream().await(captured);
+            }
+            assertEquals(cudart.cudaErrorStreamCaptureUnjoined, cudart.cudaStreamEndCapture(raw, graph));
             cudart.cudaGetLastError();
         }
     }

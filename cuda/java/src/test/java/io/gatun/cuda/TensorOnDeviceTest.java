@@ -15,9 +15,11 @@ import io.gatun.Tensor;
 import io.gatun.bindings.NativeMemory;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledIfSystemProperty;
 
 /** Memory of a device, and what goes there and comes back. */
 class TensorOnDeviceTest {
@@ -117,6 +119,7 @@ class TensorOnDeviceTest {
     }
 
     @Test
+    @DisabledIfSystemProperty(named = Devices.PROPERTY, matches = "gpu")
     void aWorkspaceThatGrowsSlowlyTakesLittle() {
         EmulatedDevice device = new EmulatedDevice();
         synchronized (device.stream()) {
@@ -128,6 +131,18 @@ class TensorOnDeviceTest {
     }
 
     @Test
+    @DisabledIfSystemProperty(named = Devices.PROPERTY, matches = "gpu")
+    void aWorkspaceTakesWhatThereIs() {
+        EmulatedDevice device = new EmulatedDevice(1 << 20);
+        synchronized (device.stream()) {
+            device.stream().workspace(400_000);
+            assertEquals(500_000, device.stream().workspace(500_000).byteSize());
+            assertThrows(GatunException.class, () -> device.stream().workspace(600_000));
+        }
+    }
+
+    @Test
+    @DisabledIfSystemProperty(named = Devices.PROPERTY, matches = "gpu")
     void memoryThatNothingRefersToIsFreedWhenItIsNeeded() {
         EmulatedDevice device = new EmulatedDevice(1 << 20);
         for (int i = 0; i < 20; i++) {
@@ -155,6 +170,17 @@ class TensorOnDeviceTest {
         List<Long> freed = new ArrayList<>();
         assertThrows(IllegalStateException.class, () -> NativeMemory.allocate(8, closed, () -> 4096, freed::add));
         assertEquals(List.of(4096L), freed);
+    }
+
+    @Test
+    void anInterruptedThreadWaitsForMemoryToo() {
+        Iterator<Long> addresses = List.of(0L, 0L, 4096L).iterator();
+        Thread.currentThread().interrupt();
+        assertEquals(
+                4096,
+                NativeMemory.allocate(8, Arena.ofAuto(), addresses::next, address -> {})
+                        .address());
+        assertTrue(Thread.interrupted());
     }
 
     @Test
