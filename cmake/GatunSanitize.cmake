@@ -2,12 +2,12 @@
 # -O1: kernels are inlined anyway, and at -O3 the checks take minutes to compile.
 option(GATUN_SANITIZE "Build with ASan and UBSan" OFF)
 if(GATUN_SANITIZE)
-  # A float out of an integer's range is undefined behaviour, too, but not part of `undefined`.
-  target_compile_options(gatun_flags INTERFACE -fsanitize=address,undefined,float-cast-overflow
-                                               -fno-sanitize-recover=all -O1 -fno-omit-frame-pointer)
+  # A float out of an integer's range is undefined behaviour, too, but not part of `undefined`. What null and object-size
+  # find, AddressSanitizer finds as well, without a fifth of the time that compiling takes.
+  target_compile_options(
+    gatun_flags INTERFACE -fsanitize=address,undefined,float-cast-overflow -fno-sanitize=null,object-size
+                          -fno-sanitize-recover=all -O1 -fno-omit-frame-pointer)
   target_link_options(gatun_flags INTERFACE -fsanitize=address,undefined)
-  # It is the library that is checked. With all of the checks, tests and the references that they compare with would take
-  # most of the time.
-  set(GATUN_TEST_FLAGS -fno-sanitize=undefined,float-cast-overflow)
+  # Of references that only tests call, which would take most of the tests' time.
   set(GATUN_REFERENCE_FLAGS -fno-sanitize=all -O2)
 endif()
