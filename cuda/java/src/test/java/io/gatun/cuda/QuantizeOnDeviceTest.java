@@ -18,6 +18,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.FutureTask;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -154,7 +155,8 @@ class QuantizeOnDeviceTest {
     void dequantizingHoldsTheStream() throws Exception {
         QuantizedTensor quantized = Quantize.run(random(1, DType.F32, 4, 64).to(DEVICE), QuantSpec.int4(32));
         Tensor out = DEVICE.allocate(DType.F32, 4, 64);
-        Thread call = new Thread(() -> Quantize.dequantize(quantized, out));
+        FutureTask<Void> task = new FutureTask<>(() -> Quantize.dequantize(quantized, out), null);
+        Thread call = new Thread(task);
         synchronized (DEVICE.stream()) {
             call.start();
             while (call.getState() != Thread.State.BLOCKED) {
@@ -162,7 +164,7 @@ class QuantizeOnDeviceTest {
                 Thread.sleep(1);
             }
         }
-        call.join();
+        task.get();
     }
 
     @Test

@@ -285,6 +285,20 @@ class SeveralDevicesTest {
     void forgottenMemoryIsFreed() throws Exception {
         long free = second.freeBytes();
         second.allocate(DType.U8, 1 << 20);
+        awaitFree(free);
+    }
+
+    @Test
+    void aClosedStreamLetsGoOfItsWorkspace() throws Exception {
+        long free = second.freeBytes();
+        CudaStream stream = second.newStream();
+        stream.queue(() -> stream.workspace(1 << 20));
+        stream.close();
+        awaitFree(free);
+        assertThrows(IllegalStateException.class, stream::handle, "the object is still there");
+    }
+
+    private void awaitFree(long free) throws Exception {
         for (int i = 0; second.freeBytes() < free; i++) {
             assertTrue(i < 100, () -> second.freeBytes() + " of " + free);
             System.gc();
