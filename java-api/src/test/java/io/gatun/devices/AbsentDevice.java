@@ -1,8 +1,6 @@
 package io.gatun.devices;
 
 import io.gatun.DType;
-import io.gatun.Device;
-import io.gatun.DeviceStream;
 import io.gatun.Tensor;
 import io.gatun.bindings.NativeMemory;
 import java.lang.foreign.Arena;
@@ -10,32 +8,11 @@ import java.lang.foreign.MemorySegment;
 import java.util.concurrent.atomic.AtomicLong;
 
 /** A device whose memory is at addresses that no processor maps: whoever reads it on the CPU ends the program. */
-final class AbsentDevice extends Device {
+final class AbsentDevice extends FakeDevice {
     private static final AtomicLong NEXT = new AtomicLong(0x4000_0000_0000_0000L);
 
-    private final String name;
-    private final DeviceStream stream = new DeviceStream(this) {
-        @Override
-        public MemorySegment handle() {
-            return MemorySegment.NULL;
-        }
-
-        @Override
-        public void synchronize() {}
-
-        @Override
-        public synchronized void queue(Runnable work) {
-            work.run();
-        }
-
-        @Override
-        protected void transfer(Tensor from, Tensor to) {
-            throw new UnsupportedOperationException("copied " + from.byteSize() + " bytes");
-        }
-    };
-
     AbsentDevice(String name) {
-        this.name = name;
+        super(name);
     }
 
     Tensor tensor(DType dtype, long... shape) {
@@ -48,20 +25,7 @@ final class AbsentDevice extends Device {
     }
 
     @Override
-    public DeviceStream stream() {
-        return stream;
-    }
-
-    @Override
-    public void synchronize() {}
-
-    @Override
-    public int index() {
-        return 0;
-    }
-
-    @Override
-    public String toString() {
-        return name;
+    protected void transfer(Tensor from, Tensor to) {
+        throw new UnsupportedOperationException("copied " + from.byteSize() + " bytes");
     }
 }

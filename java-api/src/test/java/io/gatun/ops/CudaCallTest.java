@@ -3,10 +3,9 @@ package io.gatun.ops;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import io.gatun.Device;
-import io.gatun.DeviceStream;
 import io.gatun.GatunException;
 import io.gatun.Tensor;
+import io.gatun.devices.FakeDevice;
 import io.gatun.internal.Check;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -15,31 +14,13 @@ import org.junit.jupiter.api.Test;
 
 class CudaCallTest {
     /** Of memory of the CPU; its work does nothing, and fails if it is told so. */
-    private static final class CountingDevice extends Device {
+    private static final class CountingDevice extends FakeDevice {
         int pinned;
         boolean fails;
 
-        private final DeviceStream stream = new DeviceStream(this) {
-            @Override
-            public MemorySegment handle() {
-                return MemorySegment.NULL;
-            }
-
-            @Override
-            public synchronized void queue(Runnable work) {
-                work.run();
-            }
-
-            @Override
-            public void synchronize() {
-                if (fails) {
-                    throw new GatunException("failed");
-                }
-            }
-
-            @Override
-            protected void transfer(Tensor from, Tensor to) {}
-        };
+        CountingDevice() {
+            super("counting:0");
+        }
 
         @Override
         protected MemorySegment memory(Arena arena, long bytes, boolean zeros) {
@@ -53,21 +34,10 @@ class CudaCallTest {
         }
 
         @Override
-        public DeviceStream stream() {
-            return stream;
-        }
-
-        @Override
-        public void synchronize() {}
-
-        @Override
-        public int index() {
-            return 0;
-        }
-
-        @Override
-        public String toString() {
-            return "counting:0";
+        public void synchronize() {
+            if (fails) {
+                throw new GatunException("failed");
+            }
         }
     }
 
