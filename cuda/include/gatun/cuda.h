@@ -86,6 +86,15 @@ GATUN_API int32_t gatun_cuda_check_memory(int32_t device, const void* memory, in
  */
 GATUN_API int32_t gatun_cuda_copy(void* to, const void* from, int64_t bytes, void* stream);
 
+/* Writes zeros to memory of the device on the stream. */
+GATUN_API int32_t gatun_cuda_clear(void* memory, int64_t bytes, void* stream);
+
+/*
+ * Writes numbers of the host, which are read before this returns, to memory of the device on the stream: lengths, slots
+ * and what else of a call is small. Launches carry them, 448 each, so that nothing waits and a captured graph has them.
+ */
+GATUN_API int32_t gatun_cuda_store(int64_t* to, const int64_t* values, int64_t count, void* stream);
+
 #ifdef __cplusplus
 }
 #endif

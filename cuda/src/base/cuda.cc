@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/runtime.h"
 #include "base/status.h"
+#include "base/store.h"
 #include "base/text.h"
 
 using namespace gatun;
@@ -68,4 +69,27 @@ int32_t gatun_cuda_copy(void* to, const void* from, int64_t bytes, void* stream)
   GATUN_TRY(check_not_null(from, "from"));
   GATUN_TRY(check_disjoint(to, bytes, "to", from, bytes, "from"));
   return cuda::copy_async(to, from, bytes, stream);
+}
+
+int32_t gatun_cuda_clear(void* memory, int64_t bytes, void* stream) {
+  GATUN_TRY(check_range(bytes, 0, INT64_MAX, "bytes"));
+  if (bytes == 0) return GATUN_OK;
+  GATUN_TRY(check_not_null(memory, "memory"));
+  cuda::DeviceScope scope;
+  GATUN_TRY(scope.enter(stream));
+  GATUN_TRY(cuda::check_device_memory(scope.device().index, memory, bytes, "memory"));
+  return cuda::fill_async(memory, 0, bytes, stream);
+}
+
+int32_t gatun_cuda_store(int64_t* to, const int64_t* values, int64_t count, void* stream) {
+  constexpr int64_t kBytes = sizeof(int64_t);
+  GATUN_TRY(check_range(count, 0, INT64_MAX / kBytes, "count"));
+  if (count == 0) return GATUN_OK;
+  GATUN_TRY(check_not_null(to, "to"));
+  GATUN_TRY(check_not_null(values, "values"));
+  GATUN_TRY(check_aligned(to, kBytes, "to"));
+  cuda::DeviceScope scope;
+  GATUN_TRY(scope.enter(stream));
+  GATUN_TRY(cuda::check_device_memory(scope.device().index, to, count * kBytes, "to"));
+  return cuda::store_async(to, values, count, stream);
 }

@@ -543,6 +543,127 @@ public class gatun_cuda_h {
         }
     }
 
+    private static class gatun_cuda_clear {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_clear");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_clear(void *memory, int64_t bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_clear$descriptor() {
+        return gatun_cuda_clear.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_clear(void *memory, int64_t bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_clear$handle() {
+        return gatun_cuda_clear.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_clear(void *memory, int64_t bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_clear$address() {
+        return gatun_cuda_clear.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_clear(void *memory, int64_t bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_clear(MemorySegment memory, long bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_clear.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_clear", memory, bytes, stream);
+            }
+            return (int)mh$.invokeExact(memory, bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_store {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_store");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_store(int64_t *to, const int64_t *values, int64_t count, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_store$descriptor() {
+        return gatun_cuda_store.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_store(int64_t *to, const int64_t *values, int64_t count, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_store$handle() {
+        return gatun_cuda_store.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_store(int64_t *to, const int64_t *values, int64_t count, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_store$address() {
+        return gatun_cuda_store.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_store(int64_t *to, const int64_t *values, int64_t count, void *stream)
+     * }
+     */
+    public static int gatun_cuda_store(MemorySegment to, MemorySegment values, long count, MemorySegment stream) {
+        var mh$ = gatun_cuda_store.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_store", to, values, count, stream);
+            }
+            return (int)mh$.invokeExact(to, values, count, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class gatun_cuda_quantize_workspace_bytes {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             gatun_cuda_h.C_INT,
