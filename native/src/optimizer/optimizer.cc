@@ -8,10 +8,9 @@
 #include "base/dtype.h"
 #include "base/parallel.h"
 #include "base/status.h"
-#include "gatun/quantize.h"
 #include "optimizer/check.h"
+#include "optimizer/make_job.h"
 #include "optimizer/table.h"
-#include "quantize/books.h"
 #include "simd/float_mode.h"
 
 namespace gatun::optimizer {
@@ -21,91 +20,15 @@ using LongLong = long long;
 
 // Bytes of p and g for which waking another thread pays.
 constexpr int64_t kGrainBytes = 64 * 1024;
-// Elements of a block of f32 state.
-constexpr int64_t kPlainBlock = 1024;
-// Sums are made of that many parts at most.
-constexpr int64_t kMostParts = 512;
-
-const quantize::Book* book_of(int32_t state, bool second) {
-  if (state == GATUN_STATE_DYNAMIC8) {
-    return &quantize::built_in_book(second ? GATUN_BOOK_DYNAMIC_UNSIGNED : GATUN_BOOK_DYNAMIC);
-  }
-  return state == GATUN_STATE_DYNAMIC4 ? &quantize::state4_book(!second) : nullptr;
-}
-
-bool decays_apart(int32_t rule) { return rule == GATUN_ADAM || rule == GATUN_ADEMAMIX || rule == GATUN_LION; }
-
-struct Corrections {
-  double c1, c2;
-};
-Corrections corrections_of(const gatun_optimizer_params& p) {
-  const double t = static_cast<double>(p.step);
-  return {1 - std::pow(double{p.beta1}, t), std::sqrt(1 - std::pow(double{p.beta2}, t))};
-}
-
-// What the update as the rule makes it is multiplied by: lr, and what else belongs to ADAM's.
-double rate_of(const gatun_optimizer_params& p) {
-  const auto [c1, c2] = corrections_of(p);
-  return p.rule == GATUN_ADAM ? double{p.learning_rate} * c2 / c1 : double{p.learning_rate};
-}
-
-Constants constants_of(const gatun_optimizer_params& p) {
-  const auto [c1, c2] = corrections_of(p);
-  const double rate = p.learning_rate, scale = p.gradient_scale;
-  const bool adam = p.rule == GATUN_ADAM, apart = decays_apart(p.rule);
-  const auto rest = [&](float beta) { return static_cast<float>((1 - double{beta}) * scale); };
-  Constants c{};
-  c.gradient_scale = p.gradient_scale;
-  c.weight_decay = apart ? 0 : p.weight_decay;
-  c.beta1 = p.beta1;
-  c.beta2 = p.beta2;
-  c.beta3 = p.beta3;
-  c.rest1 = rest(p.beta1);
-  c.rest2 = rest(p.beta2);
-  c.rest3 = rest(p.beta3);
-  c.root1 = static_cast<float>(std::sqrt(1 - double{p.beta1}));
-  c.root2 = static_cast<float>(std::sqrt(1 - double{p.beta2}) * scale);
-  c.alpha = p.alpha;
-  c.epsilon = adam ? static_cast<float>(double{p.epsilon} * c2) : p.epsilon;
-  c.first = static_cast<float>(1 / c1);
-  c.second = static_cast<float>(1 / c2);
-  c.rate = static_cast<float>(rate_of(p));
-  c.decay = apart ? static_cast<float>(1 - rate * double{p.weight_decay}) : 1;
-  c.raw_gradient = p.raw_gradient == 1;
-  c.starts = p.step == 1;
-  return c;
-}
-
-Job job_of(const gatun_optimizer_params& p, const Arguments& a) {
-  Job job{};
-  job.p = a.p;
-  job.g = a.g;
-  job.constants = constants_of(p);
-  job.count = p.count;
-  job.block = p.state == GATUN_STATE_F32 ? kPlainBlock : p.block;
-  job.seed = static_cast<uint64_t>(p.seed);
-  job.p_dtype = p.p_dtype;
-  job.stochastic = p.rounding == GATUN_PARAMETER_STOCHASTIC;
-  const int64_t row_bytes = dtype_bytes(state_dtype(p.state), p.count), blocks = blocks_of(p.count, job.block);
-  const int64_t rows = rows_of_state1(p.rule);
-  for (int64_t row = 0; row < rows; ++row) {
-    job.planes[row] = {static_cast<uint8_t*>(a.state1) + row * row_bytes,
-                       a.scales1 == nullptr ? nullptr : a.scales1 + row * blocks, book_of(p.state, false)};
-  }
-  if (rows_of_state2(p.rule) > 0) job.planes[rows] = {a.state2, a.scales2, book_of(p.state, true)};
-  return job;
-}
 
 int32_t threads_of(const gatun_optimizer_params& p, int64_t blocks) {
   return useful_threads(p.threads, blocks, 2 * dtype_bytes(p.p_dtype, p.count), kGrainBytes);
 }
 
-// Adds sum(begin, end) of parts of [0, count), cut at multiples of `unit`, in ascending order. The cuts depend on the
-// count alone.
+// Adds sum(begin, end) of parts of [0, count), cut at multiples of `unit`, in ascending order.
 template <class Sum>
 auto ordered_sum(int64_t count, int64_t unit, int32_t threads, Sum sum) {
-  const int64_t part = blocks_of(blocks_of(count, unit), kMostParts) * unit,
-                parts = count == 0 ? 0 : blocks_of(count, part);
+  const int64_t part = part_of(count, unit), parts = parts_of(count, unit);
   decltype(sum(count, count)) partial[kMostParts], total{};
   parallel_for(parts, std::max(1, static_cast<int32_t>(std::min<int64_t>(threads, parts))),
                [&](int64_t begin, int64_t end) {
@@ -129,11 +52,10 @@ double trust(const gatun_optimizer_params& params, const Kernel& kernel, const J
   const Norms norms = ordered_sum(blocks, 1, threads, [&](int64_t begin, int64_t end) {
     return Norms{kernel.measure[params.rule](job, begin, end)};
   });
-  const auto [c1, c2] = corrections_of(params);
-  const double unit = params.rule == GATUN_ADAM ? c2 / c1 : 1;  // of the update, which lr multiplies
-  const double p = std::sqrt(norms.p), update = std::fabs(unit) * std::sqrt(norms.update);
+  const NormLimit limit = norm_limit_of(params);
+  const double p = std::sqrt(norms.p), update = std::fabs(limit.unit) * std::sqrt(norms.update);
   if (!(p > 0) || !(update > 0) || !std::isfinite(p) || !std::isfinite(update)) return 1;
-  return std::min(1.0, double{params.max_update_norm} * p / update);
+  return std::min(1.0, limit.most * p / update);
 }
 
 }  // namespace
@@ -197,7 +119,7 @@ int32_t gatun_optimizer_explain(const gatun_optimizer_params* params, char* text
   for (const KernelRow<Kernel>* row = table().begin(); row != &chosen; ++row) {
     if (row->from == p.state) table().explain_passed_over(*row, out);
   }
-  const int64_t block = p.state == GATUN_STATE_F32 ? kPlainBlock : p.block, blocks = blocks_of(p.count, block);
+  const int64_t block = block_of(p), blocks = blocks_of(p.count, block);
   const int32_t threads = threads_of(p, blocks);
   out.add("  %s of %lld elements", kRuleNames[p.rule], LongLong{p.count});
   if (p.state != GATUN_STATE_F32) {
