@@ -76,6 +76,8 @@ inline uint32_t pick_bytes(uint32_t low, uint32_t high, uint32_t selector) {
   return y;
 }
 
+inline int lowest_bit(uint32_t x) { return __builtin_ctz(x); }
+
 inline int32_t dot_i8x4(uint32_t a, uint32_t b, int32_t c) {
   uint32_t sum = static_cast<uint32_t>(c);
   for (int i = 0; i < 32; i += 8) sum += static_cast<uint32_t>(int8_t(a >> i) * int8_t(b >> i));

@@ -38,6 +38,12 @@ TEST(Number, ExtremesOrNan) {
   EXPECT_TRUE(std::isnan(min_or_nan(kInfinity, kNaN)));
 }
 
+TEST(Number, LowestBit) {
+  EXPECT_EQ(lowest_bit(1), 0);
+  EXPECT_EQ(lowest_bit(0x50), 4);
+  EXPECT_EQ(lowest_bit(0x80000000u), 31);
+}
+
 TEST(Number, RoundDownAndAbsolute) {
   EXPECT_EQ(round_down(-0.5f), -1);
   EXPECT_EQ(round_down(2.75f), 2);

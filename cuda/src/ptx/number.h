@@ -91,6 +91,9 @@ GATUN_DEVICE uint32_t pick_bytes(uint32_t low, uint32_t high, uint32_t selector)
   return y;
 }
 
+// The place of the lowest 1 of a number that has one.
+GATUN_DEVICE int lowest_bit(uint32_t x) { return __ffs(static_cast<int>(x)) - 1; }
+
 // c + the sum of products of four bytes.
 GATUN_DEVICE int32_t dot_i8x4(uint32_t a, uint32_t b, int32_t c) {
   int32_t y;

@@ -162,17 +162,22 @@ GATUN_DEVICE RowScale scale_of(const PrepareJob& job, const void* from, int64_t 
   return scale_from(Team::reduce(amax, Larger()));
 }
 
-// Codes of the step at k, of which elements [begin, end) are stored at `to`, in the order that job.h says. Returns
-// their sum; the others must be 0.
-GATUN_DEVICE int32_t store_codes(int8_t* to, int64_t k, int64_t begin, int64_t end, const RowScale& scale,
-                                 const float (&x)[kStepDepth]) {
+// Which element of a step lies at a place.
+GATUN_DEVICE int element_at(int place, bool in_order) {
+  return in_order ? place : place / 4 * 2 + place % 4 / 2 + place % 2 * 8;
+}
+
+// Codes of the step at k, of which elements [begin, end) are stored in the order that the job says. Returns their sum;
+// the others must be 0.
+GATUN_DEVICE int32_t store_codes(const PrepareJob& job, int8_t* to, int64_t k, int64_t begin, int64_t end,
+                                 const RowScale& scale, const float (&x)[kStepDepth]) {
   int32_t sum = 0;
   Words4 words;
 #pragma unroll
   for (int place = 0; place < kStepDepth; ++place) {
-    const int i = place / 4 * 2 + place % 4 / 2 + place % 2 * 8;
+    const float element = job.in_order ? x[element_at(place, true)] : x[element_at(place, false)];
     // Where x may be infinite it must not be touched: 0 times infinity is NaN.
-    const int32_t code = scale.inverse == 0 ? 0 : round_to_i32(x[i] * scale.inverse);
+    const int32_t code = scale.inverse == 0 ? 0 : round_to_i32(element * scale.inverse);
     sum += code;
     const uint32_t byte = (static_cast<uint32_t>(code) & 0xff) << 8 * (place % 4);
     words.word[place / 4] = place % 4 == 0 ? byte : words.word[place / 4] | byte;
@@ -183,7 +188,7 @@ GATUN_DEVICE int32_t store_codes(int8_t* to, int64_t k, int64_t begin, int64_t e
   }
 #pragma unroll
   for (int place = 0; place < kStepDepth; ++place) {
-    const int64_t element = k + place / 4 * 2 + place % 4 / 2 + place % 2 * 8;
+    const int64_t element = k + element_at(place, job.in_order);
     if (element >= begin && element < end) {
       to[k + place] = static_cast<int8_t>(words.word[place / 4] >> 8 * (place % 4));
     }
@@ -205,7 +210,7 @@ GATUN_DEVICE void quantize_steps(const PrepareJob& job, int64_t row, RowScale sc
       scale = scale_from(reduce_lanes(magnitude_of(x), lanes, Larger()));
       if (leads) job.scales[group] = scale.scale;
     }
-    int32_t sum = store_codes(to, k, 0, job.padded_depth, scale, x);
+    int32_t sum = store_codes(job, to, k, 0, job.padded_depth, scale, x);
     if (job.sums == nullptr) continue;
     sum = reduce_lanes(sum, lanes, Sum());
     if (leads) static_cast<int32_t*>(job.sums)[group] = sum;
@@ -231,7 +236,7 @@ GATUN_DEVICE void quantize_groups(const PrepareJob& job, int64_t row, RowScale s
     for (int64_t k = first * kStepDepth; k < stored_end; k += OfGroup::kSize * kStepDepth) {
       float x[kStepDepth];
       load_run(job, from, k, begin, end, x);
-      sum += store_codes(to, k, begin, stored_end, scale, x);
+      sum += store_codes(job, to, k, begin, stored_end, scale, x);
     }
     if (job.sums == nullptr) continue;
     sum = OfGroup::reduce(sum, Sum());

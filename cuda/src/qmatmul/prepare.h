@@ -15,6 +15,7 @@ struct PrepareJob {
   int64_t group, groups;
   Arithmetic to, rounding;  // f32 holds numbers rounded to `rounding`; else they are the same
   bool scales_of_groups;
+  bool in_order;  // i8: not as job.h says, but in the order of depth
   void* x;        // or null, if only sums are wanted
   float* scales;  // i8
   void* sums;     // or null

@@ -12,7 +12,7 @@ struct Rows {
   int64_t rows = 3, depth = 100, group = 40, gap = 0, offset = 0;
   int32_t dtype = GATUN_F32;
   Arithmetic to = Arithmetic::f32, rounding = Arithmetic::f32;
-  bool scales_of_groups = false;
+  bool scales_of_groups = false, in_order = false;
 };
 
 int32_t dtype_of(Arithmetic arithmetic) {
@@ -35,7 +35,7 @@ void expect_prepared(const Rows& r, std::vector<float> special = {}) {
   SCOPED_TRACE(testing::Message() << r.rows << " rows, depth " << r.depth << ", group " << r.group << ", gap " << r.gap
                                   << ", offset " << r.offset << ", " << dtype_name(r.dtype) << " to "
                                   << static_cast<int>(r.to) << " rounded to " << static_cast<int>(r.rounding)
-                                  << ", scales of groups " << r.scales_of_groups);
+                                  << ", scales of groups " << r.scales_of_groups << ", in order " << r.in_order);
   Rng rng(static_cast<uint64_t>(r.depth * 7 + r.rows));
   const int64_t stride = r.depth + r.gap, padded = (r.depth + 127) / 128 * 128;
   const int64_t groups = (r.depth - 1) / r.group + 1;
@@ -47,7 +47,7 @@ void expect_prepared(const Rows& r, std::vector<float> special = {}) {
   DeviceBuffer<uint8_t> x(r.rows * padded * size), sums(r.rows * groups * 4);
   DeviceBuffer<float> scales(r.rows * scale_count);
   ASSERT_EQ(run_prepare({from.data(), r.dtype, stride, r.rows, r.depth, padded, r.group, groups, r.to, r.rounding,
-                         r.scales_of_groups, x.data(), scales.data(), sums.data()},
+                         r.scales_of_groups, r.in_order, x.data(), scales.data(), sums.data()},
                         nullptr),
             GATUN_OK)
       << gatun_last_error();
@@ -75,7 +75,7 @@ void expect_prepared(const Rows& r, std::vector<float> special = {}) {
     }
     for (int64_t k = 0; k < padded; ++k) {
       const double expected = row[static_cast<size_t>(k)];
-      const int64_t at = m * padded + (r.to == Arithmetic::i8 ? place_of(k) : k);
+      const int64_t at = m * padded + (r.to == Arithmetic::i8 && !r.in_order ? place_of(k) : k);
       const double actual = r.to == Arithmetic::i8
                                 ? static_cast<double>(static_cast<int8_t>(got[static_cast<size_t>(at)]))
                                 : element(got.data(), dtype_of(r.to), at);
@@ -126,6 +126,8 @@ TEST(Prepare, EveryTypeOfRows) {
         expect_prepared(r);
         r.scales_of_groups = true;
         expect_prepared(r);
+        r.in_order = true;
+        expect_prepared(r);
       }
     }
   }
@@ -148,6 +150,7 @@ TEST(Prepare, GroupsOfEverySizeInInt8) {
           r.to = r.rounding = Arithmetic::i8;
           expect_prepared(r);
           r.scales_of_groups = true;
+          r.in_order = gap == 4;
           expect_prepared(r);
         }
       }

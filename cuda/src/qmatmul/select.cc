@@ -76,30 +76,24 @@ int64_t blocks_on(const KernelRow& row, const Problem& problem) {
   return blocks_of(problem.form.columns, row.block_columns) * blocks_of(problem.params.rows, row.block_rows);
 }
 
-// Parts of a strip's units that begin at groups, as many as keep a device busy.
-void split_depth(const KernelRow& row, const Problem& problem, Plan* plan) {
-  const Form& form = problem.form;
-  plan->parts = 1;
-  plan->units_a_part = form.units;
-  if (row.part_depth == 0 || form.units == 0 || (form.groups == 1 && plan->has_sums)) return;
-  const int64_t unit = unit_depth(form.codes);
-  // Units after which a group and, for x, kDepthMultiple elements end.
-  int64_t step = kDepthMultiple / unit;
-  if (form.groups > 1) {
-    const int64_t whole = form.group / std::gcd(form.group, int64_t{kDepthMultiple});  // times kDepthMultiple
-    if (whole >= form.units) return;
-    step *= whole;
-  }
-  const int64_t blocks = blocks_on(row, problem);
-  const int64_t wanted = std::min(kMostParts, blocks_of(row.wanted_blocks, std::max<int64_t>(blocks, 1)));
-  const int64_t least = blocks_of(row.part_depth, unit);
-  const int64_t units = std::max(least, blocks_of(form.units, wanted));
-  plan->units_a_part = blocks_of(units, step) * step;
-  plan->parts = static_cast<int32_t>(blocks_of(form.units, plan->units_a_part));
-  if (plan->parts == 1) plan->units_a_part = form.units;
-}
-
 }  // namespace
+
+Split split_depth(const Splitting& of) {
+  const Split whole = {1, of.units};
+  if (of.part_depth == 0 || of.units == 0) return whole;
+  // Units after which a group and, for x, kDepthMultiple elements end.
+  int64_t step = kDepthMultiple / of.unit_depth;
+  if (of.groups > 1) {
+    const int64_t multiples = of.group / std::gcd(of.group, int64_t{kDepthMultiple});  // of kDepthMultiple
+    if (multiples >= of.units) return whole;
+    step *= multiples;
+  }
+  const int64_t wanted = std::min(kMostParts, blocks_of(of.wanted_blocks, std::max<int64_t>(of.blocks, 1)));
+  const int64_t units = std::max(blocks_of(of.part_depth, of.unit_depth), blocks_of(of.units, wanted));
+  const int64_t units_a_part = blocks_of(units, step) * step;
+  const int64_t parts = blocks_of(of.units, units_a_part);
+  return parts == 1 ? whole : Split{static_cast<int32_t>(parts), units_a_part};
+}
 
 KernelRows kernel_rows() { return {kRows, kRowCount}; }
 
@@ -157,7 +151,11 @@ Plan plan_on(const KernelRow& row, const Problem& problem) {
                                                                  : 0;
   plan.may_use_x = params.x_dtype == own_dtype && form.depth == form.padded_depth &&
                    (params.rows < 2 || params.x_row_stride * element_bytes(row.arithmetic) % 16 == 0);
-  split_depth(row, problem, &plan);
+  const bool whole = form.groups == 1 && plan.has_sums;
+  const Split split = split_depth({form.units, unit_depth(form.codes), form.group, form.groups, blocks_on(row, problem),
+                                   row.wanted_blocks, whole ? 0 : row.part_depth});
+  plan.parts = split.parts;
+  plan.units_a_part = split.units_a_part;
   int64_t used = 0;
   const auto take = [&used](int64_t bytes) {
     const int64_t at = used;
@@ -234,6 +232,7 @@ int32_t run_plan(const Plan& plan, const Problem& problem, const Memory& memory,
                         plan.kernel->arithmetic,
                         plan.rounding,
                         plan.scales_of_groups,
+                        false,
                         own ? nullptr : memory.workspace + plan.x_at,
                         nullptr,
                         nullptr};

@@ -75,6 +75,19 @@ int32_t check_mode(const Form& form, int32_t mode);
 const char* why_not(const KernelRow& row, const Problem& problem, const Device& device);
 const KernelRow& select(const Problem& problem, const Device& device);
 
+// A split of depth into parts that begin at groups and at multiples of kDepthMultiple, as many as keep a device busy.
+struct Splitting {
+  int64_t units, unit_depth;  // of a strip
+  int64_t group, groups;
+  int64_t blocks;                     // without a split
+  int64_t wanted_blocks, part_depth;  // as in a KernelRow
+};
+struct Split {
+  int32_t parts;
+  int64_t units_a_part;
+};
+Split split_depth(const Splitting& of);
+
 // How a kernel goes about a problem, and where the parts of the workspace lie. The depth is split at points that the
 // shape and the kernel alone decide.
 struct Plan {

@@ -18,6 +18,8 @@ const char* packer_of(PackedFormat format) {
       return "gatun_nm_pack";
     case PackedFormat::cuda_qmatmul:
       return "gatun_cuda_qmatmul_pack";
+    case PackedFormat::cuda_nm_matmul:
+      return "gatun_cuda_nm_pack";
   }
   return "no function of this library";
 }

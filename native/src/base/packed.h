@@ -8,7 +8,7 @@ namespace gatun {
 inline constexpr uint64_t kPackedMagic = 0x314b504e55544147;  // "GATUNPK1", little endian
 inline constexpr uint16_t kPackedVersion = 2;
 
-enum class PackedFormat : uint16_t { qmatmul = 1, nm_matmul = 2, cuda_qmatmul = 3 };
+enum class PackedFormat : uint16_t { qmatmul = 1, nm_matmul = 2, cuda_qmatmul = 3, cuda_nm_matmul = 4 };
 
 // What the headers of all formats begin with.
 struct PackedPrefix {

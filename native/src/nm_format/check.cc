@@ -124,38 +124,6 @@ int32_t check_indices(const Layout& layout, const uint8_t* indices, int32_t thre
                        [&](int64_t vector) { return check_index_row(layout, indices, vector); });
 }
 
-Buffer dense_buffer(const Layout& l, const char* name, const void* address, bool output) {
-  return {name, address, l.columns, l.dense_row / l.element, l.dense_row / l.element, l.element, output};
-}
-Buffer values_buffer(const Layout& l, const void* address, bool output) {
-  return {"values", address, l.columns, l.values_row / l.element, l.values_row / l.element, l.element, output};
-}
-Buffer indices_buffer(const Layout& l, const void* address, bool output) {
-  return {"indices", address, l.vectors, l.indices_row, l.indices_row, 1, output};
-}
-Buffer mask_buffer(const Layout& l, const void* address, bool output) {
-  return {"mask", address, l.columns, l.mask_row, l.mask_row, 1, output};
-}
-
-ZeroPoints::ZeroPoints(const gatun_nm_format& format, const uint8_t* codes)
-    : codes_(codes),
-      columns_(codes == nullptr ? 0 : format.columns),
-      depth_(format.depth),
-      group_(codes == nullptr ? std::max<int64_t>(format.depth, 1) : std::max<int64_t>(format.group, 1)),
-      groups_(blocks_of(format.depth, group_)) {}
-
-int ZeroPoints::at(int64_t row, int64_t k) const {
-  return codes_ == nullptr ? 8 : codes_[row * groups_ + std::min(k, depth_ - 1) / group_];
-}
-
-int32_t ZeroPoints::check_format(const gatun_nm_format& format) const {
-  if (codes_ == nullptr) return GATUN_OK;
-  GATUN_TRY(check_absent(format.value_dtype == GATUN_U4, codes_, "zero_points", "format.value_dtype is not U4"));
-  if (format.group == format.depth || (format.group >= 16 && format.group < format.depth)) return GATUN_OK;
-  return fail(GATUN_INVALID_ARGUMENT, "format.group = %lld; allowed: 16..depth, or depth = %lld",
-              LongLong{format.group}, LongLong{format.depth});
-}
-
 int32_t ZeroPoints::check_codes() const {
   for (int64_t i = 0; i < columns_ * groups_; ++i) {
     if (codes_[i] > 15) {
@@ -165,8 +133,6 @@ int32_t ZeroPoints::check_codes() const {
   }
   return GATUN_OK;
 }
-
-Buffer ZeroPoints::buffer() const { return {"zero_points", codes_, columns_, groups_, groups_, 1, false}; }
 
 int32_t fail_overfull(const gatun_nm_format& format, const Layout& l, const void* dense, const uint8_t* mask) {
   // Codes always come with a mask: below, every weight has bytes of its own.

@@ -14,6 +14,9 @@ int32_t check_mask(const Layout& layout, const uint8_t* mask, int32_t threads);
 // Below m, strictly ascending within a group, unused bits are 0.
 int32_t check_indices(const Layout& layout, const uint8_t* indices, int32_t threads);
 
+// The parameters of pruning that those of the format have to match. Both are checked.
+int32_t check_prune(const gatun_nm_format& format, const gatun_prune_params& prune);
+
 // The arguments of a call as check_buffers() wants them.
 Buffer dense_buffer(const Layout& layout, const char* name, const void* address, bool output);
 Buffer values_buffer(const Layout& layout, const void* address, bool output);

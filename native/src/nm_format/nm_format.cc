@@ -90,32 +90,6 @@ int32_t run_compress(Tier limit, const gatun_nm_format* format, const void* dens
 
 namespace {
 
-// The parameters of pruning that those of the format have to match.
-int32_t check_same(const gatun_nm_format& f, const gatun_prune_params& p) {
-  const bool transposable = p.pattern == GATUN_PATTERN_TRANSPOSABLE;
-  if (!transposable && p.pattern != GATUN_PATTERN_NM) {
-    return fail(GATUN_INVALID_ARGUMENT, "prune.pattern = %d; allowed: NM (0), TRANSPOSABLE (1)", p.pattern);
-  }
-  const struct {
-    const char* name;
-    int64_t given, expected;
-  } fields[] = {
-      {"prune.w_dtype", p.w_dtype, f.value_dtype},
-      {"prune.columns", p.columns, f.columns},
-      {"prune.depth", p.depth, f.depth},
-      {transposable ? "format.n (with TRANSPOSABLE)" : "prune.n", transposable ? f.n : p.n, transposable ? 2 : f.n},
-      {transposable ? "format.m (with TRANSPOSABLE)" : "prune.m", transposable ? f.m : p.m, transposable ? 4 : f.m},
-      {transposable ? "format.vector (with TRANSPOSABLE)" : "prune.vector", transposable ? f.vector : p.vector,
-       transposable ? 1 : f.vector},
-  };
-  for (const auto& field : fields) {
-    if (field.given == field.expected) continue;
-    return fail(GATUN_INVALID_ARGUMENT, "%s = %lld; allowed: %lld%s", field.name, LongLong{field.given},
-                LongLong{field.expected}, field.name[0] == 'p' ? ", as in format" : "");
-  }
-  return GATUN_OK;
-}
-
 // Rows that are kept or pruned together: their mask first, then their values and indices. A status without a message.
 int32_t prune_together(const prune::Job& pruning, const Kernel& kernel, const Job& whole, int64_t begin, int64_t end) {
   thread_local Scratch scratch;
@@ -139,7 +113,7 @@ int32_t run_prune(Tier limit, const gatun_nm_format* format, const gatun_prune_p
   GATUN_TRY(layout_of(format, &l));
   GATUN_TRY(prune::check_params(prune));
   gatun_prune_params p = *prune;
-  GATUN_TRY(check_same(*format, p));
+  GATUN_TRY(check_prune(*format, p));
   p.threads = format->threads;
   const bool given = p.score == GATUN_SCORE_GIVEN, wanda = p.score == GATUN_SCORE_WANDA && p.columns > 0;
   GATUN_TRY(check_absent(p.score == GATUN_SCORE_WANDA, norms, "norms", "prune.score is not WANDA"));

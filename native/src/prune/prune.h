@@ -6,6 +6,7 @@
 #include "base/scratch.h"
 #include "gatun/prune.h"
 #include "prune/kernel.h"
+#include "prune/params.h"
 
 namespace gatun::prune {
 
@@ -17,10 +18,8 @@ struct Job {
   Scratch lamp_scores;
 };
 
-// The checks of an entry, in their order: parameters (sizes do not overflow then), of which scores need fewer; memory
-// and its overlaps, where `output` is what the entry writes; norms; what `prepare` reads.
-int32_t check_score_params(const gatun_prune_params* params);
-int32_t check_params(const gatun_prune_params* params);
+// The checks of an entry after those of parameters: memory and its overlaps, where `output` is what the entry writes;
+// norms; what `prepare` reads.
 int32_t check_memory(const gatun_prune_params& p, const void* w, const float* norms, const float* scores,
                      const Buffer& output);
 
