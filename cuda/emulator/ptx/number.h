@@ -32,6 +32,10 @@ inline float min_number(float a, float b) { return b != b || a < b ? a : b; }
 inline float max_or_nan(float a, float b) { return a != a || a > b ? a : b; }
 inline float min_or_nan(float a, float b) { return a != a || a < b ? a : b; }
 
+inline float flush(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
+inline float exp2_fast(float x) { return flush(std::exp2(flush(x))); }
+inline float log2_fast(float x) { return std::log2(flush(x)); }
+
 inline float f16_to_f32(uint16_t x) { return gatun::f16_to_f32(x); }
 inline uint16_t f32_to_f16(float x) { return x != x ? 0x7fff : gatun::f32_to_f16(x); }
 inline float bf16_to_f32(uint16_t x) { return gatun::bf16_to_f32(x); }
@@ -77,6 +81,7 @@ inline uint32_t pick_bytes(uint32_t low, uint32_t high, uint32_t selector) {
 }
 
 inline int lowest_bit(uint32_t x) { return __builtin_ctz(x); }
+inline int32_t count_ones(uint32_t bits) { return __builtin_popcount(bits); }
 
 inline int32_t dot_i8x4(uint32_t a, uint32_t b, int32_t c) {
   uint32_t sum = static_cast<uint32_t>(c);

@@ -50,6 +50,21 @@ TEST(Number, RoundDownAndAbsolute) {
   EXPECT_FALSE(std::signbit(absolute(-0.0f)));
 }
 
+TEST(Number, CountOnes) { EXPECT_EQ(count_ones(0x80000101u), 3); }
+
+TEST(Number, PowersAndLogarithms) {
+  EXPECT_EQ(exp2_fast(-3), 0.125f);
+  EXPECT_EQ(exp2_fast(-126.5f), 0);
+  EXPECT_EQ(exp2_fast(-kInfinity), 0);
+  EXPECT_EQ(exp2_fast(128), kInfinity);
+  EXPECT_TRUE(std::isnan(exp2_fast(kNaN)));
+  EXPECT_EQ(log2_fast(0x1p-100f), -100);
+  EXPECT_EQ(log2_fast(0x1p-140f), -kInfinity);
+  EXPECT_EQ(log2_fast(0), -kInfinity);
+  EXPECT_EQ(log2_fast(kInfinity), kInfinity);
+  EXPECT_TRUE(std::isnan(log2_fast(-1)));
+}
+
 void copy_near(const uint8_t* from, uint8_t* to) { store_once(to, load_near(from)); }
 
 TEST(Memory, LoadNear) {

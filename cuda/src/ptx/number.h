@@ -41,6 +41,19 @@ GATUN_DEVICE float min_or_nan(float a, float b) {
   return y;
 }
 
+// 2^x and the logarithm to base 2, for NaN NaN; subnormal arguments and results are 0. Relative errors are at most
+// 2^-22, of the logarithm between 1/2 and 2 the absolute one.
+GATUN_DEVICE float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+GATUN_DEVICE float log2_fast(float x) {
+  float y;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 GATUN_DEVICE float f16_to_f32(uint16_t x) {
   float y;
   asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x));
@@ -93,6 +106,7 @@ GATUN_DEVICE uint32_t pick_bytes(uint32_t low, uint32_t high, uint32_t selector)
 
 // The place of the lowest 1 of a number that has one.
 GATUN_DEVICE int lowest_bit(uint32_t x) { return __ffs(static_cast<int>(x)) - 1; }
+GATUN_DEVICE int32_t count_ones(uint32_t bits) { return __popc(bits); }
 
 // c + the sum of products of four bytes.
 GATUN_DEVICE int32_t dot_i8x4(uint32_t a, uint32_t b, int32_t c) {

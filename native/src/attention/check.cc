@@ -154,8 +154,9 @@ int32_t check_queries_and_keys(const Params& p, const Inputs& in, const float* l
   return check_tensor(tensors.correction, &buffers[2]);
 }
 
-int32_t check(const Params& p, const Inputs& in, const void* out, const float* lse, const Buffer* further) {
-  Buffer buffers[16];
+int32_t check_arguments(const Params& p, const Inputs& in, const void* out, const float* lse, const Buffer* further,
+                        Arguments* arguments) {
+  Buffer(&buffers)[16] = arguments->buffers;
   GATUN_TRY(check_offset_arrays(p, in, &buffers[6]));
   const auto [q, k, v, output, sums, correction] = tensors_of(p, in, out, lse);
   GATUN_TRY(check_needed(q, ""));
@@ -163,8 +164,7 @@ int32_t check(const Params& p, const Inputs& in, const void* out, const float* l
   if (out != nullptr) GATUN_TRY(check_needed(v, "; allowed: only if out is"));
   if (out == nullptr && in.v != nullptr) GATUN_TRY(check_needed(output, "; allowed: only if v is"));
   if (out == nullptr) GATUN_TRY(check_needed(sums, "; allowed: only if out is not"));
-  int64_t mask_rows;
-  GATUN_TRY(check_mask_params(p, in, &mask_rows));
+  GATUN_TRY(check_mask_params(p, in, &arguments->mask_rows));
 
   GATUN_TRY(check_tensor(output, &buffers[0]));
   GATUN_TRY(check_tensor(sums, &buffers[1]));
@@ -176,6 +176,7 @@ int32_t check(const Params& p, const Inputs& in, const void* out, const float* l
   buffers[9] = array("sinks", in.sinks, p.query_heads, 4);
   int count = 10;
   if (has_mask(in)) {
+    const int64_t mask_rows = arguments->mask_rows;
     GATUN_TRY(check_range(p.full_count, 0, INT64_MAX, "params.full_count"));
     GATUN_TRY(check_range(p.partial_count, 0, INT64_MAX / (128 * 128 / 8), "params.partial_count"));
     GATUN_TRY(check_not_null(in.full_offsets, "full_offsets"));
@@ -188,12 +189,18 @@ int32_t check(const Params& p, const Inputs& in, const void* out, const float* l
     count = 15;
   }
   if (further != nullptr) buffers[count++] = *further;
-  GATUN_TRY(check_buffers(buffers, count));
+  arguments->count = count;
+  return check_buffers(buffers, count);
+}
+
+int32_t check(const Params& p, const Inputs& in, const void* out, const float* lse, const Buffer* further) {
+  Arguments arguments;
+  GATUN_TRY(check_arguments(p, in, out, lse, further, &arguments));
   if (in.q_offsets != nullptr) {
     GATUN_TRY(check_offsets(in.q_offsets, p.batch, p.query_length, "q_offsets", "params.query_length"));
     GATUN_TRY(check_offsets(in.kv_offsets, p.batch, p.kv_length, "kv_offsets", "params.kv_length"));
   }
-  return has_mask(in) ? check_mask_lists(p, in, mask_rows) : GATUN_OK;
+  return has_mask(in) ? check_mask_lists(p, in, arguments.mask_rows) : GATUN_OK;
 }
 
 }  // namespace gatun::attention

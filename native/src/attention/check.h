@@ -17,6 +17,15 @@ int32_t read_params(const gatun_attention_params* given, gatun_attention_params*
 int32_t check(const gatun_attention_params& params, const Inputs& inputs, const void* out, const float* lse,
               const Buffer* further = nullptr);
 
+// The same but of what arrays contain, which is not looked at.
+struct Arguments {
+  Buffer buffers[16];
+  int count;
+  int64_t mask_rows;
+};
+int32_t check_arguments(const gatun_attention_params& params, const Inputs& inputs, const void* out, const float* lse,
+                        const Buffer* further, Arguments* arguments);
+
 // Parts of it.
 int32_t check_scale(float scale, float soft_cap);
 int32_t check_multiple(int64_t value, int64_t unit, int64_t low, int64_t high, const char* name);
@@ -27,6 +36,7 @@ int32_t check_queries_and_keys(const gatun_attention_params& params, const Input
                                Buffer* buffers);
 bool has_mask(const Inputs& inputs);
 int32_t check_mask_params(const gatun_attention_params& params, const Inputs& inputs, int64_t* rows);
+int32_t check_query_blocks(const gatun_attention_params& params, int64_t queries, int64_t batch_item);
 int32_t check_mask_lists(const gatun_attention_params& params, const Inputs& inputs, int64_t rows);
 
 }  // namespace gatun::attention

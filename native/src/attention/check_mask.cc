@@ -70,6 +70,14 @@ int32_t check_mask_params(const Params& p, const Inputs& in, int64_t* rows) {
   return GATUN_OK;
 }
 
+int32_t check_query_blocks(const Params& p, int64_t queries, int64_t batch_item) {
+  const int64_t needed = blocks_of(queries, p.query_block);
+  if (p.query_blocks >= needed) return GATUN_OK;
+  return fail(GATUN_INVALID_ARGUMENT,
+              "params.query_blocks = %lld; allowed: at least %lld, of the %lld queries of batch item %lld",
+              LongLong{p.query_blocks}, LongLong{needed}, LongLong{queries}, LongLong{batch_item});
+}
+
 // Lists that all items share have to fit each of them that has queries.
 int32_t check_mask_lists(const Params& p, const Inputs& in, int64_t rows) {
   GATUN_TRY(block_mask::check_lists(lists_of(p, in), rows, "mask rows"));
@@ -80,12 +88,7 @@ int32_t check_mask_lists(const Params& p, const Inputs& in, int64_t rows) {
   for (int64_t b = 0; b < items; ++b) {
     const int64_t queries = length_of(in.q_offsets, p.query_length, b);
     const int64_t keys = blocks_of(length_of(in.kv_offsets, p.kv_length, b), p.key_block);
-    if (p.query_blocks < blocks_of(queries, p.query_block)) {
-      return fail(GATUN_INVALID_ARGUMENT,
-                  "params.query_blocks = %lld; allowed: at least %lld, of the %lld queries of batch item %lld",
-                  LongLong{p.query_blocks}, LongLong{blocks_of(queries, p.query_block)}, LongLong{queries},
-                  LongLong{b});
-    }
+    GATUN_TRY(check_query_blocks(p, queries, b));
     if (shared) {
       if (queries > 0) least = std::min(least, keys);
     } else {

@@ -56,6 +56,7 @@ struct Spec {
   Edge edge = Edge::back;
   int64_t offset = 0;  // of all buffers, in elements
   int32_t threads = 1;
+  double rounded = 0;  // by how much exponentials may be off beside the bound, which devices round in F16, too
 };
 
 inline Spec spec_of(const Kind& kind, int64_t query_length, int64_t kv_length) {

@@ -1,0 +1,21 @@
+// Merging the results over two sets of keys.
+#pragma once
+
+#include <cstdint>
+
+#include "gatun/attention.h"
+
+namespace gatun::cuda::attention {
+
+struct MergeJob {
+  gatun_attention_merge_params p;
+  const void *a, *b;
+  const float *a_lse, *b_lse;
+  void* out;
+  float* lse;
+  int64_t rows;
+};
+
+int32_t run_merge(const MergeJob& job, void* stream);
+
+}  // namespace gatun::cuda::attention

@@ -1,0 +1,212 @@
+#include "attention/device_select.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "attention/device_codes.h"
+#include "attention/tensor.h"
+#include "base/check.h"
+#include "base/dtype.h"
+
+namespace gatun::cuda::attention {
+
+#define GATUN_ATTENTION_KERNEL(name, ...) int32_t run_##name(const Job& job, void* stream);
+#include "attention/device_kernels.inc"
+#undef GATUN_ATTENTION_KERNEL
+
+namespace {
+
+using Params = gatun_attention_params;
+using LongLong = long long;
+
+constexpr KernelRow kRows[] = {
+#define GATUN_ATTENTION_KERNEL(name, dtypes, modes, capabilities, sizes, tile_rows, masked_rows, tensor_cores) \
+  {#name, dtypes, modes, capabilities, sizes, tile_rows, masked_rows, tensor_cores, run_##name},
+#include "attention/device_kernels.inc"
+#undef GATUN_ATTENTION_KERNEL
+};
+constexpr int kRowCount = static_cast<int>(sizeof(kRows) / sizeof(kRows[0]));
+
+constexpr int64_t kAlignment = 256, kNoMemory = int64_t{1} << 60;
+
+int64_t largest_size(const Params& p) { return std::max(p.head_size, p.value_size); }
+
+// Of numbers that are not negative; beyond any memory it stays kNoMemory.
+int64_t product(std::initializer_list<int64_t> factors) {
+  int64_t result = 1;
+  for (const int64_t factor : factors) {
+    if (__builtin_mul_overflow(result, factor, &result) || result > kNoMemory) return kNoMemory;
+  }
+  return result;
+}
+
+Rule rule_of(const Params& p, bool slopes) {
+  constexpr double kLog2e = 1.4426950408889634, kMost = 0x1.fffffep127, kLeast = 0x1p-126;
+  Rule rule = {};
+  const bool capped = p.soft_cap > 0;
+  rule.scale = capped ? p.scale : static_cast<float>(std::clamp(double{p.scale} * kLog2e, -kMost, kMost));
+  rule.inverse_cap = capped ? static_cast<float>(1 / std::max(double{p.soft_cap}, kLeast)) : 0;
+  rule.cap = static_cast<float>(std::min(double{p.soft_cap} * kLog2e, kMost));
+  rule.simple = !capped && !slopes && double{rule.scale} >= kLeast;
+  return rule;
+}
+
+int32_t window_of(int64_t window) {
+  return static_cast<int32_t>(window < 0 || window > kMostLength ? kMostLength : window);
+}
+
+// Rows of codes or copies, without gaps: [batch, heads, rows, columns], with offsets [heads, rows, columns].
+Strided packed(const uint8_t* data, int64_t heads, int64_t rows, int64_t columns) {
+  return {data, heads * rows * columns, rows * columns, columns};
+}
+
+}  // namespace
+
+KernelRows kernel_rows() { return {kRows, kRowCount}; }
+
+const char* why_not(const KernelRow& row, const Params& p, const Device& device) {
+  if ((row.dtypes >> p.dtype & 1) == 0) return "another dtype";
+  if ((row.modes >> p.mode & 1) == 0) return "another mode";
+  if (!row.capabilities.contains(device.major * 10 + device.minor)) return "another compute capability";
+  if (!row.sizes.contains(largest_size(p))) return "another head size";
+  return nullptr;
+}
+
+const KernelRow& select(const Params& p, const Device& device) {
+  for (const KernelRow& row : kRows) {
+    if (why_not(row, p, device) == nullptr) return row;
+  }
+  return kRows[kRowCount - 1];  // of a device without kernels, which entry points refuse before
+}
+
+Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
+  Plan plan = {};
+  plan.kernel = &row;
+  plan.ragged = ragged;
+  plan.tile_rows = p.query_block == 0 || p.query_block == row.tile_rows ? row.tile_rows : row.masked_rows;
+  plan.tiles = ragged ? p.query_length / plan.tile_rows + p.batch : blocks_of(p.query_length, plan.tile_rows);
+  const int64_t items = ragged ? std::min<int64_t>(p.batch, 1) : p.batch;
+  plan.blocks = product({items, p.query_heads, plan.tiles});
+  int64_t used = 0;
+  const auto take = [&used](int64_t bytes) {
+    const int64_t at = used;
+    used = std::min(used + blocks_of(bytes, kAlignment) * kAlignment, kNoMemory);
+    return at;
+  };
+  plan.spoiled_at = take(row.tensor_cores ? plan.blocks : 0);
+  if (p.mode == GATUN_ATTENTION_INT8) {
+    const int64_t q_rows = product({items, p.query_heads, p.query_length});
+    const int64_t k_rows = product({items, p.kv_heads, p.kv_length});
+    plan.columns = p.head_size <= 64 ? 64 : p.head_size <= 128 ? 128 : 256;
+    plan.k_units = ragged ? p.kv_length / kUnitKeys + p.batch : blocks_of(p.kv_length, kUnitKeys);
+    plan.q_codes_at = take(product({q_rows, plan.columns}));
+    plan.k_codes_at = take(product({k_rows, plan.columns}));
+    plan.q_scales_at = take(product({q_rows, 4}));
+    plan.q_offsets_at = take(product({q_rows, 4}));
+    plan.k_scales_at = take(product({items, p.kv_heads, plan.k_units, 4}));
+    plan.mean_at = take(product({p.batch, p.kv_heads, p.head_size, 4}));
+    const bool copied = row.tensor_cores && p.dtype != GATUN_BF16;
+    plan.values_at = take(copied ? product({k_rows, p.value_size, 2}) : 0);
+  }
+  plan.workspace_bytes = used;
+  return plan;
+}
+
+int32_t run_plan(const Plan& plan, const Params& params, const gatun::attention::Inputs& in, void* out, float* lse,
+                 uint8_t* workspace, void* stream) {
+  using gatun::attention::settle;
+  Params p = params;
+  // Where nothing lies further on, strides are as good as aligned ones.
+  for (const auto& [size, strides] :
+       {std::pair{p.batch, std::array{&p.q_batch_stride, &p.k_batch_stride, &p.v_batch_stride, &p.out_batch_stride}},
+        std::pair{p.query_heads,
+                  std::array{&p.q_head_stride, &p.q_head_stride, &p.out_head_stride, &p.lse_head_stride}},
+        std::pair{p.kv_heads, std::array{&p.k_head_stride, &p.k_head_stride, &p.v_head_stride, &p.v_head_stride}},
+        std::pair{p.query_length, std::array{&p.q_row_stride, &p.q_row_stride, &p.out_row_stride, &p.out_row_stride}},
+        std::pair{p.kv_length, std::array{&p.k_row_stride, &p.k_row_stride, &p.v_row_stride, &p.v_row_stride}}}) {
+    for (int64_t* const stride : strides) settle({{size, stride}});
+  }
+  Job job = {};
+  job.batch = p.batch;
+  job.query_heads = p.query_heads;
+  job.kv_heads = p.kv_heads;
+  job.group = p.query_heads / p.kv_heads;
+  job.query_length = static_cast<int32_t>(p.query_length);
+  job.kv_length = static_cast<int32_t>(p.kv_length);
+  job.head_size = static_cast<int32_t>(p.head_size);
+  job.value_size = static_cast<int32_t>(p.value_size);
+  job.dtype = p.dtype;
+  job.out_dtype = p.out_dtype;
+  job.q = {in.q, p.q_batch_stride, p.q_head_stride, p.q_row_stride};
+  job.k = {in.k, p.k_batch_stride, p.k_head_stride, p.k_row_stride};
+  job.v = job.values = {in.v, p.v_batch_stride, p.v_head_stride, p.v_row_stride};
+  job.in = in;
+  job.out = out;
+  job.lse = lse;
+  job.out_batch_stride = p.out_batch_stride;
+  job.out_head_stride = p.out_head_stride;
+  job.out_row_stride = p.out_row_stride;
+  job.lse_batch_stride = p.lse_batch_stride;
+  job.lse_head_stride = p.lse_head_stride;
+  job.rule = rule_of(p, in.slopes != nullptr);
+  job.causal = p.causal;
+  job.left = window_of(p.window_left);
+  job.right = window_of(p.window_right);
+  job.sink_keys = window_of(p.sink_keys);
+  job.query_block = static_cast<int32_t>(p.query_block);
+  job.key_block = static_cast<int32_t>(p.key_block);
+  job.mask_batch = p.mask_batch;
+  job.mask_heads = p.mask_heads;
+  job.query_blocks = p.query_blocks;
+  job.full_count = p.full_count;
+  job.partial_count = p.partial_count;
+  job.tile_rows = plan.tile_rows;
+  job.tiles = plan.tiles;
+  job.blocks = plan.blocks;
+  job.spoiled = workspace + plan.spoiled_at;
+  if (p.mode == GATUN_ATTENTION_INT8) {
+    const auto floats = [&](int64_t at) { return reinterpret_cast<float*>(workspace + at); };
+    job.codes = {packed(workspace + plan.q_codes_at, p.query_heads, p.query_length, plan.columns),
+                 packed(workspace + plan.k_codes_at, p.kv_heads, p.kv_length, plan.columns),
+                 floats(plan.q_scales_at),
+                 floats(plan.q_offsets_at),
+                 floats(plan.k_scales_at),
+                 floats(plan.mean_at),
+                 plan.columns,
+                 plan.k_units};
+    const bool copied = plan.kernel->tensor_cores && p.dtype != GATUN_BF16;
+    if (copied) job.values = packed(workspace + plan.values_at, p.kv_heads, p.kv_length, p.value_size);
+    GATUN_TRY(run_quantize(job, copied && in.v != nullptr, stream));
+  }
+  GATUN_TRY(plan.kernel->run(job, stream));
+  return plan.kernel->tensor_cores && out != nullptr ? run_again(job, stream) : GATUN_OK;
+}
+
+void explain(const Plan& plan, const Params& p, const Device& device, Text& out) {
+  out.add("attention of %s%s, %lld x %lld query heads of %lld, %lld queries, %lld keys, head sizes %lld and %lld, ",
+          dtype_name(p.dtype), p.mode == GATUN_ATTENTION_INT8 ? " in INT8" : "", LongLong{p.batch},
+          LongLong{p.query_heads}, LongLong{p.kv_heads}, LongLong{p.query_length}, LongLong{p.kv_length},
+          LongLong{p.head_size}, LongLong{p.value_size});
+  if (p.query_block > 0) {
+    out.add("blocks of %lld x %lld, ", LongLong{p.query_block}, LongLong{p.key_block});
+  }
+  out.add("on compute capability %d.%d\n", device.major, device.minor);
+  if (plan.blocks == 0) {
+    out.add("  nothing to do\n");
+    return;
+  }
+  if (p.mode == GATUN_ATTENTION_INT8) {
+    out.add("  means of keys, codes of q and k%s are made before\n",
+            plan.kernel->tensor_cores && p.dtype != GATUN_BF16 ? ", v in bf16" : "");
+  }
+  for (const KernelRow& row : kRows) {
+    if (&row == plan.kernel) break;
+    if (const char* why = why_not(row, p, device)) out.add("  passed over %s: it takes %s\n", row.name, why);
+  }
+  out.add("  kernel %s, %lld blocks of %d queries", plan.kernel->name, LongLong{plan.blocks}, plan.tile_rows);
+  if (plan.kernel->tensor_cores) out.add(", again for what NaN or infinity of v may have spoiled");
+  out.add("; workspace: %lld bytes\n", LongLong{plan.workspace_bytes});
+}
+
+}  // namespace gatun::cuda::attention

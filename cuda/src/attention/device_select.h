@@ -1,0 +1,60 @@
+// From params to kernels: host code that knows devices by their properties alone.
+#pragma once
+
+#include <cstdint>
+
+#include "attention/device_job.h"
+#include "base/runtime.h"
+#include "base/text.h"
+#include "gatun/attention.h"
+
+namespace gatun::cuda::attention {
+
+struct Range {
+  int64_t least, most;
+  bool contains(int64_t value) const { return value >= least && value <= most; }
+};
+
+inline constexpr uint32_t kAllDtypes = 1u << GATUN_F32 | 1u << GATUN_BF16 | 1u << GATUN_F16,
+                          kAllModes = 1u << GATUN_ATTENTION_EXACT | 1u << GATUN_ATTENTION_INT8;
+
+// A row of device_kernels.inc.
+struct KernelRow {
+  const char* name;
+  uint32_t dtypes, modes;
+  Range capabilities, sizes;
+  int32_t tile_rows, masked_rows;
+  bool tensor_cores;
+  int32_t (*run)(const Job& job, void* stream);
+};
+
+struct KernelRows {
+  const KernelRow* rows;
+  int count;
+  const KernelRow* begin() const { return rows; }
+  const KernelRow* end() const { return rows + count; }
+};
+KernelRows kernel_rows();
+
+// Null if a kernel takes the problem, otherwise why it does not. The params are checked.
+const char* why_not(const KernelRow& row, const gatun_attention_params& params, const Device& device);
+const KernelRow& select(const gatun_attention_params& params, const Device& device);
+
+// Where the parts of the workspace lie.
+struct Plan {
+  const KernelRow* kernel;
+  bool ragged;
+  int32_t tile_rows;
+  int64_t tiles, blocks;  // of a head, of all
+  int64_t columns, k_units, spoiled_at, q_codes_at, k_codes_at, values_at, q_scales_at, q_offsets_at, k_scales_at,
+      mean_at, workspace_bytes;
+};
+Plan plan_on(const KernelRow& row, const gatun_attention_params& params, bool ragged);
+
+// Puts the work on the stream; there are rows of q.
+int32_t run_plan(const Plan& plan, const gatun_attention_params& params, const gatun::attention::Inputs& inputs,
+                 void* out, float* lse, uint8_t* workspace, void* stream);
+
+void explain(const Plan& plan, const gatun_attention_params& params, const Device& device, Text& out);
+
+}  // namespace gatun::cuda::attention
