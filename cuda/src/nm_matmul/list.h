@@ -36,6 +36,8 @@ class List {
   // Bit p: depth p of the segment is kept; as many as list_slots, if the weights had no faults.
   GATUN_DEVICE uint32_t mask() const { return mask_; }
 
+  GATUN_DEVICE bool is_half() const { return dtype_ == GATUN_F16 || dtype_ == GATUN_BF16; }
+
   // The value of a slot, as it is stored in the low bits.
   GATUN_DEVICE uint32_t bits(int slot) const {
     if (dtype_ == GATUN_F32) return reinterpret_cast<const uint32_t*>(values_)[slot];

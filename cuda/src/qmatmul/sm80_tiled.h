@@ -33,6 +33,7 @@
 
 #include "ptx/cp_async.h"
 #include "ptx/launch.h"
+#include "qmatmul/block_tile.h"
 #include "qmatmul/tile_mma.h"
 
 namespace gatun::cuda::qmatmul {
@@ -51,7 +52,6 @@ inline constexpr int kStrips = kColumnWarps * kWarpStrips, kColumns = kStrips * 
 inline constexpr int kStageSlices = 4, kStageRowBytes = kStageSlices * kSliceBytes, kPieces = kStageRowBytes / 16;
 inline constexpr int kCopies = 16;
 inline constexpr int kMostStagesAtOnce = 64;  // whose sums int32 holds
-inline constexpr int kRasterRows = 8;         // tiles of rows that neighbouring blocks share weights in
 
 template <class Operand, int kTiles>
 struct Sizes {
@@ -272,14 +272,8 @@ kernel(GATUN_GRID_CONSTANT TiledJob tiled) {
   uint8_t* const stages = shared_memory() + Operand::kTableBytes;
   Operand::fill_table(job, table);
 
-  // Blocks go through kRasterRows tiles of rows, then to the next columns.
-  const int64_t row_tiles = (job.rows + Size::kRows - 1) / Size::kRows;
-  const int64_t column_tiles = (job.strip_end - job.strip_begin + kStrips - 1) / kStrips;
-  const int64_t raster = block_x() / (kRasterRows * column_tiles) * kRasterRows;
-  const int64_t high = row_tiles - raster < kRasterRows ? row_tiles - raster : kRasterRows;
-  const int64_t in_raster = block_x() - raster * column_tiles;
-  const int64_t row = (raster + in_raster % high) * Size::kRows;
-  const int64_t strip = job.strip_begin + in_raster / high * kStrips;
+  const TilePlace place = place_of_block<Size::kRows, kStrips>(job);
+  const int64_t row = place.row, strip = place.strip;
 
   const int64_t begin = block_y() * job.units_a_part;
   const int64_t end = begin + job.units_a_part < job.units ? begin + job.units_a_part : job.units;
@@ -316,18 +310,7 @@ kernel(GATUN_GRID_CONSTANT TiledJob tiled) {
   float* const sums = reinterpret_cast<float*>(stages);
   own.store(sums);
   block_barrier();
-  // A thread has a column, and kBatch rows at a time.
-  constexpr int kBatch = 4, kStep = kThreads / kColumns;
-  const int column = thread_index() % kColumns;
-  if (strip * kStripColumns + column >= job.padded_columns) return;
-  const int rows = static_cast<int>(job.rows - row < Size::kRows ? job.rows - row : Size::kRows);
-#pragma unroll 1
-  for (int m = thread_index() / kColumns; m < rows; m += kBatch * kStep) {
-    float batch[kBatch];
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) batch[i] = sums[(m + i * kStep) % Size::kRows * Size::kSumStride + column];
-    put_sums(job, block_y(), row + m, kStep, (rows - m + kStep - 1) / kStep, strip * kStripColumns + column, batch);
-  }
+  put_tile<Size::kRows, kColumns, Size::kSumStride, kThreads>(job, place, sums, [](int64_t) { return 1.0f; });
 }
 
 template <Codes kCodes, Arithmetic kArithmetic, int kTiles>
@@ -335,11 +318,10 @@ int32_t run_tiles(const Job& job, const char* name, void* stream) {
   using Left = Operand<kCodes, kArithmetic, kCopies>;
   using Size = Sizes<Left, kTiles>;
   const TiledJob tiled = {job, GroupOf(job), interval_slices(job, Left::kSliceDepth, kStageSlices)};
-  const int64_t row_tiles = (job.rows + Size::kRows - 1) / Size::kRows;
-  const int64_t column_tiles = (job.strip_end - job.strip_begin + kStrips - 1) / kStrips;
-  return launch(name, kernel<Left, kTiles>,
-                {row_tiles * column_tiles, job.parts, 1, kThreads, Left::kTableBytes + Size::kSharedOfStages}, stream,
-                tiled);
+  return launch(
+      name, kernel<Left, kTiles>,
+      {tiles_of(job, Size::kRows, kStrips), job.parts, 1, kThreads, Left::kTableBytes + Size::kSharedOfStages}, stream,
+      tiled);
 }
 
 template <Codes kCodes, Arithmetic kArithmetic>
