@@ -200,20 +200,28 @@ void multiply_part(const WarpProduct& part) {
   if (product.a == nullptr) {
     const SharedMatrix matrix(product.a_matrix);
     for (int row = 0; row < kRows; ++row) {
-      for (int k = 0; k < depth; ++k) {
-        operation.a[row][k] =
-            value_at(product.a_type, matrix.row(kRows * part.warp + row, k / each * 16) + k % each * bytes);
+      for (int k = 0; k < depth; k += each) {
+        const uint8_t* const from = matrix.row(kRows * part.warp + row, k * bytes);
+        for (int i = 0; i < each; ++i) operation.a[row][k + i] = value_at(product.a_type, from + i * bytes);
       }
     }
   } else {
     for (int lane = 0; lane < kWarp; ++lane) gather_a(product.a_type, lane, part.a[lane]);
   }
   const SharedMatrix matrix(product.b_matrix);
-  for (int k = 0; k < depth; ++k) {
+  if (product.transposed_b) {
+    for (int k = 0; k < depth; ++k) {
+      for (int column = 0; column < product.n; column += each) {
+        const uint8_t* const from = matrix.transposed_row(k, column * bytes);
+        for (int i = 0; i < each; ++i) operation.b[k][column + i] = value_at(product.b_type, from + i * bytes);
+      }
+    }
+  } else {
     for (int column = 0; column < product.n; ++column) {
-      const uint8_t* const from = product.transposed_b ? matrix.transposed_row(k, column / 8 * 16) + column % 8 * bytes
-                                                       : matrix.row(column, k / each * 16) + k % each * bytes;
-      operation.b[k][column] = value_at(product.b_type, from);
+      for (int k = 0; k < depth; k += each) {
+        const uint8_t* const from = matrix.row(column, k * bytes);
+        for (int i = 0; i < each; ++i) operation.b[k + i][column] = value_at(product.b_type, from + i * bytes);
+      }
     }
   }
   multiply_and_scatter(bytes == 1, product.accumulate, part.d);
