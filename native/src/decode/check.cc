@@ -88,7 +88,7 @@ Tensor of_items(const Params& p, const char* name, const void* address, int64_t 
 // Lengths and the pages that count; *longest is the largest length.
 int32_t check_lengths(const Call& call, const Inputs& in, int64_t* longest) {
   const Params& p = call.p;
-  const int64_t most = std::min(product(p.table_stride, call.k.page_size), kMaxLength);
+  const int64_t most = most_keys(call);
   *longest = 0;
   for (int64_t b = 0; b < p.batch; ++b) {
     for (int64_t h = 0; h < p.table_heads; ++h) {
@@ -132,8 +132,10 @@ int32_t read(const Params* given, const gatun_kv_layout* k, const gatun_kv_layou
   return check_same(call->v.page_size, call->k.page_size, "page_size");
 }
 
-int32_t check(const Call& call, const Inputs& in, const void* out, const float* lse, const float* logits,
-              int64_t* longest) {
+int64_t most_keys(const Call& call) { return std::min(product(call.p.table_stride, call.k.page_size), kMaxLength); }
+
+int32_t check_arrays(const Call& call, const Inputs& in, const void* out, const float* lse, const float* logits,
+                     Buffer (&buffers)[kBuffers], int* count) {
   const Params& p = call.p;
   if (in.table == nullptr) {
     if (p.table_stride != 1) {
@@ -152,7 +154,6 @@ int32_t check(const Call& call, const Inputs& in, const void* out, const float* 
   }
   GATUN_TRY(check_absent(call.has_v, out, "out", kNoValues));
 
-  Buffer buffers[14];
   const auto rows = [&](const char* name, const void* address, Axis batch, Axis heads, Axis row, int64_t columns,
                         int32_t dtype, bool output) -> Tensor {
     return {name, address, {batch, heads, row}, columns, dtype_bytes(dtype, 1), output};
@@ -176,26 +177,55 @@ int32_t check(const Call& call, const Inputs& in, const void* out, const float* 
   GATUN_TRY(check_tensor(sums, &buffers[1]));
   GATUN_TRY(check_tensor(q, &buffers[2]));
   GATUN_TRY(check_pool(call.k, kKeys, in.k, in.k_scales, in.k_zeros, false, &buffers[3]));
-  int count = 6;
+  int& n = *count;
+  n = 6;
   if (call.has_v) {
-    GATUN_TRY(check_pool(call.v, kValues, in.v, in.v_scales, in.v_zeros, false, &buffers[count]));
-    count += 3;
+    GATUN_TRY(check_pool(call.v, kValues, in.v, in.v_scales, in.v_zeros, false, &buffers[n]));
+    n += 3;
   }
   const Tensor lengths = of_items(p, "lengths", in.lengths, 1, 8);
   GATUN_TRY(check_needed(lengths, ""));
-  GATUN_TRY(check_tensor(lengths, &buffers[count++]));
-  GATUN_TRY(check_tensor(of_items(p, "table", in.table, p.table_stride, 4), &buffers[count++]));
-  buffers[count++] = array("slopes", in.slopes, p.query_heads);
-  buffers[count++] = array("sinks", in.sinks, p.query_heads);
-  GATUN_TRY(check_buffers(buffers, count));
+  GATUN_TRY(check_tensor(lengths, &buffers[n++]));
+  GATUN_TRY(check_tensor(of_items(p, "table", in.table, p.table_stride, 4), &buffers[n++]));
+  buffers[n++] = array("slopes", in.slopes, p.query_heads);
+  buffers[n++] = array("sinks", in.sinks, p.query_heads);
+  return check_buffers(buffers, n);
+}
 
+int32_t check_logits(const Call& call, const float* logits, int64_t columns, Buffer (&buffers)[kBuffers], int* count) {
+  const Params& p = call.p;
+  if (logits == nullptr || columns == 0) return GATUN_OK;
+  const Tensor of_logits = {"logits",
+                            logits,
+                            {{p.batch, p.logits_batch_stride, "params.logits_batch_stride"},
+                             {p.query_heads, p.logits_head_stride, "params.logits_head_stride"},
+                             {p.query_length, p.logits_row_stride, "params.logits_row_stride"}},
+                            columns,
+                            4,
+                            true};
+  GATUN_TRY(check_tensor(of_logits, &buffers[(*count)++]));
+  return check_buffers(buffers, *count);
+}
+
+int32_t check(const Call& call, const Inputs& in, const void* out, const float* lse, const float* logits,
+              int64_t* longest) {
+  Buffer buffers[kBuffers];
+  int count;
+  GATUN_TRY(check_arrays(call, in, out, lse, logits, buffers, &count));
   GATUN_TRY(check_lengths(call, in, longest));
-  if (logits == nullptr || *longest == 0) return GATUN_OK;
-  Tensor of_logits = rows("logits", logits, {p.batch, p.logits_batch_stride, "params.logits_batch_stride"},
-                          {p.query_heads, p.logits_head_stride, "params.logits_head_stride"},
-                          {p.query_length, p.logits_row_stride, "params.logits_row_stride"}, *longest, GATUN_F32, true);
-  GATUN_TRY(check_tensor(of_logits, &buffers[count++]));
-  return check_buffers(buffers, count);
+  return check_logits(call, logits, *longest, buffers, &count);
+}
+
+void settle(Params* params) {
+  Params& p = *params;
+  const auto of_rows = [&](int64_t* batch_stride, int64_t* head_stride, int64_t* row_stride) {
+    attention::settle({{p.batch, batch_stride}, {p.query_heads, head_stride}, {p.query_length, row_stride}});
+  };
+  int64_t lse_row_stride = 1;
+  of_rows(&p.q_batch_stride, &p.q_head_stride, &p.q_row_stride);
+  of_rows(&p.out_batch_stride, &p.out_head_stride, &p.out_row_stride);
+  of_rows(&p.lse_batch_stride, &p.lse_head_stride, &lse_row_stride);
+  of_rows(&p.logits_batch_stride, &p.logits_head_stride, &p.logits_row_stride);
 }
 
 }  // namespace gatun::decode

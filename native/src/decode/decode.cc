@@ -244,15 +244,7 @@ int32_t run(Tier limit, const gatun_decode_params* params, const gatun_kv_layout
   GATUN_TRY(read(params, k_layout, v_layout, &job.call));
   int64_t longest;
   GATUN_TRY(check(job.call, inputs, out, lse, logits, &longest));
-  gatun_decode_params& p = job.call.p;
-  const auto settle = [&](int64_t* batch_stride, int64_t* head_stride, int64_t* row_stride) {
-    attention::settle({{p.batch, batch_stride}, {p.query_heads, head_stride}, {p.query_length, row_stride}});
-  };
-  int64_t lse_row_stride = 1;
-  settle(&p.q_batch_stride, &p.q_head_stride, &p.q_row_stride);
-  settle(&p.out_batch_stride, &p.out_head_stride, &p.out_row_stride);
-  settle(&p.lse_batch_stride, &p.lse_head_stride, &lse_row_stride);
-  settle(&p.logits_batch_stride, &p.logits_head_stride, &p.logits_row_stride);
+  settle(&job.call.p);
   job.in = inputs;
   job.logits = logits;
   const Kernels kernels = choose(job.call, limit);

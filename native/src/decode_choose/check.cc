@@ -61,9 +61,7 @@ int32_t check_rows(const char* name, const void* address, Axis batch, Axis heads
 
 }  // namespace
 
-int32_t check_scores(const gatun_decode_scores_params* given, const float* logits, const float* lse,
-                     const int64_t* lengths, const float* scores, gatun_decode_scores_params* params,
-                     int64_t* longest) {
+int32_t read_scores(const gatun_decode_scores_params* given, gatun_decode_scores_params* params) {
   GATUN_TRY(check_not_null(given, "params"));
   GATUN_TRY(check_struct_size(given->struct_size, sizeof(*params), "params"));
   *params = *given;
@@ -78,25 +76,36 @@ int32_t check_scores(const gatun_decode_scores_params* given, const float* logit
     return fail(GATUN_INVALID_ARGUMENT, "params.query_heads = %lld; allowed: multiples of params.heads = %lld",
                 LongLong{p.query_heads}, LongLong{p.heads});
   }
-  Buffer buffers[4];
+  return GATUN_OK;
+}
+
+int32_t check_scores_arrays(const gatun_decode_scores_params& p, int64_t longest, const float* logits, const float* lse,
+                            const int64_t* lengths, const float* scores, Buffer (&buffers)[kScoresBuffers]) {
   GATUN_TRY(check_array("lengths", lengths, p.batch * p.table_heads, 8, false, &buffers[0]));
-  GATUN_TRY(check_lengths(lengths, p.batch, p.table_heads, kMaxSize, longest));
   const Axis queries = {p.query_length, p.logits_row_stride, "params.logits_row_stride"};
   GATUN_TRY(check_rows("scores", scores, {p.batch, p.scores_batch_stride, "params.scores_batch_stride"},
-                       {p.heads, p.scores_head_stride, "params.scores_head_stride"}, {1, 0, ""}, *longest, 4, true,
+                       {p.heads, p.scores_head_stride, "params.scores_head_stride"}, {1, 0, ""}, longest, 4, true,
                        &buffers[1]));
   GATUN_TRY(check_rows("logits", logits, {p.batch, p.logits_batch_stride, "params.logits_batch_stride"},
-                       {p.query_heads, p.logits_head_stride, "params.logits_head_stride"}, queries, *longest, 4, false,
+                       {p.query_heads, p.logits_head_stride, "params.logits_head_stride"}, queries, longest, 4, false,
                        &buffers[2]));
   GATUN_TRY(check_rows("lse", lse, {p.batch, p.lse_batch_stride, "params.lse_batch_stride"},
                        {p.query_heads, p.lse_head_stride, "params.lse_head_stride"},
-                       {p.query_length, 1, "the row stride of lse"}, *longest > 0 ? 1 : 0, 4, false, &buffers[3]));
+                       {p.query_length, 1, "the row stride of lse"}, longest > 0 ? 1 : 0, 4, false, &buffers[3]));
   return check_buffers(buffers);
 }
 
-int32_t check_choose(const gatun_decode_choose_params* given, const float* scores, const int32_t* table,
-                     const int64_t* lengths, const int32_t* chosen, const int64_t* chosen_lengths,
-                     gatun_decode_choose_params* params, int64_t* longest) {
+int32_t check_scores(const gatun_decode_scores_params* given, const float* logits, const float* lse,
+                     const int64_t* lengths, const float* scores, gatun_decode_scores_params* params,
+                     int64_t* longest) {
+  GATUN_TRY(read_scores(given, params));
+  Buffer buffers[kScoresBuffers];
+  GATUN_TRY(check_array("lengths", lengths, params->batch * params->table_heads, 8, false, &buffers[0]));
+  GATUN_TRY(check_lengths(lengths, params->batch, params->table_heads, kMaxSize, longest));
+  return check_scores_arrays(*params, *longest, logits, lse, lengths, scores, buffers);
+}
+
+int32_t read_choose(const gatun_decode_choose_params* given, gatun_decode_choose_params* params) {
   GATUN_TRY(check_not_null(given, "params"));
   GATUN_TRY(check_struct_size(given->struct_size, sizeof(*params), "params"));
   *params = *given;
@@ -109,13 +118,19 @@ int32_t check_choose(const gatun_decode_choose_params* given, const float* score
   GATUN_TRY(check_range(p.keep_first, 0, INT64_MAX, "params.keep_first"));
   GATUN_TRY(check_range(p.keep_last, 1, INT64_MAX, "params.keep_last"));
   const int64_t most = std::min(p.budget, p.table_stride);
-  GATUN_TRY(check_range(p.chosen_stride, most, INT64_MAX, "params.chosen_stride"));
-  Buffer buffers[5];
-  GATUN_TRY(check_array("lengths", lengths, p.batch * p.table_heads, 8, false, &buffers[0]));
+  return check_range(p.chosen_stride, most, INT64_MAX, "params.chosen_stride");
+}
+
+int64_t most_tokens(const gatun_decode_choose_params& p) {
   int64_t tokens;
-  if (__builtin_mul_overflow(p.table_stride, p.page_size, &tokens)) tokens = INT64_MAX;
-  GATUN_TRY(check_lengths(lengths, p.batch, p.table_heads, std::min(tokens, kMaxSize), longest));
-  const int64_t pages = blocks_of(*longest, p.page_size), heads = p.table_heads;
+  return __builtin_mul_overflow(p.table_stride, p.page_size, &tokens) ? kMaxSize : std::min(tokens, kMaxSize);
+}
+
+int32_t check_choose_arrays(const gatun_decode_choose_params& p, int64_t longest, const float* scores,
+                            const int32_t* table, const int64_t* lengths, const int32_t* chosen,
+                            const int64_t* chosen_lengths, Buffer (&buffers)[kChooseBuffers]) {
+  GATUN_TRY(check_array("lengths", lengths, p.batch * p.table_heads, 8, false, &buffers[0]));
+  const int64_t pages = blocks_of(longest, p.page_size), heads = p.table_heads;
   const Axis one = {1, 0, ""};
   const auto times = [](int64_t a, int64_t b) {
     int64_t product;
@@ -131,6 +146,16 @@ int32_t check_choose(const gatun_decode_choose_params* given, const float* score
                        &buffers[3]));
   GATUN_TRY(check_array("chosen_lengths", chosen_lengths, p.batch * p.heads, 8, true, &buffers[4]));
   return check_buffers(buffers);
+}
+
+int32_t check_choose(const gatun_decode_choose_params* given, const float* scores, const int32_t* table,
+                     const int64_t* lengths, const int32_t* chosen, const int64_t* chosen_lengths,
+                     gatun_decode_choose_params* params, int64_t* longest) {
+  GATUN_TRY(read_choose(given, params));
+  Buffer buffers[kChooseBuffers];
+  GATUN_TRY(check_array("lengths", lengths, params->batch * params->table_heads, 8, false, &buffers[0]));
+  GATUN_TRY(check_lengths(lengths, params->batch, params->table_heads, most_tokens(*params), longest));
+  return check_choose_arrays(*params, *longest, scores, table, lengths, chosen, chosen_lengths, buffers);
 }
 
 }  // namespace gatun::decode_choose

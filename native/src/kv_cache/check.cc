@@ -47,6 +47,8 @@ int32_t check_slots(const Pool& pool, const char* name, const int64_t* slots, in
   return GATUN_OK;
 }
 
+}  // namespace
+
 int32_t check_tokens(const Pool& pool, int64_t tokens, const char* name, bool groups) {
   GATUN_TRY(check_range(tokens, 0, kMaxRows, name));
   if (groups && tokens % pool.layout.group != 0) {
@@ -61,11 +63,9 @@ int32_t check_tokens(const Pool& pool, int64_t tokens, const char* name, bool gr
   return GATUN_OK;
 }
 
-}  // namespace
-
-int32_t check_rows(const gatun_kv_rows_params* params, const gatun_kv_layout* layout, const void* x,
-                   const int64_t* slots, const void* pages, const void* scales, const void* zeros, bool write,
-                   Call* call) {
+int32_t check_rows_arrays(const gatun_kv_rows_params* params, const gatun_kv_layout* layout, const void* x,
+                          const int64_t* slots, const void* pages, const void* scales, const void* zeros, bool write,
+                          Call* call, Buffer (&buffers)[kBuffers]) {
   GATUN_TRY(check_not_null(params, "params"));
   GATUN_TRY(check_struct_size(params->struct_size, sizeof(*params), "params"));
   gatun_kv_rows_params& p = call->p;
@@ -74,10 +74,8 @@ int32_t check_rows(const gatun_kv_rows_params* params, const gatun_kv_layout* la
   GATUN_TRY(check_range(p.threads, 0, kMaxThreads, "params.threads"));
   GATUN_TRY(check_range(p.reserved, 0, 0, "params.reserved"));
   Pool& pool = call->pool;
-  Buffer buffers[5];
   GATUN_TRY(check_pool_of(layout, pages, scales, zeros, write, &pool, buffers));
-  const bool groups = write && pool.per_channel();
-  GATUN_TRY(check_tokens(pool, p.tokens, "params.tokens", groups));
+  GATUN_TRY(check_tokens(pool, p.tokens, "params.tokens", write && pool.per_channel()));
   const attention::Tensor of_x = {"x",
                                   x,
                                   {{1, 0, ""},
@@ -91,18 +89,30 @@ int32_t check_rows(const gatun_kv_rows_params* params, const gatun_kv_layout* la
   GATUN_TRY(check_row_stride(p.tokens, pool.layout.size, p.x_row_stride, "params.x_row_stride"));
   attention::settle({{pool.layout.heads, &p.x_head_stride}, {p.tokens, &p.x_row_stride}});
   buffers[4] = {"slots", slots, 1, p.tokens, 0, 8, false};
-  GATUN_TRY(check_buffers(buffers));
-  return check_slots(pool, "slots", slots, p.tokens, -1, groups);
+  return check_buffers(buffers);
 }
 
-int32_t check_move(const gatun_kv_layout* layout, int64_t tokens, const int64_t* from, const int64_t* to, void* pages,
-                   void* scales, void* zeros, Pool* pool) {
-  Buffer buffers[5];
+int32_t check_rows(const gatun_kv_rows_params* params, const gatun_kv_layout* layout, const void* x,
+                   const int64_t* slots, const void* pages, const void* scales, const void* zeros, bool write,
+                   Call* call) {
+  Buffer buffers[kBuffers];
+  GATUN_TRY(check_rows_arrays(params, layout, x, slots, pages, scales, zeros, write, call, buffers));
+  return check_slots(call->pool, "slots", slots, call->p.tokens, -1, write && call->pool.per_channel());
+}
+
+int32_t check_move_arrays(const gatun_kv_layout* layout, int64_t tokens, const int64_t* from, const int64_t* to,
+                          void* pages, void* scales, void* zeros, Pool* pool, Buffer (&buffers)[kBuffers]) {
   GATUN_TRY(check_pool_of(layout, pages, scales, zeros, true, pool, buffers));
   GATUN_TRY(check_tokens(*pool, tokens, "tokens", pool->per_channel()));
   buffers[3] = {"from", from, 1, tokens, 0, 8, false};
   buffers[4] = {"to", to, 1, tokens, 0, 8, false};
-  GATUN_TRY(check_buffers(buffers));
+  return check_buffers(buffers);
+}
+
+int32_t check_move(const gatun_kv_layout* layout, int64_t tokens, const int64_t* from, const int64_t* to, void* pages,
+                   void* scales, void* zeros, Pool* pool) {
+  Buffer buffers[kBuffers];
+  GATUN_TRY(check_move_arrays(layout, tokens, from, to, pages, scales, zeros, pool, buffers));
   GATUN_TRY(check_slots(*pool, "from", from, tokens, 0, pool->per_channel()));
   return check_slots(*pool, "to", to, tokens, 0, pool->per_channel());
 }

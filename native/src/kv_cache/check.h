@@ -30,7 +30,18 @@ inline int32_t threads_of(const Call& call, int64_t units) {
   return useful_threads(call.p.threads, units, rows * call.pool.layout.size * 4, kGrainBytes);
 }
 
-// x is the output or, if `write`, the pool is.
+// How many tokens there may be; of whole groups if `groups`.
+int32_t check_tokens(const Pool& pool, int64_t tokens, const char* name, bool groups);
+
+// The checks but those of what slots hold; the arrays of a call. x is the output or, if `write`, the pool is.
+inline constexpr int kBuffers = 5;
+int32_t check_rows_arrays(const gatun_kv_rows_params* params, const gatun_kv_layout* layout, const void* x,
+                          const int64_t* slots, const void* pages, const void* scales, const void* zeros, bool write,
+                          Call* call, Buffer (&buffers)[kBuffers]);
+int32_t check_move_arrays(const gatun_kv_layout* layout, int64_t tokens, const int64_t* from, const int64_t* to,
+                          void* pages, void* scales, void* zeros, Pool* pool, Buffer (&buffers)[kBuffers]);
+
+// All checks.
 int32_t check_rows(const gatun_kv_rows_params* params, const gatun_kv_layout* layout, const void* x,
                    const int64_t* slots, const void* pages, const void* scales, const void* zeros, bool write,
                    Call* call);
