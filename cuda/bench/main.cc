@@ -1,9 +1,12 @@
 // gatun_cuda_bench: kernels on a GPU beside the device's limits, cuBLAS and PyTorch, in one run. `./gatun bench --gpu`
 // builds and runs it.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <iterator>
+#include <string>
 
 #include "gatun/cuda.h"
 #include "session.h"
@@ -24,11 +27,25 @@ struct Arguments {
   bool peers = true;
 };
 
+// In the order in which they run.
+constexpr struct {
+  const char* name;
+  void (*run)(Session&);
+} kOps[] = {{"quantize", bench_quantize}, {"qmatmul", bench_qmatmul}};
+
+bool is_op(const std::string& word) {
+  return std::any_of(std::begin(kOps), std::end(kOps), [&](const auto& op) { return word == op.name; });
+}
+
 [[noreturn]] void usage(const std::string& wrong) {
+  std::string ops;
+  for (const auto& op : kOps) ops += std::string(ops.empty() ? "" : "|") + op.name;
   std::fprintf(stderr, "gatun_cuda_bench: %s\n", wrong.c_str());
   std::fprintf(stderr,
-               "usage: gatun_cuda_bench [quantize|qmatmul] [--quick | --tiny] [--records file] [--commit id]\n"
-               "                        [--cublas file] [--torch-peer script] [--no-peers]\n");
+               "usage: gatun_cuda_bench [%s]\n"
+               "                        [--quick | --tiny] [--records file] [--commit id]\n"
+               "                        [--cublas file] [--torch-peer script] [--no-peers]\n",
+               ops.c_str());
   std::exit(2);
 }
 
@@ -40,7 +57,7 @@ Arguments parse(int argc, char** argv) {
       if (i + 1 == argc) usage(word + " needs a value");
       return std::string(argv[++i]);
     };
-    if (word == "quantize" || word == "qmatmul") {
+    if (is_op(word)) {
       arguments.op = word;
     } else if (word == "--gpu") {
       // What the script was called with.
@@ -122,8 +139,9 @@ int run(const Arguments& arguments) {
   };
   measure_limits(session);
   session.save();
-  if (arguments.op != "qmatmul") bench_quantize(session);
-  if (arguments.op != "quantize") bench_qmatmul(session);
+  for (const auto& op : kOps) {
+    if (arguments.op.empty() || arguments.op == op.name) op.run(session);
+  }
   session.save();
   session.records.print_targets();
   if (!arguments.records.empty()) {
