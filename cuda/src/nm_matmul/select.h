@@ -17,6 +17,8 @@ using qmatmul::Range;
 inline constexpr uint32_t kF32Mode = 1u << GATUN_NM_F32, kBf16Mode = 1u << GATUN_NM_BF16,
                           kInt8Mode = 1u << GATUN_NM_INT8, kF16Mode = 1u << GATUN_NM_F16;
 
+inline constexpr int32_t kModes[] = {GATUN_NM_F32, GATUN_NM_BF16, GATUN_NM_INT8, GATUN_NM_F16};
+
 // Types of values, as bits.
 inline constexpr uint32_t kF32Values = 1u << GATUN_F32, kF16Values = 1u << GATUN_F16, kBf16Values = 1u << GATUN_BF16,
                           kI8Values = 1u << GATUN_I8, kU4Values = 1u << GATUN_U4;
