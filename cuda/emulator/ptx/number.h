@@ -15,6 +15,9 @@ inline float as_float(uint32_t bits) { return float_from_bits(bits); }
 
 inline float fused(float a, float b, float c) { return std::fma(a, b, c); }
 
+inline float root(float x) { return std::sqrt(x); }
+inline double root(double x) { return std::sqrt(x); }
+
 inline uint64_t keep_here(uint64_t x) { return x; }
 
 inline int32_t round_to_i32(float x) {

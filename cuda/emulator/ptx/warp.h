@@ -35,6 +35,18 @@ T shuffle(T value, int from) {
   return own.result;
 }
 
+inline uint32_t reduce_max(uint32_t value) {
+  struct {
+    uint32_t value, result;
+  } own = {value, 0};
+  emulator::together("redux.sync.max", own, [](auto* lanes) {
+    uint32_t most = 0;
+    for (int l = 0; l < 32; ++l) most = lanes[l]->value > most ? lanes[l]->value : most;
+    for (int l = 0; l < 32; ++l) lanes[l]->result = most;
+  });
+  return own.result;
+}
+
 inline uint32_t ballot(bool value) {
   struct {
     bool value;

@@ -112,5 +112,21 @@ TEST(Block, WarpExchanges) {
   settings() = Settings();
 }
 
+void largest(const uint32_t* values, uint32_t* out) { out[thread_index()] = reduce_max(values[thread_index()]); }
+
+TEST(Block, LargestOfAWarp) {
+  std::vector<uint32_t> values(64, 7), out(64);
+  values[3] = 0x80000001;  // numbers without a sign
+  values[9] = 0x7fffffff;
+  values[63] = 8;
+  for (const Order order : kOrders) {
+    settings().order = order;
+    ASSERT_EQ(launch("largest", largest, {1, 1, 1, 64, 0}, nullptr, values.data(), out.data()), GATUN_OK)
+        << last_fault();
+    for (uint32_t i = 0; i < 64; ++i) EXPECT_EQ(out[i], i < 32 ? 0x80000001u : 8u) << i;
+  }
+  settings() = Settings();
+}
+
 }  // namespace
 }  // namespace gatun::emulator

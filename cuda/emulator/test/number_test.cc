@@ -65,6 +65,13 @@ TEST(Number, PowersAndLogarithms) {
   EXPECT_TRUE(std::isnan(log2_fast(-1)));
 }
 
+TEST(Number, RootsAreRoundedOnce) {
+  EXPECT_EQ(root(2.0f), 0x1.6a09e6p+0f);
+  EXPECT_EQ(root(2.0), 0x1.6a09e667f3bcdp+0);
+  EXPECT_EQ(root(0x1p-149f), 0x1.6a09e6p-75f);
+  EXPECT_TRUE(std::isnan(root(-1.0f)));
+}
+
 void copy_near(const uint8_t* from, uint8_t* to) { store_once(to, load_near(from)); }
 
 TEST(Memory, LoadNear) {

@@ -13,6 +13,9 @@ GATUN_DEVICE float as_float(uint32_t bits) { return __uint_as_float(bits); }
 
 GATUN_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }  // a * b + c, rounded once
 
+GATUN_DEVICE float root(float x) { return __fsqrt_rn(x); }
+GATUN_DEVICE double root(double x) { return __dsqrt_rn(x); }
+
 // x, and not before this point: not moved out of a loop or a branch.
 GATUN_DEVICE uint64_t keep_here(uint64_t x) {
   asm volatile("" : "+l"(x));

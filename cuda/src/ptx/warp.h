@@ -21,6 +21,9 @@ GATUN_DEVICE T shuffle(T value, int from) {
   return __shfl_sync(kAllLanes, value, from);
 }
 
+// The largest value of all lanes.
+GATUN_DEVICE uint32_t reduce_max(uint32_t value) { return __reduce_max_sync(kAllLanes, value); }
+
 // Bit l is set where lane l says true.
 GATUN_DEVICE uint32_t ballot(bool value) { return __ballot_sync(kAllLanes, value); }
 

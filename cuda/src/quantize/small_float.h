@@ -58,20 +58,22 @@ struct SmallFloats {
     return {inverse, inverse == 0 ? 0.0f : -0.0f};
   }
 
-  GATUN_DEVICE Packed nearest(const Coding& c, const float (&x)[kChunk]) const {
+  static GATUN_DEVICE uint32_t nearest(const Coding& c, float x) {
     constexpr int kConstant = -(kLeast + 127) * kUnit & 255;
     static_assert(kConstant % 2 == 0 && kConstant % kUnit == 0);
     constexpr float kShift = power_of_two(23 - kMantissaBits) + kConstant / kUnit;
+    const float v = fused(x, c.inverse, c.zero), magnitude = min_number(absolute(v), kLargest);
+    const uint32_t power = as_bits(max_number(magnitude, kLeastNormal)) & 0x7f800000;
+    const uint32_t sum = as_bits(fused(as_float(power), kShift, magnitude));
+    return with_sign(sum + (power >> (23 - kMantissaBits)), v);
+  }
+
+  GATUN_DEVICE Packed nearest(const Coding& c, const float (&x)[kChunk]) const {
     Packed codes;
 #pragma unroll
     for (int w = 0; w < Packed::kWords; ++w) codes.word[w] = 0;
 #pragma unroll
-    for (int i = 0; i < kChunk; ++i) {
-      const float v = fused(x[i], c.inverse, c.zero), magnitude = min_number(absolute(v), kLargest);
-      const uint32_t power = as_bits(max_number(magnitude, kLeastNormal)) & 0x7f800000;
-      const uint32_t sum = as_bits(fused(as_float(power), kShift, magnitude));
-      codes.put(i, with_sign(sum + (power >> (23 - kMantissaBits)), v));
-    }
+    for (int i = 0; i < kChunk; ++i) codes.put(i, nearest(c, x[i]));
     return codes;
   }
 

@@ -79,7 +79,7 @@ int32_t check_params(const gatun_optimizer_params* params) {
   return check_block(p);
 }
 
-int32_t check_arguments(const gatun_optimizer_params& p, const Arguments& a) {
+int32_t list_buffers(const gatun_optimizer_params& p, const Arguments& a, Buffer* list) {
   const bool second = rows_of_state2(p.rule) > 0, scales = p.state != GATUN_STATE_F32;
   GATUN_TRY(check_absent(scales, a.scales1, "scales1", "params.state = 0 (F32)"));
   GATUN_TRY(check_absent(second, a.state2, "state2", "the rule has one state"));
@@ -90,21 +90,30 @@ int32_t check_arguments(const gatun_optimizer_params& p, const Arguments& a) {
   const int64_t row = nibbles ? blocks_of(p.count, 2) : p.count, element = scales ? 1 : 4;
   const int64_t blocks = scales ? blocks_of(p.count, p.block) : 0;
   const int64_t rows1 = rows_of_state1(p.rule), rows2 = rows_of_state2(p.rule);
-  Buffer buffers[] = {
-      {"p", a.p, 1, p.count, p.count, value_bytes, true},   {"g", a.g, 1, p.count, p.count, value_bytes, false},
-      {"state1", a.state1, rows1, row, row, element, true}, {"scales1", a.scales1, rows1, blocks, blocks, 4, true},
-      {"state2", a.state2, rows2, row, row, element, true}, {"scales2", a.scales2, rows2, blocks, blocks, 4, true},
-  };
+  list[0] = {"p", a.p, 1, p.count, p.count, value_bytes, true};
+  list[1] = {"g", a.g, 1, p.count, p.count, value_bytes, false};
+  list[2] = {"state1", a.state1, rows1, row, row, element, true};
+  list[3] = {"scales1", a.scales1, rows1, blocks, blocks, 4, true};
+  list[4] = {"state2", a.state2, rows2, row, row, element, true};
+  list[5] = {"scales2", a.scales2, rows2, blocks, blocks, 4, true};
+  return GATUN_OK;
+}
+
+int32_t check_arguments(const gatun_optimizer_params& p, const Arguments& a) {
+  Buffer buffers[kBuffers];
+  GATUN_TRY(list_buffers(p, a, buffers));
   return check_buffers(buffers);
 }
 
-int32_t check_gradients(int32_t dtype, int64_t count, const void* g, int32_t threads, const double* sum_of_squares) {
+int32_t check_gradients(int32_t dtype, int64_t count, int32_t threads) {
   GATUN_TRY(check_dtype(dtype, {GATUN_F32, GATUN_F16, GATUN_BF16}, "dtype"));
   GATUN_TRY(check_range(count, 0, INT64_MAX, "count"));
-  GATUN_TRY(check_range(threads, 0, kMaxThreads, "threads"));
-  Buffer buffers[] = {{"g", g, 1, count, count, dtype_bytes(dtype, 1), false},
-                      {"sum_of_squares", sum_of_squares, 1, 1, 1, sizeof(double), true}};
-  return check_buffers(buffers);
+  return check_range(threads, 0, kMaxThreads, "threads");
+}
+
+void list_gradient_buffers(int32_t dtype, int64_t count, const void* g, const double* sum_of_squares, Buffer* list) {
+  list[0] = {"g", g, 1, count, count, dtype_bytes(dtype, 1), false};
+  list[1] = {"sum_of_squares", sum_of_squares, 1, 1, 1, sizeof(double), true};
 }
 
 }  // namespace gatun::optimizer

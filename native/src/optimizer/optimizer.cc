@@ -81,7 +81,10 @@ int32_t run_step(Tier limit, const gatun_optimizer_params* params, void* p, cons
 
 int32_t run_gradient_norm(Tier limit, int32_t dtype, int64_t count, const void* g, int32_t threads,
                           double* sum_of_squares) {
-  GATUN_TRY(check_gradients(dtype, count, g, threads, sum_of_squares));
+  GATUN_TRY(check_gradients(dtype, count, threads));
+  Buffer buffers[kGradientBuffers];
+  list_gradient_buffers(dtype, count, g, sum_of_squares, buffers);
+  GATUN_TRY(check_buffers(buffers));
   constexpr int64_t kUnit = 1024;  // a chunk of squares.h
   const SquaresKernel& kernel = *squares_table().select(0, 0, limit).kernel;
   const DefaultFloatMode mode;

@@ -1,0 +1,275 @@
+// State in memory as the rules see it: f32, or codes with a scale a block.
+//
+// Codes is a format of state; its Raw is what memory has of a lane's four elements. What codes stand for is looked up
+// in shared memory, where every word is kCopies times, so that a warp's look-up of any words takes two turns at most:
+//
+//   bank    0    1   ..   15    16   ..   31
+//           [ w_0 16 times    | w_1 16 times  ]     lane l reads word 16 i + l % 16
+//
+// DYNAMIC8 has 96 KiB of that, which one thread block a multiprocessor fills once. `second` tells the tables of state 2
+// from those of state 1.
+#pragma once
+
+#include <cstdint>
+
+#include "optimizer/device_job.h"
+#include "optimizer/places.h"
+#include "ptx/memory.h"
+#include "ptx/number.h"
+#include "ptx/thread.h"
+#include "quantize/small_float.h"
+
+namespace gatun::cuda::optimizer {
+
+inline constexpr int kCopies = 16, kCopiedBytes = kCopies * 4;
+
+GATUN_DEVICE uint32_t word_of(float x) { return as_bits(x); }
+GATUN_DEVICE uint32_t word_of(uint32_t x) { return x; }
+
+// Fills copies of `count` words. All threads of the block.
+template <class T>
+GATUN_DEVICE void fill_table(uint32_t* words, const T* table, int count) {
+  for (int i = thread_index(); i < count * kCopies; i += thread_count()) words[i] = word_of(table[i / kCopies]);
+}
+
+// Words of a table, by the lane's copy. An offset counts kCopiedBytes a word.
+class Copied {
+ public:
+  explicit GATUN_DEVICE Copied(const uint32_t* words)
+      : own_(reinterpret_cast<const uint8_t*>(words + lane() % kCopies)) {}
+  GATUN_DEVICE uint32_t at(uint32_t offset) const { return *reinterpret_cast<const uint32_t*>(own_ + offset); }
+
+ private:
+  const uint8_t* own_;
+};
+
+// What a block's new state is multiplied with to be encoded, and its scale: 0 for a scale of 0.
+struct BlockScale {
+  float scale, inverse;
+};
+
+struct F32Codes {
+  static constexpr bool kQuantized = false;
+  static constexpr int kTableBytes = 0;
+  using Raw = Words4;
+  struct Tables {
+    static Tables make() { return {}; }
+  };
+
+  GATUN_DEVICE F32Codes(const Tables&, bool) {}
+
+  static GATUN_DEVICE Raw none() { return {}; }
+  static GATUN_DEVICE Raw load(const void* codes, int64_t first) {
+    return *reinterpret_cast<const Words4*>(static_cast<const float*>(codes) + first);
+  }
+  static GATUN_DEVICE void store(void* codes, int64_t first, const Raw& raw) {
+    *reinterpret_cast<Words4*>(static_cast<float*>(codes) + first) = raw;
+  }
+  static GATUN_DEVICE Raw load(const void* codes, int64_t first, int count) {
+    Raw raw = {};
+#pragma unroll
+    for (int i = 0; i < kLaneElements; ++i) {
+      if (i < count) raw.word[i] = static_cast<const uint32_t*>(codes)[first + i];
+    }
+    return raw;
+  }
+  static GATUN_DEVICE void store(void* codes, int64_t first, int count, const Raw& raw) {
+#pragma unroll
+    for (int i = 0; i < kLaneElements; ++i) {
+      if (i < count) static_cast<uint32_t*>(codes)[first + i] = raw.word[i];
+    }
+  }
+
+  GATUN_DEVICE float value(const Raw& raw, int i, bool) const { return as_float(raw.word[i]); }
+  GATUN_DEVICE float value_at(const void* codes, int64_t index, bool) const {
+    return static_cast<const float*>(codes)[index];
+  }
+};
+
+// What the formats of kBits have in common: how codes lie in memory, and values by code.
+template <int kCodeBits>
+class QuantizedCodes {
+ public:
+  static constexpr bool kQuantized = true;
+  static constexpr int kBits = kCodeBits, kValues = 1 << kBits;
+  using Raw = uint32_t;  // DYNAMIC4: the low half
+
+  static GATUN_DEVICE Raw none() { return 0; }
+  static GATUN_DEVICE Raw load(const void* codes, int64_t first) {
+    const uint8_t* const at = static_cast<const uint8_t*>(codes) + first * kBits / 8;
+    if constexpr (kBits == 8) return *reinterpret_cast<const uint32_t*>(at);
+    return *reinterpret_cast<const uint16_t*>(at);
+  }
+  static GATUN_DEVICE void store(void* codes, int64_t first, Raw raw) {
+    uint8_t* const at = static_cast<uint8_t*>(codes) + first * kBits / 8;
+    if constexpr (kBits == 8) {
+      *reinterpret_cast<uint32_t*>(at) = raw;
+    } else {
+      *reinterpret_cast<uint16_t*>(at) = static_cast<uint16_t>(raw);
+    }
+  }
+  static GATUN_DEVICE Raw load(const void* codes, int64_t first, int count) {
+    const uint8_t* const at = static_cast<const uint8_t*>(codes) + first * kBits / 8;
+    Raw raw = 0;
+#pragma unroll
+    for (int i = 0; i < kBytes; ++i) {
+      if (i < bytes_of(count)) raw |= uint32_t{at[i]} << 8 * i;
+    }
+    return raw;
+  }
+  // A byte with one code has zeros in its other half.
+  static GATUN_DEVICE void store(void* codes, int64_t first, int count, Raw raw) {
+    uint8_t* const at = static_cast<uint8_t*>(codes) + first * kBits / 8;
+#pragma unroll
+    for (int i = 0; i < kBytes; ++i) {
+      const bool half = kBits == 4 && 2 * i + 1 == count;
+      if (i < bytes_of(count)) at[i] = static_cast<uint8_t>(raw >> 8 * i & (half ? 0xf0 : 0xff));
+    }
+  }
+
+ protected:
+  explicit GATUN_DEVICE QuantizedCodes(const uint32_t* values) : values_(values) {}
+
+  // Of the tables at `table`, 0 or 1.
+  GATUN_DEVICE float value(Raw raw, int i, int table) const {
+    const int bit = kBits == 8 ? 8 * i : 4 * (i ^ 1);  // the first of two codes is in the high half of a byte
+    constexpr int kScale = 6;
+    static_assert(1 << kScale == kCopiedBytes);
+    const uint32_t scaled = bit >= kScale ? raw >> (bit - kScale) % 32 : raw << (kScale - bit) % 32;
+    return as_float(
+        values_.at((scaled & (kValues - 1) << kScale) + static_cast<uint32_t>(table * kValues * kCopiedBytes)));
+  }
+  GATUN_DEVICE float value_at(const void* codes, int64_t index, int table) const {
+    const uint32_t byte = static_cast<const uint8_t*>(codes)[index * kBits / 8];
+    return value(byte, kBits == 8 ? 0 : static_cast<int>(index & 1), table);
+  }
+
+  // An inverse of 0 for scales of 0.
+  static GATUN_DEVICE BlockScale block_scale(float scale) {
+    if (scale < as_float((127 - 120) << 23)) return {0, 0};
+    return {scale, 1 / scale};
+  }
+
+ private:
+  static constexpr int kBytes = kLaneElements * kBits / 8;
+  static GATUN_DEVICE int bytes_of(int count) { return kBits == 8 ? count : (count + 1) / 2; }
+
+  const Copied values_;
+};
+
+// Indices of code books: DYNAMIC8, DYNAMIC4.
+template <int kCodeBits>
+class BookState : public QuantizedCodes<kCodeBits> {
+  using Base = QuantizedCodes<kCodeBits>;
+
+ public:
+  using typename Base::Raw;
+  static constexpr int kValues = Base::kValues;
+  static constexpr int kTableBytes = 2 * (kCells + kValues) * kCopiedBytes;
+  // Of state 1 and of state 2.
+  struct Tables {
+    BookTables<kCodeBits> of_state[2];
+
+    static Tables make() { return {book_tables<kCodeBits>(true), book_tables<kCodeBits>(false)}; }
+  };
+
+  GATUN_DEVICE BookState(const Tables& tables, bool second)
+      : Base(words()), tables_(tables), entries_(words() + 2 * kValues * kCopies) {
+    for (int state = 0; state < (second ? 2 : 1); ++state) {
+      fill_table(words() + state * kValues * kCopies, tables.of_state[state].values, kValues);
+      fill_table(words() + (2 * kValues + state * kCells) * kCopies, tables.of_state[state].entries, kCells);
+    }
+    block_barrier();
+  }
+
+  GATUN_DEVICE float value(Raw raw, int i, bool second) const { return Base::value(raw, i, second); }
+  GATUN_DEVICE float value_at(const void* codes, int64_t index, bool second) const {
+    return Base::value_at(codes, index, second);
+  }
+
+  static GATUN_DEVICE BlockScale scale_of(float largest) { return Base::block_scale(largest); }
+
+  // The codes of v times the inverse of a block's scale.
+  GATUN_DEVICE Raw encode(const float (&s)[kLaneElements], const BlockScale& scale, bool second) const {
+    const BookTables<kCodeBits>& tables = tables_.of_state[second];
+    uint32_t sum[kLaneElements], least = ~0u;
+#pragma unroll
+    for (int i = 0; i < kLaneElements; ++i) {
+      const uint32_t bits = as_bits(s[i] * scale.inverse);
+      const uint32_t shifted =
+          second ? bits >> 2 : static_cast<uint32_t>(static_cast<int32_t>(bits) >> 2) & 0x9fffffffu;
+      const uint32_t curved = shifted + kKink;
+      const uint32_t place = as_bits(fused(as_float(curved), tables.slope, tables.offset));
+      constexpr int kScale = 6;
+      static_assert(1 << kScale == kCopiedBytes);
+      const uint32_t cell = place >> (kCellShift - kScale) & (kCells - 1) << kScale;
+      sum[i] = (place << 2) + entries_.at(cell + static_cast<uint32_t>(second * kCells * kCopiedBytes));
+      const uint32_t rest = sum[i] << 16;
+      least = rest < least ? rest : least;
+    }
+    if (least == 0) {
+#pragma unroll
+      for (int i = 0; i < kLaneElements; ++i) {
+        const bool counted = (sum[i] & 0xffff) == 0;
+        const float threshold = tables.thresholds[counted ? (sum[i] >> 16) % kValues - 1 : 0];
+        if (counted && !(s[i] * scale.inverse > threshold)) sum[i] -= 1 << 16;
+      }
+    }
+    const uint32_t codes = pick_bytes(pick_bytes(sum[0], sum[1], 0x0062), pick_bytes(sum[2], sum[3], 0x0062), 0x5410);
+    if constexpr (kCodeBits == 8) return codes;
+    return pick_bytes(codes << 4 | codes >> 8, 0, 0x4420);
+  }
+
+ private:
+  static GATUN_DEVICE uint32_t* words() { return reinterpret_cast<uint32_t*>(shared_memory()); }
+
+  const Tables& tables_;
+  const Copied entries_;
+};
+
+using Dynamic8Codes = BookState<8>;
+using Dynamic4Codes = BookState<4>;
+
+// F8E4M3, which quantize's arithmetic encodes.
+class F8E4M3Codes : public QuantizedCodes<8> {
+  using Floats = quantize::F8E4M3;
+
+ public:
+  static constexpr int kTableBytes = kValues * kCopiedBytes;
+  struct Tables {
+    float values[kValues];
+
+    static Tables make() {
+      Tables tables;
+      for (int code = 0; code < kValues; ++code) {
+        tables.values[code] = small_to_f32<gatun::F8E4M3>(static_cast<uint8_t>(code));
+      }
+      return tables;
+    }
+  };
+
+  GATUN_DEVICE F8E4M3Codes(const Tables& tables, bool) : QuantizedCodes(words()) {
+    fill_table(words(), tables.values, kValues);
+    block_barrier();
+  }
+
+  GATUN_DEVICE float value(Raw raw, int i, bool) const { return QuantizedCodes::value(raw, i, 0); }
+  GATUN_DEVICE float value_at(const void* codes, int64_t index, bool) const {
+    return QuantizedCodes::value_at(codes, index, 0);
+  }
+
+  static GATUN_DEVICE BlockScale scale_of(float largest) { return block_scale(largest / Floats::kLargest); }
+
+  GATUN_DEVICE Raw encode(const float (&s)[kLaneElements], const BlockScale& scale, bool) const {
+    const Floats::Coding coding = {scale.inverse, scale.inverse == 0 ? 0.0f : -0.0f};
+    uint32_t codes = 0;
+#pragma unroll
+    for (int i = 0; i < kLaneElements; ++i) codes |= Floats::nearest(coding, s[i]) << 8 * i;
+    return codes;
+  }
+
+ private:
+  static GATUN_DEVICE uint32_t* words() { return reinterpret_cast<uint32_t*>(shared_memory()); }
+};
+
+}  // namespace gatun::cuda::optimizer
