@@ -15,12 +15,12 @@
  *                 BF16 or F16; codes PER_TOKEN with any q
  *   values        BF16, F16, F8, codes PER_TOKEN               all, or none
  *   groups        a whole row, or multiples of 32 (U2: 64)     all
- *   memory        rows in strides and from addresses that      any
- *                 are multiples of 16 bytes
+ *   memory        rows of, in strides of and from addresses    any
+ *                 that are multiples of 16 bytes
  *
  * q meets keys of codes in integers as on the CPU, in both modes. Products of floats are exact, their sums f32. What
  * differs from the CPU are exponentials: tiles multiply them, times the tokens' scales, as bf16 with values of BF16
- * (rounded by at most 2^-9 of each), as f16 with all others (2^-11 of each, or 2^-38 of the largest); the plain kernel
+ * (rounded by at most 2^-8 of each), as f16 with all others (2^-11 of each, or 2^-38 of the largest); the plain kernel
  * does not round them. The error of out is at most
  *
  *   2^-21 ((size / 16 + 4) |scale| max sum |q k| + 4 max |cap(x)| + max |slope (j - p)| + max |logit| + |lse| + 80)

@@ -7,6 +7,7 @@
 #include "base/dtype.h"
 #include "base/status.h"
 #include "decode/check.h"
+#include "kv_cache/layout.h"
 
 namespace gatun::cuda::decode {
 namespace {
@@ -28,6 +29,7 @@ const char* why_no_tiles(const gatun_kv_layout& l, const void* rows, int64_t mos
     return l.dtype == GATUN_U2 ? "groups are no multiples of 64" : "groups are no multiples of 32";
   }
   if (reinterpret_cast<uintptr_t>(rows) % 16 != 0) return "rows begin at no multiple of 16 bytes";
+  if (gatun::kv_cache::row_bytes(l) % 16 != 0) return "rows are no multiples of 16 bytes";
   if (l.row_stride % 16 != 0 || l.head_stride % 16 != 0 || l.page_stride % 16 != 0) {
     return "strides of rows are no multiples of 16 bytes";
   }

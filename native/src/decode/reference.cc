@@ -178,6 +178,7 @@ Row Reference::row(int64_t b, int64_t h, int64_t i) {
   Row row;
   row.out.resize(columns);
   row.out_error.resize(columns);
+  row.out_magnitude.resize(columns);
   row.logits.assign(count, -kInfinity);
   row.logits_error.resize(count);
   double largest = -kInfinity, seen = 0;
@@ -224,6 +225,7 @@ Row Reference::row(int64_t b, int64_t h, int64_t i) {
       if (row.logits[j] == -kInfinity) continue;
       const Element& v = v_.elements[j * columns + c];
       row.out[c] += weights[j] * v.value();
+      row.out_magnitude[c] += weights[j] * v.magnitude();
       const double relative = row.logits_error[j] + 0x1p-23 * std::fabs(row.lse) + of_sums;
       error += (weights[j] * relative + 0x1p-126) * v.magnitude();  // what is no normal number may be 0
     }

@@ -26,6 +26,7 @@ namespace gatun::decode {
 // where |k| of codes with a zero point is |code * scale| + |zero|, and |v| likewise.
 struct Row {
   std::vector<double> out, out_error;  // [v.size]; before out is rounded to out_dtype
+  std::vector<double> out_magnitude;   // sum of exp(logit - lse) |v|
   double lse = 0, lse_error = 0;
   std::vector<double> logits, logits_error;  // [length]
 };
