@@ -39,7 +39,6 @@ struct Job {
   int64_t batch, query_heads, kv_heads, group;  // group: query heads of a kv head
   int32_t query_length, kv_length, head_size, value_size;
   int32_t dtype, out_dtype;
-  int32_t value_dtype;  // of v, which may be a copy
   Strided q, k, v;
   Strided values;  // v as tensor cores take it: itself, or a copy in bf16
   gatun::attention::Inputs in;
@@ -51,6 +50,8 @@ struct Job {
   int32_t query_block, key_block;          // 0 without a mask
   int64_t mask_batch, mask_heads, query_blocks, full_count, partial_count;
   Codes codes;
+  bool aligned_q, aligned_k, aligned_v;  // rows begin at multiples of 16 bytes; v: those of `values`
+  bool pairs;                            // two 16-bit elements of out may be written at once
   // Of tensor cores, for each of their tiles: whether a number that is none may have come from v to a row that does
   // not see it. Such tiles are done again.
   uint8_t* spoiled;

@@ -100,11 +100,14 @@ inline void compare(const Problem& problem, const KernelRow* row) {
   problem.check(outputs);
 }
 
-// Every row of the table that takes it.
+// The rows of the table that take it; that for everything, which is always the last, on every fourth problem of others.
 inline void compare_rows(const Spec& spec, Rng& rng) {
+  static int problems = 0;
   const Problem problem(spec, rng);
-  for (const KernelRow* row : rows_for(problem.params())) {
-    ASSERT_NO_FATAL_FAILURE(compare(problem, row));
+  const std::vector<const KernelRow*> rows = rows_for(problem.params());
+  const bool all = rows.size() == 1 || ++problems % 4 == 0;
+  for (size_t i = 0; i < rows.size() - (all ? 0 : 1); ++i) {
+    ASSERT_NO_FATAL_FAILURE(compare(problem, rows[i]));
   }
 }
 

@@ -126,6 +126,12 @@ GATUN_DEVICE float slope_of(const Job& job, int64_t head) {
   return job.in.slopes == nullptr ? 0.0f : job.in.slopes[head] * kLog2e;
 }
 
+// Where the scale of row 0 of a tile's item is.
+GATUN_DEVICE int64_t code_row(const Job& job, const Tile& tile) {
+  const int64_t heads_before = (job.in.q_offsets == nullptr ? tile.item.index * job.query_heads : 0) + tile.head;
+  return heads_before * job.query_length + tile.item.first_query;
+}
+
 // Where the scale of a key's unit is. With offsets the units of item b begin at kv_offsets[b] / kUnitKeys + b.
 GATUN_DEVICE int64_t unit_of(const Job& job, const Item& item, int64_t kv_head, int32_t key) {
   const int64_t first = job.in.q_offsets == nullptr ? item.index * job.kv_heads * job.codes.k_units

@@ -56,6 +56,14 @@ int32_t window_of(int64_t window) {
   return static_cast<int32_t>(window < 0 || window > kMostLength ? kMostLength : window);
 }
 
+// Whether rows of 16-bit elements begin at multiples of `bytes`.
+bool is_aligned(const void* data, std::initializer_list<int64_t> strides, uintptr_t bytes) {
+  uintptr_t all = reinterpret_cast<uintptr_t>(data);
+  for (const int64_t stride : strides) all |= static_cast<uintptr_t>(stride) * 2;
+  return all % bytes == 0;
+}
+bool is_aligned(const Strided& x) { return is_aligned(x.data, {x.batch_stride, x.head_stride, x.row_stride}, 16); }
+
 // Rows of codes or copies, without gaps: [batch, heads, rows, columns], with offsets [heads, rows, columns].
 Strided packed(const uint8_t* data, int64_t heads, int64_t rows, int64_t columns) {
   return {data, heads * rows * columns, rows * columns, columns};
@@ -84,7 +92,8 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
   Plan plan = {};
   plan.kernel = &row;
   plan.ragged = ragged;
-  plan.tile_rows = p.query_block == 0 || p.query_block == row.tile_rows ? row.tile_rows : row.masked_rows;
+  const bool large = p.query_block == 0 ? p.query_length > row.masked_rows : p.query_block == row.tile_rows;
+  plan.tile_rows = large ? row.tile_rows : row.masked_rows;
   plan.tiles = ragged ? p.query_length / plan.tile_rows + p.batch : blocks_of(p.query_length, plan.tile_rows);
   const int64_t items = ragged ? std::min<int64_t>(p.batch, 1) : p.batch;
   plan.blocks = product({items, p.query_heads, plan.tiles});
@@ -179,6 +188,10 @@ int32_t run_plan(const Plan& plan, const Params& params, const gatun::attention:
     if (copied) job.values = packed(workspace + plan.values_at, p.kv_heads, p.kv_length, p.value_size);
     GATUN_TRY(run_quantize(job, copied && in.v != nullptr, stream));
   }
+  job.aligned_q = p.mode == GATUN_ATTENTION_INT8 || is_aligned(job.q);
+  job.aligned_k = p.mode == GATUN_ATTENTION_INT8 || is_aligned(job.k);
+  job.aligned_v = is_aligned(job.values);
+  job.pairs = is_aligned(out, {p.out_batch_stride, p.out_head_stride, p.out_row_stride}, 4);
   GATUN_TRY(plan.kernel->run(job, stream));
   return plan.kernel->tensor_cores && out != nullptr ? run_again(job, stream) : GATUN_OK;
 }
@@ -205,7 +218,10 @@ void explain(const Plan& plan, const Params& p, const Device& device, Text& out)
     if (const char* why = why_not(row, p, device)) out.add("  passed over %s: it takes %s\n", row.name, why);
   }
   out.add("  kernel %s, %lld blocks of %d queries", plan.kernel->name, LongLong{plan.blocks}, plan.tile_rows);
-  if (plan.kernel->tensor_cores) out.add(", again for what NaN or infinity of v may have spoiled");
+  if (plan.kernel->tensor_cores)
+    out.add(
+        " (rows of q, k and v that begin at multiples of 16 bytes are copied as they are), again for what NaN or "
+        "infinity of v may have spoiled");
   out.add("; workspace: %lld bytes\n", LongLong{plan.workspace_bytes});
 }
 

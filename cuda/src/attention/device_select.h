@@ -16,6 +16,7 @@ struct Range {
 };
 
 inline constexpr uint32_t kAllDtypes = 1u << GATUN_F32 | 1u << GATUN_BF16 | 1u << GATUN_F16,
+                          kExactMode = 1u << GATUN_ATTENTION_EXACT, kInt8Mode = 1u << GATUN_ATTENTION_INT8,
                           kAllModes = 1u << GATUN_ATTENTION_EXACT | 1u << GATUN_ATTENTION_INT8;
 
 // A row of device_kernels.inc.

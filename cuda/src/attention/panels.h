@@ -30,12 +30,12 @@ struct Step {
   int64_t bits[kPanels][kMaskRows];  // which partial block has these
 };
 
+// Of each lane of a warp; in shared memory, where it takes no registers.
 class PanelSource {
  public:
-  // By all lanes of a warp.
+  // By all lanes.
   GATUN_DEVICE PanelSource(const Job& job, const Tile& tile)
-      : job_(job),
-        first_(seen_by(job, tile.item, tile.row)),
+      : first_(seen_by(job, tile.item, tile.row)),
         last_(seen_by(job, tile.item, tile.row + tile.rows - 1)),
         keys_(tile.item.keys) {
     if (job.query_block == 0) {
@@ -61,18 +61,18 @@ class PanelSource {
   }
 
   template <int kPanels>
-  GATUN_DEVICE void fill(Step<kPanels>* step) {
+  GATUN_DEVICE void fill(const Job& job, Step<kPanels>* step) {
     int count = 0;
     bool edge = false;
 #pragma unroll 1
-    for (; count < kPanels && find(); ++count) {
+    for (; count < kPanels && find(job); ++count) {
       if (lane() == 0) {
         step->key[count] = key_;
         step->listed[count] = listed_;
       }
       if (lane() / kMaskRows == 1) step->bits[count][lane() % kMaskRows] = place_;
       edge = edge || key_ + kPanelKeys > first_.end || (listed_ & all_) != all_ ||
-             (key_ < last_.begin && key_ + kPanelKeys > job_.sink_keys);
+             (key_ < last_.begin && key_ + kPanelKeys > job.sink_keys);
       key_ += kPanelKeys;
     }
     if (lane() != 0) return;
@@ -85,18 +85,18 @@ class PanelSource {
   GATUN_DEVICE int32_t load(int64_t at) const { return at < end_ ? list_[at] : kNoBlock; }
 
   // Whether there is a panel, key_, that some row sees.
-  GATUN_DEVICE bool find() {
+  GATUN_DEVICE bool find(const Job& job) {
     while (true) {
       if (key_ < stop_) {
-        if (key_ + kPanelKeys > first_.begin || key_ < job_.sink_keys) return true;
+        if (key_ + kPanelKeys > first_.begin || key_ < job.sink_keys) return true;
         key_ = first_.begin & -kPanelKeys;
-      } else if (job_.query_block == 0 || !next_block()) {
+      } else if (job.query_block == 0 || !next_block(job)) {
         return false;
       }
     }
   }
 
-  GATUN_DEVICE bool next_block() {
+  GATUN_DEVICE bool next_block(const Job& job) {
     int32_t block = next_;
 #pragma unroll
     for (int i = 1; i < 2 * kMaskRows; i *= 2) block = smaller(block, shuffle_xor(block, i));
@@ -109,16 +109,15 @@ class PanelSource {
       next_ = after_;
       after_ = load(at_ + 1);
     }
-    listed_ = job_.in.partial_bits == nullptr ? (lists | lists >> kMaskRows) & all_ : lists;
+    listed_ = job.in.partial_bits == nullptr ? (lists | lists >> kMaskRows) & all_ : lists;
     if (block < 0) return true;  // no panels
-    key_ = block * job_.key_block;
-    stop_ = smaller(key_ + job_.key_block, last_.end);
+    key_ = block * job.key_block;
+    stop_ = smaller(key_ + job.key_block, last_.end);
     return key_ < last_.end;
   }
 
-  const Job& job_;
-  const Seen first_, last_;  // of the tile's rows
-  const int32_t keys_;
+  Seen first_, last_;  // of the tile's rows
+  int32_t keys_;
   int32_t key_ = 0, stop_ = 0;
   uint32_t listed_ = 1, all_ = 1;
   // Of a mask.

@@ -148,7 +148,7 @@ GATUN_DEVICE void attend(const Job& job, const Tile& tile) {
 #pragma unroll 1
   while (true) {
     block_barrier();  // nobody reads the step before
-    if (warp() == 0) source.fill(&shared.step);
+    if (warp() == 0) source.fill(job, &shared.step);
     block_barrier();
     if (shared.step.count == 0) break;
     load_rows<kInt8>(k_rows, k_place, job.dtype, words, item.keys, kKeys, stride, k, shared.step.key);
@@ -166,7 +166,7 @@ GATUN_DEVICE void attend(const Job& job, const Tile& tile) {
       const bool seen =
           first_row + r < tile.rows && (masked.bits(job, shared.step, panel) >> lane() % kPanelKeys & 1) != 0;
       if (kInt8 && seen) {
-        const int64_t q_row = q_place / job.codes.columns + first_row + r;
+        const int64_t q_row = code_row(job, tile) + row;
         const float scale = job.codes.q_scales[q_row] * job.codes.k_scales[unit_of(job, item, tile.kv_head, key)];
         logit[r] = fused(logit[r], scale, job.codes.q_offsets[q_row]);
       }
@@ -211,9 +211,8 @@ GATUN_DEVICE void attend(const Job& job, const Tile& tile) {
 template <bool kInt8>
 GATUN_KERNEL(kThreads, 2)
 attention_simt(GATUN_GRID_CONSTANT Job job, int32_t again) {
-  if (again != 0 && job.spoiled[block_x()] == 0) return;
   Tile tile;
-  if (!tile_of_block(job, &tile)) return;
+  if (!tile_of_block(job, &tile) || (again != 0 && job.spoiled[block_x()] == 0)) return;
   const int32_t end = tile.row + tile.rows;
   for (; tile.row < end; tile.row += kRows) {
     tile.rows = smaller(kRows, end - tile.row);
