@@ -70,6 +70,30 @@ final class Elements {
         return value == Math.rint(value) && (double) value >= min(dtype) && value <= (double) max(dtype);
     }
 
+    /** Copies all elements to others of the same shape, rounded as {@link #set} does; I32 to I32 as they are. */
+    static void convert(
+            Shape shape,
+            DType fromType,
+            MemorySegment from,
+            long[] fromStrides,
+            DType toType,
+            MemorySegment to,
+            long[] toStrides) {
+        if (shape.elements() == 0) {
+            return;
+        }
+        long[] index = new long[shape.rank()];
+        do {
+            long there = Layout.element(shape, fromStrides, index);
+            long here = Layout.element(shape, toStrides, index);
+            if (fromType == DType.I32 && toType == DType.I32) {
+                to.setAtIndex(JAVA_INT, here, from.getAtIndex(JAVA_INT, there));
+            } else {
+                set(toType, to, here, get(fromType, from, there));
+            }
+        } while (Layout.next(shape, index));
+    }
+
     /** The exception for a value that {@link #holds} denies. */
     static IllegalArgumentException refused(DType dtype, String argument, float value) {
         String allowed = dtype == DType.E8M0

@@ -1,7 +1,6 @@
 package io.gatun;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import io.gatun.internal.Check;
 import java.io.IOException;
@@ -261,6 +260,24 @@ public final class Tensor {
     }
 
     /**
+     * Two axes in each other's place; nothing is copied.
+     *
+     * @throws IllegalArgumentException for elements smaller than a byte, if one is the last axis, along which they are packed
+     */
+    public Tensor transpose(int first, int second) {
+        shape.checkAxis(first);
+        long[] sizes = shape.toArray();
+        long[] swapped = strides.clone();
+        sizes[first] = shape.size(second);
+        sizes[second] = shape.size(first);
+        swapped[first] = stride(second);
+        swapped[second] = stride(first);
+        Shape exchanged = Shape.of(sizes);
+        Layout.checkStrides(dtype, exchanged, swapped);
+        return new Tensor(device, memory, dtype, exchanged, swapped);
+    }
+
+    /**
      * The same elements in row-major order under another shape; nothing is copied.
      *
      * @throws IllegalArgumentException if the number of elements differs, the tensor is not contiguous, or rows of
@@ -290,19 +307,7 @@ public final class Tensor {
         MemorySegment segment = segment();
         Check.reachable("tensor", segment);
         Tensor copy = allocate(target, shape.toArray());
-        if (shape.elements() > 0) {
-            boolean integers = !dtype.isFloat() && dtype == target;
-            long[] index = new long[shape.rank()];
-            do {
-                long from = Layout.element(shape, strides, index);
-                long to = Layout.element(shape, copy.strides, index);
-                if (integers && dtype == DType.I32) {
-                    copy.memory.setAtIndex(JAVA_INT, to, segment.getAtIndex(JAVA_INT, from));
-                } else {
-                    Elements.set(target, copy.memory, to, Elements.get(dtype, segment, from));
-                }
-            } while (Layout.next(shape, index));
-        }
+        Elements.convert(shape, dtype, segment, strides, target, copy.memory, copy.strides);
         return copy;
     }
 

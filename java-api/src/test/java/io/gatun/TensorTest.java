@@ -318,6 +318,21 @@ class TensorTest {
     }
 
     @Test
+    void exchangesTwoAxes() {
+        Tensor x = Tensor.of(new float[] {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 2, 3, 2);
+        Tensor y = x.transpose(0, 1);
+        assertEquals(Shape.of(3, 2, 2), y.shape());
+        assertArrayEquals(new float[] {1, 2, 7, 8, 3, 4, 9, 10, 5, 6, 11, 12}, y.toFloatArray());
+        assertEquals(x.address(), y.address());
+        assertArrayEquals(x.toFloatArray(), x.transpose(2, 2).toFloatArray());
+        assertThrows(IndexOutOfBoundsException.class, () -> x.transpose(3, 0));
+        assertThrows(IndexOutOfBoundsException.class, () -> x.transpose(0, -1));
+        Tensor packed = Tensor.allocate(DType.U4, 2, 3, 4);
+        assertEquals(Shape.of(3, 2, 4), packed.transpose(1, 0).shape());
+        assertThrows(IllegalArgumentException.class, () -> packed.transpose(0, 2));
+    }
+
+    @Test
     void slicesAndTransposesWithoutCopying() {
         Tensor tensor = iota(4, 6);
         Tensor part = tensor.slice(0, 1, 3).slice(1, 2, 5);

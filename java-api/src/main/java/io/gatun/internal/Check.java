@@ -78,11 +78,15 @@ public final class Check {
     /** The same of a part of an argument: {@code out} and {@code .codes}. */
     public static void device(String argument, String part, Tensor tensor, String other, Device device) {
         if (tensor != null && tensor.device() != device) {
-            throw invalid(
-                    argument + part,
-                    "memory of " + tensor.device(),
-                    "memory of " + device + ", as " + other + " (see Tensor.to)");
+            throw elsewhere(argument + part, tensor.device(), other, device, "Tensor");
         }
+    }
+
+    /** The exception for what is on another device than {@code other}, of a type that has a method {@code to}. */
+    public static IllegalArgumentException elsewhere(
+            String argument, Device given, String other, Device device, String type) {
+        return invalid(
+                argument, "memory of " + given, "memory of " + device + ", as " + other + " (see " + type + ".to)");
     }
 
     /** Refuses a tensor whose memory is of a closed arena, or confined to another thread. */

@@ -7,6 +7,7 @@ import static io.gatun.bindings.c.gatun_h.GATUN_UNSUPPORTED;
 import static io.gatun.bindings.c.gatun_h.gatun_last_error;
 import static io.gatun.bindings.c.gatun_h.gatun_prefer_huge_pages;
 
+import io.gatun.Device;
 import io.gatun.GatunException;
 import io.gatun.Tensor;
 import io.gatun.bindings.NativeLibrary;
@@ -40,6 +41,13 @@ public final class Native {
     public static void preferHugePages(MemorySegment memory) {
         NativeLibrary.load();
         call(() -> gatun_prefer_huge_pages(memory, memory.byteSize()));
+    }
+
+    /** The same of a tensor on the CPU; of other devices nothing. */
+    public static void preferHugePages(Tensor tensor) {
+        if (tensor.device() == Device.CPU) {
+            preferHugePages(tensor.segment());
+        }
     }
 
     /** The memory of an optional argument, of the CPU; the null pointer without one. */

@@ -4,6 +4,7 @@ import static io.gatun.bindings.c.gatun_h.gatun_armor_fit;
 import static io.gatun.bindings.c.gatun_h.gatun_armor_matmul;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.bindings.c.gatun_armor_fit_params;
 import io.gatun.internal.Check;
@@ -137,7 +138,7 @@ public final class Armor {
 
         Tensor left = Tensor.allocate(DType.F32, elements(columns, block));
         Tensor right = Tensor.allocate(DType.F32, elements(depth, block));
-        SparseTensor core = SparseTensor.allocate(pattern, null, DType.F32, columns, depth);
+        SparseTensor core = SparseTensor.allocate(Device.CPU, pattern, null, DType.F32, columns, depth);
         MemorySegment params = FIT_PARAMS.get();
         gatun_armor_fit_params.n(params, pattern.n());
         gatun_armor_fit_params.m(params, pattern.m());

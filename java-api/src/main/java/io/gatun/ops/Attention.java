@@ -5,6 +5,8 @@ import static io.gatun.bindings.c.gatun_h.gatun_attention_explain;
 import static io.gatun.bindings.c.gatun_h.gatun_attention_selected;
 
 import io.gatun.DType;
+import io.gatun.Device;
+import io.gatun.GatunException;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
@@ -27,6 +29,9 @@ import java.lang.foreign.MemorySegment;
  * Layout#NHD}), with any strides but of the last axis, whose elements are adjacent: views of larger tensors are fine.
  * Fewer heads of keys and values than of queries are grouped-query or multi-query attention. Results do not depend on
  * threads, bit for bit.
+ *
+ * <p>On a GPU products of bf16 and f16 are exact with f32 sums; the exponentials are rounded to the type of v, with INT8 to
+ * bf16, as v is then. Other architectures may give other last bits, the same call gives the same bits each time.
  */
 public final class Attention {
     /** The order of the axes. */
@@ -309,6 +314,12 @@ public final class Attention {
      * heap once warmed up; each thread keeps native memory for one head's packed k and v. A selection takes native
      * memory for its map of blocks during the call.
      *
+     * <p>On a GPU it returns before the work is done, which uses what the arguments hold then: close no arena of theirs, and
+     * change no element, before {@link Device#synchronize}, but by work of the same stream. A call makes a few small objects,
+     * and scratch memory of the device if it needs more than calls before. All tensors are there, and so are the mask and the
+     * sequences ({@link BlockMask#to}, {@link Sequences#to}); a mask is one of {@link Selection#select}, as kernels that select
+     * are the CPU's.
+     *
      * @param q f32, bf16 or f16 [batch, query heads, query length, head size], a multiple of 8 in 8..256
      * @param k of the type of q, [batch, kv heads, key length, head size]; kv heads divide query heads
      * @param v of the type of q, [batch, kv heads, key length, value size], a multiple of 8 in 8..256; null, together
@@ -317,14 +328,20 @@ public final class Attention {
      *     Ragged, rows of no item are left alone
      * @param options the rest
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then
-     * @throws IllegalStateException if the arena of an argument is closed
+     * @throws UnsupportedOperationException if no kernel of the device does this
+     * @throws IllegalStateException if the arena of an argument, or the stream is closed
      * @throws WrongThreadException if the arena of an argument is confined to another thread
+     * @throws GatunException if earlier work of the GPU failed, or it has not enough memory for scratch data
      */
     public static void run(Tensor q, Tensor k, Tensor v, Tensor out, Options options) {
         MemorySegment params = AttentionCall.params(q, k, v, out, options);
+        if (q.device() != Device.CPU) {
+            CudaAttention.run(params, q, k, v, out, options);
+            return;
+        }
         Selection selection = options.selection;
         Sequences sequences = options.sequences;
-        BlockMask.Parts mask = options.mask == null ? AttentionCall.NO_MASK : options.mask.arguments();
+        BlockMask.Parts mask = AttentionCall.mask(options);
         MemorySegment queries = sequences == null ? MemorySegment.NULL : sequences.queries();
         MemorySegment keys = sequences == null ? MemorySegment.NULL : sequences.keys();
         try {
@@ -372,6 +389,9 @@ public final class Attention {
     /** Which kernel {@link #run} uses for these arguments, which it passed over and why, and how it splits the work. */
     public static String explain(Tensor q, Tensor k, Tensor v, Tensor out, Options options) {
         MemorySegment params = AttentionCall.params(q, k, v, out, options);
+        if (q.device() != Device.CPU) {
+            return CudaAttention.explain(params, q, options);
+        }
         String kernel = Native.text(EXPLAIN_BYTES, text -> gatun_attention_explain(params, text, EXPLAIN_BYTES));
         return options.selection == null
                 ? kernel
@@ -380,7 +400,7 @@ public final class Attention {
 
     /**
      * Attention over the union of two disjoint sets of keys from what it is over each: with wa = exp(aLse - lse), wb
-     * likewise, lse = ln(exp(aLse) + exp(bLse)) and out = wa a + wb b. O(elements).
+     * likewise, lse = ln(exp(aLse) + exp(bLse)) and out = wa a + wb b. O(elements). On a GPU as {@link #run}.
      *
      * @param a f32, bf16 or f16 [batch, heads, length, value size] or [heads, length, value size], elements of the last
      *     axis adjacent; transposed heads and lengths are fine if b and out have the same shape

@@ -1,6 +1,7 @@
 package io.gatun.ops;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 import io.gatun.bindings.c.gatun_attention_params;
@@ -16,7 +17,7 @@ import java.util.Set;
 final class AttentionCall {
     static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16, DType.F16);
     static final Set<DType> F32 = EnumSet.of(DType.F32);
-    static final BlockMask.Parts NO_MASK = new BlockMask.Parts(
+    private static final BlockMask.Parts NO_MASK = new BlockMask.Parts(
             MemorySegment.NULL, MemorySegment.NULL, MemorySegment.NULL, MemorySegment.NULL, MemorySegment.NULL);
     private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_attention_params::layout);
 
@@ -58,10 +59,15 @@ final class AttentionCall {
                 : options.sequences().longestKey();
     }
 
+    static BlockMask.Parts mask(Options options) {
+        return options.mask() == null ? NO_MASK : options.mask().arguments();
+    }
+
     static MemorySegment params(Tensor q, Tensor k, Tensor v, Tensor out, Options options) {
         checkInputs(q, k, options);
         checkOutputs(q, k, v, out, options);
         checkVectors(q, options, out);
+        checkDevices(q, k, v, out, options);
         if (options.mask() != null) {
             checkMask(q, k, options);
         }
@@ -103,6 +109,25 @@ final class AttentionCall {
         return params;
     }
 
+    private static void checkDevices(Tensor q, Tensor k, Tensor v, Tensor out, Options options) {
+        Device device = q.device();
+        Check.device("k", k, "q", device);
+        Check.device("v", v, "q", device);
+        Check.device("out", out, "q", device);
+        Check.device("slopes", options.slopes(), "q", device);
+        Check.device("sinks", options.sinks(), "q", device);
+        Check.device("correction", options.correction(), "q", device);
+        Check.device("lse", options.lse(), "q", device);
+        BlockMask mask = options.mask();
+        if (mask != null && mask.device() != device) {
+            throw Check.elsewhere("mask", mask.device(), "q", device, "BlockMask");
+        }
+        Sequences sequences = options.sequences();
+        if (sequences != null && sequences.device() != device) {
+            throw Check.elsewhere("sequences", sequences.device(), "q", device, "Sequences");
+        }
+    }
+
     // ---- checks ----------------------------------------------------------------------------------------------------
 
     private static int last(Tensor q) {
@@ -132,8 +157,8 @@ final class AttentionCall {
             checkEnd("sequences.queries", sequences.queryEnd(), "q", q, options);
             checkEnd("sequences.keys", sequences.keyEnd(), "k", k, options);
         }
-        Check.reachable("q", q.segment());
-        Check.reachable("k", k.segment());
+        Check.reachable("q", q);
+        Check.reachable("k", k);
     }
 
     private static void checkType(String name, Tensor tensor, Tensor q) {
@@ -193,7 +218,7 @@ final class AttentionCall {
             return;
         }
         Tensor lse = options.lse();
-        Check.writable("lse", lse.segment());
+        Check.writable("lse", lse);
         checkApart("lse", lse);
         Check.disjoint("lse", lse, "q", q);
         Check.disjoint("lse", lse, "k", k);
@@ -232,9 +257,9 @@ final class AttentionCall {
             throw Check.invalid(
                     "out", "shape " + out.shape(), "heads and length of q " + q.shape() + ", size of v " + v.shape());
         }
-        Check.reachable("v", v.segment());
-        Check.reachable("out", out.segment());
-        Check.writable("out", out.segment());
+        Check.reachable("v", v);
+        Check.reachable("out", out);
+        Check.writable("out", out);
         checkApart("out", out);
         Check.disjoint("out", out, "q", q);
         Check.disjoint("out", out, "k", k);
@@ -289,7 +314,7 @@ final class AttentionCall {
         if (shape.size(rank - 1) > 1 && sums.stride(rank - 1) != 1) {
             throw Check.invalid(name, sums.describe(), "stride 1 on the last axis (see Tensor.contiguous)");
         }
-        Check.reachable(name, sums.segment());
+        Check.reachable(name, sums);
     }
 
     private static void checkVectors(Tensor q, Options options, Tensor out) {
@@ -303,7 +328,7 @@ final class AttentionCall {
         }
         Check.dtype(name, vector, F32);
         Check.vector(name, vector, heads(q, options));
-        Check.reachable(name, vector.segment());
+        Check.reachable(name, vector);
         if (out != null) {
             Check.disjoint("out", out, name, vector);
         }

@@ -3,6 +3,7 @@ package io.gatun.ops;
 import static io.gatun.bindings.c.gatun_h.gatun_attention_merge;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.bindings.c.gatun_attention_merge_params;
 import io.gatun.internal.Check;
@@ -36,6 +37,10 @@ final class AttentionMerge {
         gatun_attention_merge_params.out_batch_stride(params, heads == 0 ? 0 : out.stride(0));
         gatun_attention_merge_params.out_head_stride(params, out.stride(heads));
         gatun_attention_merge_params.out_row_stride(params, out.stride(heads + 1));
+        if (a.device() != Device.CPU) {
+            CudaAttention.merge(params, a, aLse, b, bLse, out, lse);
+            return;
+        }
         try {
             Native.check(gatun_attention_merge(
                     params,
@@ -62,7 +67,8 @@ final class AttentionMerge {
         checkRows("out", out, a);
         checkSums("aLse", aLse, a);
         checkSums("bLse", bLse, a);
-        Check.writable("out", out.segment());
+        checkDevices(a, aLse, b, bLse, out, lse);
+        Check.writable("out", out);
         AttentionCall.checkApart("out", out);
         if (!same(out, a)) {
             Check.disjoint("out", out, "a", a);
@@ -74,7 +80,7 @@ final class AttentionMerge {
             return;
         }
         checkSums("lse", lse, a);
-        Check.writable("lse", lse.segment());
+        Check.writable("lse", lse);
         Check.disjoint("lse", lse, "a", a);
         Check.disjoint("lse", lse, "b", b);
         Check.disjoint("lse", lse, "out", out);
@@ -84,8 +90,16 @@ final class AttentionMerge {
         }
     }
 
+    private static void checkDevices(Tensor a, Tensor aLse, Tensor b, Tensor bLse, Tensor out, Tensor lse) {
+        Check.device("aLse", aLse, "a", a.device());
+        Check.device("b", b, "a", a.device());
+        Check.device("bLse", bLse, "a", a.device());
+        Check.device("out", out, "a", a.device());
+        Check.device("lse", lse, "a", a.device());
+    }
+
     private static boolean same(Tensor one, Tensor other) {
-        if (one.segment().address() != other.segment().address()) {
+        if (one.address() != other.address()) {
             return false;
         }
         for (int axis = 0; axis < one.shape().rank(); axis++) {
@@ -108,7 +122,7 @@ final class AttentionMerge {
         if (rows.shape().size(last) > 1 && rows.stride(last) != 1) {
             throw Check.invalid(name, rows.describe(), "stride 1 on the last axis (see Tensor.contiguous)");
         }
-        Check.reachable(name, rows.segment());
+        Check.reachable(name, rows);
     }
 
     private static void checkSums(String name, Tensor sums, Tensor a) {
@@ -123,7 +137,7 @@ final class AttentionMerge {
             throw Check.invalid(name, "shape " + sums.shape(), "that of a " + a.shape() + " without the last axis");
         }
         Check.contiguous(name, sums);
-        Check.reachable(name, sums.segment());
+        Check.reachable(name, sums);
     }
 
     static double recall(Tensor kept, Tensor all) {

@@ -3,7 +3,7 @@ package io.gatun.ops;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
-import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
 import java.io.IOException;
@@ -24,7 +24,8 @@ import java.util.List;
  * absent. What {@link Attention.Options causal masks and windows} hide is hidden in blocks of either kind, so that a
  * mask need not say it again.
  *
- * <p>Immutable, in native memory of its own that is freed when nothing refers to it any more; of any thread. With R =
+ * <p>Immutable, in native memory of its own that is freed when nothing refers to it any more; of any thread. Calls on a GPU
+ * take {@link #to a copy there}. With R =
  * batch * heads * query blocks rows, the query block fastest, it is stored as compressed sparse rows twice
  * ({@link Parts}). Methods that look at all of it are O(its length).
  */
@@ -66,15 +67,25 @@ public final class BlockMask {
     private final long batch;
     private final long heads;
     private final Parts parts;
+    private final Device device;
+    /** The parts, or their copy on another device, of which only the addresses are used. */
+    private final Parts arguments;
+
     private final BlockLists full;
     private final BlockLists partial;
 
     /** Of parts that nobody else writes to. */
     BlockMask(BlockGrid grid, long batch, long heads, Parts parts) {
+        this(grid, batch, heads, parts, Device.CPU, parts);
+    }
+
+    private BlockMask(BlockGrid grid, long batch, long heads, Parts parts, Device device, Parts arguments) {
         this.grid = grid;
         this.batch = batch;
         this.heads = heads;
         this.parts = parts;
+        this.device = device;
+        this.arguments = arguments;
         this.full = new BlockLists(parts.fullOffsets, parts.fullBlocks);
         this.partial = new BlockLists(parts.partialOffsets, parts.partialBlocks);
     }
@@ -281,9 +292,20 @@ public final class BlockMask {
                 bits == null ? null : bits.asReadOnly());
     }
 
-    /** How it is stored, as arguments of a call. */
+    /** How it is stored, as arguments of a call on its device. */
     Parts arguments() {
-        return parts;
+        return arguments;
+    }
+
+    /** Whose calls take it. */
+    public Device device() {
+        return device;
+    }
+
+    /** This mask if calls of the device take it, otherwise one whose parts are copied there; and stay on the CPU, too. */
+    public BlockMask to(Device target) {
+        Check.present("target", target);
+        return target == device ? this : new BlockMask(grid, batch, heads, parts, target, MaskParts.on(target, parts));
     }
 
     /** The full blocks of all rows. */
@@ -412,17 +434,7 @@ public final class BlockMask {
 
     /** u8 [batch, heads, query blocks, key blocks]: 0 absent, 1 full, 2 partial; in new memory. */
     public Tensor toMap() {
-        Tensor map = Tensor.allocate(DType.U8, batch, heads, grid.queryBlocks(), grid.keyBlocks());
-        long rows = batch * heads * grid.queryBlocks();
-        for (long row = 0; row < rows; row++) {
-            for (int block : full.blocks(row)) {
-                map.segment().set(JAVA_BYTE, row * grid.keyBlocks() + block, (byte) 1);
-            }
-            for (int block : partial.blocks(row)) {
-                map.segment().set(JAVA_BYTE, row * grid.keyBlocks() + block, (byte) 2);
-            }
-        }
-        return map;
+        return MaskFormats.toMap(this);
     }
 
     // ---- pictures --------------------------------------------------------------------------------------------------

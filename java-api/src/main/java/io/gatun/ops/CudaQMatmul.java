@@ -13,7 +13,6 @@ import io.gatun.internal.Check;
 import io.gatun.internal.Native;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 
 /** {@link QMatmul} on an NVIDIA GPU, of arguments that are checked. */
 final class CudaQMatmul {
@@ -31,14 +30,13 @@ final class CudaQMatmul {
                     spec + " on " + weights.device(),
                     "plain blocks of rows; or PackedWeights.to from the CPU");
         }
-        MemorySegment shared = PackedHeader.write(weights);
-        MemorySegment header = Arena.ofAuto().allocate(shared.byteSize(), ValueLayout.JAVA_LONG.byteAlignment());
-        header.copyFrom(shared);
+        MemorySegment header = CudaCall.kept(PackedHeader.write(weights));
         long bytes = CudaCall.bytes(size -> gatun_cuda_qmatmul_packed_bytes(header, size));
         Tensor packed = weights.device().allocate(target, DType.U8, bytes);
         DeviceStream stream = weights.device().stream();
-        long[] faults = CudaCall.faults(
+        long[] faults = CudaCall.found(
                 stream,
+                2,
                 0,
                 workspace -> gatun_cuda_qmatmul_pack(
                         header,
@@ -86,9 +84,7 @@ final class CudaQMatmul {
                         Native.pointer(options.bias()),
                         Native.pointer(options.residual()),
                         y.pointer(),
-                        bytes == 0
-                                ? MemorySegment.NULL
-                                : stream.workspace(bytes).pointer(),
+                        CudaCall.workspace(stream, bytes),
                         bytes,
                         stream.handle()));
     }

@@ -27,8 +27,9 @@ final class CudaQuantize {
         MemorySegment params = QuantizeCall.forward(x, out, options);
         long bytes = CudaCall.bytes(size -> gatun_cuda_quantize_workspace_bytes(params, size));
         DeviceStream stream = x.device().stream();
-        long[] faults = CudaCall.faults(
+        long[] faults = CudaCall.found(
                 stream,
+                2,
                 bytes,
                 workspace -> gatun_cuda_quantize(
                         params,
@@ -39,9 +40,7 @@ final class CudaQuantize {
                         out.scales().pointer(),
                         Native.pointer(out.zeroPoints()),
                         workspace.pointer(),
-                        workspace
-                                .slice(0, CudaCall.FAULTS_BYTES, workspace.byteSize())
-                                .pointer(),
+                        CudaCall.own(workspace, 2),
                         bytes,
                         stream.handle()));
         refuse(faults[0], faults[1], x, out);

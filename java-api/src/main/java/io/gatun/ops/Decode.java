@@ -5,6 +5,8 @@ import static io.gatun.bindings.c.gatun_h.gatun_decode_choose;
 import static io.gatun.bindings.c.gatun_h.gatun_decode_explain;
 import static io.gatun.bindings.c.gatun_h.gatun_decode_scores;
 
+import io.gatun.Device;
+import io.gatun.GatunException;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
@@ -37,6 +39,10 @@ import java.lang.foreign.MemorySegment;
  * tokens' scales where values have those, are rounded to multiples of 1 / 16256 of the largest of 64 keys, in either
  * mode. Products with keys or values of bf16 are in bf16 with f32 sums where q is bf16, too, and the processor has bf16
  * dots: the exponentials are rounded to bf16 for such values, and subnormals count as 0. All others are in f32.
+ *
+ * <p>On a GPU q meets keys of codes in the same integers; products of floats are exact with f32 sums; exponentials, times
+ * the scales of tokens, are rounded to bf16 with values of bf16 and to f16 with others, or not at all: {@link #explain} says
+ * which kernel runs. Other architectures may give other last bits, the same call gives the same bits each time.
  *
  * <p>A row that sees a key with NaN in it, or whose q has one, becomes NaN, as does one that sees a logit of +infinity;
  * NaN and infinity in values (or scales) may reach all rows that share them. A logit of -infinity has no weight. q . k
@@ -175,6 +181,12 @@ public final class Decode {
      * last ones fewer. Each thread that works has roughly 3 KiB for each row of q that takes turns: rows of heads that
      * share a head of the pools, or of several such where those are near one another, up to 128 rows then.
      *
+     * <p>On a GPU it returns before the work is done, which uses what the arguments hold then, but for the lengths: close no
+     * arena of theirs, and change no element, before {@link Device#synchronize}, but by work of the same stream. A call makes
+     * a few small objects, and scratch memory of the device if it needs more than calls before. All tensors and pools are
+     * there. What a table holds is not checked: keys in pages that are none are not seen. Logits have room for all keys of the
+     * pages of a row of the table.
+     *
      * @param q f32, bf16 or f16 [batch, query heads, query length, size of keys], query length up to 256, usually 1;
      *     any strides, elements of the last axis adjacent
      * @param k keys; their heads divide the query heads
@@ -187,8 +199,9 @@ public final class Decode {
      *     rows apart; overlaps nothing else
      * @param options the rest
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then
-     * @throws IllegalStateException if a pool or the arena of an argument is closed
+     * @throws IllegalStateException if a pool, the arena of an argument or the stream is closed
      * @throws WrongThreadException if the arena of an argument is confined to another thread
+     * @throws GatunException if earlier work of the GPU failed, or it has not enough memory for scratch data
      */
     public static void run(Tensor q, KvPool k, KvPool v, Tensor table, long[] lengths, Tensor out, Options options) {
         Check.present("v", v);
@@ -206,6 +219,10 @@ public final class Decode {
 
     private static void call(Tensor q, KvPool k, KvPool v, Tensor table, long[] lengths, Tensor out, Options options) {
         MemorySegment params = DecodeCall.params(q, k, v, table, lengths, out, options);
+        if (q.device() != Device.CPU) {
+            CudaDecode.run(params, q, k, v, table, lengths, out, options);
+            return;
+        }
         try {
             Native.check(gatun_decode(
                     params,
@@ -237,6 +254,9 @@ public final class Decode {
     public static String explain(
             Tensor q, KvPool k, KvPool v, Tensor table, long[] lengths, Tensor out, Options options) {
         MemorySegment params = DecodeCall.params(q, k, v, table, lengths, out, options);
+        if (q.device() != Device.CPU) {
+            return CudaDecode.explain(params, q, k, v);
+        }
         MemorySegment values = v == null ? MemorySegment.NULL : v.layout();
         return Native.text(
                 EXPLAIN_BYTES, text -> gatun_decode_explain(params, k.layout(), values, text, EXPLAIN_BYTES));
@@ -272,6 +292,10 @@ public final class Decode {
     public static void scores(
             Tensor logits, Tensor lse, long[] lengths, Tensor scores, boolean accumulate, int threads) {
         MemorySegment params = DecodeScores.params(logits, lse, lengths, scores, accumulate, threads);
+        if (logits.device() != Device.CPU) {
+            CudaDecode.scores(params, logits, lse, lengths, scores);
+            return;
+        }
         try {
             Native.check(gatun_decode_scores(
                     params, logits.segment(), lse.segment(), DecodeCall.lengths(lengths), scores.segment()));
@@ -284,9 +308,9 @@ public final class Decode {
      * Pages to attend to: of each item and head the first {@code keepFirst} and the last {@code keepLast}, then those
      * with the largest scores (the lower index where equal, NaN before all), up to {@code budget} altogether, in
      * ascending order. Where the kept ends are beyond the budget, the last pages go first. O(pages log pages) for
-     * each head.
+     * each head. On a GPU it waits for the work, for the lengths.
      *
-     * @param scores f32 [batch, heads, the most pages of an item or more], pages adjacent
+     * @param scores f32 [batch, heads, the most pages of an item or more; on a GPU n], pages adjacent
      * @param table i32 [batch, 1 or heads, n], contiguous, of all pages
      * @param lengths as of {@link #run}: as many as the table has rows
      * @param pageSize tokens of a page
@@ -331,6 +355,10 @@ public final class Decode {
             int threads) {
         MemorySegment params = DecodeScores.params(
                 scores, table, lengths, pageSize, budget, keepFirst, keepLast, chosen, chosenLengths, threads);
+        if (scores.device() != Device.CPU) {
+            CudaDecode.choose(params, scores, table, lengths, pageSize, chosen, chosenLengths);
+            return;
+        }
         MemorySegment written = DecodeScores.room(chosenLengths);
         try {
             Native.check(gatun_decode_choose(

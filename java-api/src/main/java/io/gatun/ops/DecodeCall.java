@@ -1,6 +1,7 @@
 package io.gatun.ops;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.bindings.c.gatun_decode_params;
 import io.gatun.internal.Check;
@@ -32,6 +33,7 @@ final class DecodeCall {
         checkSums(q, k, v, table, lengths, out, options);
         checkVector("slopes", options.slopes(), q.shape().size(1));
         checkVector("sinks", options.sinks(), q.shape().size(1));
+        checkDevices(q, k, v, table, out, options);
 
         MemorySegment params = PARAMS.get();
         gatun_decode_params.dtype(params, q.dtype().code());
@@ -64,6 +66,23 @@ final class DecodeCall {
         return params;
     }
 
+    private static void checkDevices(Tensor q, KvPool k, KvPool v, Tensor table, Tensor out, Options options) {
+        Device device = q.device();
+        Check.device("k", k.rows(), "q", device);
+        Check.device("v", v == null ? null : v.rows(), "q", device);
+        Check.device("table", table, "q", device);
+        Check.device("out", out, "q", device);
+        Check.device("slopes", options.slopes(), "q", device);
+        Check.device("sinks", options.sinks(), "q", device);
+        Check.device("lse", options.lse(), "q", device);
+        Check.device("logits", options.logits(), "q", device);
+    }
+
+    /** How many keys an item can have. */
+    static long room(KvPool k, Tensor table) {
+        return (table == null ? 1 : table.shape().size(2)) * k.pageSize();
+    }
+
     /** 0 where no index reaches it: it may be anything. */
     static long stride(Tensor tensor, int axis) {
         return tensor != null && tensor.shape().size(axis) > 1 ? tensor.stride(axis) : 0;
@@ -85,7 +104,7 @@ final class DecodeCall {
         if (k.heads() == 0 ? heads != 0 : heads % k.heads() != 0) {
             throw Check.invalid("k", k.heads() + " heads", "a number that divides the " + heads + " heads of q");
         }
-        Check.reachable("q", q.segment());
+        Check.reachable("q", q);
     }
 
     static void checkLast(String name, Tensor tensor) {
@@ -123,7 +142,7 @@ final class DecodeCall {
                     "table", "shape " + table.shape(), "[" + batch + ", 1 or " + heads + ", pages of an item]");
         }
         Check.contiguous("table", table);
-        Check.reachable("table", table.segment());
+        Check.reachable("table", table);
     }
 
     static void checkLengths(long[] lengths, Tensor table) {
@@ -202,12 +221,14 @@ final class DecodeCall {
         }
         if (logits != null) {
             Check.dtype("logits", logits, AttentionCall.F32);
-            long longest = longest(lengths);
-            if (!sameButLast(logits, q) || logits.shape().size(3) < longest) {
+            boolean cpu = q.device() == Device.CPU;
+            long most = cpu ? longest(lengths) : room(k, table);
+            if (!sameButLast(logits, q) || logits.shape().size(3) < most) {
                 throw Check.invalid(
                         "logits",
                         "shape " + logits.shape(),
-                        "that of q " + q.shape() + " with " + longest + ", the longest length, or more");
+                        "that of q " + q.shape() + " with " + most
+                                + (cpu ? ", the longest length" : ", the keys of an item's pages") + ", or more");
             }
             checkOutput("logits", logits, q, k, v, table, options);
             Check.disjoint("logits", logits, "out", out);
@@ -232,8 +253,8 @@ final class DecodeCall {
             return;
         }
         checkLast(name, output);
-        Check.reachable(name, output.segment());
-        Check.writable(name, output.segment());
+        Check.reachable(name, output);
+        Check.writable(name, output);
         AttentionCall.checkApart(name, output);
         Check.disjoint(name, output, "q", q);
         k.checkDisjoint(name, output, "k");
@@ -249,7 +270,7 @@ final class DecodeCall {
         if (vector != null) {
             Check.dtype(name, vector, AttentionCall.F32);
             Check.vector(name, vector, heads);
-            Check.reachable(name, vector.segment());
+            Check.reachable(name, vector);
         }
     }
 }

@@ -28,7 +28,7 @@ final class DecodeScores {
         Check.dtype("lse", lse, AttentionCall.F32);
         DecodeCall.checkRows("lse", lse, batch, queryHeads, logits.shape().size(2));
         DecodeCall.checkLast("lse", lse);
-        Check.reachable("lse", lse.segment());
+        Check.reachable("lse", lse);
         checkScores(scores, batch);
         long heads = scores.shape().size(1);
         if (heads == 0 ? queryHeads != 0 : queryHeads % heads != 0) {
@@ -43,6 +43,8 @@ final class DecodeScores {
         checkOutput("scores", scores);
         Check.disjoint("scores", scores, "logits", logits);
         Check.disjoint("scores", scores, "lse", lse);
+        Check.device("lse", lse, "logits", logits.device());
+        Check.device("scores", scores, "logits", logits.device());
 
         MemorySegment params = SCORES.get();
         gatun_decode_scores_params.threads(params, threads);
@@ -56,9 +58,9 @@ final class DecodeScores {
         gatun_decode_scores_params.lse_head_stride(params, DecodeCall.stride(lse, 1));
         gatun_decode_scores_params.logits_batch_stride(params, DecodeCall.stride(logits, 0));
         gatun_decode_scores_params.logits_head_stride(params, DecodeCall.stride(logits, 1));
-        gatun_decode_scores_params.logits_row_stride(params, DecodeCall.stride(logits, 2));
+        gatun_decode_scores_params.logits_row_stride(params, rowStride(logits, 2));
         gatun_decode_scores_params.scores_batch_stride(params, DecodeCall.stride(scores, 0));
-        gatun_decode_scores_params.scores_head_stride(params, DecodeCall.stride(scores, 1));
+        gatun_decode_scores_params.scores_head_stride(params, rowStride(scores, 1));
         return params;
     }
 
@@ -101,6 +103,8 @@ final class DecodeScores {
         checkOutput("chosen", chosen);
         Check.disjoint("chosen", chosen, "table", table);
         Check.disjoint("chosen", chosen, "scores", scores);
+        Check.device("table", table, "scores", scores.device());
+        Check.device("chosen", chosen, "scores", scores.device());
         if (chosenLengths.length != batch * heads) {
             throw Check.invalid("chosenLengths", chosenLengths.length + " lengths", batch * heads);
         }
@@ -119,6 +123,13 @@ final class DecodeScores {
         gatun_decode_choose_params.scores_head_stride(params, DecodeCall.stride(scores, 1));
         gatun_decode_choose_params.chosen_stride(params, chosen.shape().size(2));
         return params;
+    }
+
+    /** Of a single row, whose stride is free, its length: a GPU takes it for the room of a row. */
+    private static long rowStride(Tensor tensor, int axis) {
+        return tensor.shape().size(axis) > 1
+                ? tensor.stride(axis)
+                : tensor.shape().size(axis + 1);
     }
 
     /** Where C writes the lengths of chosen pages. */
@@ -151,7 +162,7 @@ final class DecodeScores {
             throw Check.invalid(name, "shape " + tensor.shape(), axes);
         }
         DecodeCall.checkLast(name, tensor);
-        Check.reachable(name, tensor.segment());
+        Check.reachable(name, tensor);
     }
 
     private static void checkRoom(String name, Tensor tensor, long most, String what) {
@@ -162,8 +173,8 @@ final class DecodeScores {
     }
 
     private static void checkOutput(String name, Tensor output) {
-        Check.reachable(name, output.segment());
-        Check.writable(name, output.segment());
+        Check.reachable(name, output);
+        Check.writable(name, output);
         AttentionCall.checkApart(name, output);
     }
 }

@@ -3,6 +3,7 @@ package io.gatun.ops;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 import io.gatun.ops.Decode.Options;
@@ -16,6 +17,7 @@ import java.util.List;
  */
 final class KvAttend {
     private final KvTier[] tiers;
+    private final CudaTable there = new CudaTable();
     private Tensor table;
     private Tensor sum;
     private Tensor sumLse;
@@ -150,6 +152,11 @@ final class KvAttend {
 
     /** The pages of a tier. It is wider than needed so that it rarely has to be another one. */
     private Tensor table(List<KvTokens> items, int tier) {
+        Device device = tiers[tier].k.device();
+        if (device != Device.CPU) {
+            return there.of(
+                    device, items.stream().map(item -> item.segment(tier)).toList());
+        }
         int most = 0;
         for (KvTokens item : items) {
             most = Math.max(most, item.segment(tier).count());

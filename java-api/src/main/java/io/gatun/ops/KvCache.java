@@ -1,6 +1,7 @@
 package io.gatun.ops;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
 import java.util.ArrayList;
@@ -30,6 +31,9 @@ import java.util.Set;
  * so there the newest tokens stay in bf16 until their page is full. Attention to several formats is that to each one,
  * merged by log-sum-exps from the newest to the oldest. What is kept does not depend on whether tokens came one by one
  * or many at once.
+ *
+ * <p>On a GPU tokens that become codes are waited for, to know whether there is one that has none; all else is as of
+ * {@link Decode} and {@link KvPool}, so calls of a cache go to one stream, or their caller orders the streams.
  *
  * <p>Any threads may call; calls of the same cache wait for each other. A call that needs more pages than are free
  * fails with a {@link io.gatun.GatunException} that has both numbers, and changes nothing.
@@ -88,6 +92,7 @@ public final class KvCache implements AutoCloseable {
         private int valueSize;
         private int pageSize = 16;
         private int pages;
+        private Device device = Device.CPU;
         private long sequences = Integer.MAX_VALUE;
         private KvFormat k = KvFormat.BF16;
         private KvFormat v = KvFormat.BF16;
@@ -109,6 +114,13 @@ public final class KvCache implements AutoCloseable {
         /** Tokens of a page, 16 if not given; with scales per channel a multiple of their groups. */
         public Builder pageSize(int tokens) {
             pageSize = tokens;
+            return this;
+        }
+
+        /** Where the pages are, the CPU if not given. A GPU takes one format, without scales per channel. */
+        public Builder device(Device where) {
+            Check.present("device", where);
+            device = where;
             return this;
         }
 
@@ -158,13 +170,14 @@ public final class KvCache implements AutoCloseable {
          * Takes the memory for all pages.
          *
          * @throws IllegalArgumentException if something does not fit
+         * @throws UnsupportedOperationException if the device does not take the formats
          * @throws OutOfMemoryError if there is not so much memory
          */
         public KvCache build() {
             if (pages == 0) {
                 throw Check.invalid("pages", "none", "1 or more (see Builder.pages)");
             }
-            return new KvCache(KvTier.all(formats(), sequences, heads, pages, pageSize, size, valueSize));
+            return new KvCache(KvTier.all(device, formats(), sequences, heads, pages, pageSize, size, valueSize));
         }
 
         /** Each with the age from which on tokens are kept so. */
@@ -255,7 +268,7 @@ public final class KvCache implements AutoCloseable {
                 Check.present("scores", scores);
                 checkQueries(q, 1);
                 long[] lengths = {tokens.length()};
-                Decode.Options all = KvRows.withSums(options, q, lengths[0]);
+                Decode.Options all = KvRows.withSums(options, q, lengths[0], tiers[0].pageSize());
                 DecodeScores.params(all.logits(), all.lse(), lengths, scores, accumulate, all.threads());
                 Check.disjoint("scores", scores, "out", out);
                 KvCache.this.attend(List.of(this), q, out, all);
@@ -275,7 +288,7 @@ public final class KvCache implements AutoCloseable {
                 KvSegment segment = tokens.segment(single());
                 Tensor table = Tensor.allocate(DType.I32, 1, 1, segment.count());
                 segment.copyPages(table.segment(), 0);
-                return table;
+                return table.to(tiers[0].k.device());
             }
         }
 

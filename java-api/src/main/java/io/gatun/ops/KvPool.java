@@ -7,7 +7,7 @@ import static io.gatun.bindings.c.gatun_h.gatun_kv_cache_read;
 import static io.gatun.bindings.c.gatun_h.gatun_kv_cache_write;
 
 import io.gatun.DType;
-import io.gatun.Shape;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.bindings.c.gatun_kv_layout;
 import io.gatun.bindings.c.gatun_kv_rows_params;
@@ -90,11 +90,23 @@ public final class KvPool implements AutoCloseable {
      * @throws OutOfMemoryError if there is not so much memory
      */
     public static KvPool allocate(KvFormat format, int heads, int pages, int pageSize, int size) {
-        return allocate(format, heads, pages, pageSize, size, false);
+        return allocate(Device.CPU, format, heads, pages, pageSize, size);
+    }
+
+    /**
+     * The same in memory of a device. On a GPU calls return before their work is done, but {@link #write} of values that
+     * become codes, which waits for it, to know whether there is one that it refuses.
+     *
+     * @throws io.gatun.GatunException if the device has not so much memory
+     */
+    public static KvPool allocate(Device device, KvFormat format, int heads, int pages, int pageSize, int size) {
+        return allocate(device, format, heads, pages, pageSize, size, false);
     }
 
     /** The same; one of a cache refuses {@link #close}. */
-    static KvPool allocate(KvFormat format, int heads, int pages, int pageSize, int size, boolean ofCache) {
+    static KvPool allocate(
+            Device device, KvFormat format, int heads, int pages, int pageSize, int size, boolean ofCache) {
+        Check.present("device", device);
         Check.present("format", format);
         Check.range("heads", heads, 0, Integer.MAX_VALUE);
         Check.range("pages", pages, 0, Integer.MAX_VALUE);
@@ -105,9 +117,9 @@ public final class KvPool implements AutoCloseable {
         long[] scaleShape = {pages, heads, scaleRows, format.scales(size)};
         Arena arena = Arena.ofShared();
         try {
-            Tensor rows = large(arena, format.dtype(), pages, heads, pageSize, size);
-            Tensor scales = scaled ? large(arena, DType.F16, scaleShape) : null;
-            Tensor zeroPoints = format.zeroPoint() ? large(arena, DType.F16, scaleShape) : null;
+            Tensor rows = large(device, arena, format.dtype(), pages, heads, pageSize, size);
+            Tensor scales = scaled ? large(device, arena, DType.F16, scaleShape) : null;
+            Tensor zeroPoints = format.zeroPoint() ? large(device, arena, DType.F16, scaleShape) : null;
             return new KvPool(format, rows, scales, zeroPoints, arena, ofCache);
         } catch (Throwable e) {
             arena.close();
@@ -115,9 +127,9 @@ public final class KvPool implements AutoCloseable {
         }
     }
 
-    private static Tensor large(Arena arena, DType dtype, long... shape) {
-        Tensor tensor = Tensor.allocate(arena, dtype, shape);
-        Native.preferHugePages(tensor.segment());
+    private static Tensor large(Device device, Arena arena, DType dtype, long... shape) {
+        Tensor tensor = device.allocate(arena, dtype, shape);
+        Native.preferHugePages(tensor);
         return tensor;
     }
 
@@ -148,19 +160,11 @@ public final class KvPool implements AutoCloseable {
         for (int axis = 0; axis < 3; axis++) {
             Check.range("size of axis " + axis + " of rows", rows.shape().size(axis), 0, Integer.MAX_VALUE);
         }
-        int heads = hnd ? 1 : 2;
         int tokens = hnd ? 2 : 1;
         Check.range("pageSize", rows.shape().size(tokens), 1, Integer.MAX_VALUE);
         AttentionCall.checkApart("rows", rows);
-        Shape shape = Shape.of(
-                rows.shape().size(0),
-                rows.shape().size(heads),
-                rows.shape().size(tokens),
-                rows.shape().size(3));
         KvFormat format = new KvFormat(rows.dtype(), Scaling.NONE, 0, false);
-        Tensor view = Tensor.wrap(
-                rows.segment(), rows.dtype(), shape, rows.stride(0), rows.stride(heads), rows.stride(tokens), 1);
-        return new KvPool(format, view, null, null, null, false);
+        return new KvPool(format, hnd ? rows : rows.transpose(1, 2), null, null, null, false);
     }
 
     /** A view of one head. */
@@ -195,9 +199,13 @@ public final class KvPool implements AutoCloseable {
      */
     public void write(Tensor x, long[] slots, int threads) {
         checkRows(x, slots, threads);
-        Check.writable("pool", rows.segment());
+        Check.writable("pool", rows);
         checkDisjoint("x", x, "pool");
         MemorySegment params = params(x, slots, threads);
+        if (device() != Device.CPU) {
+            CudaKvPool.write(this, params, x, slots, SLOTS.get().of(slots));
+            return;
+        }
         try {
             Native.check(gatun_kv_cache_write(
                     params,
@@ -230,10 +238,14 @@ public final class KvPool implements AutoCloseable {
      */
     public void read(long[] slots, Tensor x, int threads) {
         checkRows(x, slots, threads);
-        Check.writable("x", x.segment());
+        Check.writable("x", x);
         AttentionCall.checkApart("x", x);
         checkDisjoint("x", x, "pool");
         MemorySegment params = params(x, slots, threads);
+        if (device() != Device.CPU) {
+            CudaKvPool.read(this, params, slots, SLOTS.get().of(slots), x);
+            return;
+        }
         try {
             Native.check(gatun_kv_cache_read(
                     params,
@@ -264,7 +276,11 @@ public final class KvPool implements AutoCloseable {
             throw Check.invalid("to", to.length + " slots", from.length + ", as from");
         }
         reachable("pool");
-        Check.writable("pool", rows.segment());
+        Check.writable("pool", rows);
+        if (device() != Device.CPU) {
+            CudaKvPool.move(this, from, SLOTS.get().of(from), to, TARGETS.get().of(to));
+            return;
+        }
         try {
             Native.check(gatun_kv_cache_move(
                     layout,
@@ -297,7 +313,8 @@ public final class KvPool implements AutoCloseable {
         if (x.stride(2) != 1) {
             throw Check.invalid("x", x.describe(), "stride 1 on the last axis (see Tensor.contiguous)");
         }
-        Check.reachable("x", x.segment());
+        Check.reachable("x", x);
+        Check.device("x", x, "the pool", device());
     }
 
     private static MemorySegment params(Tensor x, long[] slots, int threads) {
@@ -362,6 +379,11 @@ public final class KvPool implements AutoCloseable {
         return zeroPoints;
     }
 
+    /** What the memory of its rows belongs to. */
+    public Device device() {
+        return rows.device();
+    }
+
     MemorySegment layout() {
         return layout;
     }
@@ -369,7 +391,7 @@ public final class KvPool implements AutoCloseable {
     /** Refuses a closed pool, and one over memory that cannot be used here. */
     void reachable(String argument) {
         Check.open(argument, "pool", !closed);
-        Check.reachable(argument, rows.segment());
+        Check.reachable(argument, rows);
     }
 
     /** Refuses an output that shares memory with rows, scales or zero points. */

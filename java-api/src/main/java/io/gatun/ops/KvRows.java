@@ -4,6 +4,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
 import java.lang.foreign.MemorySegment;
@@ -37,7 +38,8 @@ final class KvRows {
         if (x.stride(2) != 1) {
             throw Check.invalid(name, x.describe(), "stride 1 on the last axis (see Tensor.contiguous)");
         }
-        Check.reachable(name, x.segment());
+        Check.reachable(name, x);
+        Check.device(name, x, "the cache", pool.device());
         // Of a single tier the kernel that makes the codes checks.
         boolean codes = false;
         for (KvTier tier : tiers) {
@@ -116,15 +118,17 @@ final class KvRows {
     }
 
     /** With memory for logits and log-sum-exps where there is none. */
-    static Decode.Options withSums(Decode.Options options, Tensor q, long length) {
+    static Decode.Options withSums(Decode.Options options, Tensor q, long length, int pageSize) {
         long heads = q.shape().size(1);
         long queries = q.shape().size(2);
+        // A GPU wants room for whole pages.
+        long keys = q.device() == Device.CPU ? length : Math.ceilDiv(length, (long) pageSize) * pageSize;
         Decode.Options all = options;
         if (all.logits() == null) {
-            all = all.withLogits(Tensor.allocate(DType.F32, 1, heads, queries, length));
+            all = all.withLogits(q.device().allocate(DType.F32, 1, heads, queries, keys));
         }
         if (all.lse() == null) {
-            all = all.withLse(Tensor.allocate(DType.F32, 1, heads, queries));
+            all = all.withLse(q.device().allocate(DType.F32, 1, heads, queries));
         }
         return all;
     }

@@ -1,8 +1,10 @@
 package io.gatun.ops;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.GatunException;
 import io.gatun.Tensor;
+import io.gatun.internal.Check;
 import io.gatun.ops.KvCache.Age;
 import io.gatun.ops.KvFormat.Scaling;
 import java.util.Arrays;
@@ -23,10 +25,10 @@ final class KvTier {
     private Tensor kRows;
     private Tensor vRows;
 
-    private KvTier(Age from, long age, int heads, int pages, int pageSize, int size, int valueSize) {
-        k = KvPool.allocate(from.k(), heads, pages, pageSize, size, true);
+    private KvTier(Device device, Age from, long age, int heads, int pages, int pageSize, int size, int valueSize) {
+        k = KvPool.allocate(device, from.k(), heads, pages, pageSize, size, true);
         try {
-            v = KvPool.allocate(from.v(), heads, pages, pageSize, valueSize, true);
+            v = KvPool.allocate(device, from.v(), heads, pages, pageSize, valueSize, true);
         } catch (Throwable e) {
             k.free();
             throw e;
@@ -43,7 +45,18 @@ final class KvTier {
      * @param sequences how many there may be at the same time
      */
     static KvTier[] all(
-            List<Age> formats, long sequences, int heads, int pages, int pageSize, int size, int valueSize) {
+            Device device,
+            List<Age> formats,
+            long sequences,
+            int heads,
+            int pages,
+            int pageSize,
+            int size,
+            int valueSize) {
+        if (device != Device.CPU && formats.size() > 1) {
+            throw Check.unsupported(
+                    "formats", formats.size() + " on " + device, "1 without scales per channel; or a cache on cpu");
+        }
         KvTier[] tiers = new KvTier[formats.size()];
         try {
             for (int i = 0; i < tiers.length; i++) {
@@ -51,8 +64,8 @@ final class KvTier {
                 // At rest the tokens of a sequence are fewer than its age and a page. While it grows it has a page
                 // more, and another one if the last is a copy.
                 long most = age < Integer.MAX_VALUE ? (Math.ceilDiv(age, (long) pageSize) + 3) * sequences : pages;
-                tiers[i] =
-                        new KvTier(formats.get(i), age, heads, (int) Math.min(most, pages), pageSize, size, valueSize);
+                tiers[i] = new KvTier(
+                        device, formats.get(i), age, heads, (int) Math.min(most, pages), pageSize, size, valueSize);
             }
             return tiers;
         } catch (Throwable e) {

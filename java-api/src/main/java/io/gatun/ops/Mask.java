@@ -4,6 +4,7 @@ import static io.gatun.bindings.c.gatun_h.gatun_mask_apply;
 import static io.gatun.bindings.c.gatun_h.gatun_mask_count;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 import io.gatun.bindings.NativeLibrary;
@@ -97,6 +98,16 @@ public final class Mask {
 
     private static long bytesOf(long depth) {
         return Math.ceilDiv(depth, 8);
+    }
+
+    /** What the memory of the bits belongs to. */
+    public Device device() {
+        return bits.device();
+    }
+
+    /** This mask if its bits are on the device, otherwise a copy there. */
+    public Mask to(Device device) {
+        return new Mask(bits.to(device), shape);
     }
 
     // ---- bits ------------------------------------------------------------------------------------------------------

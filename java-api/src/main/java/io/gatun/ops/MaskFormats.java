@@ -381,4 +381,25 @@ final class MaskFormats {
         Check.range("elements of " + name, tensor.shape().elements(), 0, Integer.MAX_VALUE - 8);
         return tensor.segment();
     }
+
+    static Tensor toMap(BlockMask mask) {
+        BlockGrid grid = mask.grid();
+        Tensor map = Tensor.allocate(DType.U8, mask.batch(), mask.heads(), grid.queryBlocks(), grid.keyBlocks());
+        long at = 0;
+        for (long b = 0; b < mask.batch(); b++) {
+            for (long h = 0; h < mask.heads(); h++) {
+                for (int i = 0; i < grid.queryBlocks(); i++, at += grid.keyBlocks()) {
+                    mark(map, at, mask.fullBlocks(b, h, i), 1);
+                    mark(map, at, mask.partialBlocks(b, h, i), 2);
+                }
+            }
+        }
+        return map;
+    }
+
+    private static void mark(Tensor map, long row, int[] blocks, int kind) {
+        for (int block : blocks) {
+            map.segment().set(JAVA_BYTE, row + block, (byte) kind);
+        }
+    }
 }

@@ -1,11 +1,14 @@
 package io.gatun.ops;
 
+import static io.gatun.bindings.c.gatun_cuda_h.GATUN_NM_F16;
 import static io.gatun.bindings.c.gatun_h.GATUN_NM_BF16;
 import static io.gatun.bindings.c.gatun_h.GATUN_NM_F32;
 import static io.gatun.bindings.c.gatun_h.GATUN_NM_INT8;
 import static io.gatun.bindings.c.gatun_h.gatun_nm_matmul;
 import static io.gatun.bindings.c.gatun_h.gatun_nm_matmul_explain;
 
+import io.gatun.Device;
+import io.gatun.GatunException;
 import io.gatun.Tensor;
 import io.gatun.bindings.c.gatun_nm_matmul_params;
 import io.gatun.internal.Check;
@@ -22,7 +25,9 @@ import java.lang.foreign.MemorySegment;
  * <p>Weights are packed once, as {@link NmWeights}, from a {@link SparseTensor}. Shapes are free: any number of rows, columns
  * and depth, 0, 1 and primes included; depth 0 gives activation(bias) + residual. NaN and infinity in x go where the formula
  * takes them: to the columns that keep their depth, with INT8_ROW to their whole row; other rows are left alone. An output
- * depends neither on the threads, nor the range of columns, nor the other rows, bit for bit.
+ * depends neither on the threads, nor the range of columns, nor, on the CPU, the other rows, bit for bit. On a GPU other
+ * numbers of rows, and other architectures, may give other last bits, and NaN may reach all columns of its row; the same
+ * call gives the same bits each time.
  *
  * <p>Options are those of {@link QMatmul}; of its modes, weights take (see {@link NmWeights#modes})
  * <ul>
@@ -32,6 +37,10 @@ import java.lang.foreign.MemorySegment;
  * <li>{@link QMatmul.Mode#PRECISE}: all. Sums in f32 in ascending depth, one fma for each kept weight, codes as their exact
  *     products with the scale, rounded once: the error is at most 2^-23 (K + 8) sum |x w|.
  * </ul>
+ *
+ * <p>On a GPU codes take BF16 and F16, too, as they are before their scales, which is exact, and weights of f16 take F16; the
+ * errors are at most 2^-23 (K + 2 groups + 8) sum |x w|. AUTO is the first of {@link NmWeights#modes}, and F16 for x of f16
+ * where weights take it.
  */
 public final class NmMatmul {
     private static final long EXPLAIN_BYTES = 2048;
@@ -45,6 +54,8 @@ public final class NmMatmul {
      * {@link #pack(SparseTensor, NmWeights.Dense, Arena)}, does not. O(rows * depth). {@link NmWeights#report} says where
      * dense weights would be faster.
      *
+     * <p>Weights on a GPU are packed there, into its memory, and waited for, to know whether there is something to refuse.
+     *
      * @throws IllegalArgumentException with the place, if indices are not below M and ascending within a group, a value or
      *     scale is NaN or infinite, or a zero point is above 15; if codes have groups that are no multiple of M
      */
@@ -52,7 +63,7 @@ public final class NmMatmul {
         return NmWeights.pack(weights, NmWeights.Dense.NEVER, Arena.ofAuto());
     }
 
-    /** As {@link #pack(SparseTensor)}, stored dense if that is allowed and faster. */
+    /** As {@link #pack(SparseTensor)}, stored dense if that is allowed and faster; on a GPU never. */
     public static NmWeights pack(SparseTensor weights, NmWeights.Dense dense) {
         return NmWeights.pack(weights, dense, Arena.ofAuto());
     }
@@ -71,18 +82,27 @@ public final class NmMatmul {
      * Computes y. O(rows * columns * depth * N / M). Allocates nothing once warmed up; a thread's first calls allocate its
      * struct of arguments and native scratch memory.
      *
-     * @param x f32 or bf16 [rows, depth], columns adjacent, rows at any distance
-     * @param w [columns, depth]
-     * @param y f32 or bf16 [rows, columns], columns adjacent, rows at any distance; overlaps no input, except that the
-     *     residual may be y itself
+     * <p>On a GPU it returns before the work is done, which uses what the arguments hold then: close no arena of theirs, and
+     * change no element, before {@link Device#synchronize}, but by work of the same stream. A call makes a few small objects,
+     * and scratch memory of the device if it needs more than calls before.
+     *
+     * @param x f32 or bf16, on a GPU f16, too, [rows, depth], columns adjacent, rows at any distance
+     * @param w [columns, depth], on the device of x
+     * @param y f32 or bf16, on a GPU f16, too, [rows, columns], columns adjacent, rows at any distance; overlaps no input,
+     *     except that the residual may be y itself
      * @param options the rest
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then
      * @throws UnsupportedOperationException if weights do not take the mode
-     * @throws IllegalStateException if the arena of an argument is closed
+     * @throws IllegalStateException if the arena of an argument, or the stream is closed
      * @throws WrongThreadException if the arena of an argument is confined to another thread
+     * @throws GatunException if earlier work of the GPU failed, or it has not enough memory for scratch data
      */
     public static void run(Tensor x, NmWeights w, Tensor y, Options options) {
         MemorySegment params = params(x, w, y, options);
+        if (w.device() != Device.CPU) {
+            CudaNmMatmul.run(params, x, w, y, options);
+            return;
+        }
         try {
             Native.check(gatun_nm_matmul(
                     params,
@@ -103,6 +123,9 @@ public final class NmMatmul {
      */
     public static String explain(Tensor x, NmWeights w, Tensor y, Options options) {
         MemorySegment params = params(x, w, y, options);
+        if (w.device() != Device.CPU) {
+            return CudaNmMatmul.explain(params, w);
+        }
         return Native.text(
                 EXPLAIN_BYTES,
                 text -> gatun_nm_matmul_explain(params, w.segment(), w.segment().byteSize(), text, EXPLAIN_BYTES));
@@ -112,9 +135,8 @@ public final class NmMatmul {
     static MemorySegment params(Tensor x, NmWeights w, Tensor y, Options options) {
         Check.present("w", w);
         Check.present("x", x);
-        Check.onCpu(x);
         QMatmulCall.Weights weights = w.argument();
-        QMatmulCall.check(x, QMatmulCall.FLOATS, weights, y, options);
+        QMatmulCall.check(x, QMatmulCall.floats(w.device()), weights, y, options);
         Tensor residual = options.residual();
         MemorySegment params = PARAMS.get();
         gatun_nm_matmul_params.x_dtype(params, x.dtype().code());
@@ -136,6 +158,7 @@ public final class NmMatmul {
     private static int mode(QMatmul.Mode mode) {
         return switch (mode) {
             case BF16 -> GATUN_NM_BF16();
+            case F16 -> GATUN_NM_F16();
             case INT8_ROW -> GATUN_NM_INT8();
             default -> GATUN_NM_F32();
         };

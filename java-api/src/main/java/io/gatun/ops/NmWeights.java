@@ -9,6 +9,8 @@ import static io.gatun.bindings.c.gatun_h.gatun_nm_report;
 import static io.gatun.bindings.c.gatun_h.gatun_nm_unpack;
 
 import io.gatun.DType;
+import io.gatun.Device;
+import io.gatun.Tensor;
 import io.gatun.bindings.c.gatun_nm_weights;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
@@ -23,12 +25,17 @@ import java.util.List;
 
 /**
  * An N:M sparse weight matrix [rows, depth] in the layout that {@link NmMatmul} reads: one self-describing buffer, the same
- * bytes on every processor, so it may be stored and mapped.
+ * bytes on every processor, so it may be stored and mapped. On a GPU the layout is another one, always sparse, and not for
+ * storing.
  */
 public final class NmWeights {
     private static final List<QMatmul.Mode> CODE_MODES = List.of(QMatmul.Mode.INT8_ROW, QMatmul.Mode.PRECISE);
     private static final List<QMatmul.Mode> BF16_MODES = List.of(QMatmul.Mode.BF16, QMatmul.Mode.PRECISE);
     private static final List<QMatmul.Mode> FLOAT_MODES = List.of(QMatmul.Mode.PRECISE);
+
+    private static final List<QMatmul.Mode> CUDA_CODE_MODES =
+            List.of(QMatmul.Mode.BF16, QMatmul.Mode.F16, QMatmul.Mode.INT8_ROW, QMatmul.Mode.PRECISE);
+    private static final List<QMatmul.Mode> CUDA_F16_MODES = List.of(QMatmul.Mode.F16, QMatmul.Mode.PRECISE);
 
     private static final long ALIGNMENT = 64;
     private static final long REPORT_BYTES = 1024;
@@ -87,7 +94,12 @@ public final class NmWeights {
         }
     }
 
+    private final Tensor packed;
+    /** The same on the CPU, otherwise null. */
     private final MemorySegment segment;
+    /** What the library is told of weights on another device, otherwise null. */
+    private final MemorySegment header;
+
     private final Sparsity.Nm pattern;
     private final DType values;
     private final QuantSpec spec;
@@ -104,14 +116,30 @@ public final class NmWeights {
             long rows,
             long depth,
             Dense dense) {
+        this.packed = Tensor.wrap(segment, DType.U8, segment.byteSize());
         this.segment = segment;
+        this.header = null;
         this.pattern = pattern;
         this.values = values;
         this.spec = spec;
         this.rows = rows;
         this.depth = depth;
         this.dense = dense;
-        argument = new QMatmulCall.Weights("w", segment, depth, rows, -1, modes());
+        argument = new QMatmulCall.Weights("w", packed, depth, rows, -1, modes());
+    }
+
+    /** On another device than the CPU. */
+    NmWeights(Tensor packed, MemorySegment header, SparseTensor weights) {
+        this.packed = packed;
+        this.segment = null;
+        this.header = header;
+        this.pattern = weights.pattern();
+        this.values = weights.values().dtype();
+        this.spec = normal(weights);
+        this.rows = weights.rows();
+        this.depth = weights.depth();
+        this.dense = Dense.NEVER;
+        argument = new QMatmulCall.Weights("w", packed, depth, rows, -1, modes());
     }
 
     /**
@@ -162,10 +190,11 @@ public final class NmWeights {
         Check.present("dense", dense);
         Check.open("arena", target);
         weights.checkReachable("weights");
-        QuantSpec spec = weights.spec();
-        QuantSpec normal = spec == null ? null : PackedHeader.normal(spec, weights.rows(), weights.depth());
-        DType values = weights.values().dtype();
-        MemorySegment header = header(weights.pattern(), values, normal, weights.rows(), weights.depth(), dense);
+        weights.checkDevice("weights", "the values", weights.device());
+        if (weights.device() != Device.CPU) {
+            return CudaNmMatmul.pack(weights, target);
+        }
+        MemorySegment header = header(weights, dense);
         MemorySegment packed = Check.allocate(target, packedBytes(header), ALIGNMENT);
         Native.call(() -> gatun_nm_pack(
                 header,
@@ -176,10 +205,25 @@ public final class NmWeights {
                 packed,
                 packed.byteSize()));
         return new NmWeights(
-                packed.asReadOnly(), weights.pattern(), values, normal, weights.rows(), weights.depth(), dense);
+                packed.asReadOnly(),
+                weights.pattern(),
+                weights.values().dtype(),
+                normal(weights),
+                weights.rows(),
+                weights.depth(),
+                dense);
+    }
+
+    private static QuantSpec normal(SparseTensor weights) {
+        return weights.spec() == null ? null : PackedHeader.normal(weights.spec(), weights.rows(), weights.depth());
     }
 
     /** This thread's struct with a description. */
+    static MemorySegment header(SparseTensor weights, Dense dense) {
+        return header(
+                weights.pattern(), weights.values().dtype(), normal(weights), weights.rows(), weights.depth(), dense);
+    }
+
     private static MemorySegment header(
             Sparsity.Nm pattern, DType values, QuantSpec spec, long rows, long depth, Dense dense) {
         MemorySegment header = HEADER.get();
@@ -197,7 +241,7 @@ public final class NmWeights {
         return header;
     }
 
-    private MemorySegment header() {
+    private MemorySegment written() {
         return header(pattern, values, spec, rows, depth, dense);
     }
 
@@ -213,11 +257,13 @@ public final class NmWeights {
      * The inverse of packing, bit for bit, in new memory.
      *
      * @throws IllegalArgumentException if the buffer's owner has overwritten it and its header says something else now
+     * @throws UnsupportedOperationException on another device than the CPU
      */
     public SparseTensor unpack() {
+        MemorySegment segment = segment();
         Check.reachable("packed", segment);
-        SparseTensor out = SparseTensor.allocate(pattern, spec, values, rows, depth);
-        MemorySegment header = header();
+        SparseTensor out = SparseTensor.allocate(Device.CPU, pattern, spec, values, rows, depth);
+        MemorySegment header = written();
         Native.call(() -> gatun_nm_unpack(
                 header,
                 segment,
@@ -229,9 +275,29 @@ public final class NmWeights {
         return out;
     }
 
-    /** Where being sparse pays for these weights, and where it does not. */
+    /** What the memory of the buffer belongs to. */
+    public Device device() {
+        return packed.device();
+    }
+
+    /**
+     * These weights if they are on the device, otherwise a copy there, in that device's layout. O(rows * depth).
+     *
+     * @throws UnsupportedOperationException if these weights are not on the CPU
+     */
+    public NmWeights to(Device device) {
+        Check.present("device", device);
+        return device == device() ? this : NmMatmul.pack(unpack().to(device));
+    }
+
+    /**
+     * Where being sparse pays for these weights, and where it does not.
+     *
+     * @throws UnsupportedOperationException on another device than the CPU, whose costs are known
+     */
     public Report report() {
-        MemorySegment header = header();
+        Check.onCpu(packed);
+        MemorySegment header = written();
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment slower = arena.allocate(ValueLayout.JAVA_INT);
             String text = Native.text(REPORT_BYTES, buffer -> gatun_nm_report(header, slower, buffer, REPORT_BYTES));
@@ -241,7 +307,20 @@ public final class NmWeights {
 
     /** The modes of {@link NmMatmul} that these weights take, the default one first. */
     public List<QMatmul.Mode> modes() {
-        return spec != null ? CODE_MODES : values == DType.BF16 ? BF16_MODES : FLOAT_MODES;
+        boolean gpu = device() != Device.CPU;
+        if (spec != null) {
+            return gpu ? CUDA_CODE_MODES : CODE_MODES;
+        }
+        return values == DType.BF16 ? BF16_MODES : values == DType.F16 && gpu ? CUDA_F16_MODES : FLOAT_MODES;
+    }
+
+    /** As the C functions take it: the buffer and, on another device than the CPU, what is in it. */
+    Tensor packed() {
+        return packed;
+    }
+
+    MemorySegment header() {
+        return header;
     }
 
     QMatmulCall.Weights argument() {
@@ -273,9 +352,13 @@ public final class NmWeights {
         return depth;
     }
 
-    /** The buffer, header included; as long as the given one, if it was wrapped. */
+    /**
+     * The buffer, header included; as long as the given one, if it was wrapped.
+     *
+     * @throws UnsupportedOperationException on another device than the CPU
+     */
     public MemorySegment segment() {
-        return segment;
+        return segment == null ? packed.segment() : segment;
     }
 
     /** Pattern, shape and values: {@code packed[384, 1536] 2:4 bf16}. */

@@ -6,6 +6,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.files.Safetensors;
 import io.gatun.files.SafetensorsTensor;
@@ -69,7 +70,8 @@ final class OptimizerFile {
         metadata.put(RULE, options.rule().name());
         metadata.put(BLOCK, String.valueOf(options.numbers().blockSize(state)));
         List<SafetensorsTensor> stored = tensors.entrySet().stream()
-                .map(entry -> SafetensorsTensor.of(entry.getKey(), entry.getValue()))
+                .map(entry ->
+                        SafetensorsTensor.of(entry.getKey(), entry.getValue().to(Device.CPU)))
                 .toList();
         Safetensors.write(file, metadata, stored);
     }
@@ -99,9 +101,9 @@ final class OptimizerFile {
             Check.present("name", name);
             String argument = "tensor " + Check.quote(name);
             Check.present(argument, tensor);
-            Check.reachable(argument, tensor.segment());
+            Check.reachable(argument, tensor);
             Check.contiguous(argument, tensor);
-            stored.put(name, SafetensorsTensor.of(name, tensor));
+            stored.put(name, SafetensorsTensor.of(name, tensor.to(Device.CPU)));
         });
         new OptimizerFile("", stored).load(parameters);
     }
@@ -133,21 +135,31 @@ final class OptimizerFile {
                         stored.getKey(), typeOf(stored.getValue()), "names of state of the optimizer's parameters");
             }
         }
-        Map<String, MemorySegment> targets = targets(parameters);
+        Map<String, Tensor> targets = targets(parameters);
         checkDisjoint(targets);
         for (int i = 0; i < steps.length; i++) {
             parameters.get(i).steps(steps[i]);
         }
-        targets.forEach((name, target) -> target.copyFrom(tensors.get(name).data()));
+        targets.forEach((name, target) -> copy(tensors.get(name).data(), target));
+    }
+
+    private static void copy(MemorySegment data, Tensor target) {
+        if (target.device() == Device.CPU) {
+            target.segment().copyFrom(data);
+            return;
+        }
+        Tensor aligned = Tensor.allocate(target.dtype(), target.shape().toArray());
+        aligned.segment().copyFrom(data);
+        target.device().copy(aligned, target);
     }
 
     /** What is copied, by name: all state but steps and maps. */
-    private static Map<String, MemorySegment> targets(List<ParameterState> parameters) {
-        Map<String, MemorySegment> targets = new LinkedHashMap<>();
+    private static Map<String, Tensor> targets(List<ParameterState> parameters) {
+        Map<String, Tensor> targets = new LinkedHashMap<>();
         for (ParameterState parameter : parameters) {
             parameter.parts().forEach((suffix, tensor) -> {
-                if (!tensor.segment().isReadOnly() && !suffix.equals(STEP)) {
-                    targets.put(parameter.name() + suffix, tensor.segment());
+                if (!tensor.pointer().isReadOnly() && !suffix.equals(STEP)) {
+                    targets.put(parameter.name() + suffix, tensor);
                 }
             });
         }
@@ -155,7 +167,7 @@ final class OptimizerFile {
     }
 
     /** One is copied after the other, so none may lie where another one goes. */
-    private void checkDisjoint(Map<String, MemorySegment> targets) {
+    private void checkDisjoint(Map<String, Tensor> targets) {
         NavigableMap<Long, String> names = new TreeMap<>();
         targets.forEach((name, target) -> names.put(target.address(), name));
         targets.forEach((name, target) -> {

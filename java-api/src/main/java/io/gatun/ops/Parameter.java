@@ -13,7 +13,7 @@ import java.util.Set;
  *
  * @param name names state in messages and files; unique in an optimizer
  * @param value f32, f16 or bf16 of any shape, contiguous and writable
- * @param gradient of the dtype and shape of the value, contiguous, memory of its own
+ * @param gradient of the dtype and shape of the value, contiguous, memory of its own on the device of the value
  * @param fullPrecisionState whether state stays f32 whatever the optimizer's is, as that of embeddings should
  */
 public record Parameter(String name, Tensor value, Tensor gradient, boolean fullPrecisionState) {
@@ -28,23 +28,24 @@ public record Parameter(String name, Tensor value, Tensor gradient, boolean full
         Check.present("value", value);
         Check.dtype("value", value, FLOATS);
         Check.contiguous("value", value);
-        Check.writable("value", value.segment());
+        Check.writable("value", value);
         Check.present("gradient", gradient);
         if (gradient.dtype() != value.dtype() || !gradient.shape().equals(value.shape()) || !gradient.isContiguous()) {
             throw Check.invalid("gradient", gradient.describe(), value.describe() + ", as the value is");
         }
+        Check.device("gradient", gradient, "value", value.device());
         Check.disjoint("gradient", gradient, "value", value);
     }
 
     /**
-     * With a gradient of zeros in memory that is freed when nothing refers to it any more. Such memory counts against
-     * {@code -XX:MaxDirectMemorySize}, by default the size of the heap.
+     * With a gradient of zeros on the device of the value, in memory that is freed when nothing refers to it any more. Such
+     * memory of the CPU counts against {@code -XX:MaxDirectMemorySize}, by default the size of the heap.
      */
     public static Parameter of(String name, Tensor value) {
         Check.present("value", value);
         Check.dtype("value", value, FLOATS);
-        Tensor gradient = Tensor.allocate(value.dtype(), value.shape().toArray());
-        Native.preferHugePages(gradient.segment());
+        Tensor gradient = value.device().allocate(value.dtype(), value.shape().toArray());
+        Native.preferHugePages(gradient);
         return of(name, value, gradient);
     }
 

@@ -6,6 +6,7 @@ import static io.gatun.bindings.c.gatun_h.gatun_optimizer_step;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.bindings.NativeLibrary;
 import io.gatun.bindings.c.gatun_optimizer_params;
@@ -78,9 +79,9 @@ final class ParameterState {
         for (int i = 0; i < parameters.size(); i++) {
             Parameter parameter = parameters.get(i);
             Check.present("parameters[" + i + "]", parameter);
-            Check.reachable(argument(parameter), ".value", parameter.value().segment());
+            Check.reachable(argument(parameter), ".value", parameter.value().pointer());
             Check.reachable(
-                    argument(parameter), ".gradient", parameter.gradient().segment());
+                    argument(parameter), ".gradient", parameter.gradient().pointer());
             if (!names.add(parameter.name())) {
                 throw Check.invalid(
                         "parameters[" + i + "]",
@@ -97,18 +98,17 @@ final class ParameterState {
     }
 
     private static void checkDisjoint(List<Parameter> parameters) {
-        record Part(String name, MemorySegment memory) {}
+        record Part(String name, Tensor tensor) {}
         List<Part> parts = new ArrayList<>();
         for (Parameter parameter : parameters) {
-            parts.add(new Part(argument(parameter) + ".value", parameter.value().segment()));
-            parts.add(new Part(
-                    argument(parameter) + ".gradient", parameter.gradient().segment()));
+            parts.add(new Part(argument(parameter) + ".value", parameter.value()));
+            parts.add(new Part(argument(parameter) + ".gradient", parameter.gradient()));
         }
-        parts.removeIf(part -> part.memory.byteSize() == 0);
-        parts.sort(Comparator.comparingLong(part -> part.memory.address()));
+        parts.removeIf(part -> part.tensor.byteSize() == 0);
+        parts.sort(Comparator.comparingLong(part -> part.tensor.address()));
         for (int i = 1; i < parts.size(); i++) {
-            // All before the predecessor end where it begins.
-            Check.disjoint(parts.get(i).name, parts.get(i).memory, parts.get(i - 1).name, parts.get(i - 1).memory);
+            // All before the predecessor end where it begins; no two devices have the same addresses.
+            Check.disjoint(parts.get(i).name, parts.get(i).tensor, parts.get(i - 1).name, parts.get(i - 1).tensor);
         }
     }
 
@@ -122,19 +122,24 @@ final class ParameterState {
         if (format == State.DYNAMIC4) {
             shape = new long[] {Math.ceilDiv(count(), 2)};
         }
-        Tensor codes = Tensor.allocate(arena, dtype, withRows(rows, shape));
-        Native.preferHugePages(codes.segment());
+        Tensor codes = device().allocate(arena, dtype, withRows(rows, shape));
+        Native.preferHugePages(codes);
         return codes;
     }
 
     private Tensor scales(Arena arena, long rows) {
-        return block == 0 ? null : Tensor.allocate(arena, DType.F32, withRows(rows, Math.ceilDiv(count(), block)));
+        return block == 0 ? null : device().allocate(arena, DType.F32, withRows(rows, Math.ceilDiv(count(), block)));
     }
 
     private static long[] withRows(long rows, long... shape) {
         return rows == 0
                 ? shape
                 : LongStream.concat(LongStream.of(rows), LongStream.of(shape)).toArray();
+    }
+
+    /** What value, gradient and state belong to. */
+    Device device() {
+        return parameter.value().device();
     }
 
     long count() {
@@ -175,7 +180,7 @@ final class ParameterState {
     }
 
     private static long bytes(Tensor part) {
-        return part == null ? 0 : part.segment().byteSize();
+        return part == null ? 0 : part.byteSize();
     }
 
     /** State by suffix of its names in files. */
@@ -201,8 +206,8 @@ final class ParameterState {
 
     /** Refuses memory that this thread cannot use. */
     void check() {
-        Check.reachable(argument, ".value", parameter.value().segment());
-        Check.reachable(argument, ".gradient", parameter.gradient().segment());
+        Check.reachable(argument, ".value", parameter.value().pointer());
+        Check.reachable(argument, ".gradient", parameter.gradient().pointer());
         checkReachable(".state1", state1);
         checkReachable(".absmax1", scales1);
         checkReachable(".state2", state2);
@@ -217,19 +222,46 @@ final class ParameterState {
 
     private void checkReachable(String part, Tensor tensor) {
         if (tensor != null) {
-            Check.reachable(argument, part, tensor.segment());
+            Check.reachable(argument, part, tensor.pointer());
         }
     }
 
     void checkGradientWritable() {
-        Check.writable(argument + ".gradient", parameter.gradient().segment());
+        Check.writable(argument + ".gradient", parameter.gradient());
     }
 
     void zeroGradient() {
+        if (device() != Device.CPU) {
+            CudaCall.clear(parameter.gradient());
+            return;
+        }
         parameter.gradient().segment().fill((byte) 0);
     }
 
-    double sumOfSquares() {
+    /** Of all gradients, the sums of each added up in order. */
+    static double sumOfSquares(List<ParameterState> states) {
+        double sum = 0;
+        for (int i = 0, end; i < states.size(); i = end) {
+            Device device = states.get(i).device();
+            end = i + 1;
+            if (device == Device.CPU) {
+                sum += states.get(i).sumOfSquares();
+                continue;
+            }
+            while (end < states.size() && states.get(end).device() == device) {
+                end++;
+            }
+            List<Parameter> there = states.subList(i, end).stream()
+                    .map(state -> state.parameter)
+                    .toList();
+            for (double one : CudaOptimizer.sumsOfSquares(there)) {
+                sum += one;
+            }
+        }
+        return sum;
+    }
+
+    private double sumOfSquares() {
         Tensor gradient = parameter.gradient();
         MemorySegment sum = SUM.get();
         try {
@@ -243,6 +275,11 @@ final class ParameterState {
 
     void step(float learningRate, float gradientScale) {
         MemorySegment params = params(learningRate, gradientScale);
+        if (device() != Device.CPU) {
+            CudaOptimizer.step(params, parameter, state1, scales1, state2, scales2);
+            steps++;
+            return;
+        }
         try {
             Native.check(gatun_optimizer_step(
                     params,
@@ -260,9 +297,10 @@ final class ParameterState {
 
     String explain(float learningRate) {
         MemorySegment params = params(learningRate, 1);
-        return parameter
-                + (isStochastic() ? ", rounded stochastically: " : ": ")
-                + Native.text(EXPLAIN_BYTES, text -> gatun_optimizer_explain(params, text, EXPLAIN_BYTES));
+        String kernel = device() == Device.CPU
+                ? Native.text(EXPLAIN_BYTES, text -> gatun_optimizer_explain(params, text, EXPLAIN_BYTES))
+                : CudaOptimizer.explain(params, parameter);
+        return parameter + (isStochastic() ? ", rounded stochastically: " : ": ") + kernel;
     }
 
     private boolean isStochastic() {

@@ -7,6 +7,7 @@ import static io.gatun.bindings.c.gatun_h.gatun_prune_regrow;
 import static io.gatun.bindings.c.gatun_h.gatun_prune_scores;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.GatunException;
 import io.gatun.Shape;
 import io.gatun.Tensor;
@@ -207,6 +208,9 @@ public final class Prune {
      * Prunes and compresses in one pass over the weights: the same bits as {@link #run} and then
      * {@link SparseTensor#compress(Tensor, Mask, Sparsity.Nm)}.
      *
+     * <p>This is what GPUs have kernels for, by the scores MAGNITUDE, WANDA and GIVEN, whose tensors are on the device of the
+     * weights. It waits for the work there, to know whether a score is NaN; norms are not looked at.
+     *
      * @throws IllegalArgumentException as {@link #run(Tensor, Score, Sparsity, Mask, int)}
      */
     public static SparseTensor compress(Tensor weights, Score score, Sparsity.Nm pattern, int threads) {
@@ -224,6 +228,7 @@ public final class Prune {
         Check.present("weights", weights);
         PruneCall.params(weights, score, pattern, threads, kept); // checks, before anything is allocated
         SparseTensor out = SparseTensor.allocate(
+                weights.device(),
                 kept,
                 null,
                 weights.dtype(),
@@ -234,9 +239,10 @@ public final class Prune {
     }
 
     /**
-     * The same into tensors that are there already, with their pattern. Allocates nothing once warmed up.
+     * The same into tensors that are there already, with their pattern. Allocates nothing once warmed up, on a GPU but for a
+     * few small objects.
      *
-     * @param out of the weights' shape and type; values and indices are replaced
+     * @param out of the weights' shape and type, on their device; values and indices are replaced
      * @throws IllegalArgumentException as {@link #run(Tensor, Score, Sparsity, Mask, int)}
      */
     public static void compress(Tensor weights, Score score, SparseTensor out, int threads) {
@@ -249,6 +255,7 @@ public final class Prune {
             throw Check.invalid("out", out, "shape " + weights.shape() + ", as the weights have");
         }
         out.checkReachable("out");
+        out.checkDevice("out", "weights", weights.device());
         checkOutput("out.values", out.values(), weights, score);
         checkOutput("out.indices", out.indices(), weights, score);
         compress(weights, score, out.pattern(), out, threads);
@@ -256,14 +263,19 @@ public final class Prune {
 
     private static void checkOutput(String name, Tensor out, Tensor weights, Score score) {
         Check.present("score", score);
-        Check.writable(name, out.segment());
+        Check.writable(name, out);
         Check.disjoint(name, out, "weights", weights);
         Check.disjoint(name, out, score.tensorName(), score.tensor());
     }
 
     private static void compress(Tensor weights, Score score, Sparsity pattern, SparseTensor out, int threads) {
         MemorySegment params = PruneCall.params(weights, score, pattern, threads, out.pattern());
+        Check.device(score.tensorName(), score.tensor(), "weights", weights.device());
         MemorySegment format = NmFormat.of(out, threads);
+        if (weights.device() != Device.CPU) {
+            CudaNmFormat.prune(format, params, weights, score, out);
+            return;
+        }
         try {
             Native.check(gatun_nm_prune(
                     format,

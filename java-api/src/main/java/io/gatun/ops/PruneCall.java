@@ -39,7 +39,7 @@ final class PruneCall {
         QuantizeCall.checkValueType(name, weights.dtype());
         Check.matrix(name, weights, -1, -1);
         Check.contiguous(name, weights);
-        Check.reachable(name, weights.segment());
+        Check.reachable(name, weights);
     }
 
     static void checkMask(Mask mask, Shape shape) {
@@ -47,7 +47,7 @@ final class PruneCall {
         if (!mask.shape().equals(shape)) {
             throw Check.invalid("mask", "shape " + mask.shape(), shape + ", as the weights have");
         }
-        Check.reachable("mask", mask.bits().segment());
+        Check.reachable("mask", mask.bits());
     }
 
     /** The shape of the weights, which given scores have, too. */
@@ -108,10 +108,10 @@ final class PruneCall {
     private static void checkTensor(Score score, Shape shape) {
         if (score.kind() == Score.Kind.WANDA) {
             Check.vector("norms", score.tensor(), shape.size(1));
-            Check.reachable("norms", score.tensor().segment());
+            Check.reachable("norms", score.tensor());
         } else if (score.kind() == Score.Kind.GIVEN) {
             Check.matrix("scores", score.tensor(), shape.size(0), shape.size(1));
-            Check.reachable("scores", score.tensor().segment());
+            Check.reachable("scores", score.tensor());
         }
     }
 

@@ -16,7 +16,7 @@ import java.util.Set;
 
 /** The arguments of a call of {@link QMatmul}: checked, and then written into this thread's struct. */
 final class QMatmulCall {
-    static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16);
+    private static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16);
     private static final Set<DType> DEVICE_FLOATS = EnumSet.of(DType.F32, DType.F16, DType.BF16);
     private static final Set<DType> FLOATS8 = EnumSet.of(DType.F8E4M3, DType.F8E5M2);
     private static final Set<DType> F32 = EnumSet.of(DType.F32);
@@ -29,7 +29,12 @@ final class QMatmulCall {
     static MemorySegment alone(Tensor x, PackedWeights w, Tensor y, Options options) {
         Check.present("w", w);
         Check.present("x", x);
-        return params(x, w.device() == Device.CPU ? FLOATS : DEVICE_FLOATS, w.argument(), y, options);
+        return params(x, floats(w.device()), w.argument(), y, options);
+    }
+
+    /** What x and y may be. */
+    static Set<DType> floats(Device device) {
+        return device == Device.CPU ? FLOATS : DEVICE_FLOATS;
     }
 
     /** Rows of 8-bit floats. */
@@ -136,7 +141,7 @@ final class QMatmulCall {
         Check.matrix("x", x, -1, weights.depth);
         long columns = weights.columns;
         Check.rowMajor("x", x);
-        Check.dtype("y", y, weights.device() == Device.CPU ? FLOATS : DEVICE_FLOATS);
+        Check.dtype("y", y, floats(weights.device()));
         long rows = x.shape().size(0);
         Check.matrix("y", y, rows, columns);
         Check.rowMajor("y", y);
@@ -191,7 +196,8 @@ final class QMatmulCall {
 
     static QMatmul.Mode mode(Tensor x, Options options, Weights weights) {
         if (options.mode() == QMatmul.Mode.AUTO) {
-            return weights.device() != Device.CPU && x.dtype() == DType.F16 ? QMatmul.Mode.F16 : weights.modes.get(0);
+            boolean half = x.dtype() == DType.F16 && weights.modes.contains(QMatmul.Mode.F16);
+            return half ? QMatmul.Mode.F16 : weights.modes.get(0);
         }
         if (!weights.modes.contains(options.mode())) {
             throw Check.unsupported("options.mode", options.mode(), "AUTO, " + weights.modes);

@@ -2,23 +2,33 @@ package io.gatun.ops;
 
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import io.gatun.Device;
 import io.gatun.internal.Check;
 import java.lang.foreign.MemorySegment;
 
 /**
  * Where items of different lengths lie in tensors that hold all their rows one after the other: item b has the queries
  * {@code offsets[b] .. offsets[b + 1]}, and keys likewise by offsets of their own. Immutable; built once for many
- * calls, from any thread.
+ * calls, from any thread. Calls on a GPU take {@link #to a copy there}.
  */
 public final class Sequences {
     private final MemorySegment queries;
     private final MemorySegment keys;
+    private final Device device;
+    /** What calls get: the same, or copies on another device, of which only the addresses are used. */
+    private final MemorySegment queryArgument;
+
+    private final MemorySegment keyArgument;
     private final long longestQuery;
     private final long longestKey;
 
-    private Sequences(MemorySegment queries, MemorySegment keys) {
+    private Sequences(MemorySegment queries, MemorySegment keys, Device device) {
         this.queries = queries;
         this.keys = keys;
+        this.device = device;
+        boolean cpu = device == Device.CPU;
+        queryArgument = cpu ? queries : MaskParts.on(device, queries);
+        keyArgument = cpu ? keys : MaskParts.on(device, keys);
         longestQuery = longest("queryOffsets", queries);
         longestKey = longest("keyOffsets", keys);
     }
@@ -40,7 +50,7 @@ public final class Sequences {
             throw Check.invalid(
                     "keyOffsets", keyOffsets.length + " offsets", queryOffsets.length + ", as queryOffsets");
         }
-        return new Sequences(copy(queryOffsets), copy(keyOffsets));
+        return new Sequences(copy(queryOffsets), copy(keyOffsets), Device.CPU);
     }
 
     /** The same of ints. */
@@ -103,12 +113,23 @@ public final class Sequences {
         return keys.getAtIndex(JAVA_LONG, items());
     }
 
+    /** Whose calls take them. */
+    public Device device() {
+        return device;
+    }
+
+    /** These if calls of the device take them, otherwise the same with a copy there. */
+    public Sequences to(Device target) {
+        Check.present("target", target);
+        return target == device ? this : new Sequences(queries, keys, target);
+    }
+
     MemorySegment queries() {
-        return queries;
+        return queryArgument;
     }
 
     MemorySegment keys() {
-        return keys;
+        return keyArgument;
     }
 
     /** {@code 3 sequences of 70 queries and 90 keys}. */

@@ -9,6 +9,7 @@ import static io.gatun.bindings.c.gatun_h.gatun_nm_mask;
 import static io.gatun.bindings.c.gatun_h.gatun_nm_to_sm80;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 import io.gatun.internal.Check;
@@ -103,23 +104,31 @@ public record SparseTensor(
 
     // ---- making one ------------------------------------------------------------------------------------------------
 
-    /** Zeros, the indices too, in new memory: to be filled. */
-    static SparseTensor allocate(Sparsity.Nm pattern, QuantSpec spec, DType dtype, long rows, long depth) {
+    /** Zeros, the indices too, in new memory of a device: to be filled. */
+    static SparseTensor allocate(
+            Device device, Sparsity.Nm pattern, QuantSpec spec, DType dtype, long rows, long depth) {
         long groups = spec == null ? 0 : spec.groups(depth);
         return allocate(
+                device,
                 pattern,
                 dtype,
                 Shape.of(rows, depth),
                 spec,
-                spec == null ? null : Tensor.allocate(spec.scales(), rows, groups),
-                spec == null || !spec.hasZeroPoints() ? null : Tensor.allocate(DType.U8, rows, groups));
+                spec == null ? null : device.allocate(spec.scales(), rows, groups),
+                spec == null || !spec.hasZeroPoints() ? null : device.allocate(DType.U8, rows, groups));
     }
 
     private static SparseTensor allocate(
-            Sparsity.Nm pattern, DType dtype, Shape shape, QuantSpec spec, Tensor scales, Tensor zeroPoints) {
+            Device device,
+            Sparsity.Nm pattern,
+            DType dtype,
+            Shape shape,
+            QuantSpec spec,
+            Tensor scales,
+            Tensor zeroPoints) {
         long kept = pattern.kept(shape.size(1));
-        Tensor values = Tensor.allocate(dtype, shape.size(0), kept);
-        Tensor indices = Tensor.allocate(pattern.indexType(), pattern.vectors(shape.size(0)), kept);
+        Tensor values = device.allocate(dtype, shape.size(0), kept);
+        Tensor indices = device.allocate(pattern.indexType(), pattern.vectors(shape.size(0)), kept);
         return new SparseTensor(pattern, shape, values, indices, spec, scales, zeroPoints);
     }
 
@@ -134,10 +143,10 @@ public record SparseTensor(
 
     /**
      * Keeps the weights that a mask keeps. A group that keeps fewer than N is filled up with its lowest other positions, whose
-     * values become 0. O(rows * depth).
+     * values become 0. O(rows * depth). On a GPU it waits for the work, to know whether a group keeps too much.
      *
      * @param dense f32, f16 or bf16 [rows, depth], contiguous
-     * @param mask of the same shape, the same for all rows of a vector
+     * @param mask of the same shape, the same for all rows of a vector; on the device of {@code dense}
      * @throws IllegalArgumentException if an argument does not fit; with row and group, if a group keeps more than N
      */
     public static SparseTensor compress(Tensor dense, Mask mask, Sparsity.Nm pattern) {
@@ -151,8 +160,8 @@ public record SparseTensor(
         QuantizeCall.checkValueType("dense", dense.dtype());
         Check.matrix("dense", dense, -1, -1);
         Check.contiguous("dense", dense);
-        Check.reachable("dense", dense.segment());
-        SparseTensor out = allocate(pattern, dense.dtype(), dense.shape(), null, null, null);
+        Check.reachable("dense", dense);
+        SparseTensor out = allocate(dense.device(), pattern, dense.dtype(), dense.shape(), null, null, null);
         compress(dense, mask, out);
         return out;
     }
@@ -173,10 +182,17 @@ public record SparseTensor(
         Check.present("mask", mask);
         Check.present("pattern", pattern);
         dense.checkReachable("dense");
+        dense.checkDevice("dense", "the codes", dense.device());
         QuantizedTensor plain = FlatBlocks.packable("dense", dense);
         checkSpec(plain.spec());
         SparseTensor out = allocate(
-                pattern, plain.codes().dtype(), plain.shape(), plain.spec(), plain.scales(), plain.zeroPoints());
+                dense.device(),
+                pattern,
+                plain.codes().dtype(),
+                plain.shape(),
+                plain.spec(),
+                plain.scales(),
+                plain.zeroPoints());
         compress(plain.codes(), mask, out);
         return out;
     }
@@ -184,8 +200,13 @@ public record SparseTensor(
     private static void compress(Tensor dense, Mask mask, SparseTensor out) {
         if (mask != null) {
             PruneCall.checkMask(mask, out.shape);
+            Check.device("mask", mask.bits(), "dense", dense.device());
         }
         MemorySegment format = NmFormat.of(out, 0);
+        if (dense.device() != Device.CPU) {
+            CudaNmFormat.compress(format, dense, mask, out);
+            return;
+        }
         Native.call(() -> gatun_nm_compress(
                 format,
                 dense.segment(),
@@ -198,7 +219,8 @@ public record SparseTensor(
     // ---- and back --------------------------------------------------------------------------------------------------
 
     /**
-     * The dense weights, with zeros where nothing is kept, in new memory. O(rows * depth).
+     * The dense weights, with zeros where nothing is kept, in new memory. O(rows * depth). On a GPU indices are not checked:
+     * those out of bounds count for nothing, and of equal ones the last counts.
      *
      * @throws IllegalArgumentException as {@link #check}
      * @throws UnsupportedOperationException if values are codes: see {@link #decompressCodes}
@@ -207,7 +229,7 @@ public record SparseTensor(
         if (spec != null) {
             throw Check.unsupported("values", this, "floats, or decompressCodes()");
         }
-        Tensor dense = Tensor.allocate(values.dtype(), rows(), depth());
+        Tensor dense = device().allocate(values.dtype(), rows(), depth());
         decompress(dense);
         return dense;
     }
@@ -223,14 +245,19 @@ public record SparseTensor(
         if (spec == null) {
             throw Check.unsupported("values", this, "codes, or decompress()");
         }
-        Tensor codes = Tensor.allocate(values.dtype(), rows(), depth());
+        Tensor codes = device().allocate(values.dtype(), rows(), depth());
         decompress(codes);
         return new QuantizedTensor(spec, codes, scales, zeroPoints);
     }
 
     private void decompress(Tensor dense) {
         checkReachable("sparse");
+        checkDevice("sparse", "the values", device());
         MemorySegment format = NmFormat.of(this, 0);
+        if (device() != Device.CPU) {
+            CudaNmFormat.decompress(format, this, dense);
+            return;
+        }
         Native.call(() -> gatun_nm_decompress(
                 format, values.segment(), indices.segment(), Native.segment(zeroPoints), dense.segment()));
     }
@@ -354,12 +381,36 @@ public record SparseTensor(
     }
 
     private static long bytes(Tensor part) {
-        return part == null ? 0 : part.segment().byteSize();
+        return part == null ? 0 : part.byteSize();
+    }
+
+    /** What the memory of the values belongs to, and that of all else. */
+    public Device device() {
+        return values.device();
+    }
+
+    /** These weights if they are on the device, otherwise a copy there. */
+    public SparseTensor to(Device device) {
+        Check.present("device", device);
+        if (device == device()) {
+            return this;
+        }
+        return new SparseTensor(
+                pattern,
+                shape,
+                values.to(device),
+                indices.to(device),
+                spec,
+                scales == null ? null : scales.to(device),
+                zeroPoints == null ? null : zeroPoints.to(device));
     }
 
     /** Which kernels compress such weights, and why; for a person. */
     public String explain() {
         MemorySegment format = NmFormat.of(this, 0);
+        if (device() != Device.CPU) {
+            return CudaNmFormat.explain(format, device());
+        }
         return Native.text(EXPLAIN_BYTES, text -> gatun_nm_explain(format, text, EXPLAIN_BYTES));
     }
 
@@ -370,13 +421,21 @@ public record SparseTensor(
     }
 
     void checkReachable(String argument) {
-        Check.reachable(argument, ".values", values.segment());
-        Check.reachable(argument, ".indices", indices.segment());
+        Check.reachable(argument, ".values", values.pointer());
+        Check.reachable(argument, ".indices", indices.pointer());
         if (scales != null) {
-            Check.reachable(argument, ".scales", scales.segment());
+            Check.reachable(argument, ".scales", scales.pointer());
         }
         if (zeroPoints != null) {
-            Check.reachable(argument, ".zeroPoints", zeroPoints.segment());
+            Check.reachable(argument, ".zeroPoints", zeroPoints.pointer());
         }
+    }
+
+    /** Refuses parts on other devices. */
+    void checkDevice(String argument, String other, Device device) {
+        Check.device(argument, ".values", values, other, device);
+        Check.device(argument, ".indices", indices, other, device);
+        Check.device(argument, ".scales", scales, other, device);
+        Check.device(argument, ".zeroPoints", zeroPoints, other, device);
     }
 }

@@ -9,11 +9,7 @@ import io.gatun.ops.Attention;
 import io.gatun.ops.BlockGrid;
 import io.gatun.ops.BlockMask;
 import io.gatun.ops.Calibrate;
-import io.gatun.ops.Decode;
-import io.gatun.ops.KvPool;
 import io.gatun.ops.Mask;
-import io.gatun.ops.NmMatmul;
-import io.gatun.ops.NmWeights;
 import io.gatun.ops.Norm;
 import io.gatun.ops.PackedStack;
 import io.gatun.ops.PackedWeights;
@@ -24,7 +20,6 @@ import io.gatun.ops.Quantize;
 import io.gatun.ops.QuantizedTensor;
 import io.gatun.ops.RowOrder;
 import io.gatun.ops.Selection;
-import io.gatun.ops.SparseTensor;
 import io.gatun.ops.Sparsity;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -68,44 +63,25 @@ class OpsOfOtherDevicesTest {
         QuantizedTensor far = QuantizedTensor.allocate(device, Arena.global(), codes.spec(), 8, 64);
         PackedWeights w = QMatmul.pack(host(64, 64), QuantSpec.int4(32));
         Sparsity.Nm pattern = Sparsity.nm(2, 4);
-        SparseTensor sparse = Prune.compress(host(64, 64), Prune.Score.magnitude(), pattern);
-        NmWeights packed = NmMatmul.pack(sparse);
         Mask mask = Mask.of(host(8, 64));
-        KvPool pool = KvPool.of(host(4, 2, 16, 64), Attention.Layout.HND);
         Tensor q = f32(1, 2, 8, 64);
 
         refused("Norm.layer", () -> Norm.layer(x, null, null, 1e-5f, f32(8, 64)));
         refused("Norm.rms", () -> Norm.rms(host(8, 64), f32(64), null, 1e-5f, host(8, 64)));
-        refused("Attention.run", () -> Attention.run(q, q, q, f32(1, 2, 8, 64)));
-        refused("Attention.explain", () -> Attention.explain(q, q, q, q, Attention.Options.DEFAULT));
-        refused("Attention.merge", () -> Attention.merge(q, f32(1, 2, 8), q, f32(1, 2, 8), q, null));
         refused("Selection.select", () -> Selection.antidiagonal().select(q, q, Attention.Options.DEFAULT));
         refused(
                 "BlockMask.ofBlocks",
                 () -> BlockMask.ofBlocks(new BlockGrid(64, 64, 16, 16), device.tensor(DType.U8, 1, 1, 4, 4)));
-        refused("KvPool.write", () -> pool.write(f32(2, 1, 64), new long[] {0}));
         refused("Calibrate.amax", () -> Calibrate.amax(x));
         refused("ActivationStats.observe", () -> ActivationStats.of(64).observe(x));
         refused("Mask.of", () -> Mask.of(x));
         refused("Mask.apply", () -> mask.apply(x));
         refused("Prune.run", () -> Prune.run(x, Prune.Score.magnitude(), pattern));
-        refused("Prune.compress", () -> Prune.compress(x, Prune.Score.magnitude(), pattern));
-        refused("SparseTensor.compress", () -> SparseTensor.compress(x, pattern));
         refused("RowOrder.lsh", () -> RowOrder.lsh(q, 8, 1));
         refused("PackedStack.pack", () -> PackedStack.pack(List.of(far)));
         PackedStack stack = PackedStack.of(List.of(w));
         refused("QMatmul.run", () -> QMatmul.run(x, stack, f32(8, 64)));
         refused("QMatmul.runGrouped", () -> QMatmul.runGrouped(x, new long[] {8}, stack, f32(8, 64)));
-        refused("NmMatmul.run", () -> NmMatmul.run(f32(8, 64), packed, f32(8, 64)));
-        refused(
-                "Decode.run",
-                () -> Decode.run(
-                        f32(1, 2, 1, 64),
-                        pool,
-                        pool,
-                        device.tensor(DType.I32, 1, 1),
-                        new long[] {1},
-                        f32(1, 2, 1, 64)));
     }
 
     private static void refused(String operation, org.junit.jupiter.api.function.Executable call) {
@@ -130,7 +106,7 @@ class OpsOfOtherDevicesTest {
                 }
             }
         }
-        assertTrue(refusals.size() >= 20, refusals::toString);
+        assertTrue(refusals.size() >= 10, refusals::toString);
     }
 
     private List<Tensor> tensors() {

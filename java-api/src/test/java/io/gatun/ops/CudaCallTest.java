@@ -2,6 +2,7 @@ package io.gatun.ops;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.GatunException;
 import io.gatun.Tensor;
@@ -49,14 +50,29 @@ class CudaCallTest {
             throw Check.invalid("x", 1, 2);
         };
         for (int i = 0; i < 3; i++) {
-            assertThrows(IllegalArgumentException.class, () -> CudaCall.faults(device.stream(), 0, refused));
-            CudaCall.faults(device.stream(), 0, workspace -> 0);
+            assertThrows(IllegalArgumentException.class, () -> CudaCall.found(device.stream(), 2, 0, refused));
+            CudaCall.found(device.stream(), 2, 0, workspace -> 0);
         }
         assertEquals(1, device.pinned);
         device.fails = true;
-        assertThrows(GatunException.class, () -> CudaCall.faults(device.stream(), 0, workspace -> 0));
+        assertThrows(GatunException.class, () -> CudaCall.found(device.stream(), 2, 0, workspace -> 0));
         device.fails = false;
-        CudaCall.faults(device.stream(), 0, workspace -> 0);
+        CudaCall.found(device.stream(), 2, 0, workspace -> 0);
         assertEquals(2, device.pinned);
+    }
+
+    @Test
+    void thereIsRoomForAnyNumberOfNumbers() {
+        CountingDevice device = new CountingDevice();
+        for (int count : new int[] {1, 500, 3, 500}) {
+            long[] found = CudaCall.found(device.stream(), count, 40, workspace -> {
+                assertTrue(workspace.byteSize() >= count * 8L + 40);
+                assertEquals(0, CudaCall.own(workspace, count).address() % 256);
+                assertTrue(CudaCall.own(workspace, count).address() >= workspace.address() + count * 8L);
+                return 0;
+            });
+            assertEquals(count, found.length);
+        }
+        assertTrue(device.pinned <= 2, device.pinned + " places");
     }
 }

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Shape;
 import io.gatun.Tensor;
 import io.gatun.ops.Prune.Score;
@@ -28,7 +29,7 @@ class PruneIntoTest {
     }
 
     private static SparseTensor allocate(Sparsity.Nm pattern, DType dtype, long rows, long depth) {
-        return SparseTensor.allocate(pattern, null, dtype, rows, depth);
+        return SparseTensor.allocate(Device.CPU, pattern, null, dtype, rows, depth);
     }
 
     @ParameterizedTest

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.ops.Prune.Regrow;
 import io.gatun.ops.Prune.Score;
@@ -145,7 +146,7 @@ class PruneTest {
                 String context = pattern + " " + score + " " + w.describe();
                 SparseTensor expected = SparseTensor.compress(w, Prune.run(w, score, pattern), pattern);
                 SparseTensor given = Prune.compress(w, score, pattern, random.between(0, 3));
-                SparseTensor there = SparseTensor.allocate(pattern, null, dtype, shape[0], shape[1]);
+                SparseTensor there = SparseTensor.allocate(Device.CPU, pattern, null, dtype, shape[0], shape[1]);
                 Prune.compress(w, score, there, random.between(0, 3));
                 SparseTensorTest.assertSameBytes(given, there);
                 assertArrayEquals(NmOracle.indices(expected), NmOracle.indices(given), context);
@@ -300,7 +301,7 @@ class PruneTest {
     }
 
     private static SparseTensor out(DType dtype, int depth) {
-        return SparseTensor.allocate(Sparsity.nm(2, 4), null, dtype, 4, depth);
+        return SparseTensor.allocate(Device.CPU, Sparsity.nm(2, 4), null, dtype, 4, depth);
     }
 
     /** With values in the memory of a matrix [4, 8]. */

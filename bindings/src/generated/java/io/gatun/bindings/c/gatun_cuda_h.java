@@ -664,6 +664,666 @@ public class gatun_cuda_h {
         }
     }
 
+    private static class gatun_cuda_attention_workspace_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_workspace_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_workspace_bytes(const gatun_attention_params *params, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_workspace_bytes$descriptor() {
+        return gatun_cuda_attention_workspace_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_workspace_bytes(const gatun_attention_params *params, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_workspace_bytes$handle() {
+        return gatun_cuda_attention_workspace_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_workspace_bytes(const gatun_attention_params *params, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_workspace_bytes$address() {
+        return gatun_cuda_attention_workspace_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_workspace_bytes(const gatun_attention_params *params, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static int gatun_cuda_attention_workspace_bytes(MemorySegment params, int ragged, int device, MemorySegment bytes) {
+        var mh$ = gatun_cuda_attention_workspace_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_workspace_bytes", params, ragged, device, bytes);
+            }
+            return (int)mh$.invokeExact(params, ragged, device, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention$descriptor() {
+        return gatun_cuda_attention.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention$handle() {
+        return gatun_cuda_attention.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention$address() {
+        return gatun_cuda_attention.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention(const gatun_attention_params *params, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const int64_t *full_offsets, const int32_t *full_blocks, const int64_t *partial_offsets, const int32_t *partial_blocks, const uint8_t *partial_bits, void *out, float *lse, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_attention(MemorySegment params, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment slopes, MemorySegment sinks, MemorySegment correction, MemorySegment full_offsets, MemorySegment full_blocks, MemorySegment partial_offsets, MemorySegment partial_blocks, MemorySegment partial_bits, MemorySegment out, MemorySegment lse, MemorySegment workspace, long workspace_bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_attention.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention", params, q, k, v, q_offsets, kv_offsets, slopes, sinks, correction, full_offsets, full_blocks, partial_offsets, partial_blocks, partial_bits, out, lse, workspace, workspace_bytes, stream);
+            }
+            return (int)mh$.invokeExact(params, q, k, v, q_offsets, kv_offsets, slopes, sinks, correction, full_offsets, full_blocks, partial_offsets, partial_blocks, partial_bits, out, lse, workspace, workspace_bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_explain(const gatun_attention_params *params, int32_t ragged, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_explain$descriptor() {
+        return gatun_cuda_attention_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_explain(const gatun_attention_params *params, int32_t ragged, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_explain$handle() {
+        return gatun_cuda_attention_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_explain(const gatun_attention_params *params, int32_t ragged, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_explain$address() {
+        return gatun_cuda_attention_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_explain(const gatun_attention_params *params, int32_t ragged, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_cuda_attention_explain(MemorySegment params, int ragged, int device, MemorySegment text, long capacity) {
+        var mh$ = gatun_cuda_attention_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_explain", params, ragged, device, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, ragged, device, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention_merge {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_merge");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_merge(const gatun_attention_merge_params *params, const void *a, const float *a_lse, const void *b, const float *b_lse, void *out, float *lse, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_merge$descriptor() {
+        return gatun_cuda_attention_merge.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_merge(const gatun_attention_merge_params *params, const void *a, const float *a_lse, const void *b, const float *b_lse, void *out, float *lse, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_merge$handle() {
+        return gatun_cuda_attention_merge.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_merge(const gatun_attention_merge_params *params, const void *a, const float *a_lse, const void *b, const float *b_lse, void *out, float *lse, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_merge$address() {
+        return gatun_cuda_attention_merge.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_merge(const gatun_attention_merge_params *params, const void *a, const float *a_lse, const void *b, const float *b_lse, void *out, float *lse, void *stream)
+     * }
+     */
+    public static int gatun_cuda_attention_merge(MemorySegment params, MemorySegment a, MemorySegment a_lse, MemorySegment b, MemorySegment b_lse, MemorySegment out, MemorySegment lse, MemorySegment stream) {
+        var mh$ = gatun_cuda_attention_merge.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_merge", params, a, a_lse, b, b_lse, out, lse, stream);
+            }
+            return (int)mh$.invokeExact(params, a, a_lse, b, b_lse, out, lse, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_block_mask_from_map {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_block_mask_from_map");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_block_mask_from_map(int64_t rows, int64_t key_blocks, const uint8_t *map, int64_t *full_offsets, int32_t *full_blocks, int64_t full_count, int64_t *partial_offsets, int32_t *partial_blocks, int64_t partial_count, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_block_mask_from_map$descriptor() {
+        return gatun_cuda_block_mask_from_map.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_block_mask_from_map(int64_t rows, int64_t key_blocks, const uint8_t *map, int64_t *full_offsets, int32_t *full_blocks, int64_t full_count, int64_t *partial_offsets, int32_t *partial_blocks, int64_t partial_count, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_block_mask_from_map$handle() {
+        return gatun_cuda_block_mask_from_map.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_block_mask_from_map(int64_t rows, int64_t key_blocks, const uint8_t *map, int64_t *full_offsets, int32_t *full_blocks, int64_t full_count, int64_t *partial_offsets, int32_t *partial_blocks, int64_t partial_count, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_block_mask_from_map$address() {
+        return gatun_cuda_block_mask_from_map.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_block_mask_from_map(int64_t rows, int64_t key_blocks, const uint8_t *map, int64_t *full_offsets, int32_t *full_blocks, int64_t full_count, int64_t *partial_offsets, int32_t *partial_blocks, int64_t partial_count, void *stream)
+     * }
+     */
+    public static int gatun_cuda_block_mask_from_map(long rows, long key_blocks, MemorySegment map, MemorySegment full_offsets, MemorySegment full_blocks, long full_count, MemorySegment partial_offsets, MemorySegment partial_blocks, long partial_count, MemorySegment stream) {
+        var mh$ = gatun_cuda_block_mask_from_map.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_block_mask_from_map", rows, key_blocks, map, full_offsets, full_blocks, full_count, partial_offsets, partial_blocks, partial_count, stream);
+            }
+            return (int)mh$.invokeExact(rows, key_blocks, map, full_offsets, full_blocks, full_count, partial_offsets, partial_blocks, partial_count, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_decode_workspace_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_decode_workspace_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_workspace_bytes(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_decode_workspace_bytes$descriptor() {
+        return gatun_cuda_decode_workspace_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_workspace_bytes(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_cuda_decode_workspace_bytes$handle() {
+        return gatun_cuda_decode_workspace_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_workspace_bytes(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_cuda_decode_workspace_bytes$address() {
+        return gatun_cuda_decode_workspace_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_workspace_bytes(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static int gatun_cuda_decode_workspace_bytes(MemorySegment params, MemorySegment k_layout, MemorySegment v_layout, int device, MemorySegment bytes) {
+        var mh$ = gatun_cuda_decode_workspace_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_decode_workspace_bytes", params, k_layout, v_layout, device, bytes);
+            }
+            return (int)mh$.invokeExact(params, k_layout, v_layout, device, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_decode {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_decode");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, const void *q, const void *k, const void *k_scales, const void *k_zeros, const void *v, const void *v_scales, const void *v_zeros, const int32_t *table, const int64_t *lengths, const float *slopes, const float *sinks, void *out, float *lse, float *logits, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_decode$descriptor() {
+        return gatun_cuda_decode.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, const void *q, const void *k, const void *k_scales, const void *k_zeros, const void *v, const void *v_scales, const void *v_zeros, const int32_t *table, const int64_t *lengths, const float *slopes, const float *sinks, void *out, float *lse, float *logits, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_decode$handle() {
+        return gatun_cuda_decode.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, const void *q, const void *k, const void *k_scales, const void *k_zeros, const void *v, const void *v_scales, const void *v_zeros, const int32_t *table, const int64_t *lengths, const float *slopes, const float *sinks, void *out, float *lse, float *logits, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_decode$address() {
+        return gatun_cuda_decode.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, const void *q, const void *k, const void *k_scales, const void *k_zeros, const void *v, const void *v_scales, const void *v_zeros, const int32_t *table, const int64_t *lengths, const float *slopes, const float *sinks, void *out, float *lse, float *logits, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_decode(MemorySegment params, MemorySegment k_layout, MemorySegment v_layout, MemorySegment q, MemorySegment k, MemorySegment k_scales, MemorySegment k_zeros, MemorySegment v, MemorySegment v_scales, MemorySegment v_zeros, MemorySegment table, MemorySegment lengths, MemorySegment slopes, MemorySegment sinks, MemorySegment out, MemorySegment lse, MemorySegment logits, MemorySegment workspace, long workspace_bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_decode.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_decode", params, k_layout, v_layout, q, k, k_scales, k_zeros, v, v_scales, v_zeros, table, lengths, slopes, sinks, out, lse, logits, workspace, workspace_bytes, stream);
+            }
+            return (int)mh$.invokeExact(params, k_layout, v_layout, q, k, k_scales, k_zeros, v, v_scales, v_zeros, table, lengths, slopes, sinks, out, lse, logits, workspace, workspace_bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_decode_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_decode_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_explain(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_decode_explain$descriptor() {
+        return gatun_cuda_decode_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_explain(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_cuda_decode_explain$handle() {
+        return gatun_cuda_decode_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_explain(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_cuda_decode_explain$address() {
+        return gatun_cuda_decode_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_explain(const gatun_decode_params *params, const gatun_kv_layout *k_layout, const gatun_kv_layout *v_layout, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_cuda_decode_explain(MemorySegment params, MemorySegment k_layout, MemorySegment v_layout, int device, MemorySegment text, long capacity) {
+        var mh$ = gatun_cuda_decode_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_decode_explain", params, k_layout, v_layout, device, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, k_layout, v_layout, device, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_decode_scores {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_decode_scores");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_scores(const gatun_decode_scores_params *params, const float *logits, const float *lse, const int64_t *lengths, float *scores, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_decode_scores$descriptor() {
+        return gatun_cuda_decode_scores.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_scores(const gatun_decode_scores_params *params, const float *logits, const float *lse, const int64_t *lengths, float *scores, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_decode_scores$handle() {
+        return gatun_cuda_decode_scores.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_scores(const gatun_decode_scores_params *params, const float *logits, const float *lse, const int64_t *lengths, float *scores, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_decode_scores$address() {
+        return gatun_cuda_decode_scores.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_scores(const gatun_decode_scores_params *params, const float *logits, const float *lse, const int64_t *lengths, float *scores, void *stream)
+     * }
+     */
+    public static int gatun_cuda_decode_scores(MemorySegment params, MemorySegment logits, MemorySegment lse, MemorySegment lengths, MemorySegment scores, MemorySegment stream) {
+        var mh$ = gatun_cuda_decode_scores.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_decode_scores", params, logits, lse, lengths, scores, stream);
+            }
+            return (int)mh$.invokeExact(params, logits, lse, lengths, scores, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_decode_choose {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_decode_choose");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_choose(const gatun_decode_choose_params *params, const float *scores, const int32_t *table, const int64_t *lengths, int32_t *chosen, int64_t *chosen_lengths, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_decode_choose$descriptor() {
+        return gatun_cuda_decode_choose.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_choose(const gatun_decode_choose_params *params, const float *scores, const int32_t *table, const int64_t *lengths, int32_t *chosen, int64_t *chosen_lengths, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_decode_choose$handle() {
+        return gatun_cuda_decode_choose.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_choose(const gatun_decode_choose_params *params, const float *scores, const int32_t *table, const int64_t *lengths, int32_t *chosen, int64_t *chosen_lengths, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_decode_choose$address() {
+        return gatun_cuda_decode_choose.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_decode_choose(const gatun_decode_choose_params *params, const float *scores, const int32_t *table, const int64_t *lengths, int32_t *chosen, int64_t *chosen_lengths, void *stream)
+     * }
+     */
+    public static int gatun_cuda_decode_choose(MemorySegment params, MemorySegment scores, MemorySegment table, MemorySegment lengths, MemorySegment chosen, MemorySegment chosen_lengths, MemorySegment stream) {
+        var mh$ = gatun_cuda_decode_choose.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_decode_choose", params, scores, table, lengths, chosen, chosen_lengths, stream);
+            }
+            return (int)mh$.invokeExact(params, scores, table, lengths, chosen, chosen_lengths, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class gatun_cuda_quantize_workspace_bytes {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             gatun_cuda_h.C_INT,
@@ -909,6 +1569,1217 @@ public class gatun_cuda_h {
         try {
             if (TRACE_DOWNCALLS) {
                 traceDowncall("gatun_cuda_quantize_explain", params, device, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, device, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_kv_cache_write {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_kv_cache_write");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_write(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *x, const int64_t *slots, void *pages, void *scales, void *zeros, gatun_cuda_faults *faults, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_kv_cache_write$descriptor() {
+        return gatun_cuda_kv_cache_write.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_write(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *x, const int64_t *slots, void *pages, void *scales, void *zeros, gatun_cuda_faults *faults, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_kv_cache_write$handle() {
+        return gatun_cuda_kv_cache_write.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_write(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *x, const int64_t *slots, void *pages, void *scales, void *zeros, gatun_cuda_faults *faults, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_kv_cache_write$address() {
+        return gatun_cuda_kv_cache_write.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_write(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *x, const int64_t *slots, void *pages, void *scales, void *zeros, gatun_cuda_faults *faults, void *stream)
+     * }
+     */
+    public static int gatun_cuda_kv_cache_write(MemorySegment params, MemorySegment layout, MemorySegment x, MemorySegment slots, MemorySegment pages, MemorySegment scales, MemorySegment zeros, MemorySegment faults, MemorySegment stream) {
+        var mh$ = gatun_cuda_kv_cache_write.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_kv_cache_write", params, layout, x, slots, pages, scales, zeros, faults, stream);
+            }
+            return (int)mh$.invokeExact(params, layout, x, slots, pages, scales, zeros, faults, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_kv_cache_read {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_kv_cache_read");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_read(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *pages, const void *scales, const void *zeros, const int64_t *slots, void *x, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_kv_cache_read$descriptor() {
+        return gatun_cuda_kv_cache_read.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_read(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *pages, const void *scales, const void *zeros, const int64_t *slots, void *x, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_kv_cache_read$handle() {
+        return gatun_cuda_kv_cache_read.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_read(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *pages, const void *scales, const void *zeros, const int64_t *slots, void *x, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_kv_cache_read$address() {
+        return gatun_cuda_kv_cache_read.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_read(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, const void *pages, const void *scales, const void *zeros, const int64_t *slots, void *x, void *stream)
+     * }
+     */
+    public static int gatun_cuda_kv_cache_read(MemorySegment params, MemorySegment layout, MemorySegment pages, MemorySegment scales, MemorySegment zeros, MemorySegment slots, MemorySegment x, MemorySegment stream) {
+        var mh$ = gatun_cuda_kv_cache_read.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_kv_cache_read", params, layout, pages, scales, zeros, slots, x, stream);
+            }
+            return (int)mh$.invokeExact(params, layout, pages, scales, zeros, slots, x, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_kv_cache_move_workspace_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_kv_cache_move_workspace_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_move_workspace_bytes(const gatun_kv_layout *layout, int64_t tokens, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_kv_cache_move_workspace_bytes$descriptor() {
+        return gatun_cuda_kv_cache_move_workspace_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_move_workspace_bytes(const gatun_kv_layout *layout, int64_t tokens, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_cuda_kv_cache_move_workspace_bytes$handle() {
+        return gatun_cuda_kv_cache_move_workspace_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_move_workspace_bytes(const gatun_kv_layout *layout, int64_t tokens, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_cuda_kv_cache_move_workspace_bytes$address() {
+        return gatun_cuda_kv_cache_move_workspace_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_move_workspace_bytes(const gatun_kv_layout *layout, int64_t tokens, int64_t *bytes)
+     * }
+     */
+    public static int gatun_cuda_kv_cache_move_workspace_bytes(MemorySegment layout, long tokens, MemorySegment bytes) {
+        var mh$ = gatun_cuda_kv_cache_move_workspace_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_kv_cache_move_workspace_bytes", layout, tokens, bytes);
+            }
+            return (int)mh$.invokeExact(layout, tokens, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_kv_cache_move {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_kv_cache_move");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_move(const gatun_kv_layout *layout, int64_t tokens, const int64_t *from, const int64_t *to, void *pages, void *scales, void *zeros, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_kv_cache_move$descriptor() {
+        return gatun_cuda_kv_cache_move.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_move(const gatun_kv_layout *layout, int64_t tokens, const int64_t *from, const int64_t *to, void *pages, void *scales, void *zeros, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_kv_cache_move$handle() {
+        return gatun_cuda_kv_cache_move.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_move(const gatun_kv_layout *layout, int64_t tokens, const int64_t *from, const int64_t *to, void *pages, void *scales, void *zeros, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_kv_cache_move$address() {
+        return gatun_cuda_kv_cache_move.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_move(const gatun_kv_layout *layout, int64_t tokens, const int64_t *from, const int64_t *to, void *pages, void *scales, void *zeros, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_kv_cache_move(MemorySegment layout, long tokens, MemorySegment from, MemorySegment to, MemorySegment pages, MemorySegment scales, MemorySegment zeros, MemorySegment workspace, long workspace_bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_kv_cache_move.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_kv_cache_move", layout, tokens, from, to, pages, scales, zeros, workspace, workspace_bytes, stream);
+            }
+            return (int)mh$.invokeExact(layout, tokens, from, to, pages, scales, zeros, workspace, workspace_bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_kv_cache_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_kv_cache_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_explain(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_kv_cache_explain$descriptor() {
+        return gatun_cuda_kv_cache_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_explain(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_cuda_kv_cache_explain$handle() {
+        return gatun_cuda_kv_cache_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_explain(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_cuda_kv_cache_explain$address() {
+        return gatun_cuda_kv_cache_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_kv_cache_explain(const gatun_kv_rows_params *params, const gatun_kv_layout *layout, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_cuda_kv_cache_explain(MemorySegment params, MemorySegment layout, int device, MemorySegment text, long capacity) {
+        var mh$ = gatun_cuda_kv_cache_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_kv_cache_explain", params, layout, device, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, layout, device, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_nm_compress {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_nm_compress");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_compress(const gatun_nm_format *format, const void *dense, const uint8_t *mask, const uint8_t *zero_points, void *values, uint8_t *indices, gatun_cuda_nm_format_faults *faults, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_nm_compress$descriptor() {
+        return gatun_cuda_nm_compress.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_compress(const gatun_nm_format *format, const void *dense, const uint8_t *mask, const uint8_t *zero_points, void *values, uint8_t *indices, gatun_cuda_nm_format_faults *faults, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_nm_compress$handle() {
+        return gatun_cuda_nm_compress.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_compress(const gatun_nm_format *format, const void *dense, const uint8_t *mask, const uint8_t *zero_points, void *values, uint8_t *indices, gatun_cuda_nm_format_faults *faults, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_nm_compress$address() {
+        return gatun_cuda_nm_compress.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_compress(const gatun_nm_format *format, const void *dense, const uint8_t *mask, const uint8_t *zero_points, void *values, uint8_t *indices, gatun_cuda_nm_format_faults *faults, void *stream)
+     * }
+     */
+    public static int gatun_cuda_nm_compress(MemorySegment format, MemorySegment dense, MemorySegment mask, MemorySegment zero_points, MemorySegment values, MemorySegment indices, MemorySegment faults, MemorySegment stream) {
+        var mh$ = gatun_cuda_nm_compress.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_nm_compress", format, dense, mask, zero_points, values, indices, faults, stream);
+            }
+            return (int)mh$.invokeExact(format, dense, mask, zero_points, values, indices, faults, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_nm_decompress {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_nm_decompress");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_decompress(const gatun_nm_format *format, const void *values, const uint8_t *indices, const uint8_t *zero_points, void *dense, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_nm_decompress$descriptor() {
+        return gatun_cuda_nm_decompress.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_decompress(const gatun_nm_format *format, const void *values, const uint8_t *indices, const uint8_t *zero_points, void *dense, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_nm_decompress$handle() {
+        return gatun_cuda_nm_decompress.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_decompress(const gatun_nm_format *format, const void *values, const uint8_t *indices, const uint8_t *zero_points, void *dense, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_nm_decompress$address() {
+        return gatun_cuda_nm_decompress.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_decompress(const gatun_nm_format *format, const void *values, const uint8_t *indices, const uint8_t *zero_points, void *dense, void *stream)
+     * }
+     */
+    public static int gatun_cuda_nm_decompress(MemorySegment format, MemorySegment values, MemorySegment indices, MemorySegment zero_points, MemorySegment dense, MemorySegment stream) {
+        var mh$ = gatun_cuda_nm_decompress.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_nm_decompress", format, values, indices, zero_points, dense, stream);
+            }
+            return (int)mh$.invokeExact(format, values, indices, zero_points, dense, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_nm_prune {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_nm_prune");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_prune(const gatun_nm_format *format, const gatun_prune_params *prune, const void *w, const float *norms, const float *scores, void *values, uint8_t *indices, gatun_cuda_nm_format_faults *faults, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_nm_prune$descriptor() {
+        return gatun_cuda_nm_prune.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_prune(const gatun_nm_format *format, const gatun_prune_params *prune, const void *w, const float *norms, const float *scores, void *values, uint8_t *indices, gatun_cuda_nm_format_faults *faults, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_nm_prune$handle() {
+        return gatun_cuda_nm_prune.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_prune(const gatun_nm_format *format, const gatun_prune_params *prune, const void *w, const float *norms, const float *scores, void *values, uint8_t *indices, gatun_cuda_nm_format_faults *faults, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_nm_prune$address() {
+        return gatun_cuda_nm_prune.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_prune(const gatun_nm_format *format, const gatun_prune_params *prune, const void *w, const float *norms, const float *scores, void *values, uint8_t *indices, gatun_cuda_nm_format_faults *faults, void *stream)
+     * }
+     */
+    public static int gatun_cuda_nm_prune(MemorySegment format, MemorySegment prune, MemorySegment w, MemorySegment norms, MemorySegment scores, MemorySegment values, MemorySegment indices, MemorySegment faults, MemorySegment stream) {
+        var mh$ = gatun_cuda_nm_prune.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_nm_prune", format, prune, w, norms, scores, values, indices, faults, stream);
+            }
+            return (int)mh$.invokeExact(format, prune, w, norms, scores, values, indices, faults, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_nm_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_nm_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_explain(const gatun_nm_format *format, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_nm_explain$descriptor() {
+        return gatun_cuda_nm_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_explain(const gatun_nm_format *format, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_cuda_nm_explain$handle() {
+        return gatun_cuda_nm_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_explain(const gatun_nm_format *format, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_cuda_nm_explain$address() {
+        return gatun_cuda_nm_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_explain(const gatun_nm_format *format, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_cuda_nm_explain(MemorySegment format, int device, MemorySegment text, long capacity) {
+        var mh$ = gatun_cuda_nm_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_nm_explain", format, device, text, capacity);
+            }
+            return (int)mh$.invokeExact(format, device, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+    private static final int GATUN_NM_F16 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_cuda_nm_mode.GATUN_NM_F16 = 3
+     * }
+     */
+    public static int GATUN_NM_F16() {
+        return GATUN_NM_F16;
+    }
+
+    private static class gatun_cuda_nm_packed_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_nm_packed_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_packed_bytes(const gatun_nm_weights *weights, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_nm_packed_bytes$descriptor() {
+        return gatun_cuda_nm_packed_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_packed_bytes(const gatun_nm_weights *weights, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_cuda_nm_packed_bytes$handle() {
+        return gatun_cuda_nm_packed_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_packed_bytes(const gatun_nm_weights *weights, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_cuda_nm_packed_bytes$address() {
+        return gatun_cuda_nm_packed_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_packed_bytes(const gatun_nm_weights *weights, int64_t *bytes)
+     * }
+     */
+    public static int gatun_cuda_nm_packed_bytes(MemorySegment weights, MemorySegment bytes) {
+        var mh$ = gatun_cuda_nm_packed_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_nm_packed_bytes", weights, bytes);
+            }
+            return (int)mh$.invokeExact(weights, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_nm_pack {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_nm_pack");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_pack(const gatun_nm_weights *weights, const void *values, const uint8_t *indices, const void *scales, const uint8_t *zero_points, void *packed, int64_t packed_bytes, gatun_cuda_nm_faults *faults, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_nm_pack$descriptor() {
+        return gatun_cuda_nm_pack.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_pack(const gatun_nm_weights *weights, const void *values, const uint8_t *indices, const void *scales, const uint8_t *zero_points, void *packed, int64_t packed_bytes, gatun_cuda_nm_faults *faults, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_nm_pack$handle() {
+        return gatun_cuda_nm_pack.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_pack(const gatun_nm_weights *weights, const void *values, const uint8_t *indices, const void *scales, const uint8_t *zero_points, void *packed, int64_t packed_bytes, gatun_cuda_nm_faults *faults, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_nm_pack$address() {
+        return gatun_cuda_nm_pack.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_pack(const gatun_nm_weights *weights, const void *values, const uint8_t *indices, const void *scales, const uint8_t *zero_points, void *packed, int64_t packed_bytes, gatun_cuda_nm_faults *faults, void *stream)
+     * }
+     */
+    public static int gatun_cuda_nm_pack(MemorySegment weights, MemorySegment values, MemorySegment indices, MemorySegment scales, MemorySegment zero_points, MemorySegment packed, long packed_bytes, MemorySegment faults, MemorySegment stream) {
+        var mh$ = gatun_cuda_nm_pack.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_nm_pack", weights, values, indices, scales, zero_points, packed, packed_bytes, faults, stream);
+            }
+            return (int)mh$.invokeExact(weights, values, indices, scales, zero_points, packed, packed_bytes, faults, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_nm_matmul_workspace_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_nm_matmul_workspace_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_matmul_workspace_bytes(const gatun_nm_matmul_params *params, const gatun_nm_weights *weights, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_nm_matmul_workspace_bytes$descriptor() {
+        return gatun_cuda_nm_matmul_workspace_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_matmul_workspace_bytes(const gatun_nm_matmul_params *params, const gatun_nm_weights *weights, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_cuda_nm_matmul_workspace_bytes$handle() {
+        return gatun_cuda_nm_matmul_workspace_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_matmul_workspace_bytes(const gatun_nm_matmul_params *params, const gatun_nm_weights *weights, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_cuda_nm_matmul_workspace_bytes$address() {
+        return gatun_cuda_nm_matmul_workspace_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_matmul_workspace_bytes(const gatun_nm_matmul_params *params, const gatun_nm_weights *weights, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static int gatun_cuda_nm_matmul_workspace_bytes(MemorySegment params, MemorySegment weights, int device, MemorySegment bytes) {
+        var mh$ = gatun_cuda_nm_matmul_workspace_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_nm_matmul_workspace_bytes", params, weights, device, bytes);
+            }
+            return (int)mh$.invokeExact(params, weights, device, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_nm_matmul {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_nm_matmul");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_matmul(const gatun_nm_matmul_params *params, const gatun_nm_weights *weights, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_nm_matmul$descriptor() {
+        return gatun_cuda_nm_matmul.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_matmul(const gatun_nm_matmul_params *params, const gatun_nm_weights *weights, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_nm_matmul$handle() {
+        return gatun_cuda_nm_matmul.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_matmul(const gatun_nm_matmul_params *params, const gatun_nm_weights *weights, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_nm_matmul$address() {
+        return gatun_cuda_nm_matmul.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_matmul(const gatun_nm_matmul_params *params, const gatun_nm_weights *weights, const void *x, const void *packed, int64_t packed_bytes, const float *bias, const void *residual, void *y, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_nm_matmul(MemorySegment params, MemorySegment weights, MemorySegment x, MemorySegment packed, long packed_bytes, MemorySegment bias, MemorySegment residual, MemorySegment y, MemorySegment workspace, long workspace_bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_nm_matmul.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_nm_matmul", params, weights, x, packed, packed_bytes, bias, residual, y, workspace, workspace_bytes, stream);
+            }
+            return (int)mh$.invokeExact(params, weights, x, packed, packed_bytes, bias, residual, y, workspace, workspace_bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_nm_matmul_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_nm_matmul_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_matmul_explain(const gatun_nm_matmul_params *params, const gatun_nm_weights *weights, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_nm_matmul_explain$descriptor() {
+        return gatun_cuda_nm_matmul_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_matmul_explain(const gatun_nm_matmul_params *params, const gatun_nm_weights *weights, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_cuda_nm_matmul_explain$handle() {
+        return gatun_cuda_nm_matmul_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_matmul_explain(const gatun_nm_matmul_params *params, const gatun_nm_weights *weights, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_cuda_nm_matmul_explain$address() {
+        return gatun_cuda_nm_matmul_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_nm_matmul_explain(const gatun_nm_matmul_params *params, const gatun_nm_weights *weights, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_cuda_nm_matmul_explain(MemorySegment params, MemorySegment weights, int device, MemorySegment text, long capacity) {
+        var mh$ = gatun_cuda_nm_matmul_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_nm_matmul_explain", params, weights, device, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, weights, device, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_optimizer_workspace_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_optimizer_workspace_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_optimizer_workspace_bytes(const gatun_optimizer_params *params, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_optimizer_workspace_bytes$descriptor() {
+        return gatun_cuda_optimizer_workspace_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_optimizer_workspace_bytes(const gatun_optimizer_params *params, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_cuda_optimizer_workspace_bytes$handle() {
+        return gatun_cuda_optimizer_workspace_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_optimizer_workspace_bytes(const gatun_optimizer_params *params, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_cuda_optimizer_workspace_bytes$address() {
+        return gatun_cuda_optimizer_workspace_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_optimizer_workspace_bytes(const gatun_optimizer_params *params, int64_t *bytes)
+     * }
+     */
+    public static int gatun_cuda_optimizer_workspace_bytes(MemorySegment params, MemorySegment bytes) {
+        var mh$ = gatun_cuda_optimizer_workspace_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_optimizer_workspace_bytes", params, bytes);
+            }
+            return (int)mh$.invokeExact(params, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_optimizer_step {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_optimizer_step");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_optimizer_step(const gatun_optimizer_params *params, void *p, const void *g, void *state1, float *scales1, void *state2, float *scales2, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_optimizer_step$descriptor() {
+        return gatun_cuda_optimizer_step.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_optimizer_step(const gatun_optimizer_params *params, void *p, const void *g, void *state1, float *scales1, void *state2, float *scales2, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_optimizer_step$handle() {
+        return gatun_cuda_optimizer_step.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_optimizer_step(const gatun_optimizer_params *params, void *p, const void *g, void *state1, float *scales1, void *state2, float *scales2, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_optimizer_step$address() {
+        return gatun_cuda_optimizer_step.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_optimizer_step(const gatun_optimizer_params *params, void *p, const void *g, void *state1, float *scales1, void *state2, float *scales2, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_optimizer_step(MemorySegment params, MemorySegment p, MemorySegment g, MemorySegment state1, MemorySegment scales1, MemorySegment state2, MemorySegment scales2, MemorySegment workspace, long workspace_bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_optimizer_step.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_optimizer_step", params, p, g, state1, scales1, state2, scales2, workspace, workspace_bytes, stream);
+            }
+            return (int)mh$.invokeExact(params, p, g, state1, scales1, state2, scales2, workspace, workspace_bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_gradient_norm_workspace_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_gradient_norm_workspace_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_gradient_norm_workspace_bytes(int32_t dtype, int64_t count, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_gradient_norm_workspace_bytes$descriptor() {
+        return gatun_cuda_gradient_norm_workspace_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_gradient_norm_workspace_bytes(int32_t dtype, int64_t count, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_cuda_gradient_norm_workspace_bytes$handle() {
+        return gatun_cuda_gradient_norm_workspace_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_gradient_norm_workspace_bytes(int32_t dtype, int64_t count, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_cuda_gradient_norm_workspace_bytes$address() {
+        return gatun_cuda_gradient_norm_workspace_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_gradient_norm_workspace_bytes(int32_t dtype, int64_t count, int64_t *bytes)
+     * }
+     */
+    public static int gatun_cuda_gradient_norm_workspace_bytes(int dtype, long count, MemorySegment bytes) {
+        var mh$ = gatun_cuda_gradient_norm_workspace_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_gradient_norm_workspace_bytes", dtype, count, bytes);
+            }
+            return (int)mh$.invokeExact(dtype, count, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_gradient_norm {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_gradient_norm");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_gradient_norm(int32_t dtype, int64_t count, const void *g, double *sum_of_squares, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_gradient_norm$descriptor() {
+        return gatun_cuda_gradient_norm.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_gradient_norm(int32_t dtype, int64_t count, const void *g, double *sum_of_squares, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_gradient_norm$handle() {
+        return gatun_cuda_gradient_norm.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_gradient_norm(int32_t dtype, int64_t count, const void *g, double *sum_of_squares, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_gradient_norm$address() {
+        return gatun_cuda_gradient_norm.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_gradient_norm(int32_t dtype, int64_t count, const void *g, double *sum_of_squares, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_gradient_norm(int dtype, long count, MemorySegment g, MemorySegment sum_of_squares, MemorySegment workspace, long workspace_bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_gradient_norm.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_gradient_norm", dtype, count, g, sum_of_squares, workspace, workspace_bytes, stream);
+            }
+            return (int)mh$.invokeExact(dtype, count, g, sum_of_squares, workspace, workspace_bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_optimizer_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_optimizer_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_optimizer_explain(const gatun_optimizer_params *params, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_optimizer_explain$descriptor() {
+        return gatun_cuda_optimizer_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_optimizer_explain(const gatun_optimizer_params *params, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_cuda_optimizer_explain$handle() {
+        return gatun_cuda_optimizer_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_optimizer_explain(const gatun_optimizer_params *params, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_cuda_optimizer_explain$address() {
+        return gatun_cuda_optimizer_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_optimizer_explain(const gatun_optimizer_params *params, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_cuda_optimizer_explain(MemorySegment params, int device, MemorySegment text, long capacity) {
+        var mh$ = gatun_cuda_optimizer_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_optimizer_explain", params, device, text, capacity);
             }
             return (int)mh$.invokeExact(params, device, text, capacity);
         } catch (Throwable ex$) {
