@@ -41,17 +41,6 @@ int64_t product(std::initializer_list<int64_t> factors) {
   return result;
 }
 
-Rule rule_of(const Params& p, bool slopes) {
-  constexpr double kLog2e = 1.4426950408889634, kMost = 0x1.fffffep127, kLeast = 0x1p-126;
-  Rule rule = {};
-  const bool capped = p.soft_cap > 0;
-  rule.scale = capped ? p.scale : static_cast<float>(std::clamp(double{p.scale} * kLog2e, -kMost, kMost));
-  rule.inverse_cap = capped ? static_cast<float>(1 / std::max(double{p.soft_cap}, kLeast)) : 0;
-  rule.cap = static_cast<float>(std::min(double{p.soft_cap} * kLog2e, kMost));
-  rule.simple = !capped && !slopes && double{rule.scale} >= kLeast;
-  return rule;
-}
-
 int32_t window_of(int64_t window) {
   return static_cast<int32_t>(window < 0 || window > kMostLength ? kMostLength : window);
 }
@@ -70,6 +59,17 @@ Strided packed(const uint8_t* data, int64_t heads, int64_t rows, int64_t columns
 }
 
 }  // namespace
+
+Rule rule_of(const Params& p, bool slopes) {
+  constexpr double kLog2e = 1.4426950408889634, kMost = 0x1.fffffep127, kLeast = 0x1p-126;
+  Rule rule = {};
+  const bool capped = p.soft_cap > 0 && double{p.soft_cap} * kLog2e < kMost;  // beyond, logits are what they are
+  rule.scale = capped ? p.scale : static_cast<float>(std::clamp(double{p.scale} * kLog2e, -kMost, kMost));
+  rule.inverse_cap = capped ? static_cast<float>(1 / std::max(double{p.soft_cap}, kLeast)) : 0;
+  rule.cap = capped ? static_cast<float>(double{p.soft_cap} * kLog2e) : 0;
+  rule.simple = !capped && !slopes && double{rule.scale} >= kLeast;
+  return rule;
+}
 
 KernelRows kernel_rows() { return {kRows, kRowCount}; }
 

@@ -41,6 +41,8 @@ KernelRows kernel_rows();
 const char* why_not(const KernelRow& row, const gatun_attention_params& params, const Device& device);
 const KernelRow& select(const gatun_attention_params& params, const Device& device);
 
+Rule rule_of(const gatun_attention_params& params, bool slopes);
+
 // Where the parts of the workspace lie.
 struct Plan {
   const KernelRow* kernel;

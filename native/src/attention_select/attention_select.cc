@@ -13,17 +13,6 @@
 namespace gatun::attention_select {
 namespace {
 
-constexpr Uses kScores = {true, true, false, true, false, false, false};
-constexpr Uses kChoice = {false, false, true, true, false, false, false};
-constexpr Uses kScoresAndChoice = {true, true, true, true, false, false, false};
-constexpr Uses kLinesAndDraw = {true, false, false, true, true, true, false};
-
-int32_t check_lse(const Call& call, const Arguments& a, const char* name) {
-  const bool wanted = call.s.kind == GATUN_SELECT_MASS;
-  GATUN_TRY(check_absent(wanted, a.lse, name, "the selection is not by MASS"));
-  return wanted && call.heads() > 0 && call.p.query_length > 0 ? check_not_null(a.lse, name) : GATUN_OK;
-}
-
 // Straight into the caller's array.
 class ScoresSink : public Sink {
  public:
@@ -70,15 +59,10 @@ int32_t scores(Tier limit, const Params* params, const Selection* selection, con
   const Arguments a = {params, selection, q, k, q_offsets, kv_offsets, lse, nullptr};
   Call call;
   GATUN_TRY(read_structs(a, &call));
-  GATUN_TRY(check_range(call.s.kind, GATUN_SELECT_MEANS, GATUN_SELECT_MASS, "selection.kind"));
-  if (call.s.kind == GATUN_SELECT_VERTICAL_SLASH) {
-    return fail(GATUN_INVALID_ARGUMENT, "selection.kind = %d (VERTICAL_SLASH); allowed: kinds that have scores",
-                call.s.kind);
-  }
-  GATUN_TRY(check_lse(call, a, "lse"));
+  GATUN_TRY(check_scores_kind(call.p, call.s, a));
   int64_t count;
   GATUN_TRY(check_map_size(call, "scores", &count));
-  Buffer output = output_of("scores", scores, count, 4);
+  const Buffer output = output_of("scores", scores, count, 4);
   GATUN_TRY(check_call(limit, a, kScores, &output, 1, &call));
   if (count == 0) return GATUN_OK;
   clear_rest(call, scores);
@@ -112,12 +96,10 @@ int32_t choose(const Params* params, const Selection* selection, const int64_t* 
 }
 
 int32_t check_select(Tier limit, const Arguments& a, uint8_t* map, Call* call, int64_t* count) {
-  GATUN_TRY(check_range(call->s.kind, GATUN_SELECT_MEANS, GATUN_SELECT_MASS, "selection.kind"));
-  GATUN_TRY(check_lse(*call, a, "lse_before"));
+  GATUN_TRY(check_select_kind(call->p, call->s, a));
   const bool lines = call->s.kind == GATUN_SELECT_VERTICAL_SLASH;
-  if (lines) GATUN_TRY(check_absent(false, a.budgets, "budgets", "VERTICAL_SLASH has none"));
   GATUN_TRY(check_map_size(*call, "map", count));
-  Buffer output = output_of("map", map, map != nullptr ? *count : 0, 1);
+  const Buffer output = output_of("map", map, map != nullptr ? *count : 0, 1);
   return check_call(limit, a, lines ? kLinesAndDraw : kScoresAndChoice, &output, 1, call);
 }
 

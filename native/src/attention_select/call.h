@@ -1,8 +1,10 @@
 // A checked call: its numbers, read once, and where its rows are.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
+#include "attention_select/arguments.h"
 #include "attention_select/sight.h"
 #include "attention_select/table.h"
 #include "base/check.h"
@@ -10,16 +12,6 @@
 #include "gemm/gemm.h"
 
 namespace gatun::attention_select {
-
-// What an entry was given; null: not an argument of it, but that offsets may be null.
-struct Arguments {
-  const Params* params;
-  const Selection* selection;
-  const void *q, *k;
-  const int64_t *q_offsets, *kv_offsets;
-  const float* lse;
-  const float* budgets;
-};
 
 // A batch item.
 struct Item {
@@ -90,27 +82,8 @@ class Call {
   std::vector<float> budgets_;
 };
 
-// What of a selection an entry reads.
-struct Uses {
-  bool values;  // q and k
-  bool scores;  // the fields of a kind that has scores
-  bool choice;  // keep, amount
-  bool map;     // blocks, keep_first and keep_diagonal
-  bool lines;   // last_queries
-  bool chosen_lines;
-  bool budget;  // amount, for budgets
-};
-
 // Everything but what `outputs` holds, which are arrays: they overlap nothing. Fills the call in.
-int32_t check_call(Tier limit, const Arguments& arguments, const Uses& uses, Buffer* outputs, int output_count,
+int32_t check_call(Tier limit, const Arguments& arguments, const Uses& uses, const Buffer* outputs, int output_count,
                    Call* call);
-
-// An output of `count` elements.
-inline Buffer output_of(const char* name, const void* address, int64_t count, int64_t element_bytes) {
-  return {name, address, 1, count, 0, element_bytes, true};
-}
-
-// batch * query_heads * last, or INVALID_ARGUMENT.
-int32_t check_product(const Params& params, int64_t rows, int64_t columns, const char* what, int64_t* product);
 
 }  // namespace gatun::attention_select

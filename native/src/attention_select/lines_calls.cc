@@ -9,10 +9,6 @@
 namespace gatun::attention_select {
 namespace {
 
-constexpr Uses kLines = {true, false, false, false, true, false, false};
-constexpr Uses kDraw = {false, false, false, true, false, true, false};
-constexpr Uses kBudgets = {true, false, false, false, true, false, true};
-
 // Calls of(item, head, products) for each head; false once it returned false.
 template <class Of>
 bool for_each_head_with_keys(const Call& call, Of of) {
@@ -32,13 +28,6 @@ bool for_each_head_with_keys(const Call& call, Of of) {
 // Where the sums of a head of the item begin in columns and diagonals.
 int64_t first_sum(const Call& call, const Item& item, int64_t head) {
   return ((call.ragged() ? 0 : item.batch * call.p.query_heads) + head) * call.p.kv_length + item.k_first;
-}
-
-// The elements of columns and of diagonals.
-int32_t check_sums(const Call& call, bool ragged, int64_t* count) {
-  Params p = call.p;
-  if (ragged) p.batch = std::min<int64_t>(p.batch, 1);
-  return check_product(p, 1, p.kv_length, "columns", count);
 }
 
 // The maps of all heads; columns and diagonals may be null.
@@ -79,8 +68,8 @@ int32_t lines(Tier limit, const Params* params, const Selection* selection, cons
   Call call;
   GATUN_TRY(read_structs(a, &call));
   int64_t count;
-  GATUN_TRY(check_sums(call, q_offsets != nullptr, &count));
-  Buffer outputs[] = {output_of("columns", columns, count, 4), output_of("diagonals", diagonals, count, 4)};
+  GATUN_TRY(check_sums(call.p, q_offsets != nullptr, &count));
+  const Buffer outputs[] = {output_of("columns", columns, count, 4), output_of("diagonals", diagonals, count, 4)};
   GATUN_TRY(check_call(limit, a, kLines, outputs, 2, &call));
   if (count == 0) return GATUN_OK;
   if (call.ragged()) {  // keys between items
@@ -99,13 +88,10 @@ int32_t vertical_slash(const Params* params, const Selection* selection, const i
   const Arguments a = {params, selection, nullptr, nullptr, q_offsets, kv_offsets, nullptr, nullptr};
   Call call;
   GATUN_TRY(read_structs(a, &call));
-  if ((columns == nullptr) != (diagonals == nullptr)) {
-    return fail(GATUN_INVALID_ARGUMENT, "%s is null; allowed: both of columns and diagonals, or none",
-                columns == nullptr ? "columns" : "diagonals");
-  }
+  GATUN_TRY(check_both_lines(columns, diagonals));
   int64_t count, sums;
   GATUN_TRY(check_map_size(call, "map", &count));
-  GATUN_TRY(check_sums(call, q_offsets != nullptr, &sums));
+  GATUN_TRY(check_sums(call.p, q_offsets != nullptr, &sums));
   if (columns == nullptr) sums = 0;
   Buffer buffers[] = {output_of("map", map, count, 1),
                       {"columns", columns, 1, sums, 0, 4, false},
@@ -121,7 +107,7 @@ int32_t budgets(Tier limit, const Params* params, const Selection* selection, co
   GATUN_TRY(read_structs(a, &call));
   int64_t count;
   GATUN_TRY(check_product(call.p, 1, 1, "budgets", &count));
-  Buffer output = output_of("budgets", budgets, count, 4);
+  const Buffer output = output_of("budgets", budgets, count, 4);
   GATUN_TRY(check_call(limit, a, kBudgets, &output, 1, &call));
   if (count == 0) return GATUN_OK;
   const bool good = for_each_head_with_keys(call, [&](const Item& item, int64_t head, Products& products) {

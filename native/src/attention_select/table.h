@@ -2,14 +2,12 @@
 // kernels of `limit` and lower tiers.
 #pragma once
 
+#include "attention_select/arguments.h"
 #include "attention_select/kernel.h"
 #include "base/table.h"
 #include "gatun/attention_select.h"
 
 namespace gatun::attention_select {
-
-using Params = gatun_attention_params;
-using Selection = gatun_selection_params;
 
 // from: the dtype of q and k; to: F32.
 KernelTable<Kernel> table();
