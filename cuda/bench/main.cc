@@ -31,7 +31,7 @@ struct Arguments {
 constexpr struct {
   const char* name;
   void (*run)(Session&);
-} kOps[] = {{"quantize", bench_quantize}, {"qmatmul", bench_qmatmul}};
+} kOps[] = {{"quantize", bench_quantize}, {"qmatmul", bench_qmatmul}, {"attention", bench_attention}};
 
 bool is_op(const std::string& word) {
   return std::any_of(std::begin(kOps), std::end(kOps), [&](const auto& op) { return word == op.name; });

@@ -43,6 +43,7 @@ struct Session {
 
 void measure_limits(Session& session);
 void bench_quantize(Session& session);
+void bench_attention(Session& session);
 void bench_qmatmul(Session& session);
 
 // Ends the program with the library's message unless the call was taken.

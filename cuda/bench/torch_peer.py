@@ -8,6 +8,9 @@
     quantize_int8 rows depth group      bf16 -> int8, scales amax / 127 in f32, as eager operations
     quantize_int8_compiled ...          the same under torch.compile
     dequantize_int8 rows depth group    the inverse
+    attention heads length size causal  scaled_dot_product_attention, bf16
+    flex_attention heads length size block permille
+                                        FlexAttention under torch.compile over blocks, those of attention_bench.cc
 
 The answer has the seconds of a call: {"impl": ..., "median": ..., "min": ..., "max": ...}, or {"skip": <why not>}. The first
 line that is printed has the version. Calls are timed as those of the bench: in CUDA graphs where they can be captured, over
@@ -157,6 +160,31 @@ def dequantize_int8(rows, depth, group):
     return time_calls("eager", [lambda: (codes * scales).to(torch.bfloat16).view(rows, depth)])
 
 
+def heads_of(heads, length, size):
+    return [random(heads * length, size).view(1, heads, length, size) for _ in range(3)]
+
+
+def attention(heads, length, size, causal):
+    q, k, v = heads_of(heads, length, size)
+    return time_calls(
+        "sdpa", [lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=bool(causal))]
+    )
+
+
+def flex_attention(heads, length, size, block, permille):
+    from torch.nn.attention import flex_attention as flex
+
+    q, k, v = heads_of(heads, length, size)
+    blocks = -(-length // block)
+    i = torch.arange(blocks, device=DEVICE).view(-1, 1)
+    j = torch.arange(blocks, device=DEVICE).view(1, -1)
+    seen = (i == j) | ((i * 7919 + j * 104729 + i * j * 31) % 1000 < permille)
+    mask = flex.create_block_mask(lambda b, h, x, y: seen[x // block, y // block], None, None, length, length,
+                                  device=DEVICE, BLOCK_SIZE=block)
+    compiled = torch.compile(flex.flex_attention, dynamic=False)
+    return time_calls("flex_attention", [lambda: compiled(q, k, v, block_mask=mask)])
+
+
 REQUESTS = {
     function.__name__: function
     for function in (
@@ -168,6 +196,8 @@ REQUESTS = {
         quantize_int8,
         quantize_int8_compiled,
         dequantize_int8,
+        attention,
+        flex_attention,
     )
 }
 
