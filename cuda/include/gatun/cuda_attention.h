@@ -12,22 +12,19 @@
  *                      twice or not at all
  *   query_blocks       further queries of an item see nothing
  *
- * query_length and kv_length are at most 2^30, all offsets together those of the params, and batch * query_heads at
- * most 2^31 / (query_length / 64 + 1) (with offsets query_heads * (batch + query_length / 64) < 2^31): UNSUPPORTED
- * otherwise.
+ * query_length and kv_length are at most 2^30, with offsets of all items together: UNSUPPORTED otherwise.
  *
- * Products, in which a kernel's choice depends on the params and the device alone (explain):
+ * Products, by a kernel that the params and the device alone select (explain), but that bases or strides which are no
+ * multiples of 16 bytes may take another one:
  *
- *   EXACT  F32 in f32. BF16 and F16 by tensor cores: q . k exact products with f32 sums; the exponentials are rounded to
- *          the dtype of v after their sum, then multiplied likewise
- *   INT8   the codes of gatun/attention.h, whose products are summed exactly. The mean of keys is summed in f32 in an
- *          order of its own, so that codes may differ from the CPU's by one where a value is near the middle of two.
- *          The exponentials and v are rounded to bf16
+ *   EXACT  F32 in f32. BF16 and F16 by tensor cores: exact products of q and k with f32 sums; the exponentials are
+ *          rounded to the dtype of v after their sum, then multiplied likewise
+ *   INT8   the codes of gatun/attention.h, bit for bit, whose products are summed exactly. The exponentials and v are
+ *          rounded to bf16
  *
- * Errors are within the bounds of gatun/attention.h, with (2^-11 + 2^-17) max |v| more for F16 in EXACT, and in INT8
- * from the codes of that mean on. Rows that see nothing, NaN and infinity are as there, but that a logit counts as
- * infinite where log2(e) * scale * (q . k) leaves the range of f32. Results depend neither on other batch items nor on
- * other heads, and are the same bits each time.
+ * Errors are within the bounds of gatun/attention.h, with (2^-11 + 2^-17) max |v| more for F16 in EXACT. Rows that see
+ * nothing, NaN and infinity are as there, but that a logit counts as infinite where log2(e) * scale * (q . k) leaves the
+ * range of f32. Results depend neither on other batch items nor on other heads, and are the same bits each time.
  */
 #ifndef GATUN_CUDA_ATTENTION_H
 #define GATUN_CUDA_ATTENTION_H

@@ -21,14 +21,19 @@ using Params = gatun_attention_params;
 using LongLong = long long;
 
 constexpr KernelRow kRows[] = {
-#define GATUN_ATTENTION_KERNEL(name, dtypes, modes, capabilities, sizes, tile_rows, masked_rows, tensor_cores) \
-  {#name, dtypes, modes, capabilities, sizes, tile_rows, masked_rows, tensor_cores, run_##name},
+#define GATUN_ATTENTION_KERNEL(name, dtypes, modes, capabilities, sizes, tile_rows, masked_rows, tensor_cores, whole) \
+  {#name, dtypes, modes, capabilities, sizes, tile_rows, masked_rows, tensor_cores, whole, run_##name},
 #include "attention/device_kernels.inc"
 #undef GATUN_ATTENTION_KERNEL
 };
 constexpr int kRowCount = static_cast<int>(sizeof(kRows) / sizeof(kRows[0]));
 
 constexpr int64_t kAlignment = 256, kNoMemory = int64_t{1} << 60;
+
+// Whether tiles of tile_rows queries are worth it, and each lies in one row of the mask.
+bool fills_tiles(const KernelRow& row, const Params& p) {
+  return p.query_block == 0 ? p.query_length > row.tile_rows / 2 : p.query_block == row.tile_rows;
+}
 
 int64_t largest_size(const Params& p) { return std::max(p.head_size, p.value_size); }
 
@@ -78,6 +83,8 @@ const char* why_not(const KernelRow& row, const Params& p, const Device& device)
   if ((row.modes >> p.mode & 1) == 0) return "another mode";
   if (!row.capabilities.contains(device.major * 10 + device.minor)) return "another compute capability";
   if (!row.sizes.contains(largest_size(p))) return "another head size";
+  if (row.whole && p.head_size != p.value_size) return "one size for all";
+  if (row.whole && !fills_tiles(row, p)) return "more queries, or blocks of them";
   return nullptr;
 }
 
@@ -92,8 +99,7 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
   Plan plan = {};
   plan.kernel = &row;
   plan.ragged = ragged;
-  const bool large = p.query_block == 0 ? p.query_length > row.masked_rows : p.query_block == row.tile_rows;
-  plan.tile_rows = large ? row.tile_rows : row.masked_rows;
+  plan.tile_rows = fills_tiles(row, p) ? row.tile_rows : row.masked_rows;
   plan.tiles = ragged ? p.query_length / plan.tile_rows + p.batch : blocks_of(p.query_length, plan.tile_rows);
   const int64_t items = ragged ? std::min<int64_t>(p.batch, 1) : p.batch;
   plan.blocks = product({items, p.query_heads, plan.tiles});

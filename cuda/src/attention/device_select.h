@@ -15,9 +15,10 @@ struct Range {
   bool contains(int64_t value) const { return value >= least && value <= most; }
 };
 
-inline constexpr uint32_t kAllDtypes = 1u << GATUN_F32 | 1u << GATUN_BF16 | 1u << GATUN_F16,
-                          kExactMode = 1u << GATUN_ATTENTION_EXACT, kInt8Mode = 1u << GATUN_ATTENTION_INT8,
-                          kAllModes = 1u << GATUN_ATTENTION_EXACT | 1u << GATUN_ATTENTION_INT8;
+inline constexpr uint32_t kBf16Alone = 1u << GATUN_BF16, kF16Alone = 1u << GATUN_F16,
+                          kAllDtypes = 1u << GATUN_F32 | kBf16Alone | kF16Alone;
+inline constexpr uint32_t kExactMode = 1u << GATUN_ATTENTION_EXACT, kInt8Mode = 1u << GATUN_ATTENTION_INT8,
+                          kAllModes = kExactMode | kInt8Mode;
 
 // A row of device_kernels.inc.
 struct KernelRow {
@@ -25,7 +26,7 @@ struct KernelRow {
   uint32_t dtypes, modes;
   Range capabilities, sizes;
   int32_t tile_rows, masked_rows;
-  bool tensor_cores;
+  bool tensor_cores, whole;
   int32_t (*run)(const Job& job, void* stream);
 };
 

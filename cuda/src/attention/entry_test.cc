@@ -39,6 +39,9 @@ TEST(AttentionEntry, SelectsByTypeModeAndSize) {
   const auto selected = [&](int32_t dtype, int32_t mode, int64_t head_size) {
     return std::string(select(params_of({dtype, dtype, mode}, head_size), device).name);
   };
+#if defined(GATUN_EMULATED)
+  EXPECT_EQ(selected(GATUN_BF16, GATUN_ATTENTION_EXACT, 128), "attention_bf16_m128n48_sm80");  // value_size is 64
+#endif
   EXPECT_EQ(selected(GATUN_F32, GATUN_ATTENTION_EXACT, 64), "attention_f32_simt_sm80");
   EXPECT_EQ(selected(GATUN_F16, GATUN_ATTENTION_EXACT, 256), "attention_f16_m64n32_sm80");
   EXPECT_EQ(selected(GATUN_BF16, GATUN_ATTENTION_EXACT, 72), "attention_bf16_m128n48_sm80");
