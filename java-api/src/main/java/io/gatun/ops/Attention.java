@@ -317,8 +317,7 @@ public final class Attention {
      * <p>On a GPU it returns before the work is done, which uses what the arguments hold then: close no arena of theirs, and
      * change no element, before {@link Device#synchronize}, but by work of the same stream. A call makes a few small objects,
      * and scratch memory of the device if it needs more than calls before. All tensors are there, and so are the mask and the
-     * sequences ({@link BlockMask#to}, {@link Sequences#to}); a mask is one of {@link Selection#select}, as kernels that select
-     * are the CPU's.
+     * sequences ({@link BlockMask#to}, {@link Sequences#to}).
      *
      * @param q f32, bf16 or f16 [batch, query heads, query length, head size], a multiple of 8 in 8..256
      * @param k of the type of q, [batch, kv heads, key length, head size]; kv heads divide query heads
@@ -389,10 +388,9 @@ public final class Attention {
     /** Which kernel {@link #run} uses for these arguments, which it passed over and why, and how it splits the work. */
     public static String explain(Tensor q, Tensor k, Tensor v, Tensor out, Options options) {
         MemorySegment params = AttentionCall.params(q, k, v, out, options);
-        if (q.device() != Device.CPU) {
-            return CudaAttention.explain(params, q, options);
-        }
-        String kernel = Native.text(EXPLAIN_BYTES, text -> gatun_attention_explain(params, text, EXPLAIN_BYTES));
+        String kernel = q.device() == Device.CPU
+                ? Native.text(EXPLAIN_BYTES, text -> gatun_attention_explain(params, text, EXPLAIN_BYTES))
+                : CudaAttention.explain(params, q, options);
         return options.selection == null
                 ? kernel
                 : kernel + "\n" + SelectionCall.explain(options.selection, params, q, k, options);

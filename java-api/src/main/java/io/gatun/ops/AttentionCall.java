@@ -60,7 +60,7 @@ final class AttentionCall {
     }
 
     static BlockMask.Parts mask(Options options) {
-        return options.mask() == null ? NO_MASK : options.mask().arguments();
+        return options.mask() == null ? NO_MASK : options.mask().memory().arguments();
     }
 
     static MemorySegment params(Tensor q, Tensor k, Tensor v, Tensor out, Options options) {
@@ -99,6 +99,7 @@ final class AttentionCall {
     /** Of a selection, which takes no values. */
     static MemorySegment params(Tensor q, Tensor k, Options options) {
         checkInputs(q, k, options);
+        checkDevices(q, k, null, null, options);
         MemorySegment params = PARAMS.get();
         writeInputs(params, q, k, options);
         gatun_attention_params.out_dtype(params, DType.F32.code());
@@ -407,7 +408,9 @@ final class AttentionCall {
         gatun_attention_params.mask_batch(params, mask == null ? 0 : mask.batch());
         gatun_attention_params.mask_heads(params, mask == null ? 0 : mask.heads());
         gatun_attention_params.query_blocks(params, grid == null ? 0 : grid.queryBlocks());
-        gatun_attention_params.partial_count(params, mask == null ? 0 : mask.partialCount());
-        gatun_attention_params.full_count(params, mask == null ? 0 : mask.fullCount());
+        gatun_attention_params.partial_count(
+                params, mask == null ? 0 : mask.memory().partialRoom());
+        gatun_attention_params.full_count(
+                params, mask == null ? 0 : mask.memory().fullRoom());
     }
 }

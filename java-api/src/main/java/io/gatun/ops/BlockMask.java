@@ -1,7 +1,6 @@
 package io.gatun.ops;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import io.gatun.Device;
 import io.gatun.Tensor;
@@ -24,10 +23,9 @@ import java.util.List;
  * absent. What {@link Attention.Options causal masks and windows} hide is hidden in blocks of either kind, so that a
  * mask need not say it again.
  *
- * <p>Immutable, in native memory of its own that is freed when nothing refers to it any more; of any thread. Calls on a GPU
- * take {@link #to a copy there}. With R =
- * batch * heads * query blocks rows, the query block fastest, it is stored as compressed sparse rows twice
- * ({@link Parts}). Methods that look at all of it are O(its length).
+ * <p>Immutable, in native memory that is freed when nothing refers to it any more; of any thread. With R = batch * heads *
+ * query blocks rows, the query block fastest, it is stored as compressed sparse rows twice ({@link Parts}). Methods that look
+ * at all of it are O(its length). On a GPU calls take {@link #to a copy there}, or what was made there, which is waited for.
  */
 public final class BlockMask {
     /**
@@ -66,28 +64,18 @@ public final class BlockMask {
     private final BlockGrid grid;
     private final long batch;
     private final long heads;
-    private final Parts parts;
-    private final Device device;
-    /** The parts, or their copy on another device, of which only the addresses are used. */
-    private final Parts arguments;
-
-    private final BlockLists full;
-    private final BlockLists partial;
+    private final MaskMemory memory;
 
     /** Of parts that nobody else writes to. */
     BlockMask(BlockGrid grid, long batch, long heads, Parts parts) {
-        this(grid, batch, heads, parts, Device.CPU, parts);
+        this(grid, batch, heads, MaskMemory.of(parts));
     }
 
-    private BlockMask(BlockGrid grid, long batch, long heads, Parts parts, Device device, Parts arguments) {
+    BlockMask(BlockGrid grid, long batch, long heads, MaskMemory memory) {
         this.grid = grid;
         this.batch = batch;
         this.heads = heads;
-        this.parts = parts;
-        this.device = device;
-        this.arguments = arguments;
-        this.full = new BlockLists(parts.fullOffsets, parts.fullBlocks);
-        this.partial = new BlockLists(parts.partialOffsets, parts.partialBlocks);
+        this.memory = memory;
     }
 
     // ---- made of blocks --------------------------------------------------------------------------------------------
@@ -107,7 +95,7 @@ public final class BlockMask {
 
     /**
      * Of a byte for each block, as {@link #toMap} gives it and FlashInfer's and other booleans are: 0 absent, 1 full, 2
-     * partial without bits.
+     * partial without bits. Of a map on a GPU it is made there, without a wait, and other bytes are absent blocks.
      *
      * @param map u8 [batch, heads, query blocks, key blocks], or without the first axis or the first two, which are 1
      *     then; contiguous
@@ -283,68 +271,80 @@ public final class BlockMask {
 
     /** How it is stored, read-only. */
     public Parts parts() {
-        MemorySegment bits = parts.partialBits;
+        MemorySegment bits = host().partialBits;
         return new Parts(
-                parts.fullOffsets.asReadOnly(),
-                parts.fullBlocks.asReadOnly(),
-                parts.partialOffsets.asReadOnly(),
-                parts.partialBlocks.asReadOnly(),
+                host().fullOffsets.asReadOnly(),
+                host().fullBlocks.asReadOnly(),
+                host().partialOffsets.asReadOnly(),
+                host().partialBlocks.asReadOnly(),
                 bits == null ? null : bits.asReadOnly());
     }
 
+    private Parts host() {
+        return memory.host();
+    }
+
+    private BlockLists full() {
+        return new BlockLists(host().fullOffsets, host().fullBlocks);
+    }
+
+    private BlockLists partial() {
+        return new BlockLists(host().partialOffsets, host().partialBlocks);
+    }
+
     /** How it is stored, as arguments of a call on its device. */
-    Parts arguments() {
-        return arguments;
+    MaskMemory memory() {
+        return memory;
     }
 
     /** Whose calls take it. */
     public Device device() {
-        return device;
+        return memory.device();
     }
 
     /** This mask if calls of the device take it, otherwise one whose parts are copied there; and stay on the CPU, too. */
     public BlockMask to(Device target) {
         Check.present("target", target);
-        return target == device ? this : new BlockMask(grid, batch, heads, parts, target, MaskParts.on(target, parts));
+        return target == device() ? this : new BlockMask(grid, batch, heads, memory.to(target));
     }
 
     /** The full blocks of all rows. */
     public long fullCount() {
-        return parts.fullBlocks.byteSize() / JAVA_INT.byteSize();
+        return MaskMemory.blocks(host().fullBlocks);
     }
 
     /** The partial blocks of all rows. */
     public long partialCount() {
-        return parts.partialBlocks.byteSize() / JAVA_INT.byteSize();
+        return MaskMemory.blocks(host().partialBlocks);
     }
 
     /** The bytes of all parts together. */
     public long byteSize() {
-        return parts.fullOffsets.byteSize()
-                + parts.fullBlocks.byteSize()
-                + parts.partialOffsets.byteSize()
-                + parts.partialBlocks.byteSize()
-                + (parts.partialBits == null ? 0 : parts.partialBits.byteSize());
+        return host().fullOffsets.byteSize()
+                + host().fullBlocks.byteSize()
+                + host().partialOffsets.byteSize()
+                + host().partialBlocks.byteSize()
+                + (host().partialBits == null ? 0 : host().partialBits.byteSize());
     }
 
     /** The full blocks of a row, ascending. */
     public int[] fullBlocks(long item, long head, int queryBlock) {
-        return full.blocks(row(item, head, queryBlock));
+        return full().blocks(row(item, head, queryBlock));
     }
 
     /** The partial blocks of a row, ascending. */
     public int[] partialBlocks(long item, long head, int queryBlock) {
-        return partial.blocks(row(item, head, queryBlock));
+        return partial().blocks(row(item, head, queryBlock));
     }
 
     /** Whether a block is seen whole. */
     public boolean isFull(long item, long head, int queryBlock, int keyBlock) {
-        return full.find(row(item, head, queryBlock), key(keyBlock)) >= 0;
+        return full().find(row(item, head, queryBlock), key(keyBlock)) >= 0;
     }
 
     /** Whether a block is seen in part. */
     public boolean isPartial(long item, long head, int queryBlock, int keyBlock) {
-        return partial.find(row(item, head, queryBlock), key(keyBlock)) >= 0;
+        return partial().find(row(item, head, queryBlock), key(keyBlock)) >= 0;
     }
 
     /** Whether a query sees a key, as far as the mask says. O(log blocks). */
@@ -354,26 +354,26 @@ public final class BlockMask {
         }
         long row = row(item, head, (int) (query / grid.queryBlock()));
         int block = (int) (key / grid.keyBlock());
-        if (full.find(row, block) >= 0) {
+        if (full().find(row, block) >= 0) {
             return true;
         }
-        long place = partial.find(row, block);
+        long place = partial().find(row, block);
         return place >= 0 && bit(place, (int) (query % grid.queryBlock()), (int) (key % grid.keyBlock()));
     }
 
     /** Of a partial block, which is seen whole without bits. */
     private boolean bit(long place, int i, int j) {
         long at = (place * grid.queryBlock() + i) * (grid.keyBlock() / 8) + j / 8;
-        return parts.partialBits == null || (parts.partialBits.get(JAVA_BYTE, at) >>> j % 8 & 1) != 0;
+        return host().partialBits == null || (host().partialBits.get(JAVA_BYTE, at) >>> j % 8 & 1) != 0;
     }
 
     /** The share of a block's queries and keys that see one another, 0..1. */
     double share(long item, long head, int queryBlock, int keyBlock) {
         long row = row(item, head, queryBlock);
-        if (full.find(row, keyBlock) >= 0) {
+        if (full().find(row, keyBlock) >= 0) {
             return 1;
         }
-        long place = partial.find(row, keyBlock);
+        long place = partial().find(row, keyBlock);
         if (place < 0) {
             return 0;
         }
@@ -422,8 +422,8 @@ public final class BlockMask {
         for (long row = 0; row < rows; row++) {
             int end = grid.causalBlocks((int) (row % grid.queryBlocks()));
             allowed += end;
-            kept += full.before(row, end);
-            kept += partial.before(row, end);
+            kept += full().before(row, end);
+            kept += partial().before(row, end);
         }
         return share(kept, allowed);
     }
@@ -431,7 +431,6 @@ public final class BlockMask {
     private static double share(long part, long whole) {
         return whole == 0 ? 1 : (double) part / whole;
     }
-
     /** u8 [batch, heads, query blocks, key blocks]: 0 absent, 1 full, 2 partial; in new memory. */
     public Tensor toMap() {
         return MaskFormats.toMap(this);
@@ -464,11 +463,11 @@ public final class BlockMask {
                 && grid.equals(mask.grid)
                 && batch == mask.batch
                 && heads == mask.heads
-                && same(parts.fullOffsets, mask.parts.fullOffsets)
-                && same(parts.fullBlocks, mask.parts.fullBlocks)
-                && same(parts.partialOffsets, mask.parts.partialOffsets)
-                && same(parts.partialBlocks, mask.parts.partialBlocks)
-                && same(parts.partialBits, mask.parts.partialBits);
+                && same(host().fullOffsets, mask.host().fullOffsets)
+                && same(host().fullBlocks, mask.host().fullBlocks)
+                && same(host().partialOffsets, mask.host().partialOffsets)
+                && same(host().partialBlocks, mask.host().partialBlocks)
+                && same(host().partialBits, mask.host().partialBits);
     }
 
     private static boolean same(MemorySegment a, MemorySegment b) {

@@ -7,7 +7,6 @@ import static io.gatun.bindings.c.gatun_cuda_h.gatun_cuda_attention_workspace_by
 
 import io.gatun.DeviceStream;
 import io.gatun.Tensor;
-import io.gatun.internal.Check;
 import io.gatun.internal.Native;
 import io.gatun.ops.Attention.Options;
 import java.lang.foreign.MemorySegment;
@@ -19,11 +18,14 @@ final class CudaAttention {
     private CudaAttention() {}
 
     static void run(MemorySegment params, Tensor q, Tensor k, Tensor v, Tensor out, Options options) {
-        checkSelection(q, options);
+        if (options.selection() != null) {
+            MemorySegment own = SelectionCall.prepare(options.selection(), params, q, k, options);
+            CudaSelection.attend(params, own, q, k, v, out, options);
+            return;
+        }
         DeviceStream stream = q.device().stream();
         long bytes = CudaCall.bytes(size -> gatun_cuda_attention_workspace_bytes(
                 params, ragged(options), q.device().index(), size));
-        Sequences sequences = options.sequences();
         BlockMask.Parts mask = AttentionCall.mask(options);
         CudaCall.queue(
                 stream,
@@ -32,8 +34,8 @@ final class CudaAttention {
                         q.pointer(),
                         k.pointer(),
                         Native.pointer(v),
-                        sequences == null ? MemorySegment.NULL : sequences.queries(),
-                        sequences == null ? MemorySegment.NULL : sequences.keys(),
+                        SelectionCall.queries(options),
+                        SelectionCall.keys(options),
                         Native.pointer(options.slopes()),
                         Native.pointer(options.sinks()),
                         Native.pointer(options.correction()),
@@ -50,23 +52,13 @@ final class CudaAttention {
     }
 
     static String explain(MemorySegment params, Tensor q, Options options) {
-        checkSelection(q, options);
         return Native.cudaText(
                 EXPLAIN_BYTES,
                 text -> gatun_cuda_attention_explain(
                         params, ragged(options), q.device().index(), text, EXPLAIN_BYTES));
     }
 
-    private static void checkSelection(Tensor q, Options options) {
-        if (options.selection() != null) {
-            throw Check.unsupported(
-                    "options.selection",
-                    options.selection().kind() + " on " + q.device(),
-                    "none there, but a mask (see Selection.select and BlockMask.to)");
-        }
-    }
-
-    private static int ragged(Options options) {
+    static int ragged(Options options) {
         return options.sequences() == null ? 0 : 1;
     }
 

@@ -6,6 +6,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.bindings.NativeLibrary;
 import io.gatun.internal.Check;
@@ -39,12 +40,12 @@ final class MaskFormats {
                     "[batch, heads, " + grid.queryBlocks() + ", " + grid.keyBlocks() + "] for " + grid);
         }
         Check.contiguous("map", map);
-        Check.reachable("map", map.segment());
-        return ofMap(
-                grid,
-                rank < 4 ? 1 : map.shape().size(0),
-                rank < 3 ? 1 : map.shape().size(rank - 3),
-                map.segment());
+        Check.reachable("map", map);
+        long batch = rank < 4 ? 1 : map.shape().size(0);
+        long heads = rank < 3 ? 1 : map.shape().size(rank - 3);
+        return map.device() == Device.CPU
+                ? ofMap(grid, batch, heads, map.segment())
+                : CudaBlockMask.ofMap(grid, batch, heads, map, true);
     }
 
     /** Of a byte for each block, which has been checked for its size. */

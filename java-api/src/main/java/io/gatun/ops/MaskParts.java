@@ -6,9 +6,6 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
-import io.gatun.DType;
-import io.gatun.Device;
-import io.gatun.Tensor;
 import io.gatun.bindings.NativeLibrary;
 import io.gatun.internal.Check;
 import io.gatun.internal.Native;
@@ -21,23 +18,6 @@ import java.util.stream.IntStream;
 /** Masks from the parts of others. */
 final class MaskParts {
     private MaskParts() {}
-
-    /** A copy on a device, or what was copied if that is the CPU. */
-    static Parts on(Device device, Parts parts) {
-        return device == Device.CPU
-                ? parts
-                : new Parts(
-                        on(device, parts.fullOffsets()),
-                        on(device, parts.fullBlocks()),
-                        on(device, parts.partialOffsets()),
-                        on(device, parts.partialBlocks()),
-                        parts.partialBits() == null ? null : on(device, parts.partialBits()));
-    }
-
-    /** The address of a copy, which lives as long as something refers to it. */
-    static MemorySegment on(Device device, MemorySegment memory) {
-        return Tensor.wrap(memory, DType.U8, memory.byteSize()).to(device).pointer();
-    }
 
     /** The last offset of each kind says how many blocks there are; the copy is checked, which nobody changes. */
     static BlockMask copy(BlockGrid grid, long batch, long heads, Parts given) {

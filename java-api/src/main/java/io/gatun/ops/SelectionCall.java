@@ -7,6 +7,7 @@ import static io.gatun.bindings.c.gatun_h.gatun_attention_select;
 import static io.gatun.bindings.c.gatun_h.gatun_attention_select_explain;
 
 import io.gatun.DType;
+import io.gatun.Device;
 import io.gatun.Tensor;
 import io.gatun.bindings.c.gatun_attention_params;
 import io.gatun.bindings.c.gatun_selection_params;
@@ -58,6 +59,9 @@ final class SelectionCall {
     }
 
     static void check(Selection selection, Tensor q, Tensor k, Options options, Tensor out) {
+        Check.device("selection.budgets", selection.budgets(), "q", q.device());
+        Check.device("selection.density", selection.density(), "q", q.device());
+        Check.device("selection.lseBefore", selection.lseBefore(), "q", q.device());
         long heads = AttentionCall.heads(q, options);
         if (selection.kind() == Kind.PROXY && heads % selection.proxyHeads() != 0) {
             throw Check.invalid("proxyHeads", selection.proxyHeads(), "divisors of the " + heads + " heads of q");
@@ -81,7 +85,7 @@ final class SelectionCall {
         }
         Tensor density = selection.density();
         if (density != null) {
-            Check.writable("selection.density", density.segment());
+            Check.writable("selection.density", density);
             Check.disjoint("selection.density", density, "q", q);
             Check.disjoint("selection.density", density, "k", k);
             Check.disjoint("selection.density", density, "out", out);
@@ -96,7 +100,7 @@ final class SelectionCall {
             Check.dtype(name, perHead, AttentionCall.F32);
             Check.matrix(name, perHead, batch, heads);
             Check.contiguous(name, perHead);
-            Check.reachable(name, perHead.segment());
+            Check.reachable(name, perHead);
         }
     }
 
@@ -111,13 +115,13 @@ final class SelectionCall {
         return params;
     }
 
-    private static MemorySegment queries(Options options) {
+    static MemorySegment queries(Options options) {
         return options.sequences() == null
                 ? MemorySegment.NULL
                 : options.sequences().queries();
     }
 
-    private static MemorySegment keys(Options options) {
+    static MemorySegment keys(Options options) {
         return options.sequences() == null
                 ? MemorySegment.NULL
                 : options.sequences().keys();
@@ -128,6 +132,10 @@ final class SelectionCall {
         MemorySegment params = params(selection, q, k, options);
         BlockGrid grid = grid(selection, q, k, options);
         Tensor map = map(grid, q, options);
+        if (q.device() != Device.CPU) {
+            CudaSelection.select(params, PARAMS.get(), selection, q, k, options, map);
+            return mask(grid, map);
+        }
         Native.call(() -> gatun_attention_select(
                 params,
                 PARAMS.get(),
@@ -141,13 +149,19 @@ final class SelectionCall {
         return BlockMask.ofBlocks(grid, map);
     }
 
+    /** Of a map on a GPU; all blocks that are chosen are full. */
+    private static BlockMask mask(BlockGrid grid, Tensor map) {
+        return CudaBlockMask.ofMap(grid, map.shape().size(0), map.shape().size(1), map, false);
+    }
+
     private static Tensor map(BlockGrid grid, Tensor q, Options options) {
-        return Tensor.allocate(
-                DType.U8,
-                AttentionCall.batch(q, options),
-                AttentionCall.heads(q, options),
-                grid.queryBlocks(),
-                grid.keyBlocks());
+        return q.device()
+                .allocate(
+                        DType.U8,
+                        AttentionCall.batch(q, options),
+                        AttentionCall.heads(q, options),
+                        grid.queryBlocks(),
+                        grid.keyBlocks());
     }
 
     /** Without what a selection ignores. */
@@ -163,12 +177,17 @@ final class SelectionCall {
         Options options = alone(given);
         MemorySegment params = params(selection, q, k, options);
         BlockGrid grid = grid(selection, q, k, options);
-        Tensor scores = Tensor.allocate(
-                DType.F32,
-                AttentionCall.batch(q, options),
-                AttentionCall.heads(q, options),
-                grid.queryBlocks(),
-                grid.keyBlocks());
+        Tensor scores = q.device()
+                .allocate(
+                        DType.F32,
+                        AttentionCall.batch(q, options),
+                        AttentionCall.heads(q, options),
+                        grid.queryBlocks(),
+                        grid.keyBlocks());
+        if (q.device() != Device.CPU) {
+            CudaSelection.scores(params, PARAMS.get(), selection, q, k, options, scores);
+            return scores;
+        }
         Native.call(() -> gatun_attention_scores(
                 params,
                 PARAMS.get(),
@@ -192,7 +211,12 @@ final class SelectionCall {
             throw Check.invalid("scores", "shape " + scores.shape(), map.shape());
         }
         Check.contiguous("scores", scores);
-        Check.reachable("scores", scores.segment());
+        Check.reachable("scores", scores);
+        Check.device("scores", scores, "q", q.device());
+        if (q.device() != Device.CPU) {
+            CudaSelection.choose(params, PARAMS.get(), selection, options, scores, map);
+            return mask(grid, map);
+        }
         Native.call(() -> gatun_attention_choose(
                 params,
                 PARAMS.get(),
@@ -207,7 +231,12 @@ final class SelectionCall {
     static Tensor budgets(Selection selection, Tensor q, Tensor k, Options given) {
         Options options = alone(given);
         MemorySegment params = params(selection, q, k, options);
-        Tensor budgets = Tensor.allocate(DType.F32, AttentionCall.batch(q, options), AttentionCall.heads(q, options));
+        Tensor budgets =
+                q.device().allocate(DType.F32, AttentionCall.batch(q, options), AttentionCall.heads(q, options));
+        if (q.device() != Device.CPU) {
+            CudaSelection.budgets(params, PARAMS.get(), q, k, options, budgets);
+            return budgets;
+        }
         Native.call(() -> gatun_attention_budgets(
                 params, PARAMS.get(), q.segment(), k.segment(), queries(options), keys(options), budgets.segment()));
         return budgets;
@@ -215,6 +244,9 @@ final class SelectionCall {
 
     static String explain(Selection selection, MemorySegment params, Tensor q, Tensor k, Options options) {
         MemorySegment own = prepare(selection, params, q, k, options);
+        if (q.device() != Device.CPU) {
+            return CudaSelection.explain(params, own, q, options);
+        }
         return Native.text(EXPLAIN_BYTES, text -> gatun_attention_select_explain(params, own, text, EXPLAIN_BYTES));
     }
 }

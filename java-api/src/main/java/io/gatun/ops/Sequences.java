@@ -27,8 +27,8 @@ public final class Sequences {
         this.keys = keys;
         this.device = device;
         boolean cpu = device == Device.CPU;
-        queryArgument = cpu ? queries : MaskParts.on(device, queries);
-        keyArgument = cpu ? keys : MaskParts.on(device, keys);
+        queryArgument = cpu ? queries : MaskMemory.on(device, queries);
+        keyArgument = cpu ? keys : MaskMemory.on(device, keys);
         longestQuery = longest("queryOffsets", queries);
         longestKey = longest("keyOffsets", keys);
     }

@@ -19,7 +19,6 @@ import io.gatun.ops.QuantSpec;
 import io.gatun.ops.Quantize;
 import io.gatun.ops.QuantizedTensor;
 import io.gatun.ops.RowOrder;
-import io.gatun.ops.Selection;
 import io.gatun.ops.Sparsity;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -68,10 +67,17 @@ class OpsOfOtherDevicesTest {
 
         refused("Norm.layer", () -> Norm.layer(x, null, null, 1e-5f, f32(8, 64)));
         refused("Norm.rms", () -> Norm.rms(host(8, 64), f32(64), null, 1e-5f, host(8, 64)));
-        refused("Selection.select", () -> Selection.antidiagonal().select(q, q, Attention.Options.DEFAULT));
+        Tensor sums = f32(1, 2, 8);
+        refused("Attention.recall", () -> Attention.recall(sums, sums));
+        refused("Attention.correction", () -> Attention.correction(sums, sums));
         refused(
-                "BlockMask.ofBlocks",
-                () -> BlockMask.ofBlocks(new BlockGrid(64, 64, 16, 16), device.tensor(DType.U8, 1, 1, 4, 4)));
+                "BlockMask.ofBsr",
+                () -> BlockMask.ofBsr(
+                        new BlockGrid(64, 64, 16, 16),
+                        16,
+                        16,
+                        device.tensor(DType.I32, 5),
+                        device.tensor(DType.I32, 4)));
         refused("Calibrate.amax", () -> Calibrate.amax(x));
         refused("ActivationStats.observe", () -> ActivationStats.of(64).observe(x));
         refused("Mask.of", () -> Mask.of(x));

@@ -995,6 +995,734 @@ public class gatun_cuda_h {
         }
     }
 
+    private static class gatun_cuda_attention_select_workspace_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_select_workspace_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_select_workspace_bytes(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_select_workspace_bytes$descriptor() {
+        return gatun_cuda_attention_select_workspace_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_select_workspace_bytes(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_select_workspace_bytes$handle() {
+        return gatun_cuda_attention_select_workspace_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_select_workspace_bytes(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_select_workspace_bytes$address() {
+        return gatun_cuda_attention_select_workspace_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_select_workspace_bytes(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static int gatun_cuda_attention_select_workspace_bytes(MemorySegment params, MemorySegment selection, int ragged, int device, MemorySegment bytes) {
+        var mh$ = gatun_cuda_attention_select_workspace_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_select_workspace_bytes", params, selection, ragged, device, bytes);
+            }
+            return (int)mh$.invokeExact(params, selection, ragged, device, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention_lines_workspace_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_lines_workspace_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_lines_workspace_bytes(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_lines_workspace_bytes$descriptor() {
+        return gatun_cuda_attention_lines_workspace_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_lines_workspace_bytes(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_lines_workspace_bytes$handle() {
+        return gatun_cuda_attention_lines_workspace_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_lines_workspace_bytes(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_lines_workspace_bytes$address() {
+        return gatun_cuda_attention_lines_workspace_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_lines_workspace_bytes(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static int gatun_cuda_attention_lines_workspace_bytes(MemorySegment params, MemorySegment selection, int ragged, int device, MemorySegment bytes) {
+        var mh$ = gatun_cuda_attention_lines_workspace_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_lines_workspace_bytes", params, selection, ragged, device, bytes);
+            }
+            return (int)mh$.invokeExact(params, selection, ragged, device, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention_selected_workspace_bytes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_selected_workspace_bytes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_selected_workspace_bytes(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_selected_workspace_bytes$descriptor() {
+        return gatun_cuda_attention_selected_workspace_bytes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_selected_workspace_bytes(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_selected_workspace_bytes$handle() {
+        return gatun_cuda_attention_selected_workspace_bytes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_selected_workspace_bytes(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_selected_workspace_bytes$address() {
+        return gatun_cuda_attention_selected_workspace_bytes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_selected_workspace_bytes(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, int64_t *bytes)
+     * }
+     */
+    public static int gatun_cuda_attention_selected_workspace_bytes(MemorySegment params, MemorySegment selection, int ragged, int device, MemorySegment bytes) {
+        var mh$ = gatun_cuda_attention_selected_workspace_bytes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_selected_workspace_bytes", params, selection, ragged, device, bytes);
+            }
+            return (int)mh$.invokeExact(params, selection, ragged, device, bytes);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention_scores {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_scores");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_scores(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse, float *scores, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_scores$descriptor() {
+        return gatun_cuda_attention_scores.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_scores(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse, float *scores, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_scores$handle() {
+        return gatun_cuda_attention_scores.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_scores(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse, float *scores, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_scores$address() {
+        return gatun_cuda_attention_scores.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_scores(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse, float *scores, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_attention_scores(MemorySegment params, MemorySegment selection, MemorySegment q, MemorySegment k, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment lse, MemorySegment scores, MemorySegment workspace, long workspace_bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_attention_scores.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_scores", params, selection, q, k, q_offsets, kv_offsets, lse, scores, workspace, workspace_bytes, stream);
+            }
+            return (int)mh$.invokeExact(params, selection, q, k, q_offsets, kv_offsets, lse, scores, workspace, workspace_bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention_choose {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_choose");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_choose(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *scores, const float *budgets, uint8_t *map, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_choose$descriptor() {
+        return gatun_cuda_attention_choose.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_choose(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *scores, const float *budgets, uint8_t *map, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_choose$handle() {
+        return gatun_cuda_attention_choose.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_choose(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *scores, const float *budgets, uint8_t *map, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_choose$address() {
+        return gatun_cuda_attention_choose.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_choose(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *scores, const float *budgets, uint8_t *map, void *stream)
+     * }
+     */
+    public static int gatun_cuda_attention_choose(MemorySegment params, MemorySegment selection, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment scores, MemorySegment budgets, MemorySegment map, MemorySegment stream) {
+        var mh$ = gatun_cuda_attention_choose.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_choose", params, selection, q_offsets, kv_offsets, scores, budgets, map, stream);
+            }
+            return (int)mh$.invokeExact(params, selection, q_offsets, kv_offsets, scores, budgets, map, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention_lines {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_lines");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_lines(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *columns, float *diagonals, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_lines$descriptor() {
+        return gatun_cuda_attention_lines.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_lines(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *columns, float *diagonals, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_lines$handle() {
+        return gatun_cuda_attention_lines.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_lines(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *columns, float *diagonals, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_lines$address() {
+        return gatun_cuda_attention_lines.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_lines(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *columns, float *diagonals, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_attention_lines(MemorySegment params, MemorySegment selection, MemorySegment q, MemorySegment k, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment columns, MemorySegment diagonals, MemorySegment workspace, long workspace_bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_attention_lines.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_lines", params, selection, q, k, q_offsets, kv_offsets, columns, diagonals, workspace, workspace_bytes, stream);
+            }
+            return (int)mh$.invokeExact(params, selection, q, k, q_offsets, kv_offsets, columns, diagonals, workspace, workspace_bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention_vertical_slash {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_vertical_slash");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_vertical_slash(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *columns, const float *diagonals, uint8_t *map, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_vertical_slash$descriptor() {
+        return gatun_cuda_attention_vertical_slash.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_vertical_slash(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *columns, const float *diagonals, uint8_t *map, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_vertical_slash$handle() {
+        return gatun_cuda_attention_vertical_slash.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_vertical_slash(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *columns, const float *diagonals, uint8_t *map, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_vertical_slash$address() {
+        return gatun_cuda_attention_vertical_slash.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_vertical_slash(const gatun_attention_params *params, const gatun_selection_params *selection, const int64_t *q_offsets, const int64_t *kv_offsets, const float *columns, const float *diagonals, uint8_t *map, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_attention_vertical_slash(MemorySegment params, MemorySegment selection, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment columns, MemorySegment diagonals, MemorySegment map, MemorySegment workspace, long workspace_bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_attention_vertical_slash.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_vertical_slash", params, selection, q_offsets, kv_offsets, columns, diagonals, map, workspace, workspace_bytes, stream);
+            }
+            return (int)mh$.invokeExact(params, selection, q_offsets, kv_offsets, columns, diagonals, map, workspace, workspace_bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention_budgets {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_budgets");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_budgets(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *budgets, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_budgets$descriptor() {
+        return gatun_cuda_attention_budgets.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_budgets(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *budgets, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_budgets$handle() {
+        return gatun_cuda_attention_budgets.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_budgets(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *budgets, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_budgets$address() {
+        return gatun_cuda_attention_budgets.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_budgets(const gatun_attention_params *params, const gatun_selection_params *selection, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, float *budgets, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_attention_budgets(MemorySegment params, MemorySegment selection, MemorySegment q, MemorySegment k, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment budgets, MemorySegment workspace, long workspace_bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_attention_budgets.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_budgets", params, selection, q, k, q_offsets, kv_offsets, budgets, workspace, workspace_bytes, stream);
+            }
+            return (int)mh$.invokeExact(params, selection, q, k, q_offsets, kv_offsets, budgets, workspace, workspace_bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention_select {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_select");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_select(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse_before, uint8_t *map, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_select$descriptor() {
+        return gatun_cuda_attention_select.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_select(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse_before, uint8_t *map, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_select$handle() {
+        return gatun_cuda_attention_select.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_select(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse_before, uint8_t *map, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_select$address() {
+        return gatun_cuda_attention_select.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_select(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const int64_t *q_offsets, const int64_t *kv_offsets, const float *lse_before, uint8_t *map, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_attention_select(MemorySegment params, MemorySegment selection, MemorySegment budgets, MemorySegment q, MemorySegment k, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment lse_before, MemorySegment map, MemorySegment workspace, long workspace_bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_attention_select.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_select", params, selection, budgets, q, k, q_offsets, kv_offsets, lse_before, map, workspace, workspace_bytes, stream);
+            }
+            return (int)mh$.invokeExact(params, selection, budgets, q, k, q_offsets, kv_offsets, lse_before, map, workspace, workspace_bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention_selected {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG,
+            gatun_cuda_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_selected");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const float *lse_before, void *out, float *lse, float *density, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_selected$descriptor() {
+        return gatun_cuda_attention_selected.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const float *lse_before, void *out, float *lse, float *density, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_selected$handle() {
+        return gatun_cuda_attention_selected.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const float *lse_before, void *out, float *lse, float *density, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_selected$address() {
+        return gatun_cuda_attention_selected.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_selected(const gatun_attention_params *params, const gatun_selection_params *selection, const float *budgets, const void *q, const void *k, const void *v, const int64_t *q_offsets, const int64_t *kv_offsets, const float *slopes, const float *sinks, const float *correction, const float *lse_before, void *out, float *lse, float *density, void *workspace, int64_t workspace_bytes, void *stream)
+     * }
+     */
+    public static int gatun_cuda_attention_selected(MemorySegment params, MemorySegment selection, MemorySegment budgets, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment q_offsets, MemorySegment kv_offsets, MemorySegment slopes, MemorySegment sinks, MemorySegment correction, MemorySegment lse_before, MemorySegment out, MemorySegment lse, MemorySegment density, MemorySegment workspace, long workspace_bytes, MemorySegment stream) {
+        var mh$ = gatun_cuda_attention_selected.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_selected", params, selection, budgets, q, k, v, q_offsets, kv_offsets, slopes, sinks, correction, lse_before, out, lse, density, workspace, workspace_bytes, stream);
+            }
+            return (int)mh$.invokeExact(params, selection, budgets, q, k, v, q_offsets, kv_offsets, slopes, sinks, correction, lse_before, out, lse, density, workspace, workspace_bytes, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_cuda_attention_select_explain {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_INT,
+            gatun_cuda_h.C_POINTER,
+            gatun_cuda_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = gatun_cuda_h.findOrThrow("gatun_cuda_attention_select_explain");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_select_explain(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static FunctionDescriptor gatun_cuda_attention_select_explain$descriptor() {
+        return gatun_cuda_attention_select_explain.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_select_explain(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MethodHandle gatun_cuda_attention_select_explain$handle() {
+        return gatun_cuda_attention_select_explain.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_select_explain(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static MemorySegment gatun_cuda_attention_select_explain$address() {
+        return gatun_cuda_attention_select_explain.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_cuda_attention_select_explain(const gatun_attention_params *params, const gatun_selection_params *selection, int32_t ragged, int32_t device, char *text, int64_t capacity)
+     * }
+     */
+    public static int gatun_cuda_attention_select_explain(MemorySegment params, MemorySegment selection, int ragged, int device, MemorySegment text, long capacity) {
+        var mh$ = gatun_cuda_attention_select_explain.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_cuda_attention_select_explain", params, selection, ragged, device, text, capacity);
+            }
+            return (int)mh$.invokeExact(params, selection, ragged, device, text, capacity);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class gatun_cuda_decode_workspace_bytes {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             gatun_cuda_h.C_INT,
