@@ -45,6 +45,7 @@ void measure_limits(Session& session);
 void bench_quantize(Session& session);
 void bench_attention(Session& session);
 void bench_qmatmul(Session& session);
+void bench_decode(Session& session);
 
 // Ends the program with the library's message unless the call was taken.
 void must(int32_t status, const char* what);
