@@ -8,13 +8,10 @@
     quantize_int8 rows depth group      bf16 -> int8, scales amax / 127 in f32, as eager operations
     quantize_int8_compiled ...          the same under torch.compile
     dequantize_int8 rows depth group    the inverse
-<<<<<<< HEAD
     attention heads length size causal  scaled_dot_product_attention, bf16
     flex_attention heads length size block permille
                                         FlexAttention under torch.compile over blocks, those of attention_bench.cc
-=======
     decode_bf16 batch heads kv_heads keys size    scaled_dot_product_attention of one query, enable_gqa, no pages
->>>>>>> 35e38fb (cuda bench: decoding and writing of caches in each format; what is predicted)
 
 The answer has the seconds of a call: {"impl": ..., "median": ..., "min": ..., "max": ...}, or {"skip": <why not>}. The first
 line that is printed has the version. Calls are timed as those of the bench: in CUDA graphs where they can be captured, over
@@ -164,7 +161,6 @@ def dequantize_int8(rows, depth, group):
     return time_calls("eager", [lambda: (codes * scales).to(torch.bfloat16).view(rows, depth)])
 
 
-<<<<<<< HEAD
 def heads_of(heads, length, size):
     return [random(heads * length, size).view(1, heads, length, size) for _ in range(3)]
 
@@ -190,7 +186,6 @@ def flex_attention(heads, length, size, block, permille):
     return time_calls("flex_attention", [lambda: compiled(q, k, v, block_mask=mask)])
 
 
-=======
 def decode_bf16(batch, heads, kv_heads, keys, size):
     q = random(batch * heads, size).view(batch, heads, 1, size)
     k = copies(random(batch * kv_heads * keys, size).view(batch, kv_heads, keys, size))
@@ -204,7 +199,6 @@ def decode_bf16(batch, heads, kv_heads, keys, size):
     )
 
 
->>>>>>> 35e38fb (cuda bench: decoding and writing of caches in each format; what is predicted)
 REQUESTS = {
     function.__name__: function
     for function in (
@@ -216,12 +210,9 @@ REQUESTS = {
         quantize_int8,
         quantize_int8_compiled,
         dequantize_int8,
-<<<<<<< HEAD
         attention,
         flex_attention,
-=======
         decode_bf16,
->>>>>>> 35e38fb (cuda bench: decoding and writing of caches in each format; what is predicted)
     )
 }
 
