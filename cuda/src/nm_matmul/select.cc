@@ -18,10 +18,10 @@ using LongLong = long long;
 
 constexpr KernelRow kRows[] = {
 #define GATUN_NM_KERNEL(name, modes, arithmetic, values, fragments, rows, capabilities, group_multiple, block_columns, \
-                        block_rows, part_depth, wanted_blocks)                                                         \
-  {#name,        modes,          Arithmetic::arithmetic, values,     fragments,  rows,                                 \
-   capabilities, group_multiple, block_columns,          block_rows, part_depth, wanted_blocks,                        \
-   run_##name},
+                        block_rows, part_depth, wanted_blocks, shared_bytes)                                           \
+  {#name,      modes,         Arithmetic::arithmetic, values,        fragments,                                        \
+   rows,       capabilities,  group_multiple,         block_columns, block_rows,                                       \
+   part_depth, wanted_blocks, shared_bytes,           run_##name},
 #include "nm_matmul/sparse_kernels.inc"
 #undef GATUN_NM_KERNEL
 };
@@ -83,7 +83,10 @@ const char* why_not(const KernelRow& row, const Problem& problem, const Device& 
   if (row.fragments && form.order == Order::lists) return "2:4";
   if (!row.capabilities.contains(device.major * 10 + device.minor)) return "another compute capability";
   if (!row.rows.contains(problem.params.rows)) return "another number of rows";
-  if (form.groups > 1 && form.group % row.group_multiple != 0) return "groups of another size";
+  if (device.shared_bytes < row.shared_bytes) return "more shared memory";
+  if (form.groups > 1 && (row.group_multiple == 0 || form.group % row.group_multiple != 0)) {
+    return row.group_multiple == 0 ? "a single group" : "groups of another size";
+  }
   if (row.group_multiple == 1) return nullptr;
   if (row.arithmetic == Arithmetic::i8 && form.group > kMostIntegerGroup) return "groups that int32 holds the sum of";
   const bool exact = form.groups <= 1 || form.depth <= kMostDepthByGroup / form.group;

@@ -37,6 +37,7 @@ struct KernelRow {
   Range rows, capabilities;
   int32_t group_multiple;
   int32_t block_columns, block_rows, part_depth, wanted_blocks;
+  int64_t shared_bytes;
   int32_t (*run)(const SparseJob& job, void* stream);
 };
 

@@ -11,7 +11,7 @@ namespace gatun::cuda::nm_matmul {
 namespace {
 
 Device device(int32_t major, int32_t minor) {
-  return {0, major, minor, 100, 1'000'000, 100 * 1024, 1 << 20, int64_t{1} << 34, "invented"};
+  return {0, major, minor, 100, 1'000'000, 163 * 1024, 1 << 20, int64_t{1} << 34, "invented"};
 }
 
 Problem problem(int32_t values, int32_t n, int32_t m, int32_t mode, int64_t rows, int64_t columns, int64_t depth,
@@ -41,12 +41,21 @@ TEST(Select, TheTable) {
   EXPECT_EQ(kernel_of(GATUN_U4, 2, 4, GATUN_NM_BF16, 16), "nm_matmul_sparse_bf16_m16n128_sm80");
   EXPECT_EQ(kernel_of(GATUN_U4, 2, 4, GATUN_NM_F16, 17), "nm_matmul_sparse_f16_m128n128_sm80");
   EXPECT_EQ(kernel_of(GATUN_I8, 2, 4, GATUN_NM_INT8, 17), "nm_matmul_sparse_i8_m128n128_sm80");
+  EXPECT_EQ(kernel_of(GATUN_I8, 2, 4, GATUN_NM_INT8, 129), "nm_matmul_sparse_i8_m128n128_sm80");
+  EXPECT_EQ(kernel_of(GATUN_I8, 2, 4, GATUN_NM_INT8, 129, 4096), "nm_matmul_sparse_i8_m192n256_sm80");
+  EXPECT_EQ(kernel_of(GATUN_F16, 2, 4, GATUN_NM_F16, 128), "nm_matmul_sparse_f16_m128n128_sm80");
+  EXPECT_EQ(kernel_of(GATUN_F16, 2, 4, GATUN_NM_F16, 129), "nm_matmul_sparse_f16_m192n256_sm80");
   EXPECT_EQ(kernel_of(GATUN_U4, 2, 4, GATUN_NM_INT8, 17), "nm_matmul_decoded_i8_m128n128_sm80");
   EXPECT_EQ(kernel_of(GATUN_I8, 2, 4, GATUN_NM_BF16, 1), "nm_matmul_decoded_bf16_m16n128_sm80");
   EXPECT_EQ(kernel_of(GATUN_F16, 1, 4, GATUN_NM_F16, 17), "nm_matmul_decoded_f16_m128n128_sm80");
   EXPECT_EQ(kernel_of(GATUN_F16, 2, 4, GATUN_NM_F32, 17), "nm_matmul_f32_simt_sm80");
   EXPECT_EQ(kernel_of(GATUN_U4, 2, 4, GATUN_NM_BF16, 1, 48), "nm_matmul_f32_simt_sm80");
   EXPECT_EQ(kernel_of(GATUN_U4, 2, 4, GATUN_NM_INT8, 1, 32), "nm_matmul_i8_simt_sm80");
+  // A device without the shared memory of the widest tile.
+  Device small = device(8, 6);
+  small.shared_bytes = 99 * 1024;
+  EXPECT_STREQ(select(problem(GATUN_F16, 2, 4, GATUN_NM_F16, 4096, 4096, 4096, 0), small).name,
+               "nm_matmul_sparse_f16_m128n128_sm80");
   // Groups whose sums int32 does not hold.
   EXPECT_STREQ(select(problem(GATUN_I8, 2, 4, GATUN_NM_INT8, 64, 64, (1 << 17) + 4, (1 << 17) + 4), device(9, 0)).name,
                "nm_matmul_i8_simt_sm80");

@@ -21,18 +21,20 @@ TEST(Simt, EveryPatternOfEveryTypeInEveryMode) {
   uint64_t count = 0;
   for (const ValuesAndMode& all : kAll) {
     for (const int32_t m : {2, 4, 8, 16, 32}) {
-      for (const int32_t n : {1, 2, m / 2 + 1, m}) {
-        Case c = of_values(all.values, all.mode, ++count % 2 ? GATUN_ZERO_INTEGER : GATUN_ZERO_NONE);
-        c.n = n;
-        c.m = m;
-        c.vector = count % 3 == 0 ? 5 : 1;
-        c.rows = count % 4 == 0 ? 1 : 3;
-        c.columns = 19;
-        c.depth = 150 + n % 3;
-        c.group = count % 5 == 0 ? 0 : 64;
-        c.integers = count % 3 == 1;
-        expect_product(c, simt(c.mode), count);
-      }
+      const int32_t kept[] = {1, m / 2 + 1, m};
+      Case c = of_values(all.values, all.mode, ++count % 2 ? GATUN_ZERO_INTEGER : GATUN_ZERO_NONE);
+      c.n = kept[count % 3];
+      c.m = m;
+      c.vector = count % 4 == 0 ? 5 : 1;
+      c.rows = count % 7 == 0 ? 1 : 3;
+      c.columns = 19;
+      c.depth = 150 + c.n % 3;
+      c.group = count % 5 == 0 ? 0 : 64;
+      c.integers = count % 4 == 1;
+      expect_product(c, simt(c.mode), count);
+      if (m != 4) continue;
+      c.n = 2;
+      expect_product(c, simt(c.mode), count);
     }
   }
 }
@@ -57,8 +59,8 @@ TEST(Simt, EveryGroup) {
 
 TEST(Entry, EveryShape) {
   uint64_t count = 0;
-  for (const int64_t rows : {0, 1, 2, 8, 9, 17}) {
-    for (const int64_t columns : {0, 1, 15, 16, 17, 33}) {
+  for (const int64_t rows : {0, 1, 9, 17}) {
+    for (const int64_t columns : {0, 1, 16, 33}) {
       for (const int64_t depth : {0, 1, 33, 64, 129}) {
         const ValuesAndMode& all = kAll[++count % std::size(kAll)];
         Case c = of_values(all.values, all.mode);
@@ -78,9 +80,11 @@ TEST(Entry, EveryTypeOfXAndYAtAnyAddress) {
   for (const int32_t x_dtype : {GATUN_F32, GATUN_F16, GATUN_BF16}) {
     for (const int32_t y_dtype : {GATUN_F32, GATUN_F16, GATUN_BF16}) {
       for (const int64_t offset : {0, 1, 3}) {
-        for (const ValuesAndMode& all : {kAll[1], kAll[2], kAll[4], kAll[8], kAll[11]}) {
+        const ValuesAndMode some[] = {kAll[1], kAll[2], kAll[4], kAll[8], kAll[11]};
+        for (int i = 0; i < 2; ++i) {
+          const ValuesAndMode& all = some[++count % std::size(some)];
           Case c = of_values(all.values, all.mode);
-          c.m = ++count % 2 == 0 ? 4 : 16;
+          c.m = count % 2 == 0 ? 4 : 16;
           c.rows = 3;
           c.columns = 35;
           c.depth = offset == 3 ? 100 : 128;
@@ -98,10 +102,13 @@ TEST(Entry, EveryTypeOfXAndYAtAnyAddress) {
 }
 
 TEST(Entry, BiasResidualActivationAndColumns) {
+  uint64_t count = 0;
   for (const int32_t activation : {GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_RELU, GATUN_ACTIVATION_GELU,
                                    GATUN_ACTIVATION_GELU_TANH, GATUN_ACTIVATION_SILU}) {
     for (const int64_t begin : {0, 1, 16, 47}) {
-      for (const int64_t end : {47, 48, 50}) {
+      for (int i = 0; i < 2; ++i) {
+        constexpr int64_t kEnds[] = {47, 48, 50};
+        const int64_t end = kEnds[++count % 3];
         Case c = of_values(GATUN_U4, (begin + end) % 2 == 0 ? GATUN_NM_INT8 : GATUN_NM_BF16);
         c.rows = 3;
         c.columns = 50;
@@ -120,18 +127,17 @@ TEST(Entry, BiasResidualActivationAndColumns) {
 }
 
 TEST(Entry, NanAndInfinitySpoilWhatKeepsThem) {
+  uint64_t count = 0;
   for (const std::vector<float>& special :
        std::initializer_list<std::vector<float>>{{NAN}, {INFINITY}, {-INFINITY, INFINITY}, {65520.0f}, {3.4e38f}}) {
     for (const ValuesAndMode& all : kAll) {
-      for (const int32_t m : {4, 8}) {
-        Case c = of_values(all.values, all.mode);
-        c.m = m;
-        c.rows = 3;
-        c.depth = 100;
-        c.special = special;
-        c.activation = GATUN_ACTIVATION_RELU;
-        expect_product(c);
-      }
+      Case c = of_values(all.values, all.mode);
+      c.m = ++count % 2 == 0 ? 4 : 8;
+      c.rows = 3;
+      c.depth = 100;
+      c.special = special;
+      c.activation = GATUN_ACTIVATION_RELU;
+      expect_product(c);
     }
   }
 }

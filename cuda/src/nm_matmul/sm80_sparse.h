@@ -7,8 +7,9 @@
 //
 //   shape   strips tiles   warps   columns x rows   for
 //   Few       2      2     4 x 1     128 x 16       up to 16 rows
-//   Many      2      8     4 x 2     128 x 128      groups, whose sums are scaled and added to totals, and decoded ones
-//   Wide      4      8     2 x 2     128 x 128      one group: no totals, so that a warp has 64 columns by 64 rows
+//   Many      2      8     4 x 2     128 x 128      any; groups, whose sums are scaled and added to totals
+//   Wide      4     12     4 x 2     256 x 192      2:4 with one group: no totals, so that a warp has 64 columns by
+//                                                   96 rows; needs 126 KiB of shared memory (int8: 132)
 //
 // A stage is 128 bytes of each row of x, two slices, and the units of the block's strips that hold their depth. kStages
 // of them are in shared memory, copied by cp.async past the L1 cache, 16 bytes at a time, kStages - 1 ahead. Piece p
@@ -22,11 +23,13 @@
 //
 // Tails: rows beyond the last are zeros, strips beyond it copies, that nobody stores; depth is padded to 128.
 //
-// What bounds Wide is shared memory: a warp's slice reads 8 tiles of x and 4 strips of 512 bytes for 32 mma.sp, 192
-// bytes, 1.5 cycles, each; at 8192 dense operations per mma.sp 132 multiprocessors of 1.7 GHz make at most 1.2
-// Pflop/s of dense operations. Prediction: 70 to 80 % of that. Few with u4: a warp's stage is 8 mma.sp, 4 ldmatrix, 44
-// that decode, about 60 that copy, count and wait for 32 columns of 24 bytes; memory gives a multiprocessor 19 bytes a
-// cycle, that is 160 slots a warp's stage. Prediction: 70 to 90 % of the bandwidth. Not measured: emulated only.
+// What bounds Wide in 16 bits on an H200 (132 multiprocessors, 1.7 GHz) is the L2 cache, which gives a multiprocessor
+// about 25 bytes a cycle: 192 * 2 + 256 * 9 / 8 = 672 bytes for 98304 dense operations, 820 Tflop/s (of cuBLAS' 790 in
+// dense bf16); shared memory, of which a warp's slice reads 12 tiles of x and 4 strips, 512 bytes each, for 48 mma.sp,
+// gives 1.4 Pflop/s. Prediction: 600 to 750 Tflop/s, 0.75 to 0.95 times cuBLAS; more wants blocks that share what they
+// read, as only sm_90a has them. Few with u4: a warp's stage is 8 mma.sp, 4 ldmatrix, 44 instructions that decode,
+// about 60 that copy, count and wait for 32 columns of 24 bytes; memory gives a multiprocessor 19 bytes a cycle, that
+// is 160 slots for a warp's stage. Prediction: 70 to 90 % of the bandwidth. Not measured: emulated only.
 #pragma once
 
 #include <cstdint>
@@ -49,14 +52,17 @@ struct TileJob {
 template <class Left_, int strips, int tiles, int column_warps, int row_warps, int stages, int blocks, bool folds>
 struct Shape {
   using Left = Left_;
-  static constexpr int kStrips = strips, kTiles = tiles, kColumnWarps = column_warps, kStages = stages;
+  static constexpr int kStrips = strips, kTiles = tiles, kColumnWarps = column_warps, kRowWarps = row_warps;
+  static constexpr int kStages = stages;
   static constexpr int kBlocks = blocks;  // that shall fit into a multiprocessor
   static constexpr bool kFolds = folds;   // sums of groups go to totals
   static constexpr int kWarps = column_warps * row_warps, kThreads = 32 * kWarps;
   static constexpr int kBlockStrips = column_warps * strips, kColumns = kBlockStrips * kStripColumns;
   static constexpr int kRows = row_warps * tiles * 8, kXBytes = kRows * kRowBytes;
   static constexpr int kDenseBytes = Left::kDecodes ? kColumns * kRowBytes : 0;
-  static constexpr int kSumStride = kColumns + 4, kSumBytes = kRows * kSumStride * 4;
+  static constexpr int kPutTiles = tiles < 4 ? tiles : 4;  // of a warp that reach y at once
+  static constexpr int kPutRows = kPutTiles * 8, kSumStride = kColumns + 4;
+  static constexpr int kSumBytes = row_warps * kPutRows * kSumStride * 4;
 
   // Of one strip in a stage, and of a stage.
   static constexpr int strip_bytes(const SparseJob& sparse) {
@@ -74,7 +80,7 @@ using Few = Shape<Left, 2, 2, 4, 1, Left::kDecodes ? 3 : 6, Left::kDecodes ? 2 :
 template <class Left>
 using Many = Shape<Left, 2, 8, 4, 2, Left::kDecodes ? 2 : 4, 1, true>;
 template <class Left>
-using Wide = Shape<Left, 4, 8, 2, 2, 3, 2, false>;
+using Wide = Shape<Left, 4, 12, 4, 2, 3, 1, false>;
 
 // What a thread copies of each stage.
 template <class Shape>
@@ -181,15 +187,20 @@ class Warp {
     }
   }
 
-  GATUN_DEVICE void store(float* sums) {
-    if constexpr (Shape::kFolds) end_group();
-    const int row = row_ + lane() % 4 * 2, column = strip_ * kStripColumns + lane() / 4;
+  // The sums of the tiles from `first` on, [row warp][rows][columns].
+  GATUN_DEVICE void store(int first, float* sums) const {
+    const int row = row_ / kTiles * Shape::kPutTiles + lane() % 4 * 2, column = strip_ * kStripColumns + lane() / 4;
 #pragma unroll
-    for (int i = 0; i < kStrips * kTiles * 4; ++i) {
-      const int strip = i / (kTiles * 4), t = i / 4 % kTiles, e = i % 4;
+    for (int i = 0; i < kStrips * Shape::kPutTiles * 4; ++i) {
+      const int strip = i / (Shape::kPutTiles * 4), t = i / 4 % Shape::kPutTiles, e = i % 4;
       sums[(row + t * 8 + e % 2) * Shape::kSumStride + column + strip * kStripColumns + e / 2 * 8] =
-          Shape::kFolds ? total_[strip][t][e] : static_cast<float>(sum_[strip][t][e]);
+          Shape::kFolds ? total_[strip][first + t][e] : static_cast<float>(sum_[strip][first + t][e]);
     }
+  }
+
+  // After the last stage.
+  GATUN_DEVICE void end() {
+    if constexpr (Shape::kFolds) end_group();
   }
 
  private:
@@ -279,15 +290,23 @@ multiply(GATUN_GRID_CONSTANT TileJob tile) {
     next = next + 1 < Shape::kStages ? next + 1 : 0;
   }
 
-  block_barrier();
+  own.end();
   float* const sums = reinterpret_cast<float*>(shared_memory());
-  own.store(sums);
-  block_barrier();
-  qmatmul::put_tile<Shape::kRows, Shape::kColumns, Shape::kSumStride, Shape::kThreads>(
-      job, place, sums, [&](int64_t column) {
-        if (Shape::kFolds) return 1.0f;
-        return qmatmul::scale_value(qmatmul::load_scale(job.scales, job.scale_dtype, column), job.scale_dtype);
-      });
+#pragma unroll
+  for (int first = 0; first < Shape::kTiles; first += Shape::kPutTiles) {
+    block_barrier();
+    own.store(first, sums);
+    block_barrier();
+#pragma unroll 1
+    for (int w = 0; w < Shape::kRowWarps; ++w) {
+      qmatmul::put_tile<Shape::kPutRows, Shape::kColumns, Shape::kSumStride, Shape::kThreads>(
+          job, {place.row + (w * Shape::kTiles + first) * 8, place.strip},
+          sums + w * Shape::kPutRows * Shape::kSumStride, [&](int64_t column) {
+            if (Shape::kFolds) return 1.0f;
+            return qmatmul::scale_value(qmatmul::load_scale(job.scales, job.scale_dtype, column), job.scale_dtype);
+          });
+    }
+  }
 }
 
 template <class Shape>

@@ -12,7 +12,11 @@ int32_t run_nm_matmul_sparse_f16_m16n128_sm80(const SparseJob& job, void* stream
 int32_t run_nm_matmul_sparse_f16_m128n128_sm80(const SparseJob& job, void* stream) {
   constexpr const char* kName = "nm_matmul_sparse_f16_m128n128_sm80";
   return job.value_dtype == GATUN_U4 ? run_shape<Many<SparseCodes<false>>>(job, kName, stream)
-                                     : run_shape<Wide<SparseHalves<false>>>(job, kName, stream);
+                                     : run_shape<Many<SparseHalves<false>>>(job, kName, stream);
+}
+
+int32_t run_nm_matmul_sparse_f16_m192n256_sm80(const SparseJob& job, void* stream) {
+  return run_shape<Wide<SparseHalves<false>>>(job, "nm_matmul_sparse_f16_m192n256_sm80", stream);
 }
 
 int32_t run_nm_matmul_decoded_f16_m16n128_sm80(const SparseJob& job, void* stream) {

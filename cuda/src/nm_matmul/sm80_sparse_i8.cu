@@ -8,9 +8,11 @@ int32_t run_nm_matmul_sparse_i8_m16n128_sm80(const SparseJob& job, void* stream)
 }
 
 int32_t run_nm_matmul_sparse_i8_m128n128_sm80(const SparseJob& job, void* stream) {
-  constexpr const char* kName = "nm_matmul_sparse_i8_m128n128_sm80";
-  return job.product.groups > 1 ? run_shape<Many<SparseBytes>>(job, kName, stream)
-                                : run_shape<Wide<SparseBytes>>(job, kName, stream);
+  return run_shape<Many<SparseBytes>>(job, "nm_matmul_sparse_i8_m128n128_sm80", stream);
+}
+
+int32_t run_nm_matmul_sparse_i8_m192n256_sm80(const SparseJob& job, void* stream) {
+  return run_shape<Wide<SparseBytes>>(job, "nm_matmul_sparse_i8_m192n256_sm80", stream);
 }
 
 int32_t run_nm_matmul_decoded_i8_m16n128_sm80(const SparseJob& job, void* stream) {
