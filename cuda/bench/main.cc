@@ -31,8 +31,11 @@ struct Arguments {
 constexpr struct {
   const char* name;
   void (*run)(Session&);
-} kOps[] = {
-    {"quantize", bench_quantize}, {"qmatmul", bench_qmatmul}, {"attention", bench_attention}, {"decode", bench_decode}};
+} kOps[] = {{"quantize", bench_quantize},
+            {"qmatmul", bench_qmatmul},
+            {"nm_matmul", bench_nm_matmul},
+            {"attention", bench_attention},
+            {"decode", bench_decode}};
 
 bool is_op(const std::string& word) {
   return std::any_of(std::begin(kOps), std::end(kOps), [&](const auto& op) { return word == op.name; });

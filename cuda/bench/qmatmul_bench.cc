@@ -1,12 +1,11 @@
 // Products with compressed weights, beside cuBLAS in bf16 on the same shape and the bandwidth of reading.
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <vector>
 
 #include "base/dtype.h"
 #include "gatun/cuda_qmatmul.h"
-#include "kernels.h"
+#include "matmul.h"
 #include "qmatmul/reference.h"
 #include "session.h"
 
@@ -123,36 +122,15 @@ struct Weights {
   }
 };
 
-// Some indices below `count`, the first and the last among them.
-std::vector<int64_t> sample(int64_t count, int64_t most) {
-  std::vector<int64_t> indices;
-  for (int64_t i = 0; i < std::min(count, most); ++i)
-    indices.push_back(i * (count - 1) / std::max<int64_t>(most - 1, 1));
-  indices.back() = count - 1;
-  return indices;
-}
-
-// Sampled rows of a matrix on the device, one after the other.
-std::vector<uint8_t> rows_of(const Memory& matrix, int64_t row_bytes, const std::vector<int64_t>& rows) {
-  std::vector<uint8_t> all;
-  for (const int64_t row : rows) {
-    const auto bytes = to_host<uint8_t>(matrix.at(row * row_bytes), row_bytes);
-    all.insert(all.end(), bytes.begin(), bytes.end());
-  }
-  return all;
-}
-
-// One product, by us and by cuBLAS.
+// One product by us.
 struct Product {
-  Session& session;
   const Weights& weights;
-  const std::vector<Memory>& plain;  // the weights in bf16, several times the cache
+  const Memory& x;
   gatun_qmatmul_params params{};
-  Memory x, y, plain_y, workspace;
+  Memory y, workspace;
 
-  Product(Session& the_session, const Weights& the_weights, const std::vector<Memory>& the_plain, int32_t mode,
-          int64_t rows)
-      : session(the_session), weights(the_weights), plain(the_plain) {
+  Product(const Weights& the_weights, const Memory& the_x, int32_t mode, int64_t rows)
+      : weights(the_weights), x(the_x) {
     const int64_t columns = weights.description.columns, depth = weights.description.depth;
     params.struct_size = sizeof(params);
     params.x_dtype = params.y_dtype = GATUN_BF16;
@@ -164,10 +142,7 @@ struct Product {
     must(gatun_cuda_qmatmul_workspace_bytes(&params, &weights.description, 0, &bytes),
          "gatun_cuda_qmatmul_workspace_bytes");
     workspace = Memory(bytes);
-    x = Memory(rows * depth * 2);
     y = Memory(rows * columns * 2);
-    plain_y = Memory(session.cublas == nullptr ? 0 : rows * columns * 2);
-    must(fill(GATUN_BF16, rows * depth, 23, x.get(), stream()), "fill");
   }
 
   void run(int64_t turn) {
@@ -176,14 +151,10 @@ struct Product {
                             y.get(), workspace.get(), workspace.bytes(), stream()),
          "gatun_cuda_qmatmul");
   }
-  bool run_cublas(int64_t turn) {
-    return session.cublas->multiply_bf16(x.get(), plain[static_cast<size_t>(turn)].get(), plain_y.get(), params.rows,
-                                         params.columns, params.depth);
-  }
 
-  // ||y - expected|| / ||expected|| over sampled outputs of ours, or nothing if one is beyond the definition's bound.
+  // ||y - expected|| / ||expected|| over sampled outputs, or nothing if one is beyond the definition's bound.
   std::optional<double> error() const {
-    const std::vector<int64_t> rows = sample(params.rows, 4), columns = sample(params.columns, 12);
+    const std::vector<int64_t> rows = sampled_rows(params.rows), columns = sampled_columns(params.columns);
     const auto x_rows = rows_of(x, params.depth * 2, rows);
     const auto codes = rows_of(weights.codes, weights.codes_row, columns),
                scales = rows_of(weights.scales, weights.scales_row, columns),
@@ -194,46 +165,13 @@ struct Product {
     w.description.columns = p.columns = p.column_end = p.y_row_stride = static_cast<int64_t>(columns.size());
     const qmatmul::Reference reference = qmatmul::reference(p, x_rows.data(), w, nullptr, nullptr);
     const double groups = std::ceil(static_cast<double>(params.depth) / static_cast<double>(weights.description.group));
-    double squares = 0, expected_squares = 0;
-    for (size_t m = 0; m < rows.size(); ++m) {
-      const auto outputs = to_host<uint16_t>(y.at(rows[m] * params.columns * 2), params.columns);
-      for (size_t n = 0; n < columns.size(); ++n) {
-        const size_t i = m * columns.size() + n;
-        const double value = double{bf16_to_f32(outputs[static_cast<size_t>(columns[n])])}, expected = reference.y[i];
-        // The definition's, and a unit in the last place of a bf16, which has 8 bits.
-        const double bound =
-            std::ldexp((static_cast<double>(params.depth) + 2 * groups + 8) * reference.magnitude[i], -23) +
-            reference.fixed_point[i] + std::ldexp(std::fabs(expected), -7);
-        if (!(std::fabs(value - expected) <= bound)) {
-          std::printf("WRONG: y[%lld][%lld] = %g, expected %g +- %g\n", static_cast<long long>(rows[m]),
-                      static_cast<long long>(columns[n]), value, expected, bound);
-          return std::nullopt;
-        }
-        squares += (value - expected) * (value - expected);
-        expected_squares += expected * expected;
-      }
+    std::vector<double> bounds;
+    for (size_t i = 0; i < reference.y.size(); ++i) {
+      // The definition's, and a unit in the last place of a bf16, which has 8 bits.
+      bounds.push_back(std::ldexp((static_cast<double>(params.depth) + 2 * groups + 8) * reference.magnitude[i], -23) +
+                       reference.fixed_point[i] + std::ldexp(std::fabs(reference.y[i]), -7));
     }
-    return std::sqrt(squares / expected_squares);
-  }
-
-  // The same of cuBLAS against the weights in bf16; nothing if it is too large for sums in f32.
-  std::optional<double> cublas_error() const {
-    const std::vector<int64_t> rows = sample(params.rows, 4), columns = sample(params.columns, 12);
-    double squares = 0, expected_squares = 0;
-    for (const int64_t m : rows) {
-      const auto a = to_host<uint16_t>(x.at(m * params.depth * 2), params.depth);
-      const auto outputs = to_host<uint16_t>(plain_y.at(m * params.columns * 2), params.columns);
-      for (const int64_t n : columns) {
-        const auto b = to_host<uint16_t>(plain[0].at(n * params.depth * 2), params.depth);
-        double expected = 0;
-        for (size_t k = 0; k < a.size(); ++k) expected += double{bf16_to_f32(a[k])} * double{bf16_to_f32(b[k])};
-        const double value = double{bf16_to_f32(outputs[static_cast<size_t>(n)])};
-        squares += (value - expected) * (value - expected);
-        expected_squares += expected * expected;
-      }
-    }
-    const double error = std::sqrt(squares / expected_squares);
-    return error < 1e-2 ? std::optional<double>(error) : std::nullopt;
+    return error_of(y, params.rows, params.columns, reference.y, bounds);
   }
 
   std::string kernel() const {
@@ -243,26 +181,13 @@ struct Product {
   }
 };
 
-Record record_of(const std::string& name, const std::string& impl, const Summary& seconds) {
-  Record record{"qmatmul", name, impl, "time", "us", {}, {}, {}, {}, "", ""};
-  record.value = {1e6 * seconds.median, 1e6 * seconds.min, 1e6 * seconds.max};
-  return record;
-}
-
-// Of the limit that binds: bytes of weights and activations read and written, or products.
-double percent_of_limit(const Session& session, double bytes, double operations, double seconds, bool* by_memory) {
-  const double memory = bytes / session.limits.read_bytes;
-  const double products = session.limits.bf16_products > 0 ? operations / session.limits.bf16_products : 0;
-  *by_memory = memory >= products;
-  return 100 * std::max(memory, products) / seconds;
-}
-
 void measure(Session& session, const Work& work, const Weights& weights, const std::vector<Memory>& plain,
              int64_t rows) {
   const int64_t columns = weights.description.columns, depth = weights.description.depth;
   const std::string shape = std::to_string(columns) + "x" + std::to_string(depth) + " m=" + std::to_string(rows);
   const std::string name = std::string(work.format.name) + " " + shape;
-  Product product(session, weights, plain, work.format.mode, rows);
+  PlainProduct plain_product(session, plain, rows, columns, depth);
+  Product product(weights, plain_product.x(), work.format.mode, rows);
   product.run(0);
   const std::optional<double> error = product.error();
   if (!error) {
@@ -270,46 +195,19 @@ void measure(Session& session, const Work& work, const Weights& weights, const s
     session.failed = true;
     return;
   }
-  std::vector<Contender> contenders = {{"gatun", product.kernel(), "", static_cast<int64_t>(weights.packed.size()),
-                                        [&](int64_t turn) { product.run(turn); }}};
-  std::optional<double> cublas_error;
-  if (session.cublas != nullptr && product.run_cublas(0)) cublas_error = product.cublas_error();
-  if (cublas_error) {
-    contenders.push_back({"cuBLAS bf16", "cublasGemmEx", "", static_cast<int64_t>(plain.size()),
-                          [&](int64_t turn) { product.run_cublas(turn); }});
-  } else if (session.cublas != nullptr) {
-    std::printf("cuBLAS is wrong or refuses: %s\n", name.c_str());
-  }
-  const std::vector<Summary> seconds = time_side_by_side(contenders, session.effort);
-
-  const double operations = 2.0 * static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(depth);
-  const double activations = 2.0 * static_cast<double>(rows) * static_cast<double>(columns + depth);
-  const auto limited = [&](Record& record, double bytes, double time) {
-    bool by_memory = false;
-    record.percent_of_limit = percent_of_limit(session, bytes + activations, operations, time, &by_memory);
-    record.timed += by_memory ? "; limit: reading memory" : "; limit: cuBLAS bf16 8192^3";
-    return by_memory;
-  };
-  Record ours = record_of(name, "gatun", seconds[0]);
-  ours.kernel = contenders[0].kernel;
-  ours.timed = "the call, with what it does to activations";
-  ours.rel_error = error;
-  limited(ours, static_cast<double>(weights.packed[0].bytes()), seconds[0].median);
-  if (cublas_error) ours.ratio_to_peer = seconds[1].median / seconds[0].median;
-  session.records.add(ours);
-  if (cublas_error) {
-    Record theirs = record_of(name, "cuBLAS bf16", seconds[1]);
-    theirs.kernel = "cublasGemmEx";
-    theirs.timed = "the call";
-    theirs.rel_error = cublas_error;
-    limited(theirs, static_cast<double>(plain[0].bytes()), seconds[1].median);
-    session.records.add(theirs);
-  }
+  const Compared compared = compare_with_cublas(
+      session,
+      {"qmatmul", name, product.kernel(), rows, columns, depth, weights.packed[0].bytes(),
+       static_cast<int64_t>(weights.packed.size()), *error, [&](int64_t turn) { product.run(turn); }},
+      plain_product, static_cast<int64_t>(plain.size()));
   const Goal goal = goal_of(work, rows);
-  if (goal.ratio > 0) session.records.add(Target{name, "x cuBLAS bf16", goal.ratio, ours.ratio_to_peer});
-  if (goal.percent > 0) session.records.add(Target{name, "% of read bandwidth", goal.percent, ours.percent_of_limit});
+  if (goal.ratio > 0) {
+    session.records.add(Target{name, "x cuBLAS bf16", goal.ratio, compared.ours.ratio_to_peer});
+  }
+  if (goal.percent > 0) {
+    session.records.add(Target{name, "% of read bandwidth", goal.percent, compared.ours.percent_of_limit});
+  }
 
-  if (session.torch == nullptr) return;
   const std::string sizes = " " + std::to_string(rows) + " " + std::to_string(columns) + " " + std::to_string(depth);
   std::vector<std::string> requests;
   if (work.format.name == std::string(kW4A16.name)) requests.push_back("matmul_bf16" + sizes);
@@ -317,12 +215,7 @@ void measure(Session& session, const Work& work, const Weights& weights, const s
     requests.push_back(work.format.torch + sizes + (work.format.torch == std::string("int4_mm") ? " 128" : ""));
   }
   for (const std::string& request : requests) {
-    if (const auto time = session.torch->ask(request)) {
-      Record record = record_of(name, time->impl, time->seconds);
-      record.timed = "the call";
-      if (cublas_error) record.ratio_to_peer = seconds[1].median / time->seconds.median;
-      session.records.add(record);
-    }
+    compare_with_torch(session, "qmatmul", name, request, compared.cublas_seconds);
   }
 }
 
@@ -332,14 +225,7 @@ void bench_qmatmul(Session& session) {
   print_heading("qmatmul");
   for (const Work& work : works()) {
     const int64_t columns = session.is_tiny() ? 96 : work.size, depth = session.is_tiny() ? 128 : work.size;
-    const int64_t bytes = columns * depth * 2;
-    // cuBLAS rotates through weights in bf16; without it, they are only what codes are made of.
-    std::vector<Memory> plain;
-    do {
-      plain.emplace_back(bytes);
-      must(fill(GATUN_BF16, columns * depth, 31, plain.back().get(), stream()), "fill");
-    } while (session.cublas != nullptr &&
-             static_cast<int64_t>(plain.size()) < turns_for(bytes, session.device.l2_bytes));
+    const std::vector<Memory> plain = plain_weights(session, columns, depth);
     const Weights weights(session, work.format, columns, depth, plain[0]);
     for (const int64_t rows : session.scale == Scale::full ? work.rows : work.quick_rows) {
       if (session.is_tiny() && rows > 16) continue;

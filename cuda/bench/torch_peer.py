@@ -5,6 +5,8 @@
     scaled_mm_f8 rows columns depth     torch._scaled_mm: e4m3, one scale a row and a column, bf16 outputs
     int4_mm rows columns depth group    torch._weight_int4pack_mm: bf16 with 4-bit weights
     int8_weight_mm rows columns depth   torch._weight_int8pack_mm: bf16 with 8-bit weights
+    sparse_mm_bf16 rows columns depth   linear with 2:4 weights of to_sparse_semi_structured, by cuSPARSELt
+    sparse_mm_i8 rows columns depth     the same in int8 without scales, by torch._cslt_sparse_mm
     quantize_int8 rows depth group      bf16 -> int8, scales amax / 127 in f32, as eager operations
     quantize_int8_compiled ...          the same under torch.compile
     dequantize_int8 rows depth group    the inverse
@@ -138,6 +140,28 @@ def int8_weight_mm(rows, columns, depth):
     return time_calls("int8pack_mm", [lambda w=w: torch._weight_int8pack_mm(x, w, scales) for w in weights])
 
 
+def keep_two_of_four(weight):
+    weight.view(weight.shape[0], -1, 4)[..., 2:] = 0
+    return weight
+
+
+def sparse_mm_bf16(rows, columns, depth):
+    torch.sparse.SparseSemiStructuredTensor._FORCE_CUTLASS = False
+    x = random(rows, depth)
+    weights = [torch.sparse.to_sparse_semi_structured(w) for w in copies(keep_two_of_four(random(columns, depth)))]
+    if type(weights[0]).__name__ != "SparseSemiStructuredTensorCUSPARSELT":
+        raise RuntimeError("to_sparse_semi_structured gives " + type(weights[0]).__name__)
+    return time_calls("cuSPARSELt 2:4", [lambda w=w: torch.nn.functional.linear(x, w) for w in weights])
+
+
+def sparse_mm_i8(rows, columns, depth):
+    x = random_i8(rows, depth)
+    weights = [torch._cslt_compress(w) for w in copies(keep_two_of_four(random_i8(columns, depth)))]
+    return time_calls(
+        "cuSPARSELt 2:4 int8, no scales", [lambda w=w: torch._cslt_sparse_mm(w, x.t()) for w in weights]
+    )
+
+
 def to_int8(x, group):
     blocks = x.view(x.shape[0], -1, group).float()
     scales = blocks.abs().amax(-1, keepdim=True) / 127
@@ -207,6 +231,8 @@ REQUESTS = {
         scaled_mm_f8,
         int4_mm,
         int8_weight_mm,
+        sparse_mm_bf16,
+        sparse_mm_i8,
         quantize_int8,
         quantize_int8_compiled,
         dequantize_int8,
