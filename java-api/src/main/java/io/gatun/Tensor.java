@@ -262,7 +262,7 @@ public final class Tensor {
     /**
      * Two axes in each other's place; nothing is copied.
      *
-     * @throws IllegalArgumentException for elements smaller than a byte, if one is the last axis, along which they are packed
+     * @throws IllegalArgumentException of the last axis for elements smaller than a byte, which are packed along it
      */
     public Tensor transpose(int first, int second) {
         shape.checkAxis(first);
@@ -272,9 +272,8 @@ public final class Tensor {
         sizes[second] = shape.size(first);
         swapped[first] = stride(second);
         swapped[second] = stride(first);
-        Shape exchanged = Shape.of(sizes);
-        Layout.checkStrides(dtype, exchanged, swapped);
-        return new Tensor(device, memory, dtype, exchanged, swapped);
+        Layout.checkStrides(dtype, Shape.of(sizes), swapped);
+        return new Tensor(device, memory, dtype, Shape.of(sizes), swapped);
     }
 
     /**

@@ -30,8 +30,9 @@ import java.lang.foreign.MemorySegment;
  * Fewer heads of keys and values than of queries are grouped-query or multi-query attention. Results do not depend on
  * threads, bit for bit.
  *
- * <p>On a GPU products of bf16 and f16 are exact with f32 sums; the exponentials are rounded to the type of v, with INT8 to
- * bf16, as v is then. Other architectures may give other last bits, the same call gives the same bits each time.
+ * <p>On a GPU products of bf16 and f16 are exact with f32 sums; the exponentials are rounded to the type of v, with
+ * INT8 to bf16, as v is then. Other architectures may give other last bits, the same call gives the same bits each
+ * time.
  */
 public final class Attention {
     /** The order of the axes. */
@@ -314,10 +315,10 @@ public final class Attention {
      * heap once warmed up; each thread keeps native memory for one head's packed k and v. A selection takes native
      * memory for its map of blocks during the call.
      *
-     * <p>On a GPU it returns before the work is done, which uses what the arguments hold then: close no arena of theirs, and
-     * change no element, before {@link Device#synchronize}, but by work of the same stream. A call makes a few small objects,
-     * and scratch memory of the device if it needs more than calls before. All tensors are there, and so are the mask and the
-     * sequences ({@link BlockMask#to}, {@link Sequences#to}).
+     * <p>On a GPU it returns before the work is done, which uses what the arguments hold then: close no arena of
+     * theirs, and change no element, before {@link Device#synchronize}, but by work of the same stream. A call makes a
+     * few small objects, and scratch memory of the device if it needs more than calls before. All tensors are there,
+     * and so are the mask and the sequences ({@link BlockMask#to}, {@link Sequences#to}).
      *
      * @param q f32, bf16 or f16 [batch, query heads, query length, head size], a multiple of 8 in 8..256
      * @param k of the type of q, [batch, kv heads, key length, head size]; kv heads divide query heads

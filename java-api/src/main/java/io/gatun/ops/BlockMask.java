@@ -23,9 +23,9 @@ import java.util.List;
  * absent. What {@link Attention.Options causal masks and windows} hide is hidden in blocks of either kind, so that a
  * mask need not say it again.
  *
- * <p>Immutable, in native memory that is freed when nothing refers to it any more; of any thread. With R = batch * heads *
- * query blocks rows, the query block fastest, it is stored as compressed sparse rows twice ({@link Parts}). Methods that look
- * at all of it are O(its length). On a GPU calls take {@link #to a copy there}, or what was made there, which is waited for.
+ * <p>Immutable, in native memory that is freed when nothing refers to it any more; of any thread. With R = batch *
+ * heads * query blocks rows, the query block fastest, it is stored as compressed sparse rows twice ({@link Parts}).
+ * Methods that look at all of it are O(its length). Calls on a GPU take {@link #to a copy there} or what it made.
  */
 public final class BlockMask {
     /**
@@ -302,7 +302,7 @@ public final class BlockMask {
         return memory.device();
     }
 
-    /** This mask if calls of the device take it, otherwise one whose parts are copied there; and stay on the CPU, too. */
+    /** This mask if calls of the device take it, otherwise one whose parts are copied there and stay here, too. */
     public BlockMask to(Device target) {
         Check.present("target", target);
         return target == device() ? this : new BlockMask(grid, batch, heads, memory.to(target));

@@ -73,8 +73,9 @@ final class CudaCall {
     }
 
     /**
-     * Calls a function that queues work on a stream, with a workspace at whose start that work writes so many numbers of 64
-     * bits, such as {@code gatun_cuda_faults}. Waits for them and returns them; other threads may use the stream meanwhile.
+     * Calls a function that queues work on a stream, with a workspace at whose start that work writes so many numbers
+     * of 64 bits, such as {@code gatun_cuda_faults}. Waits for them and returns them; other threads may use the stream
+     * meanwhile.
      *
      * @param bytes of the workspace that are the op's own, see {@link #own}
      */

@@ -13,7 +13,10 @@ import io.gatun.internal.Native;
 import io.gatun.ops.Decode.Options;
 import java.lang.foreign.MemorySegment;
 
-/** {@link Decode} on an NVIDIA GPU, of arguments that are checked. Lengths, which are on the CPU, are carried by launches. */
+/**
+ * {@link Decode} on an NVIDIA GPU, of arguments that are checked. Lengths, which are on the CPU, are carried by
+ * launches.
+ */
 final class CudaDecode {
     private static final long EXPLAIN_BYTES = 2048;
 

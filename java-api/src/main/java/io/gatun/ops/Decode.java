@@ -40,9 +40,10 @@ import java.lang.foreign.MemorySegment;
  * mode. Products with keys or values of bf16 are in bf16 with f32 sums where q is bf16, too, and the processor has bf16
  * dots: the exponentials are rounded to bf16 for such values, and subnormals count as 0. All others are in f32.
  *
- * <p>On a GPU q meets keys of codes in the same integers; products of floats are exact with f32 sums; exponentials, times
- * the scales of tokens, are rounded to bf16 with values of bf16 and to f16 with others, or not at all: {@link #explain} says
- * which kernel runs. Other architectures may give other last bits, the same call gives the same bits each time.
+ * <p>On a GPU q meets keys of codes in the same integers; products of floats are exact with f32 sums; exponentials,
+ * times the scales of tokens, are rounded to bf16 with values of bf16 and to f16 with others, or not at all: {@link
+ * #explain} says which kernel runs. Other architectures may give other last bits, the same call gives the same bits
+ * each time.
  *
  * <p>A row that sees a key with NaN in it, or whose q has one, becomes NaN, as does one that sees a logit of +infinity;
  * NaN and infinity in values (or scales) may reach all rows that share them. A logit of -infinity has no weight. q . k
@@ -181,11 +182,11 @@ public final class Decode {
      * last ones fewer. Each thread that works has roughly 3 KiB for each row of q that takes turns: rows of heads that
      * share a head of the pools, or of several such where those are near one another, up to 128 rows then.
      *
-     * <p>On a GPU it returns before the work is done, which uses what the arguments hold then, but for the lengths: close no
-     * arena of theirs, and change no element, before {@link Device#synchronize}, but by work of the same stream. A call makes
-     * a few small objects, and scratch memory of the device if it needs more than calls before. All tensors and pools are
-     * there. What a table holds is not checked: keys in pages that are none are not seen. Logits have room for all keys of the
-     * pages of a row of the table.
+     * <p>On a GPU it returns before the work is done, which uses what the arguments hold then, but for the lengths:
+     * close no arena of theirs, and change no element, before {@link Device#synchronize}, but by work of the same
+     * stream. A call makes a few small objects, and scratch memory of the device if it needs more than calls before.
+     * All tensors and pools are there. What a table holds is not checked: keys in pages that are none are not seen.
+     * Logits have room for all keys of the pages of a row of the table.
      *
      * @param q f32, bf16 or f16 [batch, query heads, query length, size of keys], query length up to 256, usually 1;
      *     any strides, elements of the last axis adjacent

@@ -94,8 +94,8 @@ public final class KvPool implements AutoCloseable {
     }
 
     /**
-     * The same in memory of a device. On a GPU calls return before their work is done, but {@link #write} of values that
-     * become codes, which waits for it, to know whether there is one that it refuses.
+     * The same in memory of a device. On a GPU calls return before their work is done, but {@link #write} of values
+     * that become codes, which waits for it, to know whether there is one that it refuses.
      *
      * @throws io.gatun.GatunException if the device has not so much memory
      */

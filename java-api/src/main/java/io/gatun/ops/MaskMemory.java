@@ -8,7 +8,9 @@ import io.gatun.Tensor;
 import io.gatun.ops.BlockMask.Parts;
 import java.lang.foreign.MemorySegment;
 
-/** Where the parts of a {@link BlockMask} are: on the CPU, on another device, whose calls take that copy, or on both. */
+/**
+ * Where the parts of a {@link BlockMask} are: on the CPU, on another device, whose calls take that copy, or on both.
+ */
 final class MaskMemory {
     private final Device device;
     /** What calls get; on another device than the CPU only addresses, which keep the memory. */

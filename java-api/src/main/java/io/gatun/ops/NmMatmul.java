@@ -22,12 +22,12 @@ import java.lang.foreign.MemorySegment;
  *
  * <pre>y[m][n] = activation(sum over kept k of x[m][k] w[n][k] + bias[n]) + residual[m][n]</pre>
  *
- * <p>Weights are packed once, as {@link NmWeights}, from a {@link SparseTensor}. Shapes are free: any number of rows, columns
- * and depth, 0, 1 and primes included; depth 0 gives activation(bias) + residual. NaN and infinity in x go where the formula
- * takes them: to the columns that keep their depth, with INT8_ROW to their whole row; other rows are left alone. An output
- * depends neither on the threads, nor the range of columns, nor, on the CPU, the other rows, bit for bit. On a GPU other
- * numbers of rows, and other architectures, may give other last bits, and NaN may reach all columns of its row; the same
- * call gives the same bits each time.
+ * <p>Weights are packed once, as {@link NmWeights}, from a {@link SparseTensor}. Shapes are free: any number of rows,
+ * columns and depth, 0, 1 and primes included; depth 0 gives activation(bias) + residual. NaN and infinity in x go
+ * where the formula takes them: to the columns that keep their depth, with INT8_ROW to their whole row; other rows are
+ * left alone. An output depends neither on the threads, nor the range of columns, nor, on the CPU, the other rows, bit
+ * for bit. On a GPU other numbers of rows, and other architectures, may give other last bits, and NaN may reach all
+ * columns of its row; the same call gives the same bits each time.
  *
  * <p>Options are those of {@link QMatmul}; of its modes, weights take (see {@link NmWeights#modes})
  * <ul>
@@ -38,9 +38,9 @@ import java.lang.foreign.MemorySegment;
  *     products with the scale, rounded once: the error is at most 2^-23 (K + 8) sum |x w|.
  * </ul>
  *
- * <p>On a GPU codes take BF16 and F16, too, as they are before their scales, which is exact, and weights of f16 take F16; the
- * errors are at most 2^-23 (K + 2 groups + 8) sum |x w|. AUTO is the first of {@link NmWeights#modes}, and F16 for x of f16
- * where weights take it.
+ * <p>On a GPU codes take BF16 and F16, too, as they are before their scales, which is exact, and weights of f16 take
+ * F16; the errors are at most 2^-23 (K + 2 groups + 8) sum |x w|. AUTO is the first of {@link NmWeights#modes}, and F16
+ * for x of f16 where weights take it.
  */
 public final class NmMatmul {
     private static final long EXPLAIN_BYTES = 2048;
@@ -54,7 +54,8 @@ public final class NmMatmul {
      * {@link #pack(SparseTensor, NmWeights.Dense, Arena)}, does not. O(rows * depth). {@link NmWeights#report} says where
      * dense weights would be faster.
      *
-     * <p>Weights on a GPU are packed there, into its memory, and waited for, to know whether there is something to refuse.
+     * <p>Weights on a GPU are packed there, into its memory, and waited for, to know whether there is something to
+     * refuse.
      *
      * @throws IllegalArgumentException with the place, if indices are not below M and ascending within a group, a value or
      *     scale is NaN or infinite, or a zero point is above 15; if codes have groups that are no multiple of M
@@ -82,14 +83,14 @@ public final class NmMatmul {
      * Computes y. O(rows * columns * depth * N / M). Allocates nothing once warmed up; a thread's first calls allocate its
      * struct of arguments and native scratch memory.
      *
-     * <p>On a GPU it returns before the work is done, which uses what the arguments hold then: close no arena of theirs, and
-     * change no element, before {@link Device#synchronize}, but by work of the same stream. A call makes a few small objects,
-     * and scratch memory of the device if it needs more than calls before.
+     * <p>On a GPU it returns before the work is done, which uses what the arguments hold then: close no arena of
+     * theirs, and change no element, before {@link Device#synchronize}, but by work of the same stream. A call makes a
+     * few small objects, and scratch memory of the device if it needs more than calls before.
      *
      * @param x f32 or bf16, on a GPU f16, too, [rows, depth], columns adjacent, rows at any distance
      * @param w [columns, depth], on the device of x
-     * @param y f32 or bf16, on a GPU f16, too, [rows, columns], columns adjacent, rows at any distance; overlaps no input,
-     *     except that the residual may be y itself
+     * @param y f32 or bf16, on a GPU f16, too, [rows, columns], columns adjacent, rows at any distance; overlaps no
+     *     input, except that the residual may be y itself
      * @param options the rest
      * @throws IllegalArgumentException if an argument does not fit; nothing is written then
      * @throws UnsupportedOperationException if weights do not take the mode

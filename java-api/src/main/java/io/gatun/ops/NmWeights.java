@@ -24,9 +24,9 @@ import java.lang.foreign.ValueLayout;
 import java.util.List;
 
 /**
- * An N:M sparse weight matrix [rows, depth] in the layout that {@link NmMatmul} reads: one self-describing buffer, the same
- * bytes on every processor, so it may be stored and mapped. On a GPU the layout is another one, always sparse, and not for
- * storing.
+ * An N:M sparse weight matrix [rows, depth] in the layout that {@link NmMatmul} reads: one self-describing buffer, the
+ * same bytes on every processor, so it may be stored and mapped. On a GPU the layout is another one, always sparse, and
+ * not for storing.
  */
 public final class NmWeights {
     private static final List<QMatmul.Mode> CODE_MODES = List.of(QMatmul.Mode.INT8_ROW, QMatmul.Mode.PRECISE);

@@ -32,8 +32,9 @@ import java.util.function.Consumer;
  * magnitude becomes 0 here, the code next to 0 there; {@link Rule#LAMB} and {@link Rule#LARS} limit updates here with state
  * of any kind, there with f32 state alone; for RMSPROP and ADAGRAD see {@link Options#withBitsandbytesGradient}.
  *
- * <p>State is on the device of its parameter, and the same bytes on each. On a GPU steps return before their work is done, as
- * products do (see {@link QMatmul}), and make a few small objects; {@link #gradientNorm} and {@link #stepClipped(float)} wait.
+ * <p>State is on the device of its parameter, and the same bytes on each. On a GPU steps return before their work is
+ * done, as products do (see {@link QMatmul}), and make a few small objects; {@link #gradientNorm} and {@link
+ * #stepClipped(float)} wait.
  *
  * <p>An optimizer is used by one thread at a time, any number of them at once. A call with bad input changes nothing.
  */
@@ -443,9 +444,9 @@ public final class Optimizer {
     }
 
     /**
-     * Takes a copy of state as {@link #state} gives it, from any device, and goes on from it bit for bit. Options, learning rate and
-     * parameters are the caller's. {@code <parameter>.unorm_vec} and {@code <parameter>.gnorm_vec}, norms that checkpoints of
-     * bitsandbytes hold besides, are left out.
+     * Takes a copy of state as {@link #state} gives it, from any device, and goes on from it bit for bit. Options,
+     * learning rate and parameters are the caller's. {@code <parameter>.unorm_vec} and {@code <parameter>.gnorm_vec},
+     * norms that checkpoints of bitsandbytes hold besides, are left out.
      *
      * @throws IllegalArgumentException if a tensor is missing, none of ours, misshapen, overlaps state of this optimizer
      *     other than the one it goes to, or holds what state never does: a number that is not finite, a scale or mean of

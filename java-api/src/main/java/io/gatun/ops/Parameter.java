@@ -38,8 +38,8 @@ public record Parameter(String name, Tensor value, Tensor gradient, boolean full
     }
 
     /**
-     * With a gradient of zeros on the device of the value, in memory that is freed when nothing refers to it any more. Such
-     * memory of the CPU counts against {@code -XX:MaxDirectMemorySize}, by default the size of the heap.
+     * With a gradient of zeros on the device of the value, in memory that is freed when nothing refers to it any more.
+     * Such memory of the CPU counts against {@code -XX:MaxDirectMemorySize}, by default the size of the heap.
      */
     public static Parameter of(String name, Tensor value) {
         Check.present("value", value);

@@ -208,8 +208,8 @@ public final class Prune {
      * Prunes and compresses in one pass over the weights: the same bits as {@link #run} and then
      * {@link SparseTensor#compress(Tensor, Mask, Sparsity.Nm)}.
      *
-     * <p>This is what GPUs have kernels for, by the scores MAGNITUDE, WANDA and GIVEN, whose tensors are on the device of the
-     * weights. It waits for the work there, to know whether a score is NaN; norms are not looked at.
+     * <p>This is what GPUs have kernels for, by the scores MAGNITUDE, WANDA and GIVEN, whose tensors are on the device
+     * of the weights. It waits for the work there, to know whether a score is NaN; norms are not looked at.
      *
      * @throws IllegalArgumentException as {@link #run(Tensor, Score, Sparsity, Mask, int)}
      */
@@ -239,8 +239,8 @@ public final class Prune {
     }
 
     /**
-     * The same into tensors that are there already, with their pattern. Allocates nothing once warmed up, on a GPU but for a
-     * few small objects.
+     * The same into tensors that are there already, with their pattern. Allocates nothing once warmed up, on a GPU but
+     * for a few small objects.
      *
      * @param out of the weights' shape and type, on their device; values and indices are replaced
      * @throws IllegalArgumentException as {@link #run(Tensor, Score, Sparsity, Mask, int)}

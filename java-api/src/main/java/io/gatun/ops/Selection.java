@@ -16,9 +16,9 @@ import io.gatun.internal.Check;
  * causal masks, windows, sequences and threads are those of the options of the call. Slopes and sinks are left out, as
  * are soft caps but by MASS, VERTICAL_SLASH and budgets.
  *
- * <p>On a GPU all tensors are there, calls return before their work is done, and masks and scores are made there. Scores
- * differ from the CPU's in last bits, so a block on the edge may be chosen by one of both; of given scores choices are the
- * same.
+ * <p>On a GPU all tensors are there, calls return before their work is done, and masks and scores are made there.
+ * Scores differ from the CPU's in last bits, so a block on the edge may be chosen by one of both; of given scores
+ * choices are the same.
  *
  * <p>How much of the attention a selection keeps: {@link Attention#recall}, from the log-sum-exps of a call with it and
  * of one without. A mask that {@link #select} made, or {@link HeadPatterns}, may be kept across steps (SparseD, Wang et

@@ -219,8 +219,8 @@ public record SparseTensor(
     // ---- and back --------------------------------------------------------------------------------------------------
 
     /**
-     * The dense weights, with zeros where nothing is kept, in new memory. O(rows * depth). On a GPU indices are not checked:
-     * those out of bounds count for nothing, and of equal ones the last counts.
+     * The dense weights, with zeros where nothing is kept, in new memory. O(rows * depth). On a GPU indices are not
+     * checked: those out of bounds count for nothing, and of equal ones the last counts.
      *
      * @throws IllegalArgumentException as {@link #check}
      * @throws UnsupportedOperationException if values are codes: see {@link #decompressCodes}

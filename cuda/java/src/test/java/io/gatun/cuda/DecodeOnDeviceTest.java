@@ -195,8 +195,8 @@ class DecodeOnDeviceTest {
                 () -> Decode.run(q, k, k, table, new long[] {1, 2, 49}, out));
         Tensor logits = DEVICE.allocate(DType.F32, 3, HEADS, 1, 40);
         assertInvalid(
-                "logits: given shape [3, 2, 1, 40]; allowed: that of q [3, 2, 1, 32] with 48, the keys of an item's pages,"
-                        + " or more",
+                "logits: given shape [3, 2, 1, 40]; allowed: that of q [3, 2, 1, 32] with 48, the keys of an item's"
+                        + " pages, or more",
                 () -> Decode.run(q, k, k, table, LENGTHS, out, Options.DEFAULT.withLogits(logits)));
         Tensor scores = DEVICE.allocate(DType.F32, 3, HEADS, 2);
         assertInvalid(
@@ -297,8 +297,8 @@ class DecodeOnDeviceTest {
                 () -> there.write(bad.to(DEVICE), new long[] {0, 1}));
         bad.setFloat(1e8f, 1, 0, 7);
         assertInvalid(
-                "x: given values of head 1, token 0, group 0 of channels whose scale overflows; allowed: scales that fit"
-                        + " f16",
+                "x: given values of head 1, token 0, group 0 of channels whose scale overflows; allowed: scales"
+                        + " that fit f16",
                 () -> there.write(bad.to(DEVICE), new long[] {0, 1}));
         there.write(x.to(DEVICE), new long[] {0, 1});
         there.close();
