@@ -2,6 +2,7 @@
 #include "gatun/cuda_optimizer.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/dtype.h"

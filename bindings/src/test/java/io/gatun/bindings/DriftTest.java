@@ -100,9 +100,7 @@ class DriftTest {
             gatun_cuda_device_count()    | int32_t* count);                    | int32_t* count, int32_t first);
             gatun_cuda_check_memory()    | int64_t bytes);                     | int32_t bytes);
             struct gatun_cuda_device     | int64_t l2_bytes;                   | int32_t l2_bytes;
-            struct gatun_cuda_faults     | int64_t block;
-} gatun_cuda_faults; | int64_t blocks;
-} gatun_cuda_faults;
+            struct gatun_cuda_nm_faults  | int64_t block;                      | int64_t blocks;
             GATUN_CUDA_ABI_VERSION       | GATUN_CUDA_ABI_VERSION = 1          | GATUN_CUDA_ABI_VERSION = 9
             """)
     void plantedDriftOfCudaIsFound(String symbol, String before, String after) throws ReflectiveOperationException {
