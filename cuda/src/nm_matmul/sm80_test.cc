@@ -18,7 +18,7 @@ int32_t mode_of(const KernelRow& row) {
 template <class Change>
 void on_every_tile(Change change) {
   for (const KernelRow& row : kernel_rows()) {
-    if (!is_tile(row)) continue;
+    if (!is_tile(row) || !fits_device(row)) continue;
     for (const int32_t values : {GATUN_F16, GATUN_BF16, GATUN_I8, GATUN_U4}) {
       if ((row.values >> values & 1) == 0) continue;
       Case c = of_values(values, mode_of(row), GATUN_ZERO_INTEGER);
@@ -155,6 +155,7 @@ TEST(Sm80, ExtremeCodes) {
   // The longest group that int32 holds, of the largest products.
   for (const char* name :
        {"nm_matmul_sparse_i8_m16n128_sm80", "nm_matmul_sparse_i8_m192n256_sm80", "nm_matmul_decoded_i8_m16n128_sm80"}) {
+    if (!fits_device(*find_kernel(name))) continue;
     Case c = of_values(GATUN_I8, GATUN_NM_INT8);
     c.columns = 1;
     c.depth = 1 << 17;

@@ -281,6 +281,13 @@ inline Expected expect(const Case& c, const Weights& weights, const Product& pro
   return expected;
 }
 
+// Whether the device has the shared memory that a kernel wants.
+inline bool fits_device(const KernelRow& row) {
+  Device device = {};
+  EXPECT_EQ(describe_device(0, &device), GATUN_OK) << gatun_last_error();
+  return device.shared_bytes >= row.shared_bytes;
+}
+
 // Runs the product by `kernel`, or where that is null by the entry point, and compares all of y with the oracle. Bytes
 // of y between rows and out of the range of columns must stay.
 inline void expect_product(const Case& c, const KernelRow* kernel = nullptr, uint64_t stream = 0) {
