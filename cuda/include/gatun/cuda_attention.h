@@ -23,8 +23,8 @@
  *          rounded to bf16
  *
  * Errors are within the bounds of gatun/attention.h, with (2^-11 + 2^-17) max |v| more for F16 in EXACT. Rows that see
- * nothing, NaN and infinity are as there, but that a logit counts as infinite where log2(e) * scale * (q . k) leaves the
- * range of f32. Results depend neither on other batch items nor on other heads, and are the same bits each time.
+ * nothing, NaN and infinity are as there, but that a logit counts as infinite where log2(e) * scale * (q . k) leaves
+ * the range of f32. Results depend neither on other batch items nor on other heads, and are the same bits each time.
  */
 #ifndef GATUN_CUDA_ATTENTION_H
 #define GATUN_CUDA_ATTENTION_H

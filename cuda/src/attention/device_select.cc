@@ -224,10 +224,11 @@ void explain(const Plan& plan, const Params& p, const Device& device, Text& out)
     if (const char* why = why_not(row, p, device)) out.add("  passed over %s: it takes %s\n", row.name, why);
   }
   out.add("  kernel %s, %lld blocks of %d queries", plan.kernel->name, LongLong{plan.blocks}, plan.tile_rows);
-  if (plan.kernel->tensor_cores)
+  if (plan.kernel->tensor_cores) {
     out.add(
-        " (rows of q, k and v that begin at multiples of 16 bytes are copied as they are), again for what NaN or "
-        "infinity of v may have spoiled");
+        "%s, again for what NaN or infinity of v may have spoiled",
+        plan.kernel->whole ? " (or the next one where rows of q, k and v do not begin at multiples of 16 bytes)" : "");
+  }
   out.add("; workspace: %lld bytes\n", LongLong{plan.workspace_bytes});
 }
 
