@@ -35,6 +35,7 @@ constexpr struct {
             {"qmatmul", bench_qmatmul},
             {"nm_matmul", bench_nm_matmul},
             {"attention", bench_attention},
+            {"attention_select", bench_attention_select},
             {"decode", bench_decode}};
 
 bool is_op(const std::string& word) {

@@ -15,7 +15,7 @@
 namespace gatun::cuda::attention_select {
 namespace {
 
-constexpr int kThreads = 256, kChoiceThreads = 1024;
+constexpr int kThreads = 256, kMostChoiceThreads = 1024;  // for a choice of few keys, fewer
 
 // The place of an item's sums of a head, and its bits.
 GATUN_DEVICE int64_t sums_place(const Items& items, const Item& item, int64_t head) {
@@ -75,7 +75,7 @@ select_line_sums(GATUN_GRID_CONSTANT LinesJob job, int64_t key_blocks) {
 }
 
 // Blocks: columns or diagonals, heads of batch items.
-GATUN_KERNEL(kChoiceThreads, 1)
+GATUN_KERNEL(kMostChoiceThreads, 1)
 select_choose_lines(GATUN_GRID_CONSTANT DrawJob job) {
   const Params& p = job.items.p;
   const Selection& s = job.items.s;
@@ -95,7 +95,7 @@ select_choose_lines(GATUN_GRID_CONSTANT DrawJob job) {
                        [&](int64_t i) { return i < forced ? kNoKey : order_key(sums[i], i); });
   }
   uint32_t* const words = (which == 0 ? job.chosen[0] : job.chosen[1]) + words_place(job, item, head);
-  for (int64_t word = warp(); word < units_of(keys, 32); word += kChoiceThreads / 32) {
+  for (int64_t word = warp(); word < units_of(keys, 32); word += thread_count() / 32) {
     const int64_t i = word * 32 + lane();
     const uint32_t bits = ballot(i < forced || (any && i < keys && key_of(i - forced) <= last));
     if (lane() == 0) words[word] = bits;
@@ -203,8 +203,9 @@ int32_t run_lines(const LinesJob& job, void* stream) {
 
 int32_t run_draw(const DrawJob& job, void* stream) {
   const int64_t heads = job.items.p.batch * job.items.p.query_heads;
-  GATUN_TRY(launch("select_choose_lines_sm80", select_choose_lines,
-                   {2 * heads, 1, 1, kChoiceThreads, kChoiceThreads / 32 * 4}, stream, job));
+  const int32_t threads = job.items.p.kv_length > 4096 ? kMostChoiceThreads : 128;
+  GATUN_TRY(launch("select_choose_lines_sm80", select_choose_lines, {2 * heads, 1, 1, threads, threads / 32 * 4},
+                   stream, job));
   return launch("select_draw_sm80", select_draw, {heads * job.items.p.query_blocks, 1, 1, kRowThreads, 0}, stream, job);
 }
 
