@@ -50,6 +50,7 @@ const char* why_not(const KernelRow& row, const Call& call, const void* k, const
   if (call.k.scaling == GATUN_KV_UNSCALED && (q == GATUN_F32 || (keys != q && !is_small_float(keys)))) {
     return "q and keys are of dtypes that do not go together";
   }
+  if (parts_of(call).keys > int64_t{1} << 30) return "the table has room for too many keys";
   if (const char* why = why_no_tiles(call.k, k, row.most_size)) return why;
   return call.has_v ? why_no_tiles(call.v, v, row.most_size) : nullptr;
 }

@@ -23,69 +23,16 @@
 //                   [8][32]; instead of all stages, at the end, maxima [16], totals [16], sums [16][size] of each warp
 //
 // Rows are 16 bytes further apart than an even number of chunks: eight of them are in different banks.
-// Per 16 keys of 128 channels of U4, a warp of a lane does: 8 words of keys 24 operations and 16 products, 8 words of
-// values 74 and 16, 8 logits about 110, copies 50: 290 instructions for 2.2 KB; of BF16 32 products and 250 for 8 KB.
+// Of 128 channels of U4 a warp takes about 900 instructions for 32 keys, 4.2 KB; of BF16 750 for 16 KB
+// (bench/NOTES.md).
 #pragma once
 
-#include "decode/operands.h"
-#include "decode/part.h"
+#include "decode/tile_keys.h"
 #include "ptx/cp_async.h"
 #include "ptx/launch.h"
-#include "ptx/ldmatrix.h"
 
 namespace gatun::cuda::decode {
 namespace tiles {
-
-using kv_cache::kChannels;
-
-inline constexpr int kRows = 16, kKeys = 32, kMostGroups = 8, kMostWarps = 4, kStages = 2;
-inline constexpr float kLog2E = 1.44269504f;
-inline constexpr float kUp = 16384;  // of exponentials in f16
-
-// A side's rows in shared memory.
-struct Side {
-  int32_t row_bytes, stride;  // of the pool; in shared memory
-  int32_t chunks;             // of a row, zeros to an even number included
-  int32_t division;           // a / chunks = a * division >> 16
-  int32_t groups, group;      // scales of a token
-};
-
-struct TilesJob {
-  Job job;
-  Side k, v;
-  int32_t q_stride, q_bytes;      // of a row, of all rows in one half
-  int32_t stages_at, warp_bytes;  // of the first warp, and to the next one
-  int32_t scales_at;              // of a warp, behind its stages
-};
-
-inline constexpr int kRowScalesBytes = kRows * 4, kLaneSumsBytes = kRows * 32 * 4;
-inline constexpr int kPlaneBytes = kMostGroups * kKeys * 4;  // of scales; zero points of values take half
-inline constexpr int kScalesBytes = 3 * kPlaneBytes + kPlaneBytes / 2;
-
-// What all warps know of their block's work, in shared memory. Keys count from the part's first one.
-struct Block {
-  Part part;
-  int32_t keys;           // that some row may see, but for
-  int32_t before, after;  // tiles from before to after - 1, which are hidden
-  int32_t sink_keys;
-};
-inline constexpr int kBlockBytes = 256;
-static_assert(sizeof(Block) <= kBlockBytes);
-
-// Far beyond each part.
-inline constexpr int32_t kFar = 1 << 30;
-GATUN_DEVICE int32_t near(int64_t key) { return key < -kFar ? -kFar : key > kFar ? kFar : static_cast<int32_t>(key); }
-
-GATUN_DEVICE void set_block(const Job& job, const Part& part, Block& block) {
-  const Span span = span_of(job, part);
-  block.part = part;
-  block.keys = span.last > span.first ? static_cast<int32_t>(span.last - span.first) : 0;
-  const int32_t tiles = (block.keys + kKeys - 1) / kKeys;
-  block.before = (near(span.hidden_first - span.first) + kKeys - 1) / kKeys;
-  block.after = near(span.hidden_last - span.first) / kKeys;
-  if (block.before >= block.after || block.before >= tiles) block.before = block.after = 0;
-  block.sink_keys = near(job.params.sink_keys - part.first);
-}
 
 // What a warp keeps of its work.
 template <int kSize>
@@ -259,135 +206,13 @@ class Warp {
   GATUN_DEVICE void add_tile(int n, uint32_t here) {
     const int first = first_key(n);
     float s[4][4];
-    multiply_keys(keys(n % kStages), s);
+    Keys(tiles_, key_scales(), key_zeros()).multiply(keys(n % kStages), s);
     finish_logits(first, here, s);
     if (job_.logits != nullptr) store_logits(first, s);
     if (job_.v.rows == nullptr) return exponentials(s, 1);
     exponentials(s, job_.v.scales != nullptr ? unit_ / next_unit_ : 1.0f);
     if (job_.v.scales != nullptr) unit_ = next_unit_;
     add_values(values(n % kStages), s);
-  }
-
-  // ---- q . k ----
-
-  GATUN_DEVICE void multiply_keys(const uint8_t* rows, float (&s)[4][4]) {
-    const bool bf16 = job_.params.dtype == GATUN_BF16;
-    switch (form_of(job_.k.layout.dtype)) {
-      case Form::bf16:
-        return multiply_floats<Form::bf16, true>(rows, s);
-      case Form::f16:
-        return multiply_floats<Form::f16, false>(rows, s);
-      case Form::e4m3:
-        return bf16 ? multiply_floats<Form::e4m3, true>(rows, s) : multiply_floats<Form::e4m3, false>(rows, s);
-      case Form::e5m2:
-        return bf16 ? multiply_floats<Form::e5m2, true>(rows, s) : multiply_floats<Form::e5m2, false>(rows, s);
-      case Form::i8:
-        return multiply_codes<Form::i8>(rows, s);
-      case Form::u4:
-        return multiply_codes<Form::u4>(rows, s);
-      default:
-        return multiply_codes<Form::u2>(rows, s);
-    }
-  }
-
-  // The words of a pair of chunks: of keys 16 h .. + 7 the first two, of the eight keys after them the others.
-  GATUN_DEVICE void load_keys(const uint8_t* rows, int h, int chunk, uint32_t (&word)[4]) const {
-    const int key = 16 * h + lane() / 16 * 8 + lane() % 8;
-    load_matrix_x4(word, rows + key * tiles_.k.stride + (chunk + lane() / 8 % 2) * 16);
-  }
-  GATUN_DEVICE void load_q(int half, int step, uint32_t (&a)[4]) const {
-    load_matrix_x4(
-        a, shared_memory() + half * tiles_.q_bytes + lane() % 16 * tiles_.q_stride + step * 32 + lane() / 16 * 16);
-  }
-
-  template <Form kForm, bool kBf16>
-  GATUN_DEVICE void multiply_floats(const uint8_t* rows, float (&s)[4][4]) const {
-#pragma unroll
-    for (int i = 0; i < 16; ++i) s[i / 4][i % 4] = 0;
-    constexpr int kSteps = pair_steps(kForm);
-#pragma unroll 2
-    for (int pair = 0; pair < tiles_.k.chunks / 2; ++pair) {
-      uint32_t word[2][4];
-      load_keys(rows, 0, 2 * pair, word[0]);
-      load_keys(rows, 1, 2 * pair, word[1]);
-#pragma unroll
-      for (int step = 0; step < kSteps; ++step) {
-        uint32_t a[4], b[2];
-        load_q(0, pair * kSteps + step, a);
-#pragma unroll
-        for (int n = 0; n < 4; ++n) {
-          key_operand<kForm, kBf16>(word[n / 2][n % 2 * 2], word[n / 2][n % 2 * 2 + 1], step, b);
-          if (kBf16) {
-            mma_bf16(s[n], a, b);
-          } else {
-            mma_f16(s[n], a, b);
-          }
-        }
-      }
-    }
-  }
-
-  template <Form kForm>
-  GATUN_DEVICE void multiply_codes(const uint8_t* rows, float (&s)[4][4]) const {
-    constexpr int kSteps = pair_steps(kForm);
-    const bool halves = job_.params.mode == GATUN_DECODE_EXACT;
-    const int steps = (static_cast<int>(job_.k.layout.size) + 31) / 32, group_steps = (tiles_.k.group + 31) / 32;
-    const float* const row_scales = reinterpret_cast<const float*>(shared_memory() + tiles_.q_bytes * 2);
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      float sum[2][4];
-      int32_t high[2][4], low[2][4];
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        sum[i / 4][i % 4] = 0;
-        high[i / 4][i % 4] = low[i / 4][i % 4] = 0;
-      }
-      int group = 0, left = group_steps;
-#pragma unroll 1
-      for (int pair = 0; pair < tiles_.k.chunks / 2; ++pair) {
-        uint32_t word[4];
-        load_keys(rows, h, 2 * pair, word);
-#pragma unroll
-        for (int step = 0; step < kSteps; ++step) {
-          if (pair * kSteps + step >= steps) break;
-          uint32_t a[4], b[2][2];
-          load_q(0, pair * kSteps + step, a);
-#pragma unroll
-          for (int n = 0; n < 2; ++n) {
-            key_operand<kForm, false>(word[2 * n], word[2 * n + 1], step, b[n]);
-            mma_i8(high[n], a, b[n]);
-          }
-          if (halves) {
-            load_q(1, pair * kSteps + step, a);
-            mma_i8(low[0], a, b[0]);
-            mma_i8(low[1], a, b[1]);
-          }
-          if (--left > 0 && pair * kSteps + step + 1 < steps) continue;
-          add_group(h, group++, halves, high, low, sum);
-          left = group_steps;
-        }
-      }
-#pragma unroll
-      for (int i = 0; i < 8; ++i) s[2 * h + i / 4][i % 4] = sum[i / 4][i % 4] * row_scales[lane() / 4 + i % 4 / 2 * 8];
-    }
-  }
-
-  // The integers of a group of channels, less what the code of zero adds, times its scales.
-  GATUN_DEVICE void add_group(int h, int group, bool halves, int32_t (&high)[2][4], int32_t (&low)[2][4],
-                              float (&sum)[2][4]) const {
-    const int32_t* const sums_of_q =
-        reinterpret_cast<const int32_t*>(shared_memory() + tiles_.q_bytes * 2 + kRowScalesBytes);
-    const int lower = job_.k.zeros != nullptr ? 0 : kv_cache::code_of_zero(job_.k.layout.dtype);
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const int n = i / 4, e = i % 4, row = lane() / 4 + e / 2 * 8;
-      const int at = group * kKeys + 16 * h + 8 * n + lane() % 4 * 2 + e % 2;
-      const int32_t of_q = sums_of_q[row * 32 + group];
-      const int32_t product = (halves ? 128 * high[n][e] + low[n][e] : high[n][e]) - lower * of_q;
-      sum[n][e] = fused(static_cast<float>(product), key_scales()[at], sum[n][e]);
-      if (job_.k.zeros != nullptr) sum[n][e] = fused(static_cast<float>(of_q), key_zeros()[at], sum[n][e]);
-      high[n][e] = low[n][e] = 0;
-    }
   }
 
   // ---- exponentials ----
@@ -583,50 +408,6 @@ class Warp {
   float sum_[kSize / 8][4], zero_sum_[4];
 };
 
-// The block's rows of q as left operands; of codes, their scales and sums, too.
-GATUN_DEVICE void prepare_q(const TilesJob& tiles, const Part& part) {
-  const Job& job = tiles.job;
-  const Positions positions = positions_of(form_of(job.k.layout.dtype));
-  const bool codes = job.k.scales != nullptr;
-  const int depth = tiles.k.chunks * positions.chunk_channels, first = lane() * kChannels;
-  int32_t* const lane_sums = reinterpret_cast<int32_t*>(shared_memory() + tiles.q_bytes * 2 + kRowScalesBytes);
-  for (int row = warp(); row < kRows; row += thread_count() / 32) {
-    float x[kChannels];
-    const bool there = row < part.rows;
-    load_query(job, part, part.row + (there ? row : 0), x);
-#pragma unroll
-    for (int i = 0; i < kChannels; ++i) x[i] = there ? x[i] : 0;
-    int32_t code[kChannels];
-    const float scale = codes ? round_query(x, query_steps(job), code) : 0;
-    int32_t sum = 0;
-    uint8_t* const to = shared_memory() + row * tiles.q_stride;
-#pragma unroll
-    for (int i = 0; i < kChannels; ++i) {
-      if (first + i >= depth) continue;
-      const int at = positions.of(first + i);
-      if (!codes) {
-        reinterpret_cast<uint16_t*>(to)[at] = job.params.dtype == GATUN_BF16 ? f32_to_bf16(x[i]) : f32_to_f16(x[i]);
-        continue;
-      }
-      // code = 128 high + low
-      const int32_t high = job.params.mode == GATUN_DECODE_EXACT ? (code[i] + 64) >> 7 : code[i];
-      to[at] = static_cast<uint8_t>(high);
-      to[tiles.q_bytes + at] = static_cast<uint8_t>(code[i] - 128 * high);
-      sum += code[i];
-    }
-    if (!codes) continue;
-    if (lane() == 0) reinterpret_cast<float*>(shared_memory() + tiles.q_bytes * 2)[row] = scale;
-    // Of each group, in its place in the order of groups.
-    const int lanes = (tiles.k.group + kChannels - 1) / kChannels;
-    lane_sums[row * 32 + lane()] = sum;
-    warp_barrier();
-    int32_t total = 0;
-    for (int l = lane() * lanes; l < (lane() + 1) * lanes && l < 32; ++l) total += lane_sums[row * 32 + l];
-    warp_barrier();
-    lane_sums[row * 32 + lane()] = total;
-  }
-}
-
 template <int kSize>
 GATUN_KERNEL(kMostWarps * 32, kSize == 128 ? 3 : 2)
 decode(GATUN_GRID_CONSTANT TilesJob tiles) {
@@ -668,18 +449,6 @@ decode(GATUN_GRID_CONSTANT TilesJob tiles) {
       partial[2 * job.rows + (part.row + row) * size + channel] = sum;
     }
   }
-}
-
-inline Side side_of(const DevicePool& pool) {
-  Side side = {};
-  if (pool.layout.size == 0) return side;
-  side.row_bytes = pool.row_bytes;
-  side.chunks = (pool.row_bytes + 31) / 32 * 2;
-  side.stride = side.chunks * 16 + 16;
-  side.division = 65536 / side.chunks + 1;
-  side.groups = pool.scales_of_row;
-  side.group = static_cast<int32_t>(pool.layout.group);
-  return side;
 }
 
 template <int kSize>
