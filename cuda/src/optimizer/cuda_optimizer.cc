@@ -48,9 +48,10 @@ Grid cut(const gatun_optimizer_params& p, const Device& device, DeviceJob* job) 
   const int64_t rows = blocks_of(p.count, kRow);
   const int most = most_threads(states_of(p.rule));
   int threads = most;
-  while (threads > kLeastThreads && blocks_of(rows, rows_of(threads)) < device.multiprocessors) threads /= 2;
+  while (threads / 2 >= kLeastThreads && blocks_of(rows, rows_of(threads)) < device.multiprocessors) threads /= 2;
   job->block_rows = p.state == GATUN_STATE_F32 ? 1 : static_cast<int32_t>(p.block / kRow);
-  job->tile_rows = rows_of(threads) / job->block_rows * job->block_rows;
+  job->tile_blocks = rows_of(threads) / job->block_rows;
+  job->tile_rows = job->tile_blocks * job->block_rows;
   job->tiles = blocks_of(rows, job->tile_rows);
   const int64_t resident = int64_t{device.multiprocessors} * (most / threads);
   return {std::min(job->tiles, resident), 1, 1, threads,

@@ -32,8 +32,8 @@ inline constexpr int kLeastThreads = kMostBlock / kRow / kWarpRows * 32;  // of 
 inline constexpr int kMeasureThreads = 256;
 inline constexpr int kSquaresChunk = 1024;  // of native/src/optimizer/squares.h
 
-// Threads of a block of threads, of which a multiprocessor has one: with 64 registers each, or 128.
-constexpr int most_threads(int states) { return states == kMostStates ? 512 : 1024; }
+// Threads of a block of threads, of which a multiprocessor has one: with 64 registers each, 96 or 128.
+constexpr int most_threads(int states) { return states == 1 ? 1024 : states == 2 ? 640 : 512; }
 constexpr int rows_of(int threads) { return threads / 32 * kWarpRows; }
 
 struct DeviceJob : gatun::optimizer::Job {
@@ -42,7 +42,8 @@ struct DeviceJob : gatun::optimizer::Job {
   int64_t part;        // of sums for the norm: blocks
   int32_t block_rows;  // 1..16; of f32 state 1
   int32_t tile_rows;   // of whole blocks
-  bool aligned;        // whether lanes' elements are aligned to their size in all arrays
+  int32_t tile_blocks;
+  bool aligned;  // whether lanes' elements are aligned to their size in all arrays
 };
 
 struct DeviceKernel {
@@ -58,12 +59,10 @@ struct DeviceKernel {
 #include "optimizer/device_kernels.inc"
 #undef GATUN_CUDA_OPTIMIZER
 
-// Shared memory beside tables: the largest magnitudes of rows, twice, with room for reading a block's 16 of any row;
-// sums of kMeasureBlocks blocks, twice.
+// Shared memory beside tables: a key of random bits, the largest magnitudes of rows, twice; sums of kMeasureBlocks
+// blocks, twice.
 inline constexpr int kMeasureBlocks = 32;
-constexpr int64_t step_bytes(int states, int threads) {
-  return int64_t{2} * states * (rows_of(threads) + kMostBlock / kRow) * 4;
-}
+constexpr int64_t step_bytes(int states, int threads) { return 8 + int64_t{2} * states * rows_of(threads) * 4; }
 inline constexpr int64_t kMeasureBytes = 2 * kMeasureBlocks * sizeof(Squares);
 
 // Squares of gradients: parts [count] of `part` chunks each; p of a part is the sum.

@@ -3,15 +3,15 @@
 // v has a place of 23 bits: a cell, 0..511, and a position of 14 bits in it. With y nearly |v|^(1/4), as the bits of a
 // float are nearly its logarithm, the place is the last bits of a sum that has its last place at 1:
 //
-//   y = as_f32(bits of |v| / 4 + kKink), with the sign of v;    place = last 23 bits of fma(y, slope, offset)
+//   y = as_f32(bits of |4 v| / 4), with the sign of v;    place = last 23 bits of fma(y, slope, offset)
 //
-// Every step is monotone, so thresholds at places below that of v are below v for certain. A cell has one threshold at
-// most, and an entry of 32 bits, so that one addition makes the code, in byte 2 of the sum, whose last byte means
-// nothing:
+// (4 v, which costs nothing, moves the kinks of the curve to where all thresholds have cells of their own.) Every step
+// is monotone, so thresholds at places below that of v are below v for certain. A cell has one threshold at most, and
+// an entry of 32 bits, so that one addition makes the code, in byte 2 of the sum, whose first byte means nothing:
 //
-//   entry of a cell      [ start - cell : 16 | e : 16 ]     start: thresholds in the cells before
-//   + place * 4          [ cell              | 4 position ]   e = 2^16 - 4 position of its threshold, 2 without one
-//   = sum                [ x : 8 | code : 8 | rest : 16 ]
+//   entry of a cell   [ start - cell : 16  | e : 16          ]   start: thresholds in the cells before
+//   + 4 place         [ cell               | 4 position      ]   e = 2^16 - 4 position of its threshold, 2 without one
+//   = sum             [ - : 8 | code : 8   | rest : 16       ]
 //
 // A rest of 0 says that v has the place of a threshold, 1 time in 16384 where values are even: the code counts it, and
 // it has to be compared with v. native/src/quantize/dynamic_cells.h does the same with bytes.
@@ -19,18 +19,16 @@
 
 #include <cstdint>
 
-#include "quantize/dynamic_cells.h"
-
 namespace gatun::cuda::optimizer {
 
 inline constexpr int kCells = 512, kPlaceBits = 23, kCellShift = 14;
-inline constexpr int32_t kKink = gatun::quantize::DynamicCells::kKink;
 
 // Of a book of 2^kBits values in ascending order.
 template <int kBits>
 struct BookTables {
   static constexpr int kValues = 1 << kBits;
-  float values[kValues], thresholds[kValues];  // the last threshold is infinite
+  float values[kValues];
+  float thresholds[kValues];  // four times as large; the last one is infinite
   uint32_t entries[kCells];
   float slope, offset;
 };

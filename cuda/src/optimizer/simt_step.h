@@ -23,103 +23,130 @@
 
 namespace gatun::cuda::optimizer {
 
-// Two rows of a warp: a lane's elements.
-template <class Codes, class R>
-class TwoRows {
+// The rows of a warp: a lane's elements of them.
+template <class X, class Codes, class R>
+class WarpRows {
   static constexpr int kStates = R::kStates;
+  using Raw = typename Codes::Raw;
+  using RawValues = typename X::Raw;
 
  public:
-  GATUN_DEVICE TwoRows(const DeviceJob& job, const Codes& codes, int64_t tile) : job_(job), codes_(codes) {
-    const int row = warp() * kWarpRows;
-    const int64_t begin = (tile * job.tile_rows + row) * kRow;
-    whole_ = job.aligned && row + kWarpRows <= job.tile_rows && begin + kWarpRows * kRow <= job.count;
-#pragma unroll
-    for (int j = 0; j < kWarpRows; ++j) {
-      first_[j] = begin + j * kRow + lane() * kLaneElements;
-      const int64_t left = row + j < job.tile_rows ? job.count - first_[j] : 0;
-      count_[j] = left < 0 ? 0 : left < kLaneElements ? static_cast<int>(left) : kLaneElements;
-      has_work_[j] = row + j < job.tile_rows && begin + j * kRow < job.count;
-      if constexpr (Codes::kQuantized) {
-        block_[j] = tile * (job.tile_rows / job.block_rows) + (row + j) / job.block_rows;
-        starts_block_[j] = has_work_[j] && (row + j) % job.block_rows == 0;
-      }
-    }
+  GATUN_DEVICE WarpRows(const DeviceJob& job, const Codes& codes, int64_t tile)
+      : job_(job),
+        codes_(codes),
+        row_(warp() * kWarpRows),
+        first_((tile * job.tile_rows + row_) * kRow + lane() * kLaneElements),
+        block_(tile * job.tile_blocks + row_ / job.block_rows),
+        row_in_block_(row_ % job.block_rows) {}
+
+  // To a tile so many further on.
+  GATUN_DEVICE void advance(int64_t tiles) {
+    first_ += tiles * job_.tile_rows * kRow;
+    block_ += tiles * job_.tile_blocks;
   }
 
-  // Reads all, and makes the new state and p.
+  // Reads the rows, and makes the new state and p.
   GATUN_DEVICE void step(const R& rule) {
-    RawValues p[kWarpRows], g[kWarpRows];
-    typename Codes::Raw raw[kStates][kWarpRows];
-    float scale[kStates][kWarpRows] = {};
-    if (whole_) {
+    // By a vote, which is one number for all uses; the condition itself would be kept once for each of them.
+    const int64_t end = first_ - lane() * kLaneElements + kWarpRows * kRow;
+    whole_ = ballot(job_.aligned && row_ + kWarpRows <= job_.tile_rows && end <= job_.count);
+    RawValues values[kWarpRows][2];  // p and g
+    Raw raw[kStates][kWarpRows];
+    float scale[kStates][kWarpRows];
+    if (whole_ != 0) {
 #pragma unroll
-      for (int j = 0; j < kWarpRows; ++j) {
-        p[j] = load_values(job_.p_dtype, job_.p, first_[j]);
-        g[j] = load_values(job_.p_dtype, job_.g, first_[j]);
-#pragma unroll
-        for (int k = 0; k < kStates; ++k) raw[k][j] = Codes::load(job_.planes[k].codes, first_[j]);
-      }
+      for (int j = 0; j < kWarpRows; ++j) load<true>(j, values[j], raw, scale);
     } else {
 #pragma unroll
-      for (int j = 0; j < kWarpRows; ++j) {
-        p[j] = load_values(job_.p_dtype, job_.p, first_[j], count_[j]);
-        g[j] = load_values(job_.p_dtype, job_.g, first_[j], count_[j]);
-#pragma unroll
-        for (int k = 0; k < kStates; ++k) raw[k][j] = Codes::load(job_.planes[k].codes, first_[j], count_[j]);
-      }
-    }
-    if constexpr (Codes::kQuantized) {
-#pragma unroll
-      for (int j = 0; j < kWarpRows; ++j) {
-#pragma unroll
-        for (int k = 0; k < kStates; ++k) scale[k][j] = has_work_[j] ? job_.planes[k].scales[block_[j]] : 0;
-      }
+      for (int j = 0; j < kWarpRows; ++j) load<false>(j, values[j], raw, scale);
     }
 #pragma unroll
-    for (int j = 0; j < kWarpRows; ++j) step_row(rule, j, p[j], g[j], raw, scale);
+    for (int j = 0; j < kWarpRows; ++j) step_row(rule, j, values[j], raw, scale);
   }
 
-  // The new state of blocks becomes codes and scales; with f32 state, nothing.
+  // The new state of blocks becomes codes and scales.
   GATUN_DEVICE void quantize(uint32_t* row_highs) {
-    if constexpr (Codes::kQuantized) {
-      find_highs_of_blocks(row_highs);
+    find_highs_of_blocks(row_highs);
 #pragma unroll
-      for (int k = 0; k < kStates; ++k) {
+    for (int k = 0; k < kStates; ++k) {
+      BlockScale scale[kWarpRows];
+      scale[0] = Codes::scale_of(as_float(high_[k][0]));
+      // Two rows of a block have one scale.
+      scale[1] = job_.block_rows == kWarpRows ? scale[0] : Codes::scale_of(as_float(high_[k][1]));
+      if (lane() == 0) {
 #pragma unroll
         for (int j = 0; j < kWarpRows; ++j) {
-          // Two rows of a block have one scale.
-          if (j == 0 || job_.block_rows != kWarpRows) scale_ = Codes::scale_of(as_float(high_[k][j]));
-          if (starts_block_[j] && lane() == 0) job_.planes[k].scales[block_[j]] = scale_.scale;
-          encoded_[k][j] = codes_.encode(state_[k][j], scale_, is_second<R>(k));
+          const bool has_elements = whole_ != 0 || count_of(j) > 0;
+          if (starts_block(j) && has_elements) job_.planes[k].scales[block_of(j)] = scale[j].scale;
         }
       }
+      codes_.encode(state_[k], scale, is_second<R>(k), encoded_[k]);
     }
   }
 
-  GATUN_DEVICE void store(StochasticRounding& rounding) {
+  GATUN_DEVICE void store(const StochasticRounding& rounding) {
+    if (job_.stochastic) {
+#pragma unroll
+      for (int j = 0; j < kWarpRows; ++j) rounding.round(p_[j], first_ + j * kRow);
+    }
+    if (whole_ != 0) {
+#pragma unroll
+      for (int j = 0; j < kWarpRows; ++j) {
+        store_values<X>(job_.p, first_ + j * kRow, X::narrow(p_[j]));
+#pragma unroll
+        for (int k = 0; k < kStates; ++k) Codes::store(job_.planes[k].codes, first_ + j * kRow, new_raw(k, j));
+      }
+      return;
+    }
 #pragma unroll
     for (int j = 0; j < kWarpRows; ++j) {
-      if (job_.stochastic) rounding.round(p_[j], first_[j]);
-      const RawValues p = narrow(job_.p_dtype, p_[j]);
-      if (whole_) {
-        store_values(job_.p_dtype, job_.p, first_[j], p);
+      const int64_t first = first_ + j * kRow;
+      store_values<X>(job_.p, first, count_of(j), X::narrow(p_[j]));
 #pragma unroll
-        for (int k = 0; k < kStates; ++k) Codes::store(job_.planes[k].codes, first_[j], new_raw(k, j));
-      } else {
-        store_values(job_.p_dtype, job_.p, first_[j], count_[j], p);
-#pragma unroll
-        for (int k = 0; k < kStates; ++k) Codes::store(job_.planes[k].codes, first_[j], count_[j], new_raw(k, j));
-      }
+      for (int k = 0; k < kStates; ++k) Codes::store(job_.planes[k].codes, first, count_of(j), new_raw(k, j));
     }
   }
 
  private:
-  GATUN_DEVICE void step_row(const R& rule, int j, const RawValues& raw_p, const RawValues& raw_g,
-                             const typename Codes::Raw (&raw)[kStates][kWarpRows],
+  // Of the warp's rows the second one may be of the next block.
+  GATUN_DEVICE bool starts_block(int j) const { return row_in_block_ + j == (j == 0 ? 0 : job_.block_rows); }
+  GATUN_DEVICE int64_t block_of(int j) const { return block_ + (j > 0 && starts_block(j) ? 1 : 0); }
+
+  // How many elements the lane has.
+  GATUN_DEVICE int count_of(int j) const {
+    const int64_t left = row_ + j < job_.tile_rows ? job_.count - (first_ + j * kRow) : 0;
+    return left < 0 ? 0 : left < kLaneElements ? static_cast<int>(left) : kLaneElements;
+  }
+
+  template <bool kWhole>
+  GATUN_DEVICE void load(int j, RawValues (&values)[2], Raw (&raw)[kStates][kWarpRows],
+                         float (&scale)[kStates][kWarpRows]) const {
+    const int64_t first = first_ + j * kRow;
+    const int count = kWhole ? kLaneElements : count_of(j);
+    if constexpr (kWhole) {
+      values[0] = load_values<X>(job_.p, first);
+      values[1] = load_values<X>(job_.g, first);
+    } else {
+      values[0] = load_values<X>(job_.p, first, count);
+      values[1] = load_values<X>(job_.g, first, count);
+    }
+#pragma unroll
+    for (int k = 0; k < kStates; ++k) {
+      const Plane& plane = job_.planes[k];
+      if constexpr (kWhole) {
+        raw[k][j] = Codes::load(plane.codes, first);
+      } else {
+        raw[k][j] = Codes::load(plane.codes, first, count);
+      }
+      if constexpr (Codes::kQuantized) {
+        scale[k][j] = kWhole || count > 0 ? plane.scales[block_of(j)] : 0;
+      }
+    }
+  }
+
+  GATUN_DEVICE void step_row(const R& rule, int j, const RawValues (&values)[2], const Raw (&raw)[kStates][kWarpRows],
                              const float (&scale)[kStates][kWarpRows]) {
-    float p[kLaneElements], g[kLaneElements];
-    widen(job_.p_dtype, raw_p, p);
-    widen(job_.p_dtype, raw_g, g);
+    float p[kLaneElements];
     uint32_t all = 0;
 #pragma unroll
     for (int k = 0; k < kStates; ++k) high_[k][j] = 0;
@@ -131,7 +158,8 @@ class TwoRows {
         s[k] = codes_.value(raw[k][j], i, is_second<R>(k));
         if constexpr (Codes::kQuantized) s[k] *= scale[k][j];
       }
-      p_[j][i] = rule.move(p[i], rule.update(p[i], g[i], s));
+      p[i] = X::value(values[0], i);
+      p_[j][i] = rule.move(p[i], rule.update(p[i], X::value(values[1], i), s));
 #pragma unroll
       for (int k = 0; k < kStates; ++k) {
         state_[k][j][i] = s[k];
@@ -140,7 +168,13 @@ class TwoRows {
     }
 #pragma unroll
     for (int k = 0; k < kStates; ++k) all = high_[k][j] > all ? high_[k][j] : all;
-    if (all < kNotFinite && count_[j] == kLaneElements) return;
+    if (all < kNotFinite && (whole_ != 0 || count_of(j) == kLaneElements)) return;
+    forget_some(j, p);
+  }
+
+  // Elements that are not finite, or missing, keep p and lose their state.
+  GATUN_DEVICE void forget_some(int j, const float (&p)[kLaneElements]) {
+    const int count = count_of(j);
 #pragma unroll
     for (int k = 0; k < kStates; ++k) high_[k][j] = 0;
 #pragma unroll
@@ -148,7 +182,7 @@ class TwoRows {
       uint32_t worst = 0;
 #pragma unroll
       for (int k = 0; k < kStates; ++k) worst = larger<R>(worst, state_[k][j][i], k);
-      const bool kept = worst >= kNotFinite || i >= count_[j];
+      const bool kept = worst >= kNotFinite || i >= count;
       p_[j][i] = kept ? p[i] : p_[j][i];
 #pragma unroll
       for (int k = 0; k < kStates; ++k) {
@@ -160,34 +194,39 @@ class TwoRows {
 
   // Of lanes' elements, then of rows, then of blocks.
   GATUN_DEVICE void find_highs_of_blocks(uint32_t* row_highs) {
-    const int row = warp() * kWarpRows, rows = rows_of(thread_count()) + static_cast<int>(kMostBlock / kRow);
+    if (job_.block_rows == kWarpRows) {
+#pragma unroll
+      for (int k = 0; k < kStates; ++k) {
+        high_[k][0] = high_[k][1] = reduce_max(high_[k][0] > high_[k][1] ? high_[k][0] : high_[k][1]);
+      }
+      return;
+    }
 #pragma unroll
     for (int k = 0; k < kStates; ++k) {
-      if (job_.block_rows == kWarpRows) {
-        const uint32_t both = reduce_max(high_[k][0] > high_[k][1] ? high_[k][0] : high_[k][1]);
-        high_[k][0] = high_[k][1] = both;
-        continue;
-      }
+#pragma unroll
+      for (int j = 0; j < kWarpRows; ++j) high_[k][j] = reduce_max(high_[k][j]);
+    }
+    if (job_.block_rows == 1) return;
+    const int rows = rows_of(thread_count());
+#pragma unroll
+    for (int k = 0; k < kStates; ++k) {
 #pragma unroll
       for (int j = 0; j < kWarpRows; ++j) {
-        high_[k][j] = reduce_max(high_[k][j]);
-        if (job_.block_rows > kWarpRows && lane() == 0) row_highs[k * rows + row + j] = high_[k][j];
+        if (lane() == 0) row_highs[k * rows + row_ + j] = high_[k][j];
       }
     }
-    if (job_.block_rows <= kWarpRows) return;
     block_barrier();
 #pragma unroll
     for (int k = 0; k < kStates; ++k) {
 #pragma unroll
       for (int j = 0; j < kWarpRows; ++j) {
-        const int of_block = (row + j) / job_.block_rows * job_.block_rows + lane();
-        const bool reads = lane() < job_.block_rows && of_block < rows_of(thread_count());
-        high_[k][j] = reduce_max(reads ? row_highs[k * rows + of_block] : 0);
+        const int row = row_ + j - (starts_block(j) ? 0 : row_in_block_ + j) + lane();
+        high_[k][j] = reduce_max(lane() < job_.block_rows && row < rows ? row_highs[k * rows + row] : 0);
       }
     }
   }
 
-  GATUN_DEVICE typename Codes::Raw new_raw(int k, int j) const {
+  GATUN_DEVICE Raw new_raw(int k, int j) const {
     if constexpr (Codes::kQuantized) {
       return encoded_[k][j];
     } else {
@@ -198,35 +237,40 @@ class TwoRows {
 
   const DeviceJob& job_;
   const Codes& codes_;
-  int64_t first_[kWarpRows], block_[kWarpRows];  // the lane's first element; the row's block
-  int count_[kWarpRows];                         // the lane's elements
-  bool whole_, has_work_[kWarpRows], starts_block_[kWarpRows];
+  const int row_;  // the first one in a tile
+  int64_t first_;  // the lane's first element
+  int64_t block_;  // the first row's
+  const int row_in_block_;
+  uint32_t whole_;
   float p_[kWarpRows][kLaneElements], state_[kStates][kWarpRows][kLaneElements];
   uint32_t high_[kStates][kWarpRows];
-  typename Codes::Raw encoded_[kStates][kWarpRows];
-  BlockScale scale_;
+  Raw encoded_[kStates][kWarpRows];
 };
 
-template <class Codes, class R>
+template <class X, class Codes, class R>
 GATUN_KERNEL(most_threads(R::kStates), 1)
 step_tiles(GATUN_GRID_CONSTANT DeviceJob job, GATUN_GRID_CONSTANT typename Codes::Tables tables) {
   const Codes codes(tables, R::kSecond);
   const R rule(job.constants, job.rate == nullptr ? job.constants.rate : *job.rate);
-  StochasticRounding rounding(job.seed);
-  uint32_t* const highs = reinterpret_cast<uint32_t*>(shared_memory() + Codes::kTableBytes);
-  const int half = R::kStates * (rows_of(thread_count()) + static_cast<int>(kMostBlock / kRow));
+  uint8_t* const shared = shared_memory() + Codes::kTableBytes;
+  const StochasticRounding rounding(job.seed, reinterpret_cast<uint64_t*>(shared));
+  uint32_t* const highs = reinterpret_cast<uint32_t*>(shared + sizeof(uint64_t));
+  WarpRows<X, Codes, R> rows(job, codes, block_x());
   bool odd = false;
   for (int64_t tile = block_x(); tile < job.tiles; tile += blocks_x(), odd = !odd) {
-    TwoRows<Codes, R> rows(job, codes, tile);
     rows.step(rule);
-    rows.quantize(highs + (odd ? half : 0));
+    if constexpr (Codes::kQuantized) rows.quantize(highs + (odd ? R::kStates * rows_of(thread_count()) : 0));
     rows.store(rounding);
+    rows.advance(blocks_x());
   }
 }
 
 template <class Codes, class R>
 int32_t launch_step(const char* name, const DeviceJob& job, const Grid& grid, void* stream) {
-  return launch(name, step_tiles<Codes, R>, grid, stream, job, Codes::Tables::make());
+  const auto kernel = job.p_dtype == GATUN_F32   ? step_tiles<F32Values, Codes, R>
+                      : job.p_dtype == GATUN_F16 ? step_tiles<F16Values, Codes, R>
+                                                 : step_tiles<BF16Values, Codes, R>;
+  return launch(name, kernel, grid, stream, job, Codes::Tables::make());
 }
 
 }  // namespace gatun::cuda::optimizer

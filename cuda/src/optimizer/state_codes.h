@@ -17,6 +17,7 @@
 #include "ptx/memory.h"
 #include "ptx/number.h"
 #include "ptx/thread.h"
+#include "ptx/warp.h"
 #include "quantize/small_float.h"
 
 namespace gatun::cuda::optimizer {
@@ -32,18 +33,28 @@ GATUN_DEVICE void fill_table(uint32_t* words, const T* table, int count) {
   for (int i = thread_index(); i < count * kCopies; i += thread_count()) words[i] = word_of(table[i / kCopies]);
 }
 
-// Words of a table, by the lane's copy. An offset counts kCopiedBytes a word.
-class Copied {
+GATUN_DEVICE uint32_t* table_at(int table) { return reinterpret_cast<uint32_t*>(shared_memory()) + table * kCopies; }
+inline constexpr int kCopiedShift = 6;
+static_assert(1 << kCopiedShift == kCopiedBytes);
+
+// Looks up words of the lane's copy.
+class Copy {
  public:
-  explicit GATUN_DEVICE Copied(const uint32_t* words)
-      : own_(reinterpret_cast<const uint8_t*>(words + lane() % kCopies)) {}
-  GATUN_DEVICE uint32_t at(uint32_t offset) const { return *reinterpret_cast<const uint32_t*>(own_ + offset); }
+  // From a shuffle, so that it is not made of the lane for each look-up.
+  GATUN_DEVICE Copy() : offset_(shuffle(static_cast<uint32_t>(lane() % kCopies * 4), lane())) {}
+
+  // Word i of the table of kWords at word `table`: `scaled` is i * kCopiedBytes among other bits.
+  template <int kWords>
+  GATUN_DEVICE uint32_t word(int table, uint32_t scaled) const {
+    const uint32_t offset = (scaled & (kWords - 1) * kCopiedBytes) | offset_;
+    return *reinterpret_cast<const uint32_t*>(shared_memory() + table * kCopiedBytes + offset);
+  }
 
  private:
-  const uint8_t* own_;
+  const uint32_t offset_;
 };
 
-// What a block's new state is multiplied with to be encoded, and its scale: 0 for a scale of 0.
+// The scale of a block of new state, and what that is multiplied with to be encoded: 0 for a scale of 0.
 struct BlockScale {
   float scale, inverse;
 };
@@ -128,107 +139,112 @@ class QuantizedCodes {
   }
 
  protected:
-  explicit GATUN_DEVICE QuantizedCodes(const uint32_t* values) : values_(values) {}
-
-  // Of the tables at `table`, 0 or 1.
+  // Looked up in the values at `table`.
   GATUN_DEVICE float value(Raw raw, int i, int table) const {
     const int bit = kBits == 8 ? 8 * i : 4 * (i ^ 1);  // the first of two codes is in the high half of a byte
-    constexpr int kScale = 6;
-    static_assert(1 << kScale == kCopiedBytes);
-    const uint32_t scaled = bit >= kScale ? raw >> (bit - kScale) % 32 : raw << (kScale - bit) % 32;
-    return as_float(
-        values_.at((scaled & (kValues - 1) << kScale) + static_cast<uint32_t>(table * kValues * kCopiedBytes)));
+    const uint32_t scaled = bit >= kCopiedShift ? raw >> (bit - kCopiedShift) % 32 : raw << (kCopiedShift - bit) % 32;
+    return as_float(copy_.template word<kValues>(table, scaled));
   }
   GATUN_DEVICE float value_at(const void* codes, int64_t index, int table) const {
     const uint32_t byte = static_cast<const uint8_t*>(codes)[index * kBits / 8];
     return value(byte, kBits == 8 ? 0 : static_cast<int>(index & 1), table);
   }
 
-  // An inverse of 0 for scales of 0.
   static GATUN_DEVICE BlockScale block_scale(float scale) {
     if (scale < as_float((127 - 120) << 23)) return {0, 0};
     return {scale, 1 / scale};
   }
 
+  const Copy copy_;
+
  private:
   static constexpr int kBytes = kLaneElements * kBits / 8;
   static GATUN_DEVICE int bytes_of(int count) { return kBits == 8 ? count : (count + 1) / 2; }
-
-  const Copied values_;
 };
 
-// Indices of code books: DYNAMIC8, DYNAMIC4.
+// Indices of code books: DYNAMIC8, DYNAMIC4. Tables: values of state 1, of state 2, entries of state 1, of state 2.
 template <int kCodeBits>
-class BookState : public QuantizedCodes<kCodeBits> {
+class BookCodes : public QuantizedCodes<kCodeBits> {
   using Base = QuantizedCodes<kCodeBits>;
 
  public:
   using typename Base::Raw;
   static constexpr int kValues = Base::kValues;
-  static constexpr int kTableBytes = 2 * (kCells + kValues) * kCopiedBytes;
-  // Of state 1 and of state 2.
+  static constexpr int kTableBytes = 2 * (kValues + kCells) * kCopiedBytes;
   struct Tables {
     BookTables<kCodeBits> of_state[2];
 
     static Tables make() { return {book_tables<kCodeBits>(true), book_tables<kCodeBits>(false)}; }
   };
 
-  GATUN_DEVICE BookState(const Tables& tables, bool second)
-      : Base(words()), tables_(tables), entries_(words() + 2 * kValues * kCopies) {
+  GATUN_DEVICE BookCodes(const Tables& tables, bool second) : tables_(tables) {
     for (int state = 0; state < (second ? 2 : 1); ++state) {
-      fill_table(words() + state * kValues * kCopies, tables.of_state[state].values, kValues);
-      fill_table(words() + (2 * kValues + state * kCells) * kCopies, tables.of_state[state].entries, kCells);
+      fill_table(table_at(state * kValues), tables.of_state[state].values, kValues);
+      fill_table(table_at(2 * kValues + state * kCells), tables.of_state[state].entries, kCells);
     }
     block_barrier();
   }
 
-  GATUN_DEVICE float value(Raw raw, int i, bool second) const { return Base::value(raw, i, second); }
+  GATUN_DEVICE float value(Raw raw, int i, bool second) const { return Base::value(raw, i, second ? kValues : 0); }
   GATUN_DEVICE float value_at(const void* codes, int64_t index, bool second) const {
-    return Base::value_at(codes, index, second);
+    return Base::value_at(codes, index, second ? kValues : 0);
   }
 
   static GATUN_DEVICE BlockScale scale_of(float largest) { return Base::block_scale(largest); }
 
-  // The codes of v times the inverse of a block's scale.
-  GATUN_DEVICE Raw encode(const float (&s)[kLaneElements], const BlockScale& scale, bool second) const {
+  // The codes of rows of new state.
+  GATUN_DEVICE void encode(const float (&s)[kWarpRows][kLaneElements], const BlockScale (&scale)[kWarpRows],
+                           bool second, Raw (&codes)[kWarpRows]) const {
     const BookTables<kCodeBits>& tables = tables_.of_state[second];
-    uint32_t sum[kLaneElements], least = ~0u;
+    uint32_t sum[kWarpRows][kLaneElements], doubts = 0;
 #pragma unroll
-    for (int i = 0; i < kLaneElements; ++i) {
-      const uint32_t bits = as_bits(s[i] * scale.inverse);
-      const uint32_t shifted =
-          second ? bits >> 2 : static_cast<uint32_t>(static_cast<int32_t>(bits) >> 2) & 0x9fffffffu;
-      const uint32_t curved = shifted + kKink;
-      const uint32_t place = as_bits(fused(as_float(curved), tables.slope, tables.offset));
-      constexpr int kScale = 6;
-      static_assert(1 << kScale == kCopiedBytes);
-      const uint32_t cell = place >> (kCellShift - kScale) & (kCells - 1) << kScale;
-      sum[i] = (place << 2) + entries_.at(cell + static_cast<uint32_t>(second * kCells * kCopiedBytes));
-      const uint32_t rest = sum[i] << 16;
-      least = rest < least ? rest : least;
-    }
-    if (least == 0) {
+    for (int j = 0; j < kWarpRows; ++j) {
 #pragma unroll
       for (int i = 0; i < kLaneElements; ++i) {
-        const bool counted = (sum[i] & 0xffff) == 0;
-        const float threshold = tables.thresholds[counted ? (sum[i] >> 16) % kValues - 1 : 0];
-        if (counted && !(s[i] * scale.inverse > threshold)) sum[i] -= 1 << 16;
+        const uint32_t bits = as_bits(s[j][i] * (4 * scale[j].inverse));
+        // Shifted, the sign is three bits, of which one stays; squares have none.
+        const uint32_t curved =
+            second ? bits >> 2 : static_cast<uint32_t>(static_cast<int32_t>(bits) >> 2) & 0x9fffffffu;
+        const uint32_t place = as_bits(fused(as_float(curved), tables.slope, tables.offset));
+        const int entries = 2 * kValues + (second ? kCells : 0);
+        sum[j][i] = (place << 2) + this->copy_.template word<kCells>(entries, place >> (kCellShift - kCopiedShift));
+      }
+      // Where half a word is 0, a subtraction borrows from the bit above it.
+#pragma unroll
+      for (int i = 0; i < kLaneElements; i += 2) {
+        const uint32_t rests = pick_bytes(sum[j][i], sum[j][i + 1], 0x5410);
+        doubts |= (rests - 0x00010001u) & ~rests;
       }
     }
-    const uint32_t codes = pick_bytes(pick_bytes(sum[0], sum[1], 0x0062), pick_bytes(sum[2], sum[3], 0x0062), 0x5410);
-    if constexpr (kCodeBits == 8) return codes;
-    return pick_bytes(codes << 4 | codes >> 8, 0, 0x4420);
+    if ((doubts & 0x80008000u) != 0) settle(s, scale, tables.thresholds, sum);
+#pragma unroll
+    for (int j = 0; j < kWarpRows; ++j) {
+      const uint32_t low = pick_bytes(sum[j][0], sum[j][1], 0x0062), high = pick_bytes(sum[j][2], sum[j][3], 0x0062);
+      codes[j] = pick_bytes(low, high, 0x5410);
+      if constexpr (kCodeBits == 4) codes[j] = pick_bytes(codes[j] << 4 | codes[j] >> 8, 0, 0x4420);
+    }
   }
 
  private:
-  static GATUN_DEVICE uint32_t* words() { return reinterpret_cast<uint32_t*>(shared_memory()); }
+  // Takes back what was counted of thresholds that are not below the value.
+  static GATUN_DEVICE void settle(const float (&s)[kWarpRows][kLaneElements], const BlockScale (&scale)[kWarpRows],
+                                  const float* thresholds, uint32_t (&sum)[kWarpRows][kLaneElements]) {
+#pragma unroll
+    for (int j = 0; j < kWarpRows; ++j) {
+#pragma unroll
+      for (int i = 0; i < kLaneElements; ++i) {
+        if ((sum[j][i] & 0xffff) != 0) continue;
+        const float threshold = thresholds[(sum[j][i] >> 16) % kValues - 1];
+        if (!(s[j][i] * (4 * scale[j].inverse) > threshold)) sum[j][i] -= 1 << 16;
+      }
+    }
+  }
 
   const Tables& tables_;
-  const Copied entries_;
 };
 
-using Dynamic8Codes = BookState<8>;
-using Dynamic4Codes = BookState<4>;
+using Dynamic8Codes = BookCodes<8>;
+using Dynamic4Codes = BookCodes<4>;
 
 // F8E4M3, which quantize's arithmetic encodes.
 class F8E4M3Codes : public QuantizedCodes<8> {
@@ -248,8 +264,8 @@ class F8E4M3Codes : public QuantizedCodes<8> {
     }
   };
 
-  GATUN_DEVICE F8E4M3Codes(const Tables& tables, bool) : QuantizedCodes(words()) {
-    fill_table(words(), tables.values, kValues);
+  GATUN_DEVICE F8E4M3Codes(const Tables& tables, bool) {
+    fill_table(table_at(0), tables.values, kValues);
     block_barrier();
   }
 
@@ -260,16 +276,16 @@ class F8E4M3Codes : public QuantizedCodes<8> {
 
   static GATUN_DEVICE BlockScale scale_of(float largest) { return block_scale(largest / Floats::kLargest); }
 
-  GATUN_DEVICE Raw encode(const float (&s)[kLaneElements], const BlockScale& scale, bool) const {
-    const Floats::Coding coding = {scale.inverse, scale.inverse == 0 ? 0.0f : -0.0f};
-    uint32_t codes = 0;
+  GATUN_DEVICE void encode(const float (&s)[kWarpRows][kLaneElements], const BlockScale (&scale)[kWarpRows], bool,
+                           Raw (&codes)[kWarpRows]) const {
 #pragma unroll
-    for (int i = 0; i < kLaneElements; ++i) codes |= Floats::nearest(coding, s[i]) << 8 * i;
-    return codes;
+    for (int j = 0; j < kWarpRows; ++j) {
+      const Floats::Coding coding = {scale[j].inverse, scale[j].inverse == 0 ? 0.0f : -0.0f};
+      codes[j] = 0;
+#pragma unroll
+      for (int i = 0; i < kLaneElements; ++i) codes[j] |= Floats::nearest(coding, s[j][i]) << 8 * i;
+    }
   }
-
- private:
-  static GATUN_DEVICE uint32_t* words() { return reinterpret_cast<uint32_t*>(shared_memory()); }
 };
 
 }  // namespace gatun::cuda::optimizer

@@ -11,39 +11,69 @@
 
 namespace gatun::cuda::optimizer {
 
-// The bits of four elements: a word each in F32, half a word each in 16 bits.
-using RawValues = Words4;
-struct alignas(8) Words2 {
-  uint32_t word[2];
+// Types of p and g: the bits of an element, those of a lane's four, and their values.
+struct F32Values {
+  using Element = uint32_t;
+  using Raw = Words4;
+
+  static GATUN_DEVICE void put(Raw& raw, int i, Element bits) { raw.word[i] = bits; }
+  static GATUN_DEVICE Element get(const Raw& raw, int i) { return raw.word[i]; }
+  static GATUN_DEVICE float value(const Raw& raw, int i) { return as_float(raw.word[i]); }
+  static GATUN_DEVICE Raw narrow(const float (&v)[kLaneElements]) {
+    return {{as_bits(v[0]), as_bits(v[1]), as_bits(v[2]), as_bits(v[3])}};
+  }
 };
 
-GATUN_DEVICE RawValues load_values(int32_t dtype, const void* x, int64_t first) {
-  if (dtype == GATUN_F32) return *reinterpret_cast<const Words4*>(static_cast<const float*>(x) + first);
-  const Words2 two = *reinterpret_cast<const Words2*>(static_cast<const uint16_t*>(x) + first);
-  return {{two.word[0], two.word[1], 0, 0}};
+struct HalfValues {
+  using Element = uint16_t;
+  struct alignas(8) Raw {
+    uint32_t word[2];
+  };
+
+  static GATUN_DEVICE void put(Raw& raw, int i, Element bits) { raw.word[i / 2] |= uint32_t{bits} << 16 * (i % 2); }
+  static GATUN_DEVICE Element get(const Raw& raw, int i) {
+    return static_cast<Element>(raw.word[i / 2] >> 16 * (i % 2));
+  }
+};
+struct F16Values : HalfValues {
+  static GATUN_DEVICE float value(const Raw& raw, int i) { return f16_to_f32(get(raw, i)); }
+  static GATUN_DEVICE Raw narrow(const float (&v)[kLaneElements]) {
+    return {{pack_f16(v[0], v[1]), pack_f16(v[2], v[3])}};
+  }
+};
+struct BF16Values : HalfValues {
+  static GATUN_DEVICE float value(const Raw& raw, int i) {
+    return as_float(i % 2 ? raw.word[i / 2] & 0xffff0000u : raw.word[i / 2] << 16);
+  }
+  static GATUN_DEVICE Raw narrow(const float (&v)[kLaneElements]) {
+    return {{pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])}};
+  }
+};
+
+template <class X>
+GATUN_DEVICE typename X::Raw load_values(const void* x, int64_t first) {
+  return *reinterpret_cast<const typename X::Raw*>(static_cast<const typename X::Element*>(x) + first);
+}
+template <class X>
+GATUN_DEVICE void store_values(void* x, int64_t first, const typename X::Raw& raw) {
+  *reinterpret_cast<typename X::Raw*>(static_cast<typename X::Element*>(x) + first) = raw;
 }
 
-GATUN_DEVICE RawValues load_values(int32_t dtype, const void* x, int64_t first, int count) {
-  RawValues raw = {};
+// The first `count` of them; the others are 0, or stay.
+template <class X>
+GATUN_DEVICE typename X::Raw load_values(const void* x, int64_t first, int count) {
+  typename X::Raw raw = {};
 #pragma unroll
   for (int i = 0; i < kLaneElements; ++i) {
-    if (i >= count) continue;
-    if (dtype == GATUN_F32) {
-      raw.word[i] = static_cast<const uint32_t*>(x)[first + i];
-    } else {
-      raw.word[i / 2] |= uint32_t{static_cast<const uint16_t*>(x)[first + i]} << 16 * (i % 2);
-    }
+    if (i < count) X::put(raw, i, static_cast<const typename X::Element*>(x)[first + i]);
   }
   return raw;
 }
-
-GATUN_DEVICE void widen(int32_t dtype, const RawValues& raw, float (&v)[kLaneElements]) {
+template <class X>
+GATUN_DEVICE void store_values(void* x, int64_t first, int count, const typename X::Raw& raw) {
 #pragma unroll
   for (int i = 0; i < kLaneElements; ++i) {
-    const uint32_t pair = raw.word[i / 2];
-    v[i] = dtype == GATUN_F32   ? as_float(raw.word[i])
-           : dtype == GATUN_F16 ? f16_to_f32(static_cast<uint16_t>(pair >> 16 * (i % 2)))
-                                : as_float(i % 2 ? pair & 0xffff0000u : pair << 16);
+    if (i < count) static_cast<typename X::Element*>(x)[first + i] = X::get(raw, i);
   }
 }
 
@@ -59,55 +89,30 @@ GATUN_DEVICE float widen(int32_t dtype, uint32_t bits) {
 
 // To BF16: 16 random bits below its last place, and what is left there cut off; then rounding to nearest does nothing.
 // Infinities and NaN stay.
+// The key of the first 2^32 elements is in shared memory, as registers are scarce.
 class StochasticRounding {
  public:
-  explicit GATUN_DEVICE StochasticRounding(uint64_t seed) : seed_(seed), key_(quantize::threshold_key(seed, 0)) {}
+  // By all threads of the block.
+  GATUN_DEVICE StochasticRounding(const uint64_t& seed, uint64_t* key) : seed_(seed), key_(key) {
+    if (thread_index() == 0) *key = quantize::threshold_key(seed, 0);
+    block_barrier();
+  }
 
   // Elements from `first`, a multiple of kLaneElements, on.
-  GATUN_DEVICE void round(float (&v)[kLaneElements], int64_t first) {
+  GATUN_DEVICE void round(float (&v)[kLaneElements], int64_t first) const {
     const uint32_t upper = static_cast<uint32_t>(first >> 32);
-    if (upper != upper_) {
-      upper_ = upper;
-      key_ = quantize::threshold_key(seed_, upper);
-    }
+    const uint64_t key = upper == 0 ? *key_ : quantize::threshold_key(seed_, upper);
 #pragma unroll
     for (int i = 0; i < kLaneElements; ++i) {
-      const uint32_t random = quantize::random_threshold(key_, static_cast<uint32_t>(first + i)) >> 8;
+      const uint32_t random = quantize::random_threshold(key, static_cast<uint32_t>(first + i)) >> 8;
       const float cut = as_float((as_bits(v[i]) + random) & 0xffff0000u);
       v[i] = absolute(v[i]) < as_float(0x7f800000u) ? cut : v[i];
     }
   }
 
  private:
-  const uint64_t seed_;
-  uint32_t upper_ = 0;
-  uint64_t key_;  // of the upper bits of indices
+  const uint64_t& seed_;
+  const uint64_t* const key_;
 };
-
-GATUN_DEVICE RawValues narrow(int32_t dtype, const float (&v)[kLaneElements]) {
-  if (dtype == GATUN_F32) return {{as_bits(v[0]), as_bits(v[1]), as_bits(v[2]), as_bits(v[3])}};
-  if (dtype == GATUN_F16) return {{pack_f16(v[0], v[1]), pack_f16(v[2], v[3]), 0, 0}};
-  return {{pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), 0, 0}};
-}
-
-GATUN_DEVICE void store_values(int32_t dtype, void* x, int64_t first, const RawValues& raw) {
-  if (dtype == GATUN_F32) {
-    *reinterpret_cast<Words4*>(static_cast<float*>(x) + first) = raw;
-  } else {
-    *reinterpret_cast<Words2*>(static_cast<uint16_t*>(x) + first) = {{raw.word[0], raw.word[1]}};
-  }
-}
-
-GATUN_DEVICE void store_values(int32_t dtype, void* x, int64_t first, int count, const RawValues& raw) {
-#pragma unroll
-  for (int i = 0; i < kLaneElements; ++i) {
-    if (i >= count) continue;
-    if (dtype == GATUN_F32) {
-      static_cast<uint32_t*>(x)[first + i] = raw.word[i];
-    } else {
-      static_cast<uint16_t*>(x)[first + i] = static_cast<uint16_t>(raw.word[i / 2] >> 16 * (i % 2));
-    }
-  }
-}
 
 }  // namespace gatun::cuda::optimizer
