@@ -36,7 +36,8 @@ constexpr struct {
             {"nm_matmul", bench_nm_matmul},
             {"attention", bench_attention},
             {"attention_select", bench_attention_select},
-            {"decode", bench_decode}};
+            {"decode", bench_decode},
+            {"optimizer", bench_optimizer}};
 
 bool is_op(const std::string& word) {
   return std::any_of(std::begin(kOps), std::end(kOps), [&](const auto& op) { return word == op.name; });

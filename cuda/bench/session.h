@@ -48,6 +48,7 @@ void bench_qmatmul(Session& session);
 void bench_decode(Session& session);
 void bench_nm_matmul(Session& session);
 void bench_attention_select(Session& session);
+void bench_optimizer(Session& session);
 
 // Ends the program with the library's message unless the call was taken.
 void must(int32_t status, const char* what);

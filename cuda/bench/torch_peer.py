@@ -14,6 +14,7 @@
     flex_attention heads length size block permille
                                         FlexAttention under torch.compile over blocks, those of attention_bench.cc
     decode_bf16 batch heads kv_heads keys size    scaled_dot_product_attention of one query, enable_gqa, no pages
+    adamw count bits                    torch.optim.AdamW, fused, of f32 (32 bits) or bf16, whose state has the same type
 
 The answer has the seconds of a call: {"impl": ..., "median": ..., "min": ..., "max": ...}, or {"skip": <why not>}. The first
 line that is printed has the version. Calls are timed as those of the bench: in CUDA graphs where they can be captured, over
@@ -223,6 +224,14 @@ def decode_bf16(batch, heads, kv_heads, keys, size):
     )
 
 
+def adamw(count, bits):
+    dtype = torch.float32 if bits == 32 else torch.bfloat16
+    p = torch.nn.Parameter(torch.rand(count, device=DEVICE).to(dtype))
+    p.grad = torch.rand_like(p)
+    optimizer = torch.optim.AdamW([p], lr=1e-3, fused=True, capturable=True)
+    return time_calls("AdamW, fused", [optimizer.step])
+
+
 REQUESTS = {
     function.__name__: function
     for function in (
@@ -239,6 +248,7 @@ REQUESTS = {
         attention,
         flex_attention,
         decode_bf16,
+        adamw,
     )
 }
 
