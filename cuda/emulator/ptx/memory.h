@@ -33,6 +33,15 @@ inline void store_once(void* to, const Words4& x) {
   std::memcpy(to, &x, sizeof(x));
 }
 
+inline uint32_t load_shared(uint32_t address) {
+  const uint8_t* const from = emulator::block().shared() + address;
+  emulator::block().shared_offset("ld.shared", from, 4, 4);
+  uint32_t x;
+  std::memcpy(&x, from, sizeof(x));
+  return x;
+}
+inline uint32_t shared_address(const void* shared) { return detail::shared_address(shared); }
+
 inline void atomic_min(uint64_t* at, uint64_t value) { *at = value < *at ? value : *at; }
 
 }  // namespace gatun::cuda

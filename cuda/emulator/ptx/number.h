@@ -72,6 +72,8 @@ inline uint32_t fused_bf16x2(uint32_t a, uint32_t b, uint32_t c) {
   return fused_halves<bf16_to_f32, f32_to_bf16>(a, b, c);
 }
 
+inline uint32_t shift_right(uint32_t x, int bits) { return x >> bits; }
+
 inline uint32_t pick_bytes(uint32_t low, uint32_t high, uint32_t selector) {
   const uint64_t bytes = uint64_t{high} << 32 | low;
   uint32_t y = 0;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <string>
 
@@ -65,6 +66,8 @@ TEST(Number, PowersAndLogarithms) {
   EXPECT_TRUE(std::isnan(log2_fast(-1)));
 }
 
+TEST(Number, ShiftRight) { EXPECT_EQ(shift_right(0x80000300u, 8), 0x800003u); }
+
 TEST(Number, RootsAreRoundedOnce) {
   EXPECT_EQ(root(2.0f), 0x1.6a09e6p+0f);
   EXPECT_EQ(root(2.0), 0x1.6a09e667f3bcdp+0);
@@ -73,6 +76,22 @@ TEST(Number, RootsAreRoundedOnce) {
 }
 
 void copy_near(const uint8_t* from, uint8_t* to) { store_once(to, load_near(from)); }
+
+void read_shared(const uint32_t* from, uint32_t* to, uint32_t offset) {
+  std::memcpy(shared_memory(), from, 16);
+  *to = load_shared(shared_address(shared_memory()) + offset);
+}
+
+TEST(Memory, LoadShared) {
+  const uint32_t from[4] = {1, 2, 3, 4};
+  uint32_t to = 0;
+  ASSERT_EQ(launch("read_shared", read_shared, {1, 1, 1, 1, 16}, nullptr, from, &to, 12), GATUN_OK) << last_fault();
+  EXPECT_EQ(to, 4u);
+  for (const uint32_t bad : {2u, 16u}) {
+    EXPECT_EQ(launch("read_shared", read_shared, {1, 1, 1, 1, 16}, nullptr, from, &to, bad), GATUN_INTERNAL);
+    EXPECT_NE(std::string(last_fault()).find("ld.shared"), std::string::npos) << last_fault();
+  }
+}
 
 TEST(Memory, LoadNear) {
   alignas(16) uint8_t from[32] = {1, 2, 3}, to[16] = {};

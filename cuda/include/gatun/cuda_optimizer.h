@@ -23,7 +23,7 @@ GATUN_API int32_t gatun_cuda_optimizer_workspace_bytes(const gatun_optimizer_par
 
 /*
  * As gatun_optimizer_step, on arrays in device memory. p, g and states of any alignment of their elements are taken;
- * those aligned to 16 bytes, with a count that is a multiple of 8 where ADEMAMIX has two rows of state 1, are fastest.
+ * those aligned to 16 bytes, with a count that is a multiple of 4 where ADEMAMIX has two rows of state 1, are fastest.
  * Blocks of 128 or 256 elements are faster than others. The factor of max_update_norm is made and used on the device.
  * O(count); p, g and states are read twice with max_update_norm.
  */

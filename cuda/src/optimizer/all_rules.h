@@ -10,6 +10,7 @@ template <class Codes>
 constexpr DeviceKernel kernel_of(const char* name, int32_t state) {
   return {name,
           state,
+          Codes::kValueBytes,
           Codes::kTableBytes,
           {launch_step<Codes, Adam>, launch_step<Codes, AdEmaMix>, launch_step<Codes, Momentum>,
            launch_step<Codes, RmsProp>, launch_step<Codes, Adagrad>, launch_step<Codes, Lion>},

@@ -94,7 +94,7 @@ int32_t run(const gatun_optimizer_params& p, const Arguments& arguments, void* w
     float* const rate = static_cast<float*>(workspace);
     Squares* const sums = reinterpret_cast<Squares*>(static_cast<uint8_t*>(workspace) + kRateBytes);
     job.part = part_of(blocks_of(p.count, job.block), 1);
-    const Grid measure = {parts, 1, 1, kMeasureThreads, kernel.table_bytes + kMeasureBytes};
+    const Grid measure = {parts, 1, 1, kMeasureThreads, kernel.value_bytes + kMeasureBytes};
     GATUN_TRY(kernel.measure[p.rule](kernel.name, job, sums, measure, stream));
     GATUN_TRY(limit_rate(sums, parts, norm_limit_of(p), rate, stream));
     job.rate = rate;

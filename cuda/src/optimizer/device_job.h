@@ -48,8 +48,8 @@ struct DeviceJob : gatun::optimizer::Job {
 
 struct DeviceKernel {
   const char* name;
-  int32_t state;        // gatun_optimizer_state
-  int32_t table_bytes;  // of shared memory
+  int32_t state;                     // gatun_optimizer_state
+  int32_t value_bytes, table_bytes;  // of shared memory: tables to measure, to step
   // By gatun_optimizer_rule. A step; and the sums of parts for the norm, of which a thread block makes one.
   int32_t (*step[kRules])(const char* name, const DeviceJob& job, const Grid& grid, void* stream);
   int32_t (*measure[kRules])(const char* name, const DeviceJob& job, Squares* parts, const Grid& grid, void* stream);

@@ -22,6 +22,7 @@
 namespace gatun::cuda::optimizer {
 
 inline constexpr int kCells = 512, kPlaceBits = 23, kCellShift = 14;
+inline constexpr int kFirstPlace = 0x4b000000;  // the bits of 2^23
 
 // Of a book of 2^kBits values in ascending order.
 template <int kBits>

@@ -14,14 +14,14 @@
 namespace gatun::cuda::optimizer {
 
 template <class Codes, class R>
-GATUN_KERNEL(kMeasureThreads, 2)
+GATUN_KERNEL(kMeasureThreads, R::kStates == kMostStates ? 2 : 3)
 measure_parts(GATUN_GRID_CONSTANT DeviceJob job, GATUN_GRID_CONSTANT typename Codes::Tables tables, Squares* parts) {
   constexpr int kStates = R::kStates;
   struct Element {
     uint32_t p, g;
     float state[kStates];  // without the scale
   };
-  const Codes codes(tables, R::kSecond);
+  const Codes codes(tables, R::kSecond, false);
   const R rule(job.constants, 0);
   const int64_t blocks = (job.count - 1) / job.block + 1, begin = block_x() * job.part;
   const int64_t end = begin + job.part < blocks ? begin + job.part : blocks;
@@ -54,7 +54,7 @@ measure_parts(GATUN_GRID_CONSTANT DeviceJob job, GATUN_GRID_CONSTANT typename Co
       add_chunk<4>(static_cast<int32_t>(count), load, numbers, sums);
     }
   };
-  double* const exchange = reinterpret_cast<double*>(shared_memory() + Codes::kTableBytes);
+  double* const exchange = reinterpret_cast<double*>(shared_memory() + Codes::kValueBytes);
   const double total = add_units<kMeasureBlocks, 2>(begin, end, exchange, sum_block);
   if (thread_index() < 2) reinterpret_cast<double*>(parts + block_x())[thread_index()] = total;
 }

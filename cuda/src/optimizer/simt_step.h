@@ -250,7 +250,7 @@ class WarpRows {
 template <class X, class Codes, class R>
 GATUN_KERNEL(most_threads(R::kStates), 1)
 step_tiles(GATUN_GRID_CONSTANT DeviceJob job, GATUN_GRID_CONSTANT typename Codes::Tables tables) {
-  const Codes codes(tables, R::kSecond);
+  const Codes codes(tables, R::kSecond, true);
   const R rule(job.constants, job.rate == nullptr ? job.constants.rate : *job.rate);
   uint8_t* const shared = shared_memory() + Codes::kTableBytes;
   const StochasticRounding rounding(job.seed, reinterpret_cast<uint64_t*>(shared));

@@ -6,8 +6,8 @@
 //   bank    0    1   ..   15    16   ..   31
 //           [ w_0 16 times    | w_1 16 times  ]     lane l reads word 16 i + l % 16
 //
-// DYNAMIC8 has 96 KiB of that, which one thread block a multiprocessor fills once. `second` tells the tables of state 2
-// from those of state 1.
+// DYNAMIC8 has 96 KiB of that, which one thread block a multiprocessor fills once; what does not encode, 32 KiB.
+// `second` tells the tables of state 2 from those of state 1.
 #pragma once
 
 #include <cstdint>
@@ -34,24 +34,21 @@ GATUN_DEVICE void fill_table(uint32_t* words, const T* table, int count) {
 }
 
 GATUN_DEVICE uint32_t* table_at(int table) { return reinterpret_cast<uint32_t*>(shared_memory()) + table * kCopies; }
-inline constexpr int kCopiedShift = 6;
-static_assert(1 << kCopiedShift == kCopiedBytes);
 
 // Looks up words of the lane's copy.
 class Copy {
  public:
-  // From a shuffle, so that it is not made of the lane for each look-up.
-  GATUN_DEVICE Copy() : offset_(shuffle(static_cast<uint32_t>(lane() % kCopies * 4), lane())) {}
+  // From a shuffle, so that the sum is kept, and not made again for each look-up.
+  GATUN_DEVICE Copy()
+      : own_(shuffle(shared_address(shared_memory()) + static_cast<uint32_t>(lane() % kCopies * 4), lane())) {}
 
-  // Word i of the table of kWords at word `table`: `scaled` is i * kCopiedBytes among other bits.
-  template <int kWords>
-  GATUN_DEVICE uint32_t word(int table, uint32_t scaled) const {
-    const uint32_t offset = (scaled & (kWords - 1) * kCopiedBytes) | offset_;
-    return *reinterpret_cast<const uint32_t*>(shared_memory() + table * kCopiedBytes + offset);
+  // Word `index` of the tables.
+  GATUN_DEVICE uint32_t word(int index) const {
+    return load_shared(own_ + static_cast<uint32_t>(index * kCopiedBytes));
   }
 
  private:
-  const uint32_t offset_;
+  const uint32_t own_;
 };
 
 // The scale of a block of new state, and what that is multiplied with to be encoded: 0 for a scale of 0.
@@ -61,13 +58,13 @@ struct BlockScale {
 
 struct F32Codes {
   static constexpr bool kQuantized = false;
-  static constexpr int kTableBytes = 0;
+  static constexpr int kValueBytes = 0, kTableBytes = 0;
   using Raw = Words4;
   struct Tables {
     static Tables make() { return {}; }
   };
 
-  GATUN_DEVICE F32Codes(const Tables&, bool) {}
+  GATUN_DEVICE F32Codes(const Tables&, bool, bool) {}
 
   static GATUN_DEVICE Raw none() { return {}; }
   static GATUN_DEVICE Raw load(const void* codes, int64_t first) {
@@ -139,11 +136,12 @@ class QuantizedCodes {
   }
 
  protected:
-  // Looked up in the values at `table`.
+  // Looked up in the values from word `table` on.
   GATUN_DEVICE float value(Raw raw, int i, int table) const {
-    const int bit = kBits == 8 ? 8 * i : 4 * (i ^ 1);  // the first of two codes is in the high half of a byte
-    const uint32_t scaled = bit >= kCopiedShift ? raw >> (bit - kCopiedShift) % 32 : raw << (kCopiedShift - bit) % 32;
-    return as_float(copy_.template word<kValues>(table, scaled));
+    // A byte is picked, as what is shifted and masked is so once more to become an address. Of two codes in a byte the
+    // first is in its high half.
+    const uint32_t code = kBits == 8 ? pick_bytes(raw, 0, 0x4440u + static_cast<uint32_t>(i)) : raw >> 4 * (i ^ 1) & 15;
+    return as_float(copy_.word(table + static_cast<int>(code)));
   }
   GATUN_DEVICE float value_at(const void* codes, int64_t index, int table) const {
     const uint32_t byte = static_cast<const uint8_t*>(codes)[index * kBits / 8];
@@ -170,17 +168,18 @@ class BookCodes : public QuantizedCodes<kCodeBits> {
  public:
   using typename Base::Raw;
   static constexpr int kValues = Base::kValues;
-  static constexpr int kTableBytes = 2 * (kValues + kCells) * kCopiedBytes;
+  static constexpr int kValueBytes = 2 * kValues * kCopiedBytes;
+  static constexpr int kTableBytes = kValueBytes + 2 * kCells * kCopiedBytes;
   struct Tables {
     BookTables<kCodeBits> of_state[2];
 
     static Tables make() { return {book_tables<kCodeBits>(true), book_tables<kCodeBits>(false)}; }
   };
 
-  GATUN_DEVICE BookCodes(const Tables& tables, bool second) : tables_(tables) {
+  GATUN_DEVICE BookCodes(const Tables& tables, bool second, bool encodes) : tables_(tables) {
     for (int state = 0; state < (second ? 2 : 1); ++state) {
       fill_table(table_at(state * kValues), tables.of_state[state].values, kValues);
-      fill_table(table_at(2 * kValues + state * kCells), tables.of_state[state].entries, kCells);
+      if (encodes) fill_table(table_at(2 * kValues + state * kCells), tables.of_state[state].entries, kCells);
     }
     block_barrier();
   }
@@ -207,7 +206,8 @@ class BookCodes : public QuantizedCodes<kCodeBits> {
             second ? bits >> 2 : static_cast<uint32_t>(static_cast<int32_t>(bits) >> 2) & 0x9fffffffu;
         const uint32_t place = as_bits(fused(as_float(curved), tables.slope, tables.offset));
         const int entries = 2 * kValues + (second ? kCells : 0);
-        sum[j][i] = (place << 2) + this->copy_.template word<kCells>(entries, place >> (kCellShift - kCopiedShift));
+        const int cell = static_cast<int>(shift_right(place, kCellShift)) - (kFirstPlace >> kCellShift);
+        sum[j][i] = (place << 2) + this->copy_.word(entries + cell);
       }
       // Where half a word is 0, a subtraction borrows from the bit above it.
 #pragma unroll
@@ -251,7 +251,7 @@ class F8E4M3Codes : public QuantizedCodes<8> {
   using Floats = quantize::F8E4M3;
 
  public:
-  static constexpr int kTableBytes = kValues * kCopiedBytes;
+  static constexpr int kValueBytes = kValues * kCopiedBytes, kTableBytes = kValueBytes;
   struct Tables {
     float values[kValues];
 
@@ -264,7 +264,7 @@ class F8E4M3Codes : public QuantizedCodes<8> {
     }
   };
 
-  GATUN_DEVICE F8E4M3Codes(const Tables& tables, bool) {
+  GATUN_DEVICE F8E4M3Codes(const Tables& tables, bool, bool) {
     fill_table(table_at(0), tables.values, kValues);
     block_barrier();
   }

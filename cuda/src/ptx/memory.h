@@ -37,6 +37,14 @@ GATUN_DEVICE void store_once(void* to, const Words4& x) {
                : "memory");
 }
 
+// The word of shared memory at an aligned address there, and the address of what is there.
+GATUN_DEVICE uint32_t load_shared(uint32_t address) {
+  uint32_t x;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(x) : "r"(address));
+  return x;
+}
+GATUN_DEVICE uint32_t shared_address(const void* shared) { return detail::shared_address(shared); }
+
 GATUN_DEVICE void atomic_min(uint64_t* at, uint64_t value) {
   atomicMin(reinterpret_cast<unsigned long long*>(at), static_cast<unsigned long long>(value));
 }

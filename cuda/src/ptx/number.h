@@ -99,6 +99,13 @@ GATUN_DEVICE uint32_t fused_bf16x2(uint32_t a, uint32_t b, uint32_t c) {
   return y;
 }
 
+// x >> bits, and not as a part of something else: to be multiplied with 2^n it would be shifted by less and masked.
+GATUN_DEVICE uint32_t shift_right(uint32_t x, int bits) {
+  uint32_t y;
+  asm("shr.u32 %0, %1, %2;" : "=r"(y) : "r"(x), "r"(bits));
+  return y;
+}
+
 // Byte i of the result is byte `selector >> 4 i & 7` of the eight bytes of low and high, low's first; with bit 3 of
 // that nibble set, its sign in all bits.
 GATUN_DEVICE uint32_t pick_bytes(uint32_t low, uint32_t high, uint32_t selector) {
