@@ -14,7 +14,7 @@
     flex_attention heads length size block permille
                                         FlexAttention under torch.compile over blocks, those of attention_bench.cc
     decode_bf16 batch heads kv_heads keys size    scaled_dot_product_attention of one query, enable_gqa, no pages
-    adamw count bits                    torch.optim.AdamW, fused, of f32 (32 bits) or bf16, whose state has the same type
+    adamw count bits                    torch.optim.AdamW, fused, of f32 (32 bits) or bf16, with state of that type
 
 The answer has the seconds of a call: {"impl": ..., "median": ..., "min": ..., "max": ...}, or {"skip": <why not>}. The first
 line that is printed has the version. Calls are timed as those of the bench: in CUDA graphs where they can be captured, over

@@ -32,8 +32,8 @@ inline constexpr int kLeastThreads = kMostBlock / kRow / kWarpRows * 32;  // of 
 inline constexpr int kMeasureThreads = 256;
 inline constexpr int kSquaresChunk = 1024;  // of native/src/optimizer/squares.h
 
-// Threads of a block of threads, of which a multiprocessor has one: with 64 registers each, 96 or 128.
-constexpr int most_threads(int states) { return states == 1 ? 1024 : states == 2 ? 640 : 512; }
+// Threads of a block of threads, of which a multiprocessor has one: with 72 registers each, 96 or 128.
+constexpr int most_threads(int states) { return states == 1 ? 896 : states == 2 ? 640 : 512; }
 constexpr int rows_of(int threads) { return threads / 32 * kWarpRows; }
 
 struct DeviceJob : gatun::optimizer::Job {
