@@ -79,6 +79,7 @@ TEST(Sm80, EveryShape) {
   constexpr Sizes kWide[] = {{95, 255, 1}, {192, 256, 128}, {193, 257, 65}};
   size_t count = 0;
   on_every_tile([&](const KernelRow& row, Case& c) {
+    if (!row.fragments && c.value_dtype == GATUN_I8) return;
     for (size_t i = 0; i < (is_few(row) ? std::size(kFew) : 3); ++i) {
       const Sizes& sizes = is_few(row)                ? kFew[i]
                            : row.block_columns == 256 ? kWide[i]
@@ -109,7 +110,7 @@ TEST(Sm80, GroupsAndScales) {
 
 TEST(Sm80, OptionsRangesAndPartsOfTheDepth) {
   on_every_tile([](const KernelRow& row, Case& c) {
-    c.depth = 2300;
+    c.depth = 1200;
     c.group = 128;
     c.rows = is_few(row) ? 3 : 17;
     c.columns = 150;
@@ -184,6 +185,7 @@ TEST(Sm80, ExtremeCodes) {
 TEST(Sm80, EveryOrderOfThreads) {
   in_every_order([] {
     on_every_tile([](const KernelRow& row, Case& c) {
+      if (!row.fragments && c.value_dtype != GATUN_U4) return;  // others have the same instance
       c.rows = is_few(row) ? 3 : 97;
       c.columns = 130;
       c.depth = 300;
