@@ -78,7 +78,8 @@ GATUN_API int32_t gatun_cuda_decode_scores(const gatun_decode_scores_params* par
 /*
  * Pages to attend to: gatun_decode_choose, with the same results. scores have table_stride pages for each head, chosen
  * has room for min(budget, table_stride). A length counts as one within 0..table_stride * page_size. To attend to them
- * pass chosen, chosen_lengths, table_heads = heads and table_stride = chosen_stride to gatun_cuda_decode.
+ * pass chosen, chosen_lengths, table_heads = heads and table_stride = chosen_stride to gatun_cuda_decode. batch * heads
+ * is below 2^31, UNSUPPORTED otherwise.
  */
 GATUN_API int32_t gatun_cuda_decode_choose(const gatun_decode_choose_params* params, const float* scores,
                                            const int32_t* table, const int64_t* lengths, int32_t* chosen,

@@ -133,5 +133,20 @@ TEST(DecodeChoose, AgainstTheReference) {
   }
 }
 
+TEST(DecodeChoose, RefusesMoreHeadsThanAGridHasBlocks) {
+  gatun_decode_choose_params p{};
+  p.struct_size = sizeof(p);
+  p.batch = int64_t{1} << 31;
+  p.heads = p.table_heads = p.table_stride = p.page_size = p.budget = p.keep_last = p.chosen_stride = 1;
+  p.scores_head_stride = p.scores_batch_stride = 1;
+  DeviceBuffer<float> scores(1);
+  DeviceBuffer<int32_t> table(1), chosen(1);
+  DeviceBuffer<int64_t> lengths(1), chosen_lengths(1);
+  EXPECT_EQ(gatun_cuda_decode_choose(&p, scores.data(), table.data(), lengths.data(), chosen.data(),
+                                     chosen_lengths.data(), nullptr),
+            GATUN_UNSUPPORTED);
+  EXPECT_EQ(std::string(gatun_cuda_last_error()).find("params.batch * heads"), 0u) << gatun_cuda_last_error();
+}
+
 }  // namespace
 }  // namespace gatun::cuda::decode

@@ -135,6 +135,10 @@ int32_t gatun_cuda_decode_choose(const gatun_decode_choose_params* params, const
                                  const int64_t* lengths, int32_t* chosen, int64_t* chosen_lengths, void* stream) {
   cuda::decode::ChooseJob job = {{}, 0, scores, table, lengths, chosen, chosen_lengths};
   GATUN_TRY(decode_choose::read_choose(params, &job.params));
+  if (job.params.batch * job.params.heads > INT32_MAX) {  // blocks of threads
+    return fail(GATUN_UNSUPPORTED, "params.batch * heads = %lld; allowed: up to 2^31 - 1",
+                static_cast<long long>(job.params.batch * job.params.heads));
+  }
   job.most_keys = decode_choose::most_tokens(job.params);
   Buffer buffers[decode_choose::kChooseBuffers];
   GATUN_TRY(decode_choose::check_choose_arrays(job.params, job.most_keys, scores, table, lengths, chosen,
