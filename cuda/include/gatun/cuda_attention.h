@@ -6,16 +6,19 @@
  * still be computing them: what they contain is not checked before the work begins. Whatever they contain, nothing
  * beyond the arrays, as the params describe them, is read or written:
  *
- *   offsets            each counts as the nearest number in 0..length, and those that descend as an item without rows
+ *   offsets            each counts as the nearest number in 0..length; where they descend, some rows may be left out,
+ *                      and which of the items that share a row writes it is open
  *   offsets of a mask  each counts as the nearest number in 0..count, and those that descend as an empty list
  *   blocks of a mask   those beyond an item's keys are not seen; of a list that does not ascend, some may be counted
  *                      twice or not at all
  *   query_blocks       further queries of an item see nothing
  *
- * query_length and kv_length are at most 2^30, with offsets of all items together: UNSUPPORTED otherwise.
+ * query_length and kv_length are at most 2^30, with offsets of all items together, and no kernel has 2^31 blocks or
+ * more: of up to 128 queries of a head; with INT8 also of 4 rows of q or v, 64 of k, 32 columns of k. UNSUPPORTED
+ * otherwise, before anything is launched.
  *
- * Products, by a kernel that the params and the device alone select (explain), but that bases or strides which are no
- * multiples of 16 bytes may take another one:
+ * Products, by a kernel that the params and the device alone select (explain), but that bases which are no multiples of
+ * 16 bytes and calls for lse alone may take another one, which explain names:
  *
  *   EXACT  F32 in f32. BF16 and F16 by tensor cores: exact products of q and k with f32 sums; the exponentials are
  *          rounded to the dtype of v after their sum, then multiplied likewise
@@ -68,7 +71,7 @@ GATUN_API int32_t gatun_cuda_attention_explain(const gatun_attention_params* par
 
 /*
  * gatun_attention_merge on a stream; all pointers but params are device memory. Error of out: 2^-21 (|a| + |b|), and
- * the rounding to dtype; of lse: 2^-21 (1 + |lse|).
+ * the rounding to dtype; of lse: 2^-21 (1 + |lse|). UNSUPPORTED for more than 2^33 - 4 rows, of all heads and items.
  */
 GATUN_API int32_t gatun_cuda_attention_merge(const gatun_attention_merge_params* params, const void* a,
                                              const float* a_lse, const void* b, const float* b_lse, void* out,
@@ -83,7 +86,7 @@ GATUN_API int32_t gatun_cuda_attention_merge(const gatun_attention_merge_params*
  *   full_blocks, partial_blocks    i32, room for full_count and partial_count of them: what is beyond is left out, and
  *                             gatun_cuda_attention with these counts does not look for it. Null with a count of 0
  *
- * key_blocks is at most 2^31 - 33. O(rows * key_blocks).
+ * key_blocks is at most 2^31 - 33, rows at most 2^33 - 4 (UNSUPPORTED otherwise). O(rows * key_blocks).
  */
 GATUN_API int32_t gatun_cuda_block_mask_from_map(int64_t rows, int64_t key_blocks, const uint8_t* map,
                                                  int64_t* full_offsets, int32_t* full_blocks, int64_t full_count,

@@ -33,6 +33,18 @@ int32_t read_question(const Params* given, int32_t ragged, int32_t device, Param
   return describe_supported(device, known);
 }
 
+int32_t make_plan(const Params& p, bool ragged, const Device& device, Plan* plan) {
+  *plan = plan_on(select(p, ragged, device), p, ragged);
+  if (plan->largest_grid <= INT32_MAX) return GATUN_OK;
+  return fail(
+      GATUN_UNSUPPORTED,
+      "params.batch = %lld, query_heads = %lld, kv_heads = %lld and lengths of %lld and %lld take %lld blocks of "
+      "threads; allowed: up to 2^31 - 1",
+      static_cast<long long>(p.batch), static_cast<long long>(p.query_heads), static_cast<long long>(p.kv_heads),
+      static_cast<long long>(p.query_length), static_cast<long long>(p.kv_length),
+      static_cast<long long>(plan->largest_grid));
+}
+
 }  // namespace
 }  // namespace gatun::cuda::attention
 
@@ -46,7 +58,9 @@ int32_t gatun_cuda_attention_workspace_bytes(const gatun_attention_params* param
   Device known;
   GATUN_TRY(read_question(params, ragged, device, &p, &known));
   GATUN_TRY(check_not_null(bytes, "bytes"));
-  *bytes = plan_on(select(p, known), p, ragged != 0).workspace_bytes;
+  Plan plan;
+  GATUN_TRY(make_plan(p, ragged != 0, known, &plan));
+  *bytes = plan.workspace_bytes;
   return GATUN_OK;
 }
 
@@ -74,7 +88,8 @@ int32_t gatun_cuda_attention(const gatun_attention_params* params, const void* q
   DeviceScope scope;
   GATUN_TRY(scope.enter(stream));
   const Device& device = scope.device();
-  const Plan plan = plan_on(select(p, device), p, q_offsets != nullptr);
+  Plan plan;
+  GATUN_TRY(make_plan(p, q_offsets != nullptr, device, &plan));
   GATUN_TRY(check_workspace(device.index, workspace, workspace_bytes, plan.workspace_bytes));
   const Buffer room = {"workspace", workspace, 1, plan.workspace_bytes, plan.workspace_bytes, 1, true};
   gatun::attention::Arguments arguments;
@@ -96,6 +111,8 @@ int32_t gatun_cuda_attention_explain(const gatun_attention_params* params, int32
   Device known;
   GATUN_TRY(read_question(params, ragged, device, &p, &known));
   Text out;
-  explain(plan_on(select(p, known), p, ragged != 0), p, known, out);
+  Plan plan;
+  GATUN_TRY(make_plan(p, ragged != 0, known, &plan));
+  explain(plan, p, known, out);
   return out.copy_to(text, capacity);
 }

@@ -1,8 +1,8 @@
 // INT8: the codes of q and k (native/src/attention/reference.h), with the same bits as on the CPU.
 //
 //   mean[c]  the sum over an item's keys, ascending, by one thread for each column; tiles of 128 keys come through
-//   shared
-//            memory, where they are asked for while those before are added: about 1000 cycles a tile, not measured
+//            shared memory, where they are asked for while those before are added: about 1000 cycles a tile, not
+//            measured
 //   k        a block for each unit of 64 keys: amax of k - mean, then the codes
 //   q        a warp for each row: amax and q . mean, then the codes
 #include <cstdint>
@@ -16,7 +16,7 @@
 namespace gatun::cuda::attention {
 namespace {
 
-constexpr int kThreads = 128, kMeanColumns = 32, kMeanKeys = 128, kBatch = kMeanColumns * kMeanKeys / kThreads;
+constexpr int kThreads = 32 * kRowsOfBlock, kMeanKeys = 128, kBatch = kMeanColumns * kMeanKeys / kThreads;
 
 // Blocks: columns / 32, kv heads, batch items, the first fastest.
 GATUN_KERNEL(kThreads, 4)
@@ -135,7 +135,7 @@ GATUN_DEVICE int64_t item_of_row(const Job& job, const int64_t* offsets, int64_t
 // A warp for each of `rows` rows.
 GATUN_KERNEL(kThreads, 4)
 attention_quantize_queries(GATUN_GRID_CONSTANT Job job, int8_t* codes, float* scales, float* offsets, int64_t rows) {
-  const int64_t index = block_x() * (kThreads / 32) + warp();
+  const int64_t index = block_x() * kRowsOfBlock + warp();
   if (index >= rows) return;
   const RowPlace place = row_place(index, job.query_heads, job.query_length);
   const int64_t item = job.in.q_offsets == nullptr ? place.item : item_of_row(job, job.in.q_offsets, place.row);
@@ -164,7 +164,7 @@ attention_quantize_queries(GATUN_GRID_CONSTANT Job job, int8_t* codes, float* sc
 // A warp for each of `rows` rows of v.
 GATUN_KERNEL(kThreads, 4)
 attention_round_values(GATUN_GRID_CONSTANT Job job, uint16_t* to, int64_t rows) {
-  const int64_t index = block_x() * (kThreads / 32) + warp();
+  const int64_t index = block_x() * kRowsOfBlock + warp();
   if (index >= rows) return;
   const RowPlace place = row_place(index, job.kv_heads, job.kv_length);
   const int64_t from = place.item * job.v.batch_stride + place.head * job.v.head_stride + place.row * job.v.row_stride;
@@ -186,7 +186,7 @@ int32_t run_quantize(const Job& job, bool values, void* stream) {
   GATUN_TRY(launch("attention_quantize_keys_sm80", attention_quantize_keys,
                    {items * job.kv_heads * job.codes.k_units, 1, 1, kThreads, kThreads / 32 * 4}, stream, job,
                    static_cast<int8_t*>(writable(job.codes.k.data)), const_cast<float*>(job.codes.k_scales)));
-  const auto blocks = [](int64_t rows) { return blocks_of(rows, kThreads / 32); };
+  const auto blocks = [](int64_t rows) { return blocks_of(rows, kRowsOfBlock); };
   const int64_t q_rows = items * job.query_heads * job.query_length;
   GATUN_TRY(launch("attention_quantize_queries_sm80", attention_quantize_queries, {blocks(q_rows), 1, 1, kThreads, 0},
                    stream, job, static_cast<int8_t*>(writable(job.codes.q.data)),

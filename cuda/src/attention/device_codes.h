@@ -7,6 +7,8 @@
 
 namespace gatun::cuda::attention {
 
+inline constexpr int kMeanColumns = 32, kRowsOfBlock = 4;  // of the mean's blocks; of those for rows of q and of v
+
 // Means, scales and codes as native/src/attention/reference.h defines them, to where job.codes says; with `values` v in
 // bf16, too.
 int32_t run_quantize(const Job& job, bool values, void* stream);

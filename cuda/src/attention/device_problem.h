@@ -45,11 +45,11 @@ inline Device device_of_tests() {
 }
 
 // The rows of the table that take these params on the device.
-inline std::vector<const KernelRow*> rows_for(const gatun_attention_params& params) {
+inline std::vector<const KernelRow*> rows_for(const gatun_attention_params& params, bool ragged = false) {
   std::vector<const KernelRow*> rows;
   const Device device = device_of_tests();
   for (const KernelRow& row : kernel_rows()) {
-    if (why_not(row, params, device) == nullptr) rows.push_back(&row);
+    if (why_not(row, params, ragged, device) == nullptr) rows.push_back(&row);
   }
   return rows;
 }
@@ -104,7 +104,7 @@ inline void compare(const Problem& problem, const KernelRow* row) {
 inline void compare_rows(const Spec& spec, Rng& rng) {
   static int problems = 0;
   const Problem problem(spec, rng);
-  const std::vector<const KernelRow*> rows = rows_for(problem.params());
+  const std::vector<const KernelRow*> rows = rows_for(problem.params(), !spec.q_offsets.empty());
   const bool all = rows.size() == 1 || ++problems % 4 == 0;
   for (size_t i = 0; i < rows.size() - (all ? 0 : 1); ++i) {
     ASSERT_NO_FATAL_FAILURE(compare(problem, rows[i]));

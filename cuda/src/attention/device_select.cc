@@ -1,10 +1,9 @@
 #include "attention/device_select.h"
 
 #include <algorithm>
-#include <array>
-#include <utility>
 
 #include "attention/device_codes.h"
+#include "attention/device_matrix.h"
 #include "attention/tensor.h"
 #include "base/check.h"
 #include "base/dtype.h"
@@ -63,6 +62,42 @@ Strided packed(const uint8_t* data, int64_t heads, int64_t rows, int64_t columns
   return {data, heads * rows * columns, rows * columns, columns};
 }
 
+// Strides along which nothing lies further on, or that offsets replace, are 0: as good as aligned ones. The one row of
+// a head that has no more is as far from the next as it is long.
+Params settled(const Params& given, bool ragged) {
+  using gatun::attention::settle;
+  Params p = given;
+  const auto clear = [](int64_t size, std::initializer_list<int64_t*> strides) {
+    for (int64_t* const stride : strides) settle({{size, stride}});
+  };
+  clear(ragged ? 1 : p.batch,
+        {&p.q_batch_stride, &p.k_batch_stride, &p.v_batch_stride, &p.out_batch_stride, &p.lse_batch_stride});
+  clear(p.query_heads, {&p.q_head_stride, &p.out_head_stride, &p.lse_head_stride});
+  clear(p.kv_heads, {&p.k_head_stride, &p.v_head_stride});
+  if (p.query_length < 2) {
+    p.q_row_stride = p.head_size;
+    p.out_row_stride = p.value_size;
+  }
+  if (p.kv_length < 2) {
+    p.k_row_stride = p.head_size;
+    p.v_row_stride = p.value_size;
+  }
+  return p;
+}
+
+// Whether q, k and v are what kernels of whole tiles take, as far as strides say it.
+bool are_matrices(const Params& given, bool ragged) {
+  const Params p = settled(given, ragged);
+  const int64_t items = ragged ? 1 : p.batch;
+  Matrix matrix;
+  return as_matrix({nullptr, p.q_batch_stride, p.q_head_stride, p.q_row_stride}, items, p.query_heads, p.query_length,
+                   p.head_size, &matrix) &&
+         as_matrix({nullptr, p.k_batch_stride, p.k_head_stride, p.k_row_stride}, items, p.kv_heads, p.kv_length,
+                   p.head_size, &matrix) &&
+         as_matrix({nullptr, p.v_batch_stride, p.v_head_stride, p.v_row_stride}, items, p.kv_heads, p.kv_length,
+                   p.value_size, &matrix);
+}
+
 }  // namespace
 
 Rule rule_of(const Params& p, bool slopes) {
@@ -78,19 +113,22 @@ Rule rule_of(const Params& p, bool slopes) {
 
 KernelRows kernel_rows() { return {kRows, kRowCount}; }
 
-const char* why_not(const KernelRow& row, const Params& p, const Device& device) {
+const char* why_not(const KernelRow& row, const Params& p, bool ragged, const Device& device) {
   if ((row.dtypes >> p.dtype & 1) == 0) return "another dtype";
   if ((row.modes >> p.mode & 1) == 0) return "another mode";
   if (!row.capabilities.contains(device.major * 10 + device.minor)) return "another compute capability";
   if (!row.sizes.contains(largest_size(p))) return "another head size";
   if (row.whole && p.head_size != p.value_size) return "one size for all";
   if (row.whole && !fills_tiles(row, p)) return "more queries, or blocks of them";
+  if (row.whole && (p.kv_length == 0 || !are_matrices(p, ragged))) {
+    return "keys, and rows 16 n bytes apart of which each batch item and head lies whole rows, or some columns, on";
+  }
   return nullptr;
 }
 
-const KernelRow& select(const Params& p, const Device& device) {
+const KernelRow& select(const Params& p, bool ragged, const Device& device) {
   for (const KernelRow& row : kRows) {
-    if (why_not(row, p, device) == nullptr) return row;
+    if (why_not(row, p, ragged, device) == nullptr) return row;
   }
   return kRows[kRowCount - 1];  // of a device without kernels, which entry points refuse before
 }
@@ -109,6 +147,7 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
     used = std::min(used + blocks_of(bytes, kAlignment) * kAlignment, kNoMemory);
     return at;
   };
+  plan.largest_grid = p.query_length == 0 ? 0 : plan.blocks;
   plan.spoiled_at = take(row.tensor_cores ? plan.blocks : 0);
   if (p.mode == GATUN_ATTENTION_INT8) {
     const int64_t q_rows = product({items, p.query_heads, p.query_length});
@@ -123,6 +162,11 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
     plan.mean_at = take(product({p.batch, p.kv_heads, p.head_size, 4}));
     const bool copied = row.tensor_cores && p.dtype != GATUN_BF16;
     plan.values_at = take(copied ? product({k_rows, p.value_size, 2}) : 0);
+    if (plan.largest_grid > 0) {
+      plan.largest_grid = std::max({plan.largest_grid, blocks_of(q_rows, kRowsOfBlock), blocks_of(k_rows, kRowsOfBlock),
+                                    product({items, p.kv_heads, plan.k_units}),
+                                    product({p.batch, p.kv_heads, blocks_of(p.head_size, kMeanColumns)})});
+    }
   }
   plan.workspace_bytes = used;
   return plan;
@@ -130,18 +174,7 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
 
 int32_t run_plan(const Plan& plan, const Params& params, const gatun::attention::Inputs& in, void* out, float* lse,
                  uint8_t* workspace, void* stream) {
-  using gatun::attention::settle;
-  Params p = params;
-  // Where nothing lies further on, strides are as good as aligned ones.
-  for (const auto& [size, strides] :
-       {std::pair{p.batch, std::array{&p.q_batch_stride, &p.k_batch_stride, &p.v_batch_stride, &p.out_batch_stride}},
-        std::pair{p.query_heads,
-                  std::array{&p.q_head_stride, &p.q_head_stride, &p.out_head_stride, &p.lse_head_stride}},
-        std::pair{p.kv_heads, std::array{&p.k_head_stride, &p.k_head_stride, &p.v_head_stride, &p.v_head_stride}},
-        std::pair{p.query_length, std::array{&p.q_row_stride, &p.q_row_stride, &p.out_row_stride, &p.out_row_stride}},
-        std::pair{p.kv_length, std::array{&p.k_row_stride, &p.k_row_stride, &p.v_row_stride, &p.v_row_stride}}}) {
-    for (int64_t* const stride : strides) settle({{size, stride}});
-  }
+  const Params p = settled(params, plan.ragged);
   Job job = {};
   job.batch = p.batch;
   job.query_heads = p.query_heads;
@@ -221,13 +254,14 @@ void explain(const Plan& plan, const Params& p, const Device& device, Text& out)
   }
   for (const KernelRow& row : kRows) {
     if (&row == plan.kernel) break;
-    if (const char* why = why_not(row, p, device)) out.add("  passed over %s: it takes %s\n", row.name, why);
+    if (const char* why = why_not(row, p, plan.ragged, device))
+      out.add("  passed over %s: it takes %s\n", row.name, why);
   }
   out.add("  kernel %s, %lld blocks of %d queries", plan.kernel->name, LongLong{plan.blocks}, plan.tile_rows);
   if (plan.kernel->tensor_cores) {
     out.add(
         "%s, again for what NaN or infinity of v may have spoiled",
-        plan.kernel->whole ? " (or the next one where rows of q, k and v do not begin at multiples of 16 bytes)" : "");
+        plan.kernel->whole ? " (or the next one for lse alone, or where q, k and v are not aligned to 16 bytes)" : "");
   }
   out.add("; workspace: %lld bytes\n", LongLong{plan.workspace_bytes});
 }

@@ -38,9 +38,9 @@ struct KernelRows {
 };
 KernelRows kernel_rows();
 
-// Null if a kernel takes the problem, otherwise why it does not. The params are checked.
-const char* why_not(const KernelRow& row, const gatun_attention_params& params, const Device& device);
-const KernelRow& select(const gatun_attention_params& params, const Device& device);
+// Null if a kernel takes the problem, otherwise why it does not. The params are checked; ragged: with offsets.
+const char* why_not(const KernelRow& row, const gatun_attention_params& params, bool ragged, const Device& device);
+const KernelRow& select(const gatun_attention_params& params, bool ragged, const Device& device);
 
 Rule rule_of(const gatun_attention_params& params, bool slopes);
 
@@ -50,6 +50,7 @@ struct Plan {
   bool ragged;
   int32_t tile_rows;
   int64_t tiles, blocks;  // of a head, of all
+  int64_t largest_grid;   // of its kernels, in blocks; 0 if there is nothing to do
   int64_t columns, k_units, spoiled_at, q_codes_at, k_codes_at, values_at, q_scales_at, q_offsets_at, k_scales_at,
       mean_at, workspace_bytes;
 };

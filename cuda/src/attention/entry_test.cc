@@ -37,7 +37,7 @@ TEST(AttentionEntry, IsRight) {
 TEST(AttentionEntry, SelectsByTypeModeAndSize) {
   const Device device = device_of_tests();
   const auto selected = [&](int32_t dtype, int32_t mode, int64_t head_size) {
-    return std::string(select(params_of({dtype, dtype, mode}, head_size), device).name);
+    return std::string(select(params_of({dtype, dtype, mode}, head_size), false, device).name);
   };
 #if defined(GATUN_EMULATED)
   EXPECT_EQ(selected(GATUN_BF16, GATUN_ATTENTION_EXACT, 128), "attention_bf16_m128n48_sm80");  // value_size is 64
@@ -50,6 +50,34 @@ TEST(AttentionEntry, SelectsByTypeModeAndSize) {
   EXPECT_EQ(selected(GATUN_F32, GATUN_ATTENTION_INT8, 128), "attention_i8_m128n48_sm80");
   EXPECT_EQ(selected(GATUN_BF16, GATUN_ATTENTION_INT8, 200), "attention_i8_m64n32_sm80");
 }
+
+#if defined(GATUN_EMULATED)
+// Strides decide it, too, but those along which there is nothing.
+TEST(AttentionEntry, SelectsByStrides) {
+  Spec spec = device_spec(kKinds[1], 300, 400);
+  spec.head_size = spec.value_size = 128;
+  spec.batch = spec.query_heads = spec.kv_heads = 2;
+  Rng rng(32);
+  const gatun_attention_params good = Problem(spec, rng).params();
+  const auto selected = [&](bool ragged, auto change) {
+    gatun_attention_params p = good;
+    change(p);
+    return select(p, ragged, device_of_tests()).whole;
+  };
+  EXPECT_TRUE(selected(false, [](auto&) {}));
+  EXPECT_FALSE(selected(false, [](auto& p) { p.k_row_stride = 129; }));
+  EXPECT_FALSE(selected(false, [](auto& p) { p.v_row_stride = 120; }));
+  EXPECT_FALSE(selected(false, [](auto& p) { p.q_head_stride += 64; }));
+  EXPECT_FALSE(selected(false, [](auto& p) { p.v_batch_stride += 1; }));
+  EXPECT_FALSE(selected(false, [](auto& p) { p.k_batch_stride = INT64_MAX / 128 * 128; }));
+  EXPECT_FALSE(selected(false, [](auto& p) { p.kv_length = 0; }));
+  EXPECT_TRUE(selected(true, [](auto& p) { p.q_batch_stride = p.k_batch_stride = p.v_batch_stride = 1; }));
+  EXPECT_TRUE(selected(false, [](auto& p) {
+    p.kv_heads = p.kv_length = 1;
+    p.k_head_stride = p.v_head_stride = p.k_row_stride = p.v_row_stride = 1;
+  }));
+}
+#endif
 
 TEST(AttentionEntry, WorkspaceGrowsWithTheTotalAlone) {
   gatun_attention_params p = params_of(kKinds[3], 64);
@@ -101,6 +129,44 @@ TEST(AttentionEntry, Refuses) {
             GATUN_INVALID_ARGUMENT);
   EXPECT_NE(std::string(gatun_cuda_last_error()).find("params.query_blocks"), std::string::npos)
       << gatun_cuda_last_error();
+}
+
+// Before anything is launched, in every entry.
+TEST(AttentionEntry, RefusesGridsThatAreTooLarge) {
+  const auto refused = [](const gatun_attention_params& p, int32_t ragged) {
+    DeviceBuffer<uint8_t> memory(1 << 16), out(1 << 16), workspace(1 << 16);
+    DeviceBuffer<int64_t> offsets(4);
+    const int64_t* const given = ragged != 0 ? offsets.data() : nullptr;
+    int64_t bytes = 0;
+    char text[2048];
+    EXPECT_EQ(gatun_cuda_attention_workspace_bytes(&p, ragged, 0, &bytes), GATUN_UNSUPPORTED);
+    EXPECT_EQ(gatun_cuda_attention_explain(&p, ragged, 0, text, sizeof(text)), GATUN_UNSUPPORTED);
+    EXPECT_EQ(gatun_cuda_attention(&p, memory.data(), memory.data(), memory.data(), given, given, nullptr, nullptr,
+                                   nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, out.data(), nullptr,
+                                   workspace.data(), 1 << 16, nullptr),
+              GATUN_UNSUPPORTED);
+    EXPECT_NE(std::string(gatun_cuda_last_error()).find("blocks of threads; allowed: up to 2^31 - 1"),
+              std::string::npos)
+        << gatun_cuda_last_error();
+  };
+  gatun_attention_params p = params_of(kKinds[1], 64);
+  p.batch = int64_t{1} << 31;
+  p.query_length = p.kv_length = 1;
+  p.q_batch_stride = p.k_batch_stride = p.v_batch_stride = 0;
+  p.out_batch_stride = p.out_row_stride;
+  refused(p, 0);
+  p.kv_length = 0;
+  refused(p, 1);
+  p = params_of(kKinds[3], 256);  // by the codes of k alone
+  p.query_length = 1;
+  p.kv_length = 1 << 30;
+  p.batch = 1 << 10;
+  p.q_batch_stride = p.k_batch_stride = p.v_batch_stride = 0;
+  p.out_batch_stride = p.out_row_stride;
+  refused(p, 0);
+  p.query_length = 0;
+  int64_t bytes = 0;
+  EXPECT_EQ(gatun_cuda_attention_workspace_bytes(&p, 0, 0, &bytes), GATUN_OK);
 }
 
 TEST(AttentionEntry, Explains) {

@@ -60,6 +60,9 @@ TEST(BlockMaskFromMap, RefusesBadArguments) {
               GATUN_INVALID_ARGUMENT);
     EXPECT_EQ(std::string(gatun_cuda_last_error()).find(name), 0u) << gatun_cuda_last_error();
   };
+  EXPECT_EQ(gatun_cuda_block_mask_from_map((int64_t{1} << 33) - 3, 0, nullptr, offsets.data(), nullptr, 0, more.data(),
+                                           nullptr, 0, nullptr),
+            GATUN_UNSUPPORTED);
   refused(-1, 1, map.data(), offsets.data(), "rows");
   refused(1, -1, map.data(), offsets.data(), "key_blocks");
   refused(1, 1, nullptr, offsets.data(), "map");
@@ -138,6 +141,17 @@ TEST(AttentionMerge, IsThatOfTheUnion) {
       }
     }
   }
+}
+
+TEST(AttentionMerge, RefusesMoreRowsThanAGridHas) {
+  gatun_attention_merge_params p = merge_params(GATUN_F32, 1, 2, 0);
+  p.batch = int64_t{1} << 33;
+  p.heads = 1;
+  DeviceBuffer<float> memory(6);
+  EXPECT_EQ(gatun_cuda_attention_merge(&p, memory.data(), memory.data(), memory.data(), memory.data(), memory.data(),
+                                       nullptr, nullptr),
+            GATUN_UNSUPPORTED);
+  EXPECT_EQ(std::string(gatun_cuda_last_error()).find("params.batch * heads * length"), 0u) << gatun_cuda_last_error();
 }
 
 // What a side without keys holds does not matter; NaN stays in its row.

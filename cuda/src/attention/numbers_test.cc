@@ -83,6 +83,48 @@ TEST(AttentionNumbers, NotANumber) {
   }
 }
 
+// The first head of the first item has the same bits, whatever the rows of others are: no kernel multiplies them, or
+// does a tile again for them.
+TEST(AttentionNumbers, OtherHeadsAndItems) {
+  for (const Kind& kind : kKinds) {
+    for (const bool ragged : {false, true}) {
+      Spec spec = device_spec(kind, 70, 100);
+      spec.head_size = spec.value_size = 128;
+      spec.query_heads = spec.kv_heads = 2;
+      spec.batch = 2;
+      if (ragged) {
+        spec.q_offsets = {0, 70, 140};
+        spec.kv_offsets = {0, 100, 200};
+        spec.kv_order = Order::nhd;
+      }
+      const auto outputs_of = [&](const KernelRow* row, float others) {
+        Rng rng(27);
+        Problem problem(spec, rng);
+        const auto element = [&](int64_t b, int64_t head, int64_t r, int64_t x) {
+          return b + head > 0 ? others : static_cast<float>((r * 37 + x * 11) % 61) / 30.0f - 1.0f;
+        };
+        problem.set_k(element);
+        problem.set_v(element);
+        Outputs outputs;
+        call(problem, row, &outputs);
+        std::vector<uint8_t> first;
+        problem.for_each_row([&](int64_t b, int64_t head, int64_t, int64_t out_at, int64_t) {
+          if (b + head > 0) return;
+          const int64_t element_bytes = dtype_bytes(spec.out_dtype, 1);
+          const auto from = outputs.out.begin() + out_at * element_bytes;
+          first.insert(first.end(), from, from + spec.value_size * element_bytes);
+        });
+        return first;
+      };
+      Rng rng(27);
+      next_way();
+      for (const KernelRow* row : rows_for(Problem(spec, rng).params(), ragged)) {
+        EXPECT_TRUE(outputs_of(row, 1.0f) == outputs_of(row, kNan)) << row->name << (ragged ? ", ragged" : "");
+      }
+    }
+  }
+}
+
 TEST(AttentionNumbers, SinksSlopesAndCorrections) {
   Rng rng(24);
   for (const Kind& kind : kKinds) {
@@ -142,7 +184,7 @@ TEST(AttentionNumbers, NonsenseInListsAndOffsets) {
           partial_offsets(random(7));
       const DeviceBuffer<int32_t> full(blocks[0]), partial(blocks[1]);
       DeviceBuffer<uint8_t> out(6400 * out_element);
-      for (const KernelRow* row : rows_for(p)) {
+      for (const KernelRow* row : rows_for(p, true)) {
         const Plan plan = plan_on(*row, p, true);
         DeviceBuffer<uint8_t> workspace(plan.workspace_bytes);
         const Inputs in = {q.data(),

@@ -18,9 +18,9 @@ TEST(AttentionRows, Lengths) {
     for (const auto& [queries, keys] : {std::pair{1, 1}, {2, 130}, {63, 15}, {64, 64}, {65, 33}, {129, 65}, {5, 0}}) {
       Spec spec = device_spec(kind, queries, keys);
       ++i;
-      spec.head_size = std::array{64, 40, 128, 8, 72}[static_cast<size_t>(i % 5)];
-      spec.value_size = std::array{64, 128, 24}[static_cast<size_t>(i % 3)];
-      spec.causal = i % 2 == 0;
+      spec.head_size = std::array{64, 40, 256, 8, 72, 200}[static_cast<size_t>(i % 6)];
+      spec.value_size = std::array{64, 128, 24, 256}[static_cast<size_t>(i % 4)];
+      spec.causal = i / 4 % 2 == 0;
       spec.query_heads = 2;
       spec.kv_heads = 1 + i / 2 % 2;
       next_way();
@@ -46,6 +46,8 @@ TEST(AttentionRows, Options) {
       spec.correction = i == 3 || i == 6;
       spec.values = i != 7;
       spec.lse = i != 1;
+      if (i == 2) spec.head_size = spec.value_size = 256;
+      if (i == 5) spec.value_size = 200;
       if (i == 4) spec.scale = -0.1f;
       if (i == 5) spec.scale = 0.0f;
       next_way();
@@ -95,6 +97,7 @@ TEST(AttentionRows, Ragged) {
       spec.mask = mask;
       spec.query_block = i % 3 == 0 ? 32 : 64;
       spec.mask_batch = i % 2 == 0;
+      if (i % 4 == 1) spec.head_size = 256;
       spec.causal = i % 2 == 0;
       spec.sinks = true;
       spec.q_order = kOrders[i % 3];
@@ -115,6 +118,7 @@ TEST(AttentionRows, Memory) {
       Spec spec = device_spec(kind, 66, 70);
       ++i;
       spec.offset = offset;
+      if (i % 4 == 0) spec.value_size = 256;
       spec.batch = 2;
       spec.query_heads = 4;
       spec.kv_heads = 2;

@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "attention/device_matrix.h"
 #include "attention/tile_rows.h"
 #include "base/check.h"
 #include "base/tensor_map.h"
@@ -263,25 +264,16 @@ attention_tile_sm90(GATUN_GRID_CONSTANT Flat q, GATUN_GRID_CONSTANT Flat k, GATU
   if (thread_index() == 0) job.spoiled[block_x()] = static_cast<uint8_t>(walk.spoiled);
 }
 
-// A matrix whose rows lie row_stride apart, if the tensor is one: steps to other heads and items are whole rows, or
-// stay within the row.
+// False if the tensor is no matrix, or not aligned.
 bool flatten(const Job& job, const Strided& x, int64_t heads, int64_t rows, Flat* flat, int32_t* result) {
-  constexpr int64_t kColumns = 128, kElement = 2;
-  if (x.row_stride < kColumns || reinterpret_cast<uintptr_t>(x.data) % 16 != 0 || x.row_stride * kElement % 16 != 0) {
-    return false;
-  }
+  constexpr int64_t kElement = 2;
+  Matrix matrix;
   const int64_t items = job.in.q_offsets == nullptr ? job.batch : 1;
-  int64_t columns = kColumns, last = rows;
-  for (const auto& [count, stride] : {std::pair{items, x.batch_stride}, std::pair{heads, x.head_stride}}) {
-    columns += stride % x.row_stride * (count - 1);
-    last += stride / x.row_stride * (count - 1);
-  }
-  // Rows of copies lie some way beyond the last.
-  if (columns > x.row_stride || columns % 8 != 0 || last > INT32_MAX - 256) return false;
-  flat->rows = last;
+  if (reinterpret_cast<uintptr_t>(x.data) % 16 != 0 || !as_matrix(x, items, heads, rows, 128, &matrix)) return false;
+  flat->rows = matrix.rows;
   for (const auto& [map, box] : {std::pair{&flat->by_64, 64}, std::pair{&flat->by_16, 16}}) {
-    *result =
-        make_tensor_map(map, x.data, kElement, last, columns, x.row_stride * kElement, box, kHalfColumns, kRowBytes);
+    *result = make_tensor_map(map, x.data, kElement, matrix.rows, matrix.columns, x.row_stride * kElement, box,
+                              kHalfColumns, kRowBytes);
     if (*result != GATUN_OK) return true;
   }
   return true;
