@@ -1,6 +1,7 @@
 // Scores and the choice of pages against the CPU's reference; then attention to what was chosen.
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include "decode/test_device.h"
 #include "decode_choose/reference.h"
