@@ -54,8 +54,8 @@ inline std::vector<const KernelRow*> rows_for(const gatun_attention_params& para
   return rows;
 }
 
-// By a row of the table, or by the entry point without.
-inline void call(const Problem& problem, const KernelRow* row, Outputs* outputs) {
+// By a row of the table, or by the entry point without; with a row also what it left in its workspace.
+inline void call(const Problem& problem, const KernelRow* row, Outputs* outputs, std::vector<uint8_t>* left = nullptr) {
   const Spec& spec = const_cast<Problem&>(problem).spec();
   const gatun_attention_params p = problem.params();
   const int64_t element = dtype_bytes(spec.out_dtype, 1);
@@ -77,6 +77,7 @@ inline void call(const Problem& problem, const KernelRow* row, Outputs* outputs)
     if (plan.blocks > 0) {
       ASSERT_EQ(run_plan(plan, p, in, out_at, lse_at, workspace.data(), nullptr), GATUN_OK) << gatun_last_error();
     }
+    if (left != nullptr) *left = workspace.copy();
   } else {
     int64_t bytes = 0;
     ASSERT_EQ(gatun_cuda_attention_workspace_bytes(&p, ragged, 0, &bytes), GATUN_OK) << gatun_last_error();
