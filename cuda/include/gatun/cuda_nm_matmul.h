@@ -74,8 +74,9 @@ GATUN_API int32_t gatun_cuda_nm_pack(const gatun_nm_weights* weights, const void
 
 /*
  * The workspace of gatun_cuda_nm_matmul on `device`: for x in another form, rows * depth rounded up to 128 elements of
- * the mode's type, and where the depth is split for partial sums, at most 64 * rows * columns f32. UNSUPPORTED if there
- * are no kernels for the device.
+ * the mode's type, or of f32; in INT8 rows f32 of scales; where the depth is split for partial sums, at most
+ * 64 * rows * columns rounded up to 16 f32. Each of these is rounded up to 256 bytes. UNSUPPORTED if there are no
+ * kernels for the device.
  */
 GATUN_API int32_t gatun_cuda_nm_matmul_workspace_bytes(const gatun_nm_matmul_params* params,
                                                        const gatun_nm_weights* weights, int32_t device, int64_t* bytes);
@@ -83,8 +84,10 @@ GATUN_API int32_t gatun_cuda_nm_matmul_workspace_bytes(const gatun_nm_matmul_par
 /*
  * y = act(x * w^T + bias) + residual over columns [column_begin, column_end).
  *
- *   weights   what `packed` was made of. A packed form of other weights gives numbers without meaning: unlike
- *             gatun_nm_matmul, this cannot say so, since its header lies on the device
+ *   weights   what `packed` was made of. A packed form of other weights gives numbers without meaning, or with 2:4
+ *             what the device does with metadata that its instructions do not define; nothing outside of y and the
+ *             workspace is written, nothing outside of `packed` read. Unlike gatun_nm_matmul, this cannot say that
+ *             the weights are others, since the header lies on the device
  *   x         [rows, depth] of x_dtype: F32, F16 or BF16
  *   packed    from gatun_cuda_nm_pack, packed_bytes of gatun_cuda_nm_packed_bytes
  *   bias      f32 [columns], or null

@@ -49,7 +49,7 @@ struct OfHalves {
 template <bool kBf16>
 struct SparseHalves : OfHalves {
   static constexpr bool kLowered = false;
-  static constexpr int kUnitBytes = kMetadataBytes + 1024;
+  static constexpr int kUnitBytes = kMetadataBytes + 1024, kMostUnitBytes = kUnitBytes;
 
   GATUN_DEVICE explicit SparseHalves(const qmatmul::Job&) {}
   GATUN_DEVICE uint32_t lower(int, bool) const { return 0; }
@@ -67,7 +67,7 @@ struct SparseHalves : OfHalves {
 template <bool kBf16>
 struct SparseCodes : OfHalves {
   static constexpr bool kLowered = true;
-  static constexpr int kUnitBytes = kMetadataBytes + 256;
+  static constexpr int kUnitBytes = kMetadataBytes + 256, kMostUnitBytes = kUnitBytes;
   using Codes = qmatmul::Operand<qmatmul::Codes::u4, kBf16 ? Arithmetic::bf16 : Arithmetic::f16, 1>;
 
   GATUN_DEVICE explicit SparseCodes(const qmatmul::Job& job) : codes(job, nullptr) {}
@@ -89,7 +89,8 @@ struct SparseCodes : OfHalves {
 
 struct SparseBytes {
   static constexpr bool kHalves = false, kDecodes = false, kLowered = false;
-  static constexpr int kSliceDepth = 64, kUnits = 2, kUnitBytes = kMetadataBytes + 512;
+  static constexpr int kSliceDepth = 64, kUnits = 2;
+  static constexpr int kUnitBytes = kMetadataBytes + 512, kMostUnitBytes = kUnitBytes;
   using Sum = int32_t;
   using Fragment = SparseFragment;
 
@@ -111,6 +112,8 @@ struct Decoded {
   static constexpr bool kHalves = kArithmetic != Arithmetic::i8, kDecodes = true, kLowered = false;
   static constexpr int kSliceDepth = kHalves ? 32 : 64, kUnits = kHalves ? 1 : 2;
   static constexpr int kSegmentPieces = kHalves ? 4 : 2;  // of 16 bytes
+  // Of lists that keep everything.
+  static constexpr int kMostUnitBytes = kMetadataBytes + kListsOfUnit * kSegmentDepth * (kHalves ? 2 : 1);
   using Sum = std::conditional_t<kHalves, float, int32_t>;
   struct Fragment {
     uint32_t a[2][4];
@@ -131,7 +134,7 @@ struct Decoded {
     constexpr int kElement = kHalves ? 2 : 1, kInPiece = 16 / kElement;
     int slot = 0;
 #pragma unroll 1
-    for (uint32_t mask = list.mask(); mask != 0; mask &= mask - 1, ++slot) {
+    for (uint32_t mask = list.mask(); mask != 0 && slot < list.slots(); mask &= mask - 1, ++slot) {
       const int position = lowest_bit(mask);
       uint8_t* const to =
           dense + place(row, segment * kSegmentPieces + position / kInPiece) + position % kInPiece * kElement;

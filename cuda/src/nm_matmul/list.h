@@ -13,7 +13,7 @@ class List {
  public:
   // Of column `column` (0..15) in segment `segment` (0, 1) of the unit.
   GATUN_DEVICE List(const SparseJob& job, const uint8_t* unit, int column, int segment)
-      : dtype_(job.value_dtype), order_(job.order) {
+      : dtype_(job.value_dtype), order_(job.order), slots_(job.list_slots) {
     const uint32_t* const words = reinterpret_cast<const uint32_t*>(unit);
     const uint8_t* const values = unit + kMetadataBytes;
     const int row = column % 8, second = column / 8;
@@ -33,8 +33,10 @@ class List {
     }
   }
 
-  // Bit p: depth p of the segment is kept; as many as list_slots, if the weights had no faults.
+  // Bit p: depth p of the segment is kept; as many as slots(), if the weights had no faults. Memory may hold anything:
+  // of more only the lowest have values.
   GATUN_DEVICE uint32_t mask() const { return mask_; }
+  GATUN_DEVICE int slots() const { return slots_; }
 
   GATUN_DEVICE bool is_half() const { return dtype_ == GATUN_F16 || dtype_ == GATUN_BF16; }
 
@@ -76,6 +78,7 @@ class List {
 
   int32_t dtype_;
   Order order_;
+  int32_t slots_;
   uint32_t mask_;
   const uint8_t* values_;
   int shift_ = 0;

@@ -2,6 +2,7 @@
 //
 // Units: a thread makes what one lane has of a unit, or one list of it. Indices may be anything: they count modulo m,
 // and metadata that tensor cores would not understand become those of the first two positions.
+#include "base/quotient.h"
 #include "nm_matmul/packing.h"
 #include "ptx/launch.h"
 #include "ptx/memory.h"
@@ -33,9 +34,10 @@ struct Kept {
 };
 GATUN_DEVICE Kept kept_at(const PackJob& job, int64_t column, int64_t slot) {
   const Form& f = job.form;
-  if (column >= f.columns || slot >= f.slots) return {static_cast<int>(slot % f.n), 0};
-  const int index = index_at(job, column / f.vector, slot) & (f.m - 1);
-  const bool inside = slot / f.n * f.m + index < f.depth;
+  const int64_t group = quotient(slot, f.n);
+  if (column >= f.columns || slot >= f.slots) return {static_cast<int>(slot - group * f.n), 0};
+  const int index = index_at(job, quotient(column, f.vector), slot) & (f.m - 1);
+  const bool inside = group * f.m + index < f.depth;
   return {index, inside ? value_at(job, column, slot) : 0};
 }
 

@@ -100,6 +100,11 @@ TEST(Plan, PartsBeginAtGroupsAndPartsOfTheWorkspaceAreDisjoint) {
             EXPECT_GE(plan.partial_at - plan.scales_at, row.arithmetic == Arithmetic::i8 ? 20 : 0);
             EXPECT_GE(plan.workspace_bytes - plan.partial_at,
                       plan.parts > 1 ? plan.parts * 5 * p.form.padded_columns() * 4 : 0);
+            // What gatun/cuda_nm_matmul.h promises.
+            const auto part = [](int64_t bytes) { return blocks_of(bytes, 256) * 256; };
+            EXPECT_LE(plan.workspace_bytes, part(5 * 16384 * element) +
+                                                part(row.arithmetic == Arithmetic::i8 ? 5 * 4 : 0) +
+                                                part(64 * 5 * blocks_of(columns, 16) * 16 * 4));
           }
         }
       }

@@ -31,7 +31,7 @@ GATUN_DEVICE void add_list(const SparseJob& sparse, const List& list, int64_t co
   float scale = 1;
   int zero = 0, slot = 0;
 #pragma unroll 1
-  for (uint32_t mask = list.mask(); mask != 0; mask &= mask - 1, ++slot) {
+  for (uint32_t mask = list.mask(); mask != 0 && slot < list.slots(); mask &= mask - 1, ++slot) {
     const int64_t at = k + lowest_bit(mask);
     if (at >= job.depth) return;  // what follows lies beyond it, too
     if (at >= group_end) {

@@ -180,32 +180,5 @@ TEST(Simt, EveryOrderOfThreads) {
   });
 }
 
-TEST(Simt, WeightsWithFaultsDoNoHarm) {
-  // Any bytes at all.
-  for (const int32_t values : {GATUN_F16, GATUN_I8, GATUN_U4}) {
-    for (const int32_t m : {4, 32}) {
-      Case c = of_values(values, GATUN_NM_F32);
-      c.m = m;
-      c.columns = 20;
-      c.depth = 100;
-      Rng rng;
-      Weights weights(rng, c);
-      for (uint8_t& byte : weights.indices) byte = static_cast<uint8_t>(rng.integer(0, 255));
-      weights.indices[0] = weights.indices[1] = 0;
-      for (uint8_t& byte : weights.scales) byte = 0xff;
-      if (values == GATUN_F16) weights.values[1] = 0x7c;
-      const DeviceBuffer<uint8_t> packed(weights.pack({values == GATUN_F16 ? 0 : -1, 1, values == GATUN_F16 ? -1 : 0}));
-      const Product product(rng, c);
-      const DeviceBuffer<uint8_t> x(product.x);
-      DeviceBuffer<float> y(c.columns);
-      DeviceBuffer<uint8_t> workspace(1 << 16);
-      EXPECT_EQ(gatun_cuda_nm_matmul(&product.params, &weights.description, x.data(), packed.data(), packed.count(),
-                                     nullptr, nullptr, y.data(), workspace.data(), workspace.count(), nullptr),
-                GATUN_OK)
-          << gatun_last_error();
-    }
-  }
-}
-
 }  // namespace
 }  // namespace gatun::cuda::nm_matmul

@@ -25,11 +25,12 @@
 //
 // What bounds Wide in 16 bits on an H200 (132 multiprocessors, 1.7 GHz) is the L2 cache, which gives a multiprocessor
 // about 25 bytes a cycle: 192 * 2 + 256 * 9 / 8 = 672 bytes for 98304 dense operations, 820 Tflop/s (of cuBLAS' 790 in
-// dense bf16); shared memory, of which a warp's slice reads 12 tiles of x and 4 strips, 512 bytes each, for 48 mma.sp,
-// gives 1.4 Pflop/s. Prediction: 600 to 750 Tflop/s, 0.75 to 0.95 times cuBLAS; more wants blocks that share what they
-// read, as only sm_90a has them. Few with u4: a warp's stage is 8 mma.sp, 4 ldmatrix, 44 instructions that decode,
-// about 60 that copy, count and wait for 32 columns of 24 bytes; memory gives a multiprocessor 19 bytes a cycle, that
-// is 160 slots for a warp's stage. Prediction: 70 to 90 % of the bandwidth. Not measured: emulated only.
+// dense bf16); shared memory, of which a warp's slice reads 12 tiles of x and 4 strips, 512 bytes each and 128 of
+// metadata a strip, for 48 mma.sp, gives 1.3 Pflop/s. Prediction: 600 to 750 Tflop/s, 0.75 to 0.95 times cuBLAS; more
+// wants blocks that share what they read, as only sm_90a has them. Few with u4: a warp's stage is 8 mma.sp, 4 ldmatrix,
+// 44 instructions that decode, about 60 that copy, count and wait for 32 columns of 24 bytes; memory gives a
+// multiprocessor 19 bytes a cycle, that is 160 slots for a warp's stage. Prediction: 70 to 90 % of the bandwidth. Not
+// measured: emulated only.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +49,18 @@ struct TileJob {
   SparseJob sparse;
   qmatmul::GroupOf group_of;
 };
+
+// As many stages of 16 rows as let 4 blocks into an H200's multiprocessor, and of 128 as a block of every device has
+// room for; with decoded weights what is left of it.
+template <class Left>
+constexpr int stages_of_few() {
+  return Left::kDecodes ? 3 : Left::kMostUnitBytes > 512 ? 4 : 6;
+}
+template <class Left>
+constexpr int stages_of_many() {
+  if (Left::kDecodes) return 2;
+  return 4 * (128 * kRowBytes + 8 * Left::kUnits * Left::kMostUnitBytes) <= qmatmul::kSharedBytes ? 4 : 3;
+}
 
 template <class Left_, int strips, int tiles, int column_warps, int row_warps, int stages, int blocks, bool folds>
 struct Shape {
@@ -73,62 +86,77 @@ struct Shape {
     }
   }
   static constexpr int stage_bytes(const SparseJob& sparse) { return kXBytes + kBlockStrips * strip_bytes(sparse); }
+
+  // Of a block at most: what every device has, unless the table of kernels asks for more.
+  static constexpr int kMostBytes =
+      kDenseBytes + kStages * (kXBytes + kBlockStrips * Left::kUnits * Left::kMostUnitBytes);
+  static_assert(!folds || (kMostBytes <= qmatmul::kSharedBytes && kSumBytes <= qmatmul::kSharedBytes), "");
+  static_assert(kBlockStrips % kWarps == 0, "");
 };
 
 template <class Left>
-using Few = Shape<Left, 2, 2, 4, 1, Left::kDecodes ? 3 : 6, Left::kDecodes ? 2 : 4, true>;
+using Few = Shape<Left, 2, 2, 4, 1, stages_of_few<Left>(), Left::kDecodes ? 2 : 4, true>;
 template <class Left>
-using Many = Shape<Left, 2, 8, 4, 2, Left::kDecodes ? 2 : 4, 1, true>;
+using Many = Shape<Left, 2, 8, 4, 2, stages_of_many<Left>(), 1, true>;
 template <class Left>
 using Wide = Shape<Left, 4, 12, 4, 2, 3, 1, false>;
 
-// What a thread copies of each stage.
+// What a thread copies of each stage, one stage after the other: addresses advance by as much each time.
 template <class Shape>
 class Copies {
   using Left = typename Shape::Left;
 
  public:
   GATUN_DEVICE Copies(const SparseJob& sparse, const TilePlace& place, int64_t unit)
-      : sparse_(sparse), warp_(warp()), strip_(place.strip), unit_(unit) {
+      : bytes_(Shape::strip_bytes(sparse)) {
     const Job& job = sparse.product;
-    row_bytes_ = job.x.row_stride * (Left::kHalves ? 2 : 1);
-    rows_ = static_cast<int>(job.rows - place.row < Shape::kRows ? job.rows - place.row : Shape::kRows);
-    x_ = static_cast<const uint8_t*>(job.x.x) + place.row * row_bytes_ + unit / Left::kUnits * kRowBytes;
+    const int64_t row_bytes = job.x.row_stride * (Left::kHalves ? 2 : 1);
+    rows_ = static_cast<int>(job.rows - place.row < Shape::kRows ? job.rows - place.row : Shape::kRows) - row();
+    // Rows that are not there are read nowhere, but have an address.
+    x_ = static_cast<const uint8_t*>(job.x.x) + (place.row + (rows_ > 0 ? row() : 0)) * row_bytes +
+         unit / Left::kUnits * kRowBytes + piece() * 16;
+    apart_ = kRowsAtOnce * row_bytes;
+    const int64_t strips = job.padded_columns / kStripColumns;
+#pragma unroll
+    for (int i = 0; i < kStrips; ++i) {
+      const int64_t own = place.strip + i * Shape::kWarps + warp();
+      from_[i] =
+          job.codes + ((own < strips ? own : strips - 1) * job.units + unit) * (bytes_ / Left::kUnits) + lane() * 16;
+    }
   }
 
-  // Stage `index` to `stage`.
-  GATUN_DEVICE void copy(int index, uint8_t* stage) const {
-    const int thread = thread_index();
+  // The next stage to `stage`.
+  GATUN_DEVICE void copy(uint8_t* stage) {
+    uint8_t* const own = stage + row() * kRowBytes + (piece() ^ row() % 8) * 16;
 #pragma unroll
-    for (int i = 0; i < (kPieces + Shape::kThreads - 1) / Shape::kThreads; ++i) {
-      const int piece = i * Shape::kThreads + thread, row = piece / 8;
-      if (kPieces % Shape::kThreads != 0 && piece >= kPieces) break;
-      const bool inside = row < rows_;
-      copy_async_16(stage + row * kRowBytes + (piece % 8 ^ row % 8) * 16,
-                    x_ + (inside ? row : 0) * row_bytes_ + int64_t{index} * kRowBytes + piece % 8 * 16,
-                    inside ? 16 : 0);
+    for (int i = 0; i < kOfX; ++i) {
+      const bool inside = i * kRowsAtOnce < rows_;
+      copy_async_16(own + i * (kRowsAtOnce * kRowBytes), x_ + (inside ? i * apart_ : 0), inside ? 16 : 0);
     }
-    const Job& job = sparse_.product;
-    const int64_t strips = job.padded_columns / kStripColumns;
-    const int bytes = Shape::strip_bytes(sparse_);
-#pragma unroll 1
-    for (int i = warp_; i < Shape::kBlockStrips; i += Shape::kWarps) {
-      const int64_t strip = strip_ + i < strips ? strip_ + i : strips - 1;
-      const uint8_t* const from =
-          job.codes + (strip * job.units + unit_ + int64_t{index} * Left::kUnits) * (bytes / Left::kUnits);
-      uint8_t* const to = stage + Shape::kXBytes + i * bytes;
-      for (int at = lane() * 16; at < bytes; at += 32 * 16) copy_async_16(to + at, from + at);
+    x_ += kRowBytes;
+    uint8_t* const to = stage + Shape::kXBytes + warp() * bytes_ + lane() * 16;
+#pragma unroll
+    for (int i = 0; i < kStrips; ++i) {
+      for (int at = 0; at < bytes_ - lane() * 16; at += 32 * 16) {
+        copy_async_16(to + i * Shape::kWarps * bytes_ + at, from_[i] + at);
+      }
+      from_[i] += bytes_;
     }
   }
 
  private:
-  static constexpr int kPieces = Shape::kXBytes / 16;
+  static constexpr int kPieces = kRowBytes / 16, kRowsAtOnce = Shape::kThreads / kPieces;
+  static constexpr int kOfX = Shape::kRows / kRowsAtOnce, kStrips = Shape::kBlockStrips / Shape::kWarps;
+  static_assert(Shape::kRows % kRowsAtOnce == 0 && kRowsAtOnce % 8 == 0, "");
 
-  const SparseJob& sparse_;
-  int warp_;
-  int64_t strip_, unit_, row_bytes_;
-  int rows_;
+  GATUN_DEVICE static int row() { return thread_index() / kPieces; }  // the first of the thread
+  GATUN_DEVICE static int piece() { return thread_index() % kPieces; }
+
+  int bytes_;  // of a strip
+  int rows_;   // from the first of the thread on
+  int64_t apart_;
   const uint8_t* x_;
+  const uint8_t* from_[kStrips];
 };
 
 template <class Shape>
@@ -265,10 +293,10 @@ multiply(GATUN_GRID_CONSTANT TileJob tile) {
   const int64_t end = begin + job.units_a_part < job.units ? begin + job.units_a_part : job.units;
   const int count = static_cast<int>((end - begin) / Left::kUnits);
 
-  const Copies<Shape> copies(tile.sparse, place, begin);
+  Copies<Shape> copies(tile.sparse, place, begin);
 #pragma unroll
   for (int i = 0; i < Shape::kStages - 1; ++i) {
-    if (i < count) copies.copy(i, stages + i * stage_bytes);
+    if (i < count) copies.copy(stages + i * stage_bytes);
     copy_async_commit();
   }
   Warp<Shape> own(tile, place, begin);
@@ -278,7 +306,7 @@ multiply(GATUN_GRID_CONSTANT TileJob tile) {
     // The stage has come, and nobody reads the one before, whose place the next one takes.
     copy_async_wait<Shape::kStages - 2>();
     block_barrier();
-    if (i + Shape::kStages - 1 < count) copies.copy(i + Shape::kStages - 1, stages + next * stage_bytes);
+    if (i + Shape::kStages - 1 < count) copies.copy(stages + next * stage_bytes);
     copy_async_commit();
     const uint8_t* const stage = stages + now * stage_bytes;
     if constexpr (Left::kDecodes) {

@@ -19,6 +19,7 @@ template <class Change>
 void on_every_tile(Change change) {
   for (const KernelRow& row : kernel_rows()) {
     if (!is_tile(row) || !fits_device(row)) continue;
+    const LeastSharedMemory least(row);
     for (const int32_t values : {GATUN_F16, GATUN_BF16, GATUN_I8, GATUN_U4}) {
       if ((row.values >> values & 1) == 0) continue;
       Case c = of_values(values, mode_of(row), GATUN_ZERO_INTEGER);

@@ -288,6 +288,23 @@ inline bool fits_device(const KernelRow& row) {
   return device.shared_bytes >= row.shared_bytes;
 }
 
+// While this lives, the emulated device has no more shared memory than any device has that the kernel is chosen for.
+class LeastSharedMemory {
+ public:
+  explicit LeastSharedMemory([[maybe_unused]] const KernelRow& row) {
+#if defined(GATUN_EMULATED)
+    gatun::emulator::settings().device.shared_bytes = std::max<int64_t>(99 * 1024, row.shared_bytes);
+#endif
+  }
+  LeastSharedMemory(const LeastSharedMemory&) = delete;
+  LeastSharedMemory& operator=(const LeastSharedMemory&) = delete;
+  ~LeastSharedMemory() {
+#if defined(GATUN_EMULATED)
+    gatun::emulator::settings().device = gatun::emulator::Settings().device;
+#endif
+  }
+};
+
 // Runs the product by `kernel`, or where that is null by the entry point, and compares all of y with the oracle. Bytes
 // of y between rows and out of the range of columns must stay.
 inline void expect_product(const Case& c, const KernelRow* kernel = nullptr, uint64_t stream = 0) {
