@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "base/quotient.h"
 #include "nm_format/format_job.h"
 #include "ptx/launch.h"
 #include "ptx/memory.h"
@@ -52,7 +53,7 @@ GATUN_DEVICE uint32_t bits_at(const FormatJob& job, int64_t row, int64_t k) {
 GATUN_DEVICE uint32_t zero_at(const FormatJob& job, int64_t row, int64_t k) {
   if (job.value_dtype != GATUN_U4) return 0;
   if (job.zero_points == nullptr) return 8;
-  const int64_t group = (k < job.depth ? k : job.depth - 1) / job.zero_group;
+  const int64_t group = quotient(k < job.depth ? k : job.depth - 1, job.zero_group);
   return job.zero_points[row * job.zero_groups + group] & 15;
 }
 

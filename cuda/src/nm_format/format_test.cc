@@ -2,10 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <string>
 #include <vector>
 
 #include "base/dtype.h"
+#include "base/nm.h"
 #include "device_buffer.h"
 #include "gatun/cuda_nm_format.h"
 #include "nm_format/layout.h"
@@ -299,15 +301,82 @@ TEST(Faults, AreTheFirstOnes) {
   EXPECT_EQ(compress(&mask), 5);
 }
 
-TEST(Decompress, AnyIndicesDoNoHarm) {
-  for (const int32_t m : {4, 8, 32}) {
-    const gatun_nm_format f = format_of(3, m, 3, 50, GATUN_U4);
+TEST(Faults, OfEveryScore) {
+  for (const int32_t pattern : {GATUN_PATTERN_NM, GATUN_PATTERN_TRANSPOSABLE}) {
+    const gatun_nm_format f = format_of(2, 4, 4, 20, GATUN_F32);
     const Layout l = layout_of(f);
+    const auto prune = [&](int32_t score, const Given& given) {
+      const DeviceBuffer<float> w(given.w), norms(given.norms), scores(given.scores);
+      DeviceBuffer<uint8_t> values(l.values_bytes), indices(l.indices_bytes);
+      DeviceBuffer<Faults> faults(1);
+      const gatun_prune_params p = params_of(f, score, pattern);
+      EXPECT_EQ(gatun_cuda_nm_prune(&f, &p, w.data(), score == GATUN_SCORE_WANDA ? norms.data() : nullptr,
+                                    score == GATUN_SCORE_GIVEN ? scores.data() : nullptr, values.data(), indices.data(),
+                                    faults.data(), nullptr),
+                GATUN_OK)
+          << gatun_last_error();
+      EXPECT_EQ(faults.copy()[0].group, -1);
+      return faults.copy()[0].value;
+    };
     Rng rng;
-    const DeviceBuffer<uint8_t> values(rng.integers<uint8_t>(l.values_bytes, 0, 255)),
-        indices(rng.integers<uint8_t>(l.indices_bytes, 0, 255));
-    DeviceBuffer<uint8_t> dense(l.dense_bytes);
-    EXPECT_EQ(gatun_cuda_nm_decompress(&f, values.data(), indices.data(), nullptr, dense.data(), nullptr), GATUN_OK);
+    const Given sound(rng, f, false);
+    EXPECT_EQ(prune(GATUN_SCORE_WANDA, sound), -1);
+    Given given = sound;
+    given.norms[7] = NAN;
+    EXPECT_EQ(prune(GATUN_SCORE_WANDA, given), 7);
+    EXPECT_EQ(prune(GATUN_SCORE_MAGNITUDE, given), -1);
+    given = sound;
+    given.norms[5] = INFINITY;
+    for (size_t i = 5; i < given.w.size(); i += 20) given.w[i] = i == 25 ? 0.0f : given.w[i];
+    // An infinite score is one of one row, and no number to the sums of tiles; that of 0 is none to anyone.
+    EXPECT_EQ(prune(GATUN_SCORE_WANDA, given), pattern == GATUN_PATTERN_NM ? 25 : 5);
+    given = sound;
+    given.scores[45] = given.scores[62] = NAN;
+    EXPECT_EQ(prune(GATUN_SCORE_GIVEN, given), 45);
+    EXPECT_EQ(prune(GATUN_SCORE_MAGNITUDE, given), -1);
+  }
+}
+
+// Row by row by the definition: of equal indices the last counts, those below neither m nor the depth for nothing.
+TEST(Decompress, AnyIndices) {
+  for (const int32_t dtype : kDtypes) {
+    for (const int32_t m : {4, 8, 16, 32}) {
+      for (const int64_t depth : {50, 51}) {
+        const gatun_nm_format f = format_of(3, m, 3, depth, dtype, m == 8 ? 2 : 1);
+        SCOPED_TRACE(describe(f));
+        const Layout l = layout_of(f);
+        Rng rng;
+        const Bytes values = rng.integers<uint8_t>(l.values_bytes, 0, 255),
+                    indices = rng.integers<uint8_t>(l.indices_bytes, 0, 255);
+        const auto bits_of = [](const Bytes& bytes, int64_t row, int64_t row_bytes, int64_t i, int bits) {
+          return bytes[static_cast<size_t>(row * row_bytes + i * bits / 8)] >> i * bits % 8 & ((1 << bits) - 1);
+        };
+        const bool u4 = dtype == GATUN_U4;
+        Bytes expected(static_cast<size_t>(l.dense_bytes));
+        for (int64_t row = 0; row < f.columns; ++row) {
+          uint8_t* const to = expected.data() + row * l.dense_row;
+          for (int64_t k = 0; u4 && k < depth; ++k) to[k / 2] = static_cast<uint8_t>(to[k / 2] | 8 << k % 2 * 4);
+          for (int64_t slot = 0; slot < l.groups * f.n; ++slot) {
+            const int64_t index = bits_of(indices, row / f.vector, l.indices_row, slot, index_bits(m));
+            const int64_t k = slot / f.n * m + index;
+            if (index >= m || k >= depth) continue;
+            if (u4) {
+              const int code = bits_of(values, row, l.values_row, slot, 4);
+              to[k / 2] = static_cast<uint8_t>((to[k / 2] & 0xf0 >> k % 2 * 4) | code << k % 2 * 4);
+            } else {
+              std::memcpy(to + k * l.element, values.data() + row * l.values_row + slot * l.element,
+                          static_cast<size_t>(l.element));
+            }
+          }
+        }
+        const DeviceBuffer<uint8_t> on_values(values), on_indices(indices);
+        DeviceBuffer<uint8_t> dense(l.dense_bytes);
+        EXPECT_EQ(gatun_cuda_nm_decompress(&f, on_values.data(), on_indices.data(), nullptr, dense.data(), nullptr),
+                  GATUN_OK)
+            << gatun_last_error();
+        EXPECT_TRUE(gatun::test::identical(dense.copy(), expected));
+      }
+    }
   }
 }
 
