@@ -114,7 +114,7 @@ struct SelectedPlan {
     p.full_count = count;
     p.partial_count = 0;
     if (count == 0) p.query_block = p.key_block = p.mask_batch = p.mask_heads = p.query_blocks = 0;
-    attention = cuda::attention::plan_on(cuda::attention::select(p, device), p, ragged);
+    attention = cuda::attention::plan_on(cuda::attention::select(p, ragged, device), p, ragged);
     int64_t used = 0;
     const auto take = [&used](int64_t bytes) {
       const int64_t at = used;
