@@ -24,7 +24,7 @@ int32_t check_rows(int64_t rows, const char* name) {
 
 int32_t gatun_cuda_attention_merge(const gatun_attention_merge_params* params, const void* a, const float* a_lse,
                                    const void* b, const float* b_lse, void* out, float* lse, void* stream) {
-  MergeJob job = {{}, a, b, a_lse, b_lse, out, lse, 0};
+  MergeJob job = {{}, a, b, a_lse, b_lse, out, lse, 0, 0, 0};
   GATUN_TRY(attention_merge::read_params(params, &job.p));
   GATUN_TRY(attention_merge::count_rows(job.p, &job.rows));
   GATUN_TRY(check_rows(job.rows, "params.batch * heads * length"));

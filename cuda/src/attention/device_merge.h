@@ -14,6 +14,8 @@ struct MergeJob {
   void* out;
   float* lse;
   int64_t rows;
+  // Set by run_merge: how many lanes share a row, a power of two; whether pieces of eight elements are aligned.
+  int32_t lanes, wide;
 };
 
 int32_t run_merge(const MergeJob& job, void* stream);

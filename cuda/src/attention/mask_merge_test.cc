@@ -87,8 +87,8 @@ gatun_attention_merge_params merge_params(int32_t dtype, int64_t length, int64_t
 TEST(AttentionMerge, IsThatOfTheUnion) {
   Rng rng(11);
   for (const int32_t dtype : {GATUN_F32, GATUN_BF16, GATUN_F16}) {
-    for (const auto& [length, size, gap] : {std::tuple{1, 1, 0}, {5, 33, 3}, {7, 128, 0}}) {
-      for (const bool in_place : {false, true}) {
+    for (const auto& [length, size, gap] : {std::tuple{1, 1, 0}, {5, 33, 3}, {7, 128, 0}, {3, 72, 8}, {1, 520, 0}}) {
+      for (const auto& [in_place, aligned] : {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
         const gatun_attention_merge_params p = merge_params(dtype, length, size, gap);
         const int64_t rows = 6 * length, stride = size + gap, element = dtype_bytes(dtype, 1);
         const auto values = [&] { return gatun::test::from_floats(rng.normals(rows * stride), dtype); };
@@ -102,7 +102,8 @@ TEST(AttentionMerge, IsThatOfTheUnion) {
         };
         const std::vector<uint8_t> a = values(), b = values();
         const std::vector<float> a_lse = sums(), b_lse = sums();
-        DeviceBuffer<uint8_t> on_a(a, element), on_out(rows * stride * element, element);
+        const int64_t before_a = aligned ? 0 : element;  // aligned ones are taken in pieces
+        DeviceBuffer<uint8_t> on_a(a, before_a), on_out(rows * stride * element, before_a);
         const DeviceBuffer<uint8_t> on_b(b);
         DeviceBuffer<float> on_a_lse(a_lse), lse(rows);
         const DeviceBuffer<float> on_b_lse(b_lse);
