@@ -69,14 +69,8 @@ GATUN_KERNEL(kThreads, 2) decompress(const FormatJob job, uint8_t* const dense) 
     const uint8_t* const values = job.values + row * job.values_row;
 #pragma unroll 1
     for (int64_t slot = group * job.n; slot < (group + 1) * job.n; ++slot) {
-      const int64_t bit = slot * job.index_bits;
-      const int index = indices[bit / 8] >> bit % 8 & ((1 << job.index_bits) - 1);
-      if (index >= job.m || begin + index >= end) continue;
-      const uint32_t bits = job.value_dtype == GATUN_F32  ? reinterpret_cast<const uint32_t*>(values)[slot]
-                            : job.value_dtype == GATUN_I8 ? values[slot]
-                            : job.value_dtype == GATUN_U4 ? values[slot / 2] >> slot % 2 * 4 & 15
-                                                          : reinterpret_cast<const uint16_t*>(values)[slot];
-      store(row, begin + index, bits);
+      const int index = index_of(indices, job.index_bits, slot);
+      if (begin + index < end) store(row, begin + index, bits_of(values, job.value_dtype, slot));
     }
   }
 }

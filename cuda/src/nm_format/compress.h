@@ -12,22 +12,15 @@
 #include <cstdint>
 
 #include "base/quotient.h"
+#include "nm_format/canonical.h"
 #include "nm_format/format_job.h"
 #include "ptx/launch.h"
-#include "ptx/memory.h"
 #include "ptx/number.h"
 #include "ptx/warp.h"
 
 namespace gatun::cuda::nm_format {
 
-inline constexpr int kThreads = 256;
-inline constexpr int64_t kMostBlocks = 1 << 20;
 inline constexpr int kOctet = 8;
-
-inline Grid grid_for(int64_t threads) {
-  const int64_t blocks = (threads + kThreads - 1) / kThreads;
-  return {blocks < kMostBlocks ? blocks : kMostBlocks, 1, 1, kThreads, 0};
-}
 
 // A group of a vector of rows.
 struct Place {
@@ -42,11 +35,7 @@ GATUN_DEVICE int64_t end_row(const FormatJob& job, const Place& at) {
 
 // A weight as it is stored, in the low bits.
 GATUN_DEVICE uint32_t bits_at(const FormatJob& job, int64_t row, int64_t k) {
-  const uint8_t* const from = job.dense + row * job.dense_row;
-  if (job.value_dtype == GATUN_F32) return reinterpret_cast<const uint32_t*>(from)[k];
-  if (job.value_dtype == GATUN_I8) return from[k];
-  if (job.value_dtype == GATUN_U4) return from[k / 2] >> k % 2 * 4 & 15;
-  return reinterpret_cast<const uint16_t*>(from)[k];
+  return bits_of(job.dense + row * job.dense_row, job.value_dtype, k);
 }
 
 // The bits of a weight that is 0.
@@ -55,10 +44,6 @@ GATUN_DEVICE uint32_t zero_at(const FormatJob& job, int64_t row, int64_t k) {
   if (job.zero_points == nullptr) return 8;
   const int64_t group = quotient(k < job.depth ? k : job.depth - 1, job.zero_group);
   return job.zero_points[row * job.zero_groups + group] & 15;
-}
-
-GATUN_DEVICE void report(int64_t* fault, int64_t index) {
-  atomic_min(reinterpret_cast<uint64_t*>(fault), static_cast<uint64_t>(index));
 }
 
 // The position of 1 number `index` of n ones.

@@ -3,28 +3,23 @@
 // Units: a thread makes what one lane has of a unit, or one list of it. Indices may be anything: they count modulo m,
 // and metadata that tensor cores would not understand become those of the first two positions.
 #include "base/quotient.h"
+#include "nm_format/canonical.h"
 #include "nm_matmul/packing.h"
-#include "ptx/launch.h"
-#include "ptx/memory.h"
 #include "qmatmul/values.h"
 
 namespace gatun::cuda::nm_matmul {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int64_t kMostBlocks = 1 << 20;
+using nm_format::grid_for;
+using nm_format::kThreads;
+using nm_format::report;
 
 GATUN_DEVICE int index_at(const PackJob& job, int64_t index_row, int64_t slot) {
-  const int64_t bit = slot * job.index_bits;
-  return job.indices[index_row * job.index_row_bytes + bit / 8] >> bit % 8 & ((1 << job.index_bits) - 1);
+  return nm_format::index_of(job.indices + index_row * job.index_row_bytes, job.index_bits, slot);
 }
 
 GATUN_DEVICE uint32_t value_at(const PackJob& job, int64_t column, int64_t slot) {
-  const uint8_t* const row = job.values + column * job.value_row_bytes;
-  const int bits = value_bits(job.form.value_dtype);
-  if (bits == 32) return reinterpret_cast<const uint32_t*>(row)[slot];
-  if (bits == 16) return reinterpret_cast<const uint16_t*>(row)[slot];
-  return bits == 8 ? row[slot] : row[slot / 2] >> slot % 2 * 4 & 15;
+  return nm_format::bits_of(job.values + column * job.value_row_bytes, job.form.value_dtype, slot);
 }
 
 // A slot of a column: where in its group it is kept, and what.
@@ -123,10 +118,6 @@ GATUN_KERNEL(kThreads, 2) pack_units(const PackJob job) {
   }
 }
 
-GATUN_DEVICE void report(int64_t* fault, int64_t index) {
-  atomic_min(reinterpret_cast<uint64_t*>(fault), static_cast<uint64_t>(index));
-}
-
 GATUN_KERNEL(kThreads, 2) pack_scales(const PackJob job) {
   const Form& f = job.form;
   const int64_t first = block_x() * kThreads + thread_index(), all = blocks_x() * kThreads;
@@ -167,11 +158,6 @@ GATUN_KERNEL(kThreads, 2) find_faults(const PackJob job) {
   }
 }
 
-Grid grid_for(int64_t threads) {
-  const int64_t blocks = threads == 0 ? 1 : (threads - 1) / kThreads + 1;
-  return {blocks < kMostBlocks ? blocks : kMostBlocks, 1, 1, kThreads, 0};
-}
-
 }  // namespace
 
 int32_t run_pack(const PackJob& job, void* stream) {
@@ -181,7 +167,8 @@ int32_t run_pack(const PackJob& job, void* stream) {
     if (status == 0) status = launch("nm_find_faults", find_faults, grid_for(f.columns * f.slots), stream, job);
     if (status != 0) return status;
   }
-  return launch("nm_pack_scales", pack_scales, grid_for(f.groups * f.padded_columns()), stream, job);
+  const int64_t scales = f.groups * f.padded_columns();
+  return launch("nm_pack_scales", pack_scales, grid_for(scales > 0 ? scales : 1), stream, job);  // and the header
 }
 
 }  // namespace gatun::cuda::nm_matmul
