@@ -25,9 +25,13 @@ DevicePool pool_of(const gatun_kv_layout& layout, const void* rows, const void* 
                          static_cast<uint16_t*>(const_cast<void*>(zeros))});
 }
 
+// A window that hides nothing, of which positions can be taken off.
+constexpr int64_t kMostWindow = int64_t{1} << 61;
+
 Job job_of(const Call& call, const Inputs& in, const KernelRow& kernel) {
   Job job = {};
   job.params = call.p;
+  job.params.window_left = std::min(call.p.window_left, kMostWindow);
   job.k = pool_of(call.k, in.k, in.k_scales, in.k_zeros);
   job.v = pool_of(call.v, in.v, in.v_scales, in.v_zeros);
   job.q = in.q;

@@ -340,6 +340,24 @@ TEST(DecodeExtremes, LengthsAndTablesThatFitNothing) {
   }
 }
 
+// Queries far before the first key: what is left of them is no number of 64 bits.
+TEST(DecodeExtremes, WindowsThatHideNothing) {
+  for (const Format& format : {kValueFormats[1], kCodeFormats[1], kValueFormats[0]}) {
+    for (const bool causal : {false, true}) {
+      for (const bool logits : {false, true}) {
+        Spec spec = spec_of(format, format);
+        spec.query_length = 4;
+        spec.lengths = {2, 1};
+        spec.causal = causal;
+        spec.window_left = INT64_MAX;
+        spec.logits = logits;
+        DeviceProblem problem(spec);
+        ASSERT_NO_FATAL_FAILURE(problem.compare(causal + 2 * logits));
+      }
+    }
+  }
+}
+
 // Bits do not depend on which pages hold the keys, nor on other batch items.
 TEST(DecodeExtremes, SameBits) {
   for (const Format& format : {kValueFormats[1], kCodeFormats[1], kValueFormats[0], kCodeFormats[3]}) {
