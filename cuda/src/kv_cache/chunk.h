@@ -26,13 +26,26 @@ GATUN_DEVICE constexpr int chunk_bytes(int32_t dtype) {
 }
 
 // From and to memory that is aligned to its element only, in pieces as large as the address allows.
+template <int kWords>
+struct alignas(4 * kWords) Words {
+  uint32_t word[kWords];
+};
+template <int kWords, int kBytes>
+GATUN_DEVICE void load_words(const uint8_t* from, Chunk& chunk) {
+#pragma unroll
+  for (int i = 0; i < kBytes / 4; i += kWords) {
+    const Words<kWords> words = reinterpret_cast<const Words<kWords>*>(from)[i / kWords];
+#pragma unroll
+    for (int j = 0; j < kWords; ++j) chunk.word[i + j] = words.word[j];
+  }
+}
 template <class Piece, int kBytes>
 GATUN_DEVICE void load_pieces(const uint8_t* from, Chunk& chunk) {
-  constexpr int kPiece = static_cast<int>(sizeof(Piece)), kEach = kPiece < 4 ? 4 / kPiece : 1;
+  constexpr int kPiece = static_cast<int>(sizeof(Piece)), kEach = 4 / kPiece;
 #pragma unroll
   for (int i = 0; i < kBytes / kPiece; ++i) {
     const uint32_t bits = reinterpret_cast<const Piece*>(from)[i];
-    chunk.word[i / kEach] |= bits << i % kEach * 8 * kPiece % 32;
+    chunk.word[i / kEach] |= bits << i % kEach * 8 * kPiece;
   }
 }
 template <int kBytes>
@@ -40,25 +53,47 @@ GATUN_DEVICE void load_bytes(const uint8_t* from, Chunk& chunk) {
 #pragma unroll
   for (int i = 0; i < 8; ++i) chunk.word[i] = 0;
   const uint32_t odd = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(from));
+  if constexpr (kBytes >= 16) {
+    if (odd % 16 == 0) return load_words<4, kBytes>(from, chunk);
+  }
+  if constexpr (kBytes >= 8) {
+    if (odd % 8 == 0) return load_words<2, kBytes>(from, chunk);
+  }
   if constexpr (kBytes >= 4) {
-    if (odd % 4 == 0) return load_pieces<uint32_t, kBytes>(from, chunk);
+    if (odd % 4 == 0) return load_words<1, kBytes>(from, chunk);
   }
   if (odd % 2 == 0) return load_pieces<uint16_t, kBytes>(from, chunk);
   load_pieces<uint8_t, kBytes>(from, chunk);
 }
+template <int kWords, int kBytes>
+GATUN_DEVICE void store_words(uint8_t* to, const Chunk& chunk) {
+#pragma unroll
+  for (int i = 0; i < kBytes / 4; i += kWords) {
+    Words<kWords> words;
+#pragma unroll
+    for (int j = 0; j < kWords; ++j) words.word[j] = chunk.word[i + j];
+    reinterpret_cast<Words<kWords>*>(to)[i / kWords] = words;
+  }
+}
 template <class Piece, int kBytes>
 GATUN_DEVICE void store_pieces(uint8_t* to, const Chunk& chunk) {
-  constexpr int kPiece = static_cast<int>(sizeof(Piece)), kEach = kPiece < 4 ? 4 / kPiece : 1;
+  constexpr int kPiece = static_cast<int>(sizeof(Piece)), kEach = 4 / kPiece;
 #pragma unroll
   for (int i = 0; i < kBytes / kPiece; ++i) {
-    reinterpret_cast<Piece*>(to)[i] = static_cast<Piece>(chunk.word[i / kEach] >> i % kEach * 8 * kPiece % 32);
+    reinterpret_cast<Piece*>(to)[i] = static_cast<Piece>(chunk.word[i / kEach] >> i % kEach * 8 * kPiece);
   }
 }
 template <int kBytes>
 GATUN_DEVICE void store_bytes(uint8_t* to, const Chunk& chunk) {
   const uint32_t odd = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(to));
+  if constexpr (kBytes >= 16) {
+    if (odd % 16 == 0) return store_words<4, kBytes>(to, chunk);
+  }
+  if constexpr (kBytes >= 8) {
+    if (odd % 8 == 0) return store_words<2, kBytes>(to, chunk);
+  }
   if constexpr (kBytes >= 4) {
-    if (odd % 4 == 0) return store_pieces<uint32_t, kBytes>(to, chunk);
+    if (odd % 4 == 0) return store_words<1, kBytes>(to, chunk);
   }
   if (odd % 2 == 0) return store_pieces<uint16_t, kBytes>(to, chunk);
   store_pieces<uint8_t, kBytes>(to, chunk);
@@ -193,6 +228,9 @@ GATUN_DEVICE int64_t scales_at(const DevicePool& pool, int64_t page, int64_t hea
   return page * l.scale_page_stride + head * l.scale_head_stride + t * l.scale_row_stride;
 }
 
+// The group of a channel, of scales of tokens. Groups are multiples of a chunk, or the row.
+GATUN_DEVICE int group_of(const DevicePool& pool, int channel) { return channel * pool.division >> 16; }
+
 // Channels first .. first + 7 of a row of codes or values as f32, with rounding of each step. `scales` is where the
 // row's begin.
 GATUN_DEVICE void load_values(const DevicePool& pool, const uint8_t* row, int64_t scales, int first,
@@ -203,10 +241,19 @@ GATUN_DEVICE void load_values(const DevicePool& pool, const uint8_t* row, int64_
   if (l.scaling == GATUN_KV_UNSCALED) return to_floats(chunk, l.dtype, x);
   const bool zeros = pool.zeros != nullptr;
   to_codes(chunk, l.dtype, zeros, x);
-  const int group = static_cast<int>(l.group);
+  if (l.scaling == GATUN_KV_PER_TOKEN) {
+    const int64_t at = scales + group_of(pool, first);
+    const float scale = f16_to_f32(pool.scales[at]), zero = zeros ? f16_to_f32(pool.zeros[at]) : 0;
+#pragma unroll
+    for (int i = 0; i < kChannels; ++i) {
+      x[i] = x[i] * scale;
+      if (zeros) x[i] = x[i] + zero;
+    }
+    return;
+  }
 #pragma unroll
   for (int i = 0; i < kChannels; ++i) {
-    const int64_t at = scales + (l.scaling == GATUN_KV_PER_CHANNEL ? first + i : first / group);
+    const int64_t at = scales + first + i;
     x[i] = x[i] * f16_to_f32(pool.scales[at]);
     if (zeros) x[i] = x[i] + f16_to_f32(pool.zeros[at]);
   }

@@ -50,8 +50,7 @@ GATUN_DEVICE uint8_t* x_at(const RowsJob& job, int64_t head, int64_t token, int6
          (head * p.x_head_stride + token * p.x_row_stride + channel) * (p.dtype == GATUN_F32 ? 4 : 2);
 }
 
-// ---- what codes are made of: the definition in gatun/quantize.h, with the scale and the zero point that f16 holds
-// ----
+// ---- codes: the definition in gatun/quantize.h, with the scale and the zero point that f16 holds -------------------
 
 struct Extremes {
   float least, most;
@@ -116,8 +115,7 @@ GATUN_DEVICE void fault_value(const RowsJob& job, int64_t head, int64_t token, i
   atomic_min(job.faults, static_cast<uint64_t>((head * job.params.tokens + token) * job.pool.layout.size + channel));
 }
 
-// ---- kernels
-// ---------------------------------------------------------------------------------------------------------
+// ---- kernels -------------------------------------------------------------------------------------------------------
 
 GATUN_KERNEL(kThreads, 4) write_values(GATUN_GRID_CONSTANT RowsJob job) {
   const gatun_kv_layout& l = job.pool.layout;

@@ -15,6 +15,7 @@ struct DevicePool {
   uint16_t *scales, *zeros;  // null without
   int32_t row_bytes;
   int32_t scales_of_row;  // adjacent ones; 0 without
+  int32_t division;       // a / group = a * division >> 16 for all channels a; of scales of tokens
 };
 
 // Rows x of [heads, tokens, size] and their slots.
