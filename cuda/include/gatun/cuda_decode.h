@@ -44,7 +44,8 @@ extern "C" {
 
 /*
  * The workspace of gatun_cuda_decode on `device`: for each row of q and part of keys (256 or 1024 of them, or, of very
- * long tables, more) v_layout.size + 2 floats. v_layout may be null.
+ * long tables, more) v_layout.size + 2 floats. v_layout may be null. Rows times parts are at most 2^31 - 1:
+ * OUT_OF_RESOURCES otherwise, of gatun_cuda_decode, too.
  */
 GATUN_API int32_t gatun_cuda_decode_workspace_bytes(const gatun_decode_params* params, const gatun_kv_layout* k_layout,
                                                     const gatun_kv_layout* v_layout, int32_t device, int64_t* bytes);

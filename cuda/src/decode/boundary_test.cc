@@ -1,4 +1,6 @@
 // What is refused, which kernels are selected, and a small problem of each kernel.
+#include <cmath>
+
 #include "decode/test_device.h"
 
 namespace gatun::cuda::decode {
@@ -139,6 +141,114 @@ TEST(DecodeBoundary, EmptyWorkNeedsNoMemory) {
                               nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, nullptr),
             GATUN_OK)
       << gatun_cuda_last_error();
+}
+
+// Calls of two heads that see no key, with null pools.
+void expect_nothing_seen(const Format& format, int64_t table_stride, int64_t pages) {
+  Spec spec = bf16_spec();
+  spec.k = spec.v = format;
+  spec.heads = 2;
+  DeviceProblem problem(spec);
+  SCOPED_TRACE(describe(spec));
+  gatun_decode_params p = problem.host.params();
+  gatun_kv_layout k = problem.host.k_layout(), v = problem.host.v_layout();
+  k.pages = v.pages = pages;
+  p.table_stride = table_stride;
+  const int64_t room = table_stride * k.page_size, length = std::min<int64_t>(room, 5);
+  p.logits_row_stride = p.logits_head_stride = room + 1;
+  p.logits_batch_stride = 2 * p.logits_head_stride;
+  int64_t bytes = 0;
+  ASSERT_EQ(gatun_cuda_decode_workspace_bytes(&p, &k, &v, 0, &bytes), GATUN_OK) << gatun_cuda_last_error();
+  DeviceBuffer<uint16_t> q(2 * k.size), out(2 * v.size);
+  DeviceBuffer<int32_t> table(std::vector<int32_t>(static_cast<size_t>(table_stride + 1), 0));
+  DeviceBuffer<int64_t> lengths(std::vector<int64_t>{5});
+  DeviceBuffer<float> lse(p.lse_head_stride + 1), logits(2 * (room + 1));
+  DeviceBuffer<uint8_t> workspace(bytes);
+  const DeviceBuffer<uint8_t> rows(pages == 0 ? 0 : rows_bytes(k));
+  const void* const pool = pages == 0 ? nullptr : rows.data();
+  ASSERT_EQ(gatun_cuda_decode(&p, &k, &v, q.data(), pool, nullptr, nullptr, pool, nullptr, nullptr, table.data(),
+                              lengths.data(), nullptr, nullptr, out.data(), lse.data(), logits.data(), workspace.data(),
+                              bytes, nullptr),
+            GATUN_OK)
+      << gatun_cuda_last_error();
+  for (const uint16_t y : out.copy()) EXPECT_EQ(y, 0);
+  const std::vector<float> of_keys = logits.copy(), of_rows = lse.copy();
+  for (const int64_t h : {0, 1}) {
+    EXPECT_EQ(of_rows[static_cast<size_t>(h * p.lse_head_stride)], -INFINITY);
+    for (int64_t j = 0; j < room + 1; ++j) {
+      const float logit = of_keys[static_cast<size_t>(h * (room + 1) + j)];
+      EXPECT_TRUE(j < length ? logit == -INFINITY : std::isnan(logit)) << h << ", " << j;
+    }
+  }
+}
+
+TEST(DecodeBoundary, NothingToSee) {
+  change_conditions(0);
+  for (const Format& format : {Format{GATUN_BF16}, Format{GATUN_I8, GATUN_KV_PER_TOKEN},
+                               Format{GATUN_U4, GATUN_KV_PER_CHANNEL, GATUN_ZERO_FLOAT, 16}}) {
+    ASSERT_NO_FATAL_FAILURE(expect_nothing_seen(format, 3, 0));
+  }
+  ASSERT_NO_FATAL_FAILURE(expect_nothing_seen({GATUN_BF16}, 0, 0));
+  ASSERT_NO_FATAL_FAILURE(expect_nothing_seen({GATUN_BF16}, 0, 3));
+}
+
+// Those of codes may be null then, so that tiles could not tell them from values.
+TEST(DecodeBoundary, TilesNeedPages) {
+  DeviceProblem problem(bf16_spec());
+  Call call = {};
+  const gatun_decode_params p = problem.host.params();
+  ASSERT_EQ(gatun::decode::read(&p, &problem.host.k_layout(), nullptr, &call), GATUN_OK);
+  const KernelRow& tiles = find_kernel("decode_tiles_m16n128_sm80");
+  EXPECT_EQ(why_not(tiles, call, nullptr, nullptr), nullptr);
+  call.k.pages = 0;
+  EXPECT_STREQ(why_not(tiles, call, nullptr, nullptr), "there are no pages");
+}
+
+// Their places in a part have 32 bits.
+TEST(DecodeBoundary, TilesOfPartsThatAreTooLong) {
+  DeviceProblem problem(bf16_spec());
+  Call call = {};
+  const gatun_decode_params p = problem.host.params();
+  ASSERT_EQ(gatun::decode::read(&p, &problem.host.k_layout(), nullptr, &call), GATUN_OK);
+  const KernelRow& tiles = find_kernel("decode_tiles_m16n128_sm80");
+  call.k.page_size = 1 << 20;
+  call.p.table_stride = 1 << 25;
+  EXPECT_EQ(why_not(tiles, call, nullptr, nullptr), nullptr);
+  ++call.p.table_stride;
+  EXPECT_STREQ(why_not(tiles, call, nullptr, nullptr), "the table has room for too many keys");
+}
+
+TEST(DecodeBoundary, NoQueries) {
+  DeviceProblem problem(bf16_spec());
+  gatun_decode_params p = problem.host.params();
+  p.query_length = 0;
+  int64_t bytes = 1;
+  const gatun_kv_layout &k = problem.host.k_layout(), &v = problem.host.v_layout();
+  ASSERT_EQ(gatun_cuda_decode_workspace_bytes(&p, &k, &v, 0, &bytes), GATUN_OK);
+  EXPECT_EQ(bytes, 0);
+  DeviceBuffer<uint8_t> pool(rows_bytes(k)), values(rows_bytes(v));
+  DeviceBuffer<int32_t> table(p.table_stride);
+  DeviceBuffer<int64_t> lengths(std::vector<int64_t>{40});
+  EXPECT_EQ(
+      gatun_cuda_decode(&p, &k, &v, nullptr, pool.data(), nullptr, nullptr, values.data(), nullptr, nullptr,
+                        table.data(), lengths.data(), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, nullptr),
+      GATUN_OK)
+      << gatun_cuda_last_error();
+}
+
+TEST(DecodeBoundary, MostQueries) {
+  int64_t number = 0;
+  for (const Format& format : {Format{GATUN_BF16}, Format{GATUN_U4, GATUN_KV_PER_TOKEN, GATUN_ZERO_FLOAT, 0}}) {
+    Spec spec = bf16_spec();
+    spec.k = spec.v = format;
+    spec.size = spec.value_size = 32;
+    spec.query_length = 256;
+    spec.lengths = {270};
+    spec.causal = true;
+    spec.logits = false;
+    DeviceProblem problem(spec);
+    ASSERT_NO_FATAL_FAILURE(problem.compare(number++));
+  }
 }
 
 // Short enough for valgrind.

@@ -21,6 +21,7 @@ bool is_small_float(int32_t dtype) { return dtype == GATUN_F8E4M3 || dtype == GA
 
 // What tiles demand of a pool.
 const char* why_no_tiles(const gatun_kv_layout& l, const void* rows, int64_t most_size) {
+  if (l.pages == 0) return "there are no pages";  // nor, perhaps, scales
   if (l.size > most_size) return "rows are longer";
   if (l.dtype == GATUN_F32) return "F32 has no tensor cores";
   if (l.scaling == GATUN_KV_PER_CHANNEL) return "scales are those of channels";

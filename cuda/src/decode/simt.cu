@@ -1,8 +1,7 @@
 // Decoding in f32, of any format: four rows of q and a part of keys each block, 64 keys at a time.
 //
-//   logits   eight lanes share a key: eight channels each, 64 channels apart; q lies in shared memory. Of codes, sums
-//   of
-//            eight products are exact integers
+//   logits   eight lanes share a key: eight channels each, 64 channels apart; q lies in shared memory. Sums of eight
+//            products of codes are exact integers
 //   weights  a warp does a row's exponentials, with the running maximum
 //   sums     a thread does eight channels of every 128 / (size / 8)-th key
 //
@@ -43,10 +42,11 @@ GATUN_DEVICE void round_row(const Job& job, const Part& part, int64_t key, Share
   for (int i = 0; i < kChannels; ++i) x[i] = shared.q[row][first + i];
   if (l.scaling == GATUN_KV_PER_CHANNEL) {
     const Place place = place_of(job, part, key);
-    const int64_t at = kv_cache::scales_at(job.k, place.page < 0 ? 0 : place.page, part.g, place.row) + first;
+    const bool there = place.page >= 0 && first < l.size;  // a pool without pages has no scales
+    const int64_t at = kv_cache::scales_at(job.k, place.page, part.g, place.row) + first;
 #pragma unroll
     for (int i = 0; i < kChannels; ++i) {
-      if (first >= l.size) continue;
+      if (!there) continue;
       if (job.k.zeros != nullptr) offset = fused(x[i], f16_to_f32(job.k.zeros[at + i]), offset);
       x[i] = x[i] * f16_to_f32(job.k.scales[at + i]);
     }
@@ -81,7 +81,7 @@ GATUN_DEVICE void add_products(const Job& job, const Shared& shared, const uint8
   kv_cache::load_chunk(row + first / kChannels * kv_cache::chunk_bytes(l.dtype), l.dtype, chunk);
   kv_cache::to_codes(chunk, l.dtype, pool.zeros != nullptr, x);
   const bool tokens = l.scaling == GATUN_KV_PER_TOKEN;
-  const int64_t group = tokens ? first / static_cast<int>(l.group) : 0;
+  const int64_t group = tokens ? kv_cache::group_of(pool, first) : 0;
   const float scale = tokens ? f16_to_f32(pool.scales[scales + group]) : 1.0f;
   const float zero = tokens && pool.zeros != nullptr ? f16_to_f32(pool.zeros[scales + group]) : 0.0f;
 #pragma unroll
