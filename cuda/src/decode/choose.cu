@@ -95,10 +95,11 @@ GATUN_KERNEL(kThreads, 4) choose(GATUN_GRID_CONSTANT ChooseJob job) {
         better += place >= worst && place < middle ? 1 : 0;
       }
       better = sum_of_threads(better).all;
-      if (better < wanted) {
+      if (better <= wanted) {
         wanted -= better;
         worst = middle;
       }
+      if (wanted == 0) break;  // all before that place, none at it
     }
   }
   // Of pages at that place, the first ones are kept.
