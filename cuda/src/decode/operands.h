@@ -97,8 +97,7 @@ GATUN_DEVICE void key_operand(uint32_t first, uint32_t second, int step, uint32_
   }
 }
 
-// ---- values
-// ----------------------------------------------------------------------------------------------------------
+// ---- values --------------------------------------------------------------------------------------------------------
 
 // Operands of 16 bits, and so runs of eight columns, of a chunk.
 constexpr int chunk_operands(Form form) { return 16 / bits_of(form); }

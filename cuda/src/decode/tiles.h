@@ -62,7 +62,7 @@ class Warp {
 
   GATUN_DEVICE void run() {
     if (count_ == 0) return;
-    Place place = find(0);
+    NearPlace place = find(0);
     uint32_t here = ballot(place.page >= 0);
     load_scales(place);
     store_scales(place);
@@ -72,7 +72,7 @@ class Warp {
 #pragma unroll 1
     for (int n = 0; n < count_; ++n) {
       load_scales(place);  // of the next tile
-      const Place next = find(n + 2);
+      const NearPlace next = find(n + 2);
       copy_async_wait<1>();
       warp_barrier();
       add_tile(n, here);
@@ -117,8 +117,9 @@ class Warp {
   }
 
  private:
-  struct Place {
-    int32_t page, row;  // a page of -1: no key
+  // A key's place; a page of -1: no key.
+  struct NearPlace {
+    int32_t page, row;
   };
 
   // Rows lane() / 4 and that + 8 of the tile; the first one for what is not there.
@@ -134,11 +135,11 @@ class Warp {
   }
 
   // The lane's key of a tile.
-  GATUN_DEVICE Place find(int n) const {
+  GATUN_DEVICE NearPlace find(int n) const {
     if (n >= count_) return {-1, 0};
     const int key = first_key(n) + lane();
     if (key >= block_.keys) return {-1, 0};
-    const decode::Place place = place_of(job_, part_, part_.first + key);
+    const Place place = place_of(job_, part_, part_.first + key);
     return {static_cast<int32_t>(place.page), static_cast<int32_t>(place.row)};
   }
 
@@ -150,12 +151,12 @@ class Warp {
   GATUN_DEVICE uint16_t* value_zeros() const { return reinterpret_cast<uint16_t*>(value_scales() + kPlaneBytes / 4); }
 
   // Rows that are there; zeros for the others.
-  GATUN_DEVICE void copy(int stage, const Place& place) const {
+  GATUN_DEVICE void copy(int stage, const NearPlace& place) const {
     copy_side(job_.k, tiles_.k, keys(stage), place);
     if (job_.v.rows != nullptr) copy_side(job_.v, tiles_.v, values(stage), place);
     copy_async_commit();
   }
-  GATUN_DEVICE void copy_side(const DevicePool& pool, const Side& side, uint8_t* to, const Place& place) const {
+  GATUN_DEVICE void copy_side(const DevicePool& pool, const Side& side, uint8_t* to, const NearPlace& place) const {
     const uint8_t* const from = pool.rows + part_.g * pool.layout.head_stride;
 #pragma unroll 4
     for (int i = lane(); i < kKeys * side.chunks; i += 32) {
@@ -169,17 +170,18 @@ class Warp {
   }
 
   // Scales of the lane's key: of a single group they are asked for a tile ahead.
-  GATUN_DEVICE uint16_t scale_of(const DevicePool& pool, const uint16_t* plane, const Place& place, int group) const {
+  GATUN_DEVICE uint16_t scale_of(const DevicePool& pool, const uint16_t* plane, const NearPlace& place,
+                                 int group) const {
     if (plane == nullptr || place.page < 0) return 0;
     return plane[kv_cache::scales_at(pool, place.page, part_.g, place.row) + group];
   }
-  GATUN_DEVICE void load_scales(const Place& place) {
+  GATUN_DEVICE void load_scales(const NearPlace& place) {
     asked_[0] = scale_of(job_.k, job_.k.scales, place, 0);
     asked_[1] = scale_of(job_.k, job_.k.zeros, place, 0);
     asked_[2] = scale_of(job_.v, job_.v.scales, place, 0);
     asked_[3] = scale_of(job_.v, job_.v.zeros, place, 0);
   }
-  GATUN_DEVICE void store_scales(const Place& place) {
+  GATUN_DEVICE void store_scales(const NearPlace& place) {
     if (job_.k.scales != nullptr) {
       for (int group = 0; group < tiles_.k.groups; ++group) {
         const uint16_t scale = group == 0 ? asked_[0] : scale_of(job_.k, job_.k.scales, place, group);
