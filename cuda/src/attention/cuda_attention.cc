@@ -35,14 +35,7 @@ int32_t read_question(const Params* given, int32_t ragged, int32_t device, Param
 
 int32_t make_plan(const Params& p, bool ragged, const Device& device, Plan* plan) {
   *plan = plan_on(select(p, ragged, device), p, ragged);
-  if (plan->largest_grid <= INT32_MAX) return GATUN_OK;
-  return fail(
-      GATUN_UNSUPPORTED,
-      "params.batch = %lld, query_heads = %lld, kv_heads = %lld and lengths of %lld and %lld take %lld blocks of "
-      "threads; allowed: up to 2^31 - 1",
-      static_cast<long long>(p.batch), static_cast<long long>(p.query_heads), static_cast<long long>(p.kv_heads),
-      static_cast<long long>(p.query_length), static_cast<long long>(p.kv_length),
-      static_cast<long long>(plan->largest_grid));
+  return check_grids(*plan, p);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "attention/tensor.h"
 #include "base/check.h"
 #include "base/dtype.h"
+#include "base/status.h"
 
 namespace gatun::cuda::attention {
 
@@ -170,6 +171,16 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
   }
   plan.workspace_bytes = used;
   return plan;
+}
+
+int32_t check_grids(const Plan& plan, const Params& p) {
+  if (plan.largest_grid <= INT32_MAX) return GATUN_OK;
+  return fail(
+      GATUN_UNSUPPORTED,
+      "params.batch = %lld, query_heads = %lld, kv_heads = %lld and lengths of %lld and %lld take %lld blocks of "
+      "threads; allowed: up to 2^31 - 1",
+      LongLong{p.batch}, LongLong{p.query_heads}, LongLong{p.kv_heads}, LongLong{p.query_length}, LongLong{p.kv_length},
+      LongLong{plan.largest_grid});
 }
 
 int32_t run_plan(const Plan& plan, const Params& params, const gatun::attention::Inputs& in, void* out, float* lse,

@@ -56,6 +56,9 @@ struct Plan {
 };
 Plan plan_on(const KernelRow& row, const gatun_attention_params& params, bool ragged);
 
+// UNSUPPORTED if a kernel would have more blocks than a grid.
+int32_t check_grids(const Plan& plan, const gatun_attention_params& params);
+
 // Puts the work on the stream; there are rows of q.
 int32_t run_plan(const Plan& plan, const gatun_attention_params& params, const gatun::attention::Inputs& inputs,
                  void* out, float* lse, uint8_t* workspace, void* stream);
