@@ -64,8 +64,9 @@ GATUN_API int32_t gatun_cuda_qmatmul_pack(const gatun_qmatmul_weights* weights, 
 
 /*
  * The workspace of gatun_cuda_qmatmul on `device`: for x in another form, rows * depth rounded up to 128 elements of
- * the mode's type, and where the depth is split for partial sums, at most 64 * rows * columns f32. UNSUPPORTED if there
- * are no kernels for the device.
+ * the mode's type, with its scales; and where the depth is split for partial sums, at most 64 * rows * columns f32,
+ * columns rounded up to 16. Each of these is rounded up to 256 bytes. UNSUPPORTED if there are no kernels for the
+ * device.
  */
 GATUN_API int32_t gatun_cuda_qmatmul_workspace_bytes(const gatun_qmatmul_params* params,
                                                      const gatun_qmatmul_weights* weights, int32_t device,
