@@ -11,6 +11,10 @@ set(GATUN_FLAGS_x86_avx512 -march=x86-64-v4)
 set(GATUN_FLAGS_x86_avx512vnni -march=x86-64-v4 -mavx512vnni -mavx512bf16 -mavx512vbmi)
 # Of the emulated CUDA kernels, beside the baseline: fma() as an instruction.
 set(GATUN_FLAGS_x86_emulator -mavx2 -mfma)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Otherwise GCC 12 writes large arguments of kernels below the stack pointer before it moves that, and valgrind objects.
+  list(APPEND GATUN_FLAGS_x86_emulator -maccumulate-outgoing-args)
+endif()
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(GATUN_ARCH x86)

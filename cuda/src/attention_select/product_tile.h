@@ -328,7 +328,9 @@ select_products(GATUN_GRID_CONSTANT ProductJob job) {
     };
     return TileSeen{here(seen.sinks), here(seen.begin), here(seen.end)};
   };
-  if (thread_index() < at.rows) shared.seen[thread_index()] = seen_by(thread_index(), 1);
+  if (thread_index() < kTile) {
+    shared.seen[thread_index()] = thread_index() < at.rows ? seen_by(thread_index(), 1) : TileSeen{};
+  }
   const TileSeen all = seen_by(0, at.rows);
   const bool empty = all.sinks == 0 && all.begin == all.end;
   if (!empty) multiply_tile<T>(job, at, shared);
