@@ -1,10 +1,10 @@
 #include "nm_matmul/select.h"
 
-#include <cstring>
-
 #include "base/check.h"
 #include "base/dtype.h"
 #include "base/status.h"
+#include "gatun/quantize.h"
+#include "qmatmul/prepare.h"
 
 namespace gatun::cuda::nm_matmul {
 
@@ -16,7 +16,7 @@ namespace {
 
 using LongLong = long long;
 
-constexpr KernelRow kRows[] = {
+constexpr KernelRow kTable[] = {
 #define GATUN_NM_KERNEL(name, modes, arithmetic, values, fragments, rows, capabilities, group_multiple, block_columns, \
                         block_rows, part_depth, wanted_blocks, shared_bytes)                                           \
   {#name,      modes,         Arithmetic::arithmetic, values,        fragments,                                        \
@@ -25,22 +25,13 @@ constexpr KernelRow kRows[] = {
 #include "nm_matmul/sparse_kernels.inc"
 #undef GATUN_NM_KERNEL
 };
-constexpr int kRowCount = static_cast<int>(sizeof(kRows) / sizeof(kRows[0]));
 
 // int32 holds the sum of so many products of 8 bits.
 constexpr int64_t kMostIntegerGroup = 1 << 17;
-// Kernels of matrix instructions count in 32 bits and find groups by a multiplication that is exact up to 2^39 (GroupOf
-// in qmatmul/tile_mma.h).
-constexpr int64_t kMostExtent = INT32_MAX - kDepthMultiple, kMostDepthByGroup = int64_t{1} << 39;
 
 const char* mode_name(int32_t mode) {
   static const char* const kNames[] = {"F32", "BF16", "INT8", "F16"};
   return kNames[mode];
-}
-
-const char* arithmetic_name(Arithmetic arithmetic) {
-  static const char* const kNames[] = {"f16", "bf16", "int8", "f32"};
-  return kNames[static_cast<int32_t>(arithmetic)];
 }
 
 Arithmetic rounding_of(int32_t mode) {
@@ -50,20 +41,9 @@ Arithmetic rounding_of(int32_t mode) {
                                  : Arithmetic::f32;
 }
 
-int64_t element_bytes(Arithmetic arithmetic) {
-  return arithmetic == Arithmetic::f32 ? 4 : arithmetic == Arithmetic::i8 ? 1 : 2;
-}
-
 }  // namespace
 
-KernelRows kernel_rows() { return {kRows, kRowCount}; }
-
-const KernelRow* find_kernel(const char* name) {
-  for (const KernelRow& row : kRows) {
-    if (std::strcmp(row.name, name) == 0) return &row;
-  }
-  return nullptr;
-}
+KernelRows<KernelRow> kernel_rows() { return {kTable, static_cast<int>(sizeof(kTable) / sizeof(kTable[0]))}; }
 
 int32_t check_mode(const Form& form, int32_t mode) {
   const bool taken = mode == GATUN_NM_F32 || (mode == GATUN_NM_F16 && form.value_dtype == GATUN_F16) ||
@@ -89,16 +69,11 @@ const char* why_not(const KernelRow& row, const Problem& problem, const Device& 
   }
   if (row.group_multiple == 1) return nullptr;
   if (row.arithmetic == Arithmetic::i8 && form.group > kMostIntegerGroup) return "groups that int32 holds the sum of";
-  const bool exact = form.groups <= 1 || form.depth <= kMostDepthByGroup / form.group;
-  if (form.depth > kMostExtent || form.columns > kMostExtent || !exact) return "smaller extents";
-  return nullptr;
+  return qmatmul::exceeds_tiles(form) ? "smaller extents" : nullptr;
 }
 
 const KernelRow& select(const Problem& problem, const Device& device) {
-  for (const KernelRow& row : kRows) {
-    if (why_not(row, problem, device) == nullptr) return row;
-  }
-  return kRows[kRowCount - 1];  // of a device without kernels, which entry points refuse before
+  return kernel_rows().first_that_takes([&](const KernelRow& row) { return why_not(row, problem, device); });
 }
 
 Plan plan_on(const KernelRow& row, const Problem& problem) {
@@ -106,30 +81,13 @@ Plan plan_on(const KernelRow& row, const Problem& problem) {
   const gatun_nm_matmul_params& params = problem.params;
   Plan plan = {};
   plan.kernel = &row;
-  plan.rounding = rounding_of(params.mode);
-  const int32_t own_dtype = row.arithmetic != plan.rounding      ? 0
-                            : row.arithmetic == Arithmetic::f32  ? GATUN_F32
-                            : row.arithmetic == Arithmetic::f16  ? GATUN_F16
-                            : row.arithmetic == Arithmetic::bf16 ? GATUN_BF16
-                                                                 : 0;
-  plan.may_use_x = params.x_dtype == own_dtype && form.depth == form.padded_depth &&
-                   (params.rows < 2 || params.x_row_stride * element_bytes(row.arithmetic) % 16 == 0);
   const qmatmul::Split split =
       qmatmul::split_depth({form.units, kUnitDepth, form.group, form.groups,
                             blocks_of(form.columns, row.block_columns) * blocks_of(params.rows, row.block_rows),
                             row.wanted_blocks, row.part_depth});
-  plan.parts = split.parts;
-  plan.units_a_part = split.units_a_part;
-  int64_t used = 0;
-  const auto take = [&used](int64_t bytes) {
-    const int64_t at = used;
-    used += blocks_of(bytes, kPartAlignment) * kPartAlignment;
-    return at;
-  };
-  plan.x_at = take(params.rows * form.padded_depth * element_bytes(row.arithmetic));
-  plan.scales_at = take(row.arithmetic == Arithmetic::i8 ? params.rows * 4 : 0);
-  plan.partial_at = take(plan.parts > 1 ? plan.parts * params.rows * form.padded_columns() * 4 : 0);
-  plan.workspace_bytes = used;
+  qmatmul::plan_product(qmatmul::extents_of(problem),
+                        {row.arithmetic, rounding_of(params.mode), row.arithmetic == Arithmetic::i8 ? 1 : 0, 0}, split,
+                        &plan);
   return plan;
 }
 
@@ -137,7 +95,6 @@ namespace {
 
 SparseJob job_of(const Plan& plan, const Problem& problem, const Memory& memory) {
   const Form& form = problem.form;
-  const gatun_nm_matmul_params& params = problem.params;
   SparseJob sparse = {};
   sparse.order = form.order;
   sparse.value_dtype = form.value_dtype;
@@ -145,35 +102,12 @@ SparseJob job_of(const Plan& plan, const Problem& problem, const Memory& memory)
   sparse.list_bytes = static_cast<int32_t>(form.list_bytes());
   sparse.unit_bytes = static_cast<int32_t>(form.unit_bytes);
   qmatmul::Job& job = sparse.product;
+  qmatmul::describe_product(problem, plan, memory, 1.0f, &job);
   job.codes = memory.packed + form.units_at;
   job.scales = memory.packed + form.scales_at;
   job.offsets = memory.packed + form.zeros_at;
-  job.finish = {memory.y,
-                memory.bias,
-                memory.residual,
-                params.y_row_stride,
-                params.residual_row_stride,
-                params.column_begin,
-                params.column_end,
-                params.y_dtype,
-                params.activation,
-                1.0f};
-  job.rows = params.rows;
-  job.columns = form.columns;
-  job.padded_columns = form.padded_columns();
-  job.depth = form.depth;
-  job.group = form.group;
-  job.groups = form.groups;
-  job.units = form.units;
-  job.strip_begin = params.column_begin / kStripColumns;
-  job.strip_end = blocks_of(params.column_end, kStripColumns);
   job.kind = form.value_dtype == GATUN_U4 ? qmatmul::Codes::u4 : qmatmul::Codes::i8;
-  job.scale_dtype = form.scale_dtype;
   job.zero_point = form.zero_points ? GATUN_ZERO_INTEGER : GATUN_ZERO_NONE;
-  job.rounding = plan.rounding;
-  job.partial = plan.parts > 1 ? reinterpret_cast<float*>(memory.workspace + plan.partial_at) : nullptr;
-  job.parts = plan.parts;
-  job.units_a_part = plan.units_a_part;
   return sparse;
 }
 
@@ -210,30 +144,7 @@ void explain(const Plan& plan, const Problem& problem, const Device& device, Tex
   out.add("nm_matmul of %lld rows, %lld columns, depth %lld, %d:%d %s, mode %s, on compute capability %d.%d\n",
           LongLong{params.rows}, LongLong{form.columns}, LongLong{form.depth}, form.n, form.m,
           dtype_name(form.value_dtype), mode_name(params.mode), device.major, device.minor);
-  if (params.rows == 0 || params.column_begin == params.column_end) {
-    out.add("  nothing to do\n");
-    return;
-  }
-  if (form.depth == 0) {
-    out.add("  finish: no depth, y is made of bias and residual alone\n");
-    return;
-  }
-  if (plan.may_use_x) {
-    out.add("  x is read as it is, if its address is a multiple of 16, else copied\n");
-  } else {
-    out.add("  x is prepared as %s%s%s\n", arithmetic_name(plan.kernel->arithmetic),
-            plan.rounding != plan.kernel->arithmetic ? ", rounded to " : "",
-            plan.rounding != plan.kernel->arithmetic ? arithmetic_name(plan.rounding) : "");
-  }
-  for (const KernelRow& row : kRows) {
-    if (&row == plan.kernel) break;
-    if (const char* why = why_not(row, problem, device)) out.add("  passed over %s: it takes %s\n", row.name, why);
-  }
-  out.add("  kernel %s", plan.kernel->name);
-  if (plan.parts > 1) {
-    out.add(", depth in %d parts of %lld, which finish adds", plan.parts, LongLong{plan.units_a_part * kUnitDepth});
-  }
-  out.add("; workspace: %lld bytes\n", LongLong{plan.workspace_bytes});
+  qmatmul::explain_product(plan, problem, device, kernel_rows(), kUnitDepth, out);
 }
 
 }  // namespace gatun::cuda::nm_matmul

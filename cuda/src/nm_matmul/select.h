@@ -3,16 +3,16 @@
 
 #include <cstdint>
 
+#include "base/kernel_rows.h"
 #include "base/runtime.h"
 #include "base/text.h"
 #include "nm_matmul/form.h"
 #include "nm_matmul/sparse_job.h"
-#include "qmatmul/select.h"
+#include "qmatmul/product.h"
 
 namespace gatun::cuda::nm_matmul {
 
 using qmatmul::Memory;
-using qmatmul::Range;
 
 inline constexpr uint32_t kF32Mode = 1u << GATUN_NM_F32, kBf16Mode = 1u << GATUN_NM_BF16,
                           kInt8Mode = 1u << GATUN_NM_INT8, kF16Mode = 1u << GATUN_NM_F16;
@@ -41,17 +41,11 @@ struct KernelRow {
   int32_t (*run)(const SparseJob& job, void* stream);
 };
 
-struct KernelRows {
-  const KernelRow* rows;
-  int count;
-  const KernelRow* begin() const { return rows; }
-  const KernelRow* end() const { return rows + count; }
-};
-KernelRows kernel_rows();
-const KernelRow* find_kernel(const char* name);  // null if there is none
+KernelRows<KernelRow> kernel_rows();
 
 // A product without its memory. The params are checked.
 struct Problem {
+  static constexpr int32_t kLastMode = GATUN_NM_F16;
   Form form;
   gatun_nm_matmul_params params;
 };
@@ -65,13 +59,8 @@ const KernelRow& select(const Problem& problem, const Device& device);
 
 // How a kernel goes about a problem, and where the parts of the workspace lie. The depth is split at points that the
 // shape and the kernel alone decide.
-struct Plan {
+struct Plan : qmatmul::ProductPlan {
   const KernelRow* kernel;
-  Arithmetic rounding;
-  bool may_use_x;  // where its address is a multiple of 16
-  int32_t parts;
-  int64_t units_a_part;
-  int64_t x_at, scales_at, partial_at, workspace_bytes;
 };
 Plan plan_on(const KernelRow& row, const Problem& problem);
 

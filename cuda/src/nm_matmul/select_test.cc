@@ -62,8 +62,8 @@ TEST(Select, TheTable) {
 }
 
 TEST(Select, EveryProblemHasAKernelOnEveryDevice) {
-  for (const KernelRow& row : kernel_rows()) EXPECT_EQ(find_kernel(row.name), &row);
-  EXPECT_EQ(find_kernel("none"), nullptr);
+  for (const KernelRow& row : kernel_rows()) EXPECT_EQ(kernel_rows().find(row.name), &row);
+  EXPECT_EQ(kernel_rows().find("none"), nullptr);
   for (const int32_t values : {GATUN_F32, GATUN_F16, GATUN_BF16, GATUN_I8, GATUN_U4}) {
     for (const int32_t mode : kModes) {
       for (const int64_t rows : {1, 16, 17, 4096}) {
@@ -113,7 +113,7 @@ TEST(Plan, PartsBeginAtGroupsAndPartsOfTheWorkspaceAreDisjoint) {
 }
 
 TEST(Plan, XIsReadWhereItLiesOnlyIfItIsRight) {
-  const KernelRow& row = *find_kernel("nm_matmul_sparse_bf16_m16n128_sm80");
+  const KernelRow& row = *kernel_rows().find("nm_matmul_sparse_bf16_m16n128_sm80");
   Problem p = problem(GATUN_BF16, 2, 4, GATUN_NM_BF16, 3, 64, 256, 0);
   EXPECT_TRUE(plan_on(row, p).may_use_x);
   p.params.x_row_stride = 260;

@@ -14,7 +14,7 @@ constexpr ValuesAndMode kAll[] = {{GATUN_F32, GATUN_NM_F32},  {GATUN_F16, GATUN_
                                   {GATUN_U4, GATUN_NM_INT8}};
 
 const KernelRow* simt(int32_t mode) {
-  return find_kernel(mode == GATUN_NM_INT8 ? "nm_matmul_i8_simt_sm80" : "nm_matmul_f32_simt_sm80");
+  return kernel_rows().find(mode == GATUN_NM_INT8 ? "nm_matmul_i8_simt_sm80" : "nm_matmul_f32_simt_sm80");
 }
 
 TEST(Simt, EveryPatternOfEveryTypeInEveryMode) {

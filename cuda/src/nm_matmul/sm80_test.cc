@@ -157,7 +157,7 @@ TEST(Sm80, ExtremeCodes) {
   // The longest group that int32 holds, of the largest products.
   for (const char* name :
        {"nm_matmul_sparse_i8_m16n128_sm80", "nm_matmul_sparse_i8_m192n256_sm80", "nm_matmul_decoded_i8_m16n128_sm80"}) {
-    if (!fits_device(*find_kernel(name))) continue;
+    if (!fits_device(*kernel_rows().find(name))) continue;
     Case c = of_values(GATUN_I8, GATUN_NM_INT8);
     c.columns = 1;
     c.depth = 1 << 17;
@@ -173,7 +173,7 @@ TEST(Sm80, ExtremeCodes) {
     Problem problem = {};
     problem.params = product.params;
     ASSERT_EQ(form_of(&weights.description, &problem.form), GATUN_OK);
-    Plan plan = plan_on(*find_kernel(name), problem);
+    Plan plan = plan_on(*kernel_rows().find(name), problem);
     plan.parts = 1;
     plan.units_a_part = problem.form.units;
     DeviceBuffer<uint8_t> workspace(plan.workspace_bytes);

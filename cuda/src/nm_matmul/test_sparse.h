@@ -184,46 +184,8 @@ class Weights {
 };
 
 // A product in host memory.
-struct Product {
-  gatun_nm_matmul_params params;
-  std::vector<uint8_t> x, residual;
-  std::vector<float> bias;
-
-  Product(Rng& rng, const Case& c) {
-    params = {};
-    params.struct_size = sizeof(params);
-    params.x_dtype = c.x_dtype;
-    params.y_dtype = c.y_dtype;
-    params.mode = c.mode;
-    params.activation = c.activation;
-    params.rows = c.rows;
-    params.columns = c.columns;
-    params.depth = c.depth;
-    params.x_row_stride = c.depth + c.x_gap;
-    params.y_row_stride = c.columns + c.y_gap;
-    params.residual_row_stride = c.in_place ? params.y_row_stride : c.columns + 3;
-    params.column_begin = c.column_begin;
-    params.column_end = c.column_end < 0 ? c.columns : c.column_end;
-    const auto numbers = [&](int64_t count) {
-      return c.integers ? rng.small_integers(count, -3, 3) : rng.normals(count);
-    };
-    std::vector<float> values = numbers(extent(c.rows, c.depth, params.x_row_stride));
-    for (size_t i = 0; i < values.size(); ++i) {
-      const int64_t k = static_cast<int64_t>(i) % params.x_row_stride;
-      if (k >= c.depth) values[i] = std::nanf("");                           // what reads gaps shows
-      if (c.integers && c.mode == GATUN_NM_INT8 && k == 0) values[i] = 127;  // so that codes are the integers
-    }
-    for (const float special : c.special) {
-      values[static_cast<size_t>(c.rows / 2 * params.x_row_stride + rng.integer(0, c.depth - 1))] = special;
-    }
-    x = as_bytes(values, c.x_dtype);
-    if (c.bias) bias = numbers(c.columns);
-    if (c.residual) residual = as_bytes(numbers(extent(c.rows, c.columns, params.residual_row_stride)), c.y_dtype);
-  }
-
-  static int64_t extent(int64_t rows, int64_t columns, int64_t stride) {
-    return rows == 0 || columns == 0 ? 0 : (rows - 1) * stride + columns;
-  }
+struct Product : qmatmul::Operands<gatun_nm_matmul_params> {
+  Product(Rng& rng, const Case& c) : Operands(rng, c, [&](int64_t k) { return c.mode == GATUN_NM_INT8 && k == 0; }) {}
 };
 
 // What y should be, by how much it may differ, and whether NaN would do, too.
@@ -305,62 +267,21 @@ class LeastSharedMemory {
   }
 };
 
-// Runs the product by `kernel`, or where that is null by the entry point, and compares all of y with the oracle. Bytes
-// of y between rows and out of the range of columns must stay.
+// Runs a product of random weights and operands by `kernel`, or where that is null by the entry point, and compares all
+// of y with the oracle.
 inline void expect_product(const Case& c, const KernelRow* kernel = nullptr, uint64_t stream = 0) {
   SCOPED_TRACE(testing::Message() << (kernel == nullptr ? "entry" : kernel->name) << ": " << c);
   Rng rng(stream * 1009 + static_cast<uint64_t>(c.rows * 31 + c.columns * 7 + c.depth));
   const Weights weights(rng, c);
   const Product product(rng, c);
-  const gatun_nm_matmul_params& p = product.params;
-  const DeviceBuffer<uint8_t> packed(weights.pack());
-  const int64_t x_size = dtype_bytes(c.x_dtype, 1), y_size = dtype_bytes(c.y_dtype, 1);
-  const DeviceBuffer<uint8_t> x(product.x, c.x_offset * x_size);
-  const DeviceBuffer<float> bias(product.bias);
-  const DeviceBuffer<uint8_t> residual(c.in_place ? std::vector<uint8_t>() : product.residual, c.y_offset * y_size);
-  std::vector<uint8_t> before(static_cast<size_t>(Product::extent(c.rows, c.columns, p.y_row_stride) * y_size), 0xee);
-  if (c.in_place) before = product.residual;
-  DeviceBuffer<uint8_t> y(before, c.y_offset * y_size);
-  const float* bias_at = c.bias ? bias.data() : nullptr;
-  const void* residual_at = c.in_place ? y.data() : c.residual ? residual.data() : nullptr;
-
-  if (kernel != nullptr) {
-    Problem problem = {};
-    problem.params = p;
-    ASSERT_EQ(form_of(&weights.description, &problem.form), GATUN_OK) << gatun_last_error();
-    const Plan plan = plan_on(*kernel, problem);
-    DeviceBuffer<uint8_t> workspace(plan.workspace_bytes);
-    ASSERT_EQ(
-        run_plan(plan, problem, {x.data(), packed.data(), bias_at, residual_at, y.data(), workspace.data()}, nullptr),
-        GATUN_OK)
-        << gatun_last_error();
-  } else {
-    int64_t bytes = 0;
-    ASSERT_EQ(gatun_cuda_nm_matmul_workspace_bytes(&p, &weights.description, 0, &bytes), GATUN_OK)
-        << gatun_last_error();
-    DeviceBuffer<uint8_t> workspace(bytes);
-    ASSERT_EQ(gatun_cuda_nm_matmul(&p, &weights.description, x.data(), packed.data(), packed.count(), bias_at,
-                                   residual_at, y.data(), workspace.data(), bytes, nullptr),
-              GATUN_OK)
-        << gatun_last_error();
-  }
-
-  const std::vector<uint8_t> after = y.copy();
-  std::vector<uint8_t> untouched = before;
-  std::vector<double> actual;
-  for (int64_t m = 0; m < p.rows; ++m) {
-    for (int64_t n = p.column_begin; n < p.column_end; ++n) {
-      const int64_t at = (m * p.y_row_stride + n) * y_size;
-      actual.push_back(element(after.data() + at, c.y_dtype, 0));
-      std::memcpy(&untouched[static_cast<size_t>(at)], &after[static_cast<size_t>(at)], static_cast<size_t>(y_size));
-    }
-  }
-  Expected expected = expect(c, weights, product);
-  for (size_t i = 0; i < actual.size(); ++i) {
-    if (expected.may_be_nan[i] && std::isnan(actual[i])) expected.y[i] = actual[i];
-  }
-  EXPECT_TRUE(gatun::test::within(actual, expected.y, expected.allowed, p.column_end - p.column_begin));
-  EXPECT_TRUE(gatun::test::identical(after, untouched)) << "bytes out of the range were written";
+  qmatmul::expect_output<Problem>(c, kernel, weights, product, gatun_cuda_nm_matmul_workspace_bytes,
+                                  gatun_cuda_nm_matmul, [&](const std::vector<double>& actual) {
+                                    Expected expected = expect(c, weights, product);
+                                    for (size_t i = 0; i < actual.size(); ++i) {
+                                      if (expected.may_be_nan[i] && std::isnan(actual[i])) expected.y[i] = actual[i];
+                                    }
+                                    return expected;
+                                  });
 }
 
 }  // namespace gatun::cuda::nm_matmul

@@ -3,19 +3,16 @@
 
 #include <cstdint>
 
+#include "base/kernel_rows.h"
 #include "base/runtime.h"
 #include "base/text.h"
 #include "gatun/cuda_qmatmul.h"
 #include "qmatmul/form.h"
 #include "qmatmul/job.h"
 #include "qmatmul/prepare.h"
+#include "qmatmul/product.h"
 
 namespace gatun::cuda::qmatmul {
-
-struct Range {
-  int64_t least, most;
-  bool contains(int64_t value) const { return value >= least && value <= most; }
-};
 
 constexpr uint32_t bit(Codes codes) { return 1u << static_cast<int32_t>(codes); }
 inline constexpr uint32_t kLinearCodes = bit(Codes::u4) | bit(Codes::u2) | bit(Codes::i8) | bit(Codes::u8);
@@ -53,17 +50,11 @@ struct KernelRow {
   int32_t (*run)(const Job& job, void* stream);
 };
 
-struct KernelRows {
-  const KernelRow* rows;
-  int count;
-  const KernelRow* begin() const { return rows; }
-  const KernelRow* end() const { return rows + count; }
-};
-KernelRows kernel_rows();
-const KernelRow* find_kernel(const char* name);  // null if there is none
+KernelRows<KernelRow> kernel_rows();
 
 // A product without its memory. The params are checked.
 struct Problem {
+  static constexpr int32_t kLastMode = GATUN_QMATMUL_F16;
   Form form;
   gatun_qmatmul_params params;
 };
@@ -75,41 +66,13 @@ int32_t check_mode(const Form& form, int32_t mode);
 const char* why_not(const KernelRow& row, const Problem& problem, const Device& device);
 const KernelRow& select(const Problem& problem, const Device& device);
 
-// A split of depth into parts that begin at groups and at multiples of kDepthMultiple, as many as keep a device busy.
-struct Splitting {
-  int64_t units, unit_depth;  // of a strip
-  int64_t group, groups;
-  int64_t blocks;                     // without a split
-  int64_t wanted_blocks, part_depth;  // as in a KernelRow
-};
-struct Split {
-  int32_t parts;
-  int64_t units_a_part;
-};
-Split split_depth(const Splitting& of);
-
 // How a kernel goes about a problem, and where the parts of the workspace lie. The depth is split at points that the
 // shape and the kernel alone decide.
-struct Plan {
+struct Plan : ProductPlan {
   const KernelRow* kernel;
-  Arithmetic rounding;
   bool scales_of_groups, has_sums;
-  bool may_use_x;  // where its address is a multiple of 16
-  int32_t parts;
-  int64_t units_a_part;
-  int64_t x_at, scales_at, sums_at, partial_at, workspace_bytes;
 };
 Plan plan_on(const KernelRow& row, const Problem& problem);
-
-// What a call reads and writes.
-struct Memory {
-  const void* x;
-  const uint8_t* packed;
-  const float* bias;
-  const void* residual;
-  void* y;
-  uint8_t* workspace;
-};
 
 // Puts a product on the stream; there are rows and columns.
 int32_t run_plan(const Plan& plan, const Problem& problem, const Memory& memory, void* stream);

@@ -55,12 +55,12 @@ TEST(Select, KernelsOfOneArchitectureStayThere) {
 
 TEST(Select, EveryProblemHasAKernel) {
   for (const KernelRow& row : kernel_rows()) {
-    EXPECT_EQ(find_kernel(row.name), &row);
+    EXPECT_EQ(kernel_rows().find(row.name), &row);
     EXPECT_LE(row.rows.least, row.rows.most) << row.name;
     EXPECT_GE(row.group_multiple, 1) << row.name;
     EXPECT_GE(row.capabilities.least, kLeastCapability) << row.name;
   }
-  EXPECT_EQ(find_kernel("none"), nullptr);
+  EXPECT_EQ(kernel_rows().find("none"), nullptr);
 }
 
 TEST(Select, GroupsOfOddSizesAreTheUniversalKernels) {
@@ -102,7 +102,7 @@ TEST(Plan, PartsBeginAtGroupsAndCoverTheDepth) {
 }
 
 TEST(Plan, SplitsWhereBlocksAreFewOnly) {
-  const KernelRow& row = *find_kernel("qmatmul_f32_simt_sm80");
+  const KernelRow& row = *kernel_rows().find("qmatmul_f32_simt_sm80");
   EXPECT_GT(plan_on(row, problem(GATUN_U4, GATUN_QMATMUL_PRECISE, 1, 256, 16384, 128)).parts, 1);
   EXPECT_EQ(plan_on(row, problem(GATUN_U4, GATUN_QMATMUL_PRECISE, 1, 16384, 16384, 128)).parts, 1);
   EXPECT_EQ(plan_on(row, problem(GATUN_U4, GATUN_QMATMUL_PRECISE, 1, 256, 512, 128)).parts, 1);
@@ -110,7 +110,7 @@ TEST(Plan, SplitsWhereBlocksAreFewOnly) {
 }
 
 TEST(Plan, XIsReadWhereItLiesOnlyIfItIsRight) {
-  const KernelRow& row = *find_kernel("qmatmul_f32_simt_sm80");
+  const KernelRow& row = *kernel_rows().find("qmatmul_f32_simt_sm80");
   Problem p = problem(GATUN_U4, GATUN_QMATMUL_PRECISE, 3, 64, 256, 64);
   EXPECT_TRUE(plan_on(row, p).may_use_x);
   p.params.x_row_stride = 258;

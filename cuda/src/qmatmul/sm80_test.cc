@@ -13,7 +13,7 @@ const KernelRow* kernel_of(bool few, int32_t mode) {
   const char* const names[2][3] = {
       {"qmatmul_i8_m128n128_sm80", "qmatmul_bf16_m128n128_sm80", "qmatmul_f16_m128n128_sm80"},
       {"qmatmul_i8_m16n32_sm80", "qmatmul_bf16_m16n32_sm80", "qmatmul_f16_m16n32_sm80"}};
-  return find_kernel(names[few][mode == GATUN_QMATMUL_F16 ? 2 : mode == GATUN_QMATMUL_BF16 ? 1 : 0]);
+  return kernel_rows().find(names[few][mode == GATUN_QMATMUL_F16 ? 2 : mode == GATUN_QMATMUL_BF16 ? 1 : 0]);
 }
 bool is_int8(int32_t mode) { return mode <= GATUN_QMATMUL_INT8_GROUP; }
 

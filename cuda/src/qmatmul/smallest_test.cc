@@ -42,7 +42,7 @@ TEST(SmallestOfEachKernel, OfAPartOfTheDepth) {
   c.depth = 2048;
   c.group = 1024;
   c.scheme = kU4Float;
-  const KernelRow& row = *find_kernel("qmatmul_i8_simt_sm80");
+  const KernelRow& row = *kernel_rows().find("qmatmul_i8_simt_sm80");
   Rng rng;
   Problem problem = {};
   problem.params = Product(rng, c).params;

@@ -9,7 +9,7 @@ namespace gatun::cuda::qmatmul {
 namespace {
 
 const KernelRow* simt(int32_t mode) {
-  return find_kernel(mode <= GATUN_QMATMUL_INT8_GROUP ? "qmatmul_i8_simt_sm80" : "qmatmul_f32_simt_sm80");
+  return kernel_rows().find(mode <= GATUN_QMATMUL_INT8_GROUP ? "qmatmul_i8_simt_sm80" : "qmatmul_f32_simt_sm80");
 }
 
 TEST(Simt, EveryFormatInEveryMode) {

@@ -224,14 +224,16 @@ class Weights {
   std::vector<float> oracle_book;
 };
 
-// A product in host memory.
-struct Product {
-  gatun_qmatmul_params params;
+// What a product of a Case, be it this op's or nm_matmul's, reads in host memory. Gaps of x hold NaN: what reads them
+// shows. Where is_full(k), x of integers is 127, so that int8 codes are the integers themselves.
+template <class Params>
+struct Operands {
+  Params params = {};
   std::vector<uint8_t> x, residual;
   std::vector<float> bias;
 
-  Product(Rng& rng, const Case& c) {
-    params = {};
+  template <class Case, class IsFull>
+  Operands(Rng& rng, const Case& c, IsFull is_full) {
     params.struct_size = sizeof(params);
     params.x_dtype = c.x_dtype;
     params.y_dtype = c.y_dtype;
@@ -246,15 +248,13 @@ struct Product {
     params.column_begin = c.column_begin;
     params.column_end = c.column_end < 0 ? c.columns : c.column_end;
     const auto numbers = [&](int64_t count) {
-      // With 127 in every group, int8 codes are the integers themselves.
       return c.integers ? rng.small_integers(count, -3, 3) : rng.normals(count);
     };
     std::vector<float> values = numbers(extent(c.rows, c.depth, params.x_row_stride));
-    // Gaps hold NaN: what reads them shows.
     for (size_t i = 0; i < values.size(); ++i) {
       const int64_t k = static_cast<int64_t>(i) % params.x_row_stride;
       if (k >= c.depth) values[i] = std::nanf("");
-      if (c.integers && c.mode <= GATUN_QMATMUL_INT8_GROUP && k % c.group == 0) values[i] = 127;
+      if (c.integers && is_full(k)) values[i] = 127;
     }
     for (const float special : c.special) {
       values[static_cast<size_t>(c.rows / 2 * params.x_row_stride + rng.integer(0, c.depth - 1))] = special;
@@ -267,6 +267,12 @@ struct Product {
   static int64_t extent(int64_t rows, int64_t columns, int64_t stride) {
     return rows == 0 || columns == 0 ? 0 : (rows - 1) * stride + columns;
   }
+};
+
+// A product in host memory.
+struct Product : Operands<gatun_qmatmul_params> {
+  Product(Rng& rng, const Case& c)
+      : Operands(rng, c, [&](int64_t k) { return c.mode <= GATUN_QMATMUL_INT8_GROUP && k % c.group == 0; }) {}
 };
 
 // What y should be, and by how much it may differ.
@@ -323,17 +329,14 @@ inline Expected expect(const Case& c, const Weights& weights, const Product& pro
   return expected;
 }
 
-// Runs the product by `kernel`, or where that is null by the entry point, and compares all of y with the oracle. Bytes
-// of y between rows and out of the range of columns must stay.
-inline void expect_product(const Case& c, const KernelRow* kernel, uint64_t stream = 0) {
-  SCOPED_TRACE(testing::Message() << (kernel == nullptr ? "entry" : kernel->name) << ": " << c);
-  Rng rng(stream * 1009 + static_cast<uint64_t>(c.rows * 31 + c.columns * 7 + c.depth));
-  Weights weights(rng, c);
-  weights.set_mode(c.mode);
-  const Product product(rng, c);
-  const gatun_qmatmul_params& p = product.params;
-  const std::vector<uint8_t> packed_bytes = weights.pack();
-  const DeviceBuffer<uint8_t> packed(packed_bytes);
+// Runs a product of a Case, be it this op's or nm_matmul's, by `kernel`, or where that is null by the entry point, and
+// compares all of y with what expected_of(y) gives. Bytes of y between rows and out of the range of columns must stay.
+template <class Problem, class Case, class Row, class Weights, class Product, class WorkspaceBytes, class Run,
+          class ExpectedOf>
+void expect_output(const Case& c, const Row* kernel, const Weights& weights, const Product& product,
+                   WorkspaceBytes workspace_bytes, Run run, ExpectedOf expected_of) {
+  const auto& p = product.params;
+  const DeviceBuffer<uint8_t> packed(weights.pack());
   const int64_t x_size = dtype_bytes(c.x_dtype, 1), y_size = dtype_bytes(c.y_dtype, 1);
   const DeviceBuffer<uint8_t> x(product.x, c.x_offset * x_size);
   const DeviceBuffer<float> bias(product.bias);
@@ -348,7 +351,7 @@ inline void expect_product(const Case& c, const KernelRow* kernel, uint64_t stre
     Problem problem = {};
     problem.params = p;
     ASSERT_EQ(form_of(&weights.description, &problem.form), GATUN_OK) << gatun_last_error();
-    const Plan plan = plan_on(*kernel, problem);
+    const auto plan = plan_on(*kernel, problem);
     DeviceBuffer<uint8_t> workspace(plan.workspace_bytes);
     ASSERT_EQ(
         run_plan(plan, problem, {x.data(), packed.data(), bias_at, residual_at, y.data(), workspace.data()}, nullptr),
@@ -356,10 +359,10 @@ inline void expect_product(const Case& c, const KernelRow* kernel, uint64_t stre
         << gatun_last_error();
   } else {
     int64_t bytes = 0;
-    ASSERT_EQ(gatun_cuda_qmatmul_workspace_bytes(&p, &weights.description, 0, &bytes), GATUN_OK) << gatun_last_error();
+    ASSERT_EQ(workspace_bytes(&p, &weights.description, 0, &bytes), GATUN_OK) << gatun_last_error();
     DeviceBuffer<uint8_t> workspace(bytes);
-    ASSERT_EQ(gatun_cuda_qmatmul(&p, &weights.description, x.data(), packed.data(), packed.count(), bias_at,
-                                 residual_at, y.data(), workspace.data(), bytes, nullptr),
+    ASSERT_EQ(run(&p, &weights.description, x.data(), packed.data(), packed.count(), bias_at, residual_at, y.data(),
+                  workspace.data(), bytes, nullptr),
               GATUN_OK)
         << gatun_last_error();
   }
@@ -374,9 +377,20 @@ inline void expect_product(const Case& c, const KernelRow* kernel, uint64_t stre
       std::memcpy(&untouched[static_cast<size_t>(at)], &after[static_cast<size_t>(at)], static_cast<size_t>(y_size));
     }
   }
-  const Expected expected = expect(c, weights, product);
+  const auto expected = expected_of(actual);
   EXPECT_TRUE(gatun::test::within(actual, expected.y, expected.allowed, p.column_end - p.column_begin));
   EXPECT_TRUE(gatun::test::identical(after, untouched)) << "bytes out of the range were written";
+}
+
+// Of random weights and operands.
+inline void expect_product(const Case& c, const KernelRow* kernel, uint64_t stream = 0) {
+  SCOPED_TRACE(testing::Message() << (kernel == nullptr ? "entry" : kernel->name) << ": " << c);
+  Rng rng(stream * 1009 + static_cast<uint64_t>(c.rows * 31 + c.columns * 7 + c.depth));
+  Weights weights(rng, c);
+  weights.set_mode(c.mode);
+  const Product product(rng, c);
+  expect_output<Problem>(c, kernel, weights, product, gatun_cuda_qmatmul_workspace_bytes, gatun_cuda_qmatmul,
+                         [&](const std::vector<double>&) { return expect(c, weights, product); });
 }
 
 // of() under every order and effects of the emulator, or once on a device.

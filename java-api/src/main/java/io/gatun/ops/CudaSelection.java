@@ -22,6 +22,11 @@ final class CudaSelection {
 
     private CudaSelection() {}
 
+    private static long workspaceBytes(MemorySegment params, MemorySegment own, Options options, int device) {
+        int ragged = CudaAttention.ragged(options);
+        return CudaCall.bytes(size -> gatun_cuda_attention_select_workspace_bytes(params, own, ragged, device, size));
+    }
+
     static void select(
             MemorySegment params,
             MemorySegment own,
@@ -31,10 +36,7 @@ final class CudaSelection {
             Options options,
             Tensor map) {
         DeviceStream stream = q.device().stream();
-        int device = q.device().index();
-        int ragged = CudaAttention.ragged(options);
-        long bytes =
-                CudaCall.bytes(size -> gatun_cuda_attention_select_workspace_bytes(params, own, ragged, device, size));
+        long bytes = workspaceBytes(params, own, options, q.device().index());
         CudaCall.queue(
                 stream,
                 () -> gatun_cuda_attention_select(
@@ -61,10 +63,7 @@ final class CudaSelection {
             Options options,
             Tensor scores) {
         DeviceStream stream = q.device().stream();
-        int device = q.device().index();
-        int ragged = CudaAttention.ragged(options);
-        long bytes =
-                CudaCall.bytes(size -> gatun_cuda_attention_select_workspace_bytes(params, own, ragged, device, size));
+        long bytes = workspaceBytes(params, own, options, q.device().index());
         CudaCall.queue(
                 stream,
                 () -> gatun_cuda_attention_scores(
