@@ -22,6 +22,7 @@ struct Operation {
 };
 Operation operation;  // no fiber leaves while it is used, and it is too large for a fiber's stack
 
+bool is_integer(Element type) { return type == Element::i8 || type == Element::u8; }
 int bytes_of(Element type) { return type == Element::f16 || type == Element::bf16 ? 2 : 1; }
 
 // Conversions without branches: valgrind objects to a branch on a value that was never written, and what is not written
@@ -33,6 +34,13 @@ float widened_f16(uint16_t x) {
   const float finite = float_from_bits(magnitude << 13) * 0x1p112f;
   const uint32_t special = all_if((0x7bffu - magnitude) >> 31);
   return float_from_bits(float_bits(finite) | (special & 0x7f800000u) | (x & 0x8000u) << 16);
+}
+
+float widened_e4m3(uint8_t x) {
+  const uint32_t magnitude = x & 0x7fu;
+  const float finite = float_from_bits(magnitude << 20) * 0x1p120f;
+  const uint32_t special = all_if((0x7eu - magnitude) >> 31);
+  return float_from_bits(float_bits(finite) | (special & 0x7fc00000u) | (x & 0x80u) << 24);
 }
 
 float rounded(double sum) {
@@ -52,6 +60,8 @@ double value_at(Element type, const uint8_t* bytes) {
       return double{bf16_to_f32(half)};
     case Element::i8:
       return static_cast<int8_t>(*bytes);
+    case Element::e4m3:
+      return double{widened_e4m3(*bytes)};
     default:
       return *bytes;
   }
@@ -224,7 +234,7 @@ void multiply_part(const WarpProduct& part) {
       }
     }
   }
-  multiply_and_scatter(bytes == 1, product.accumulate, part.d);
+  multiply_and_scatter(is_integer(product.a_type), product.accumulate, part.d);
 }
 
 }  // namespace
@@ -237,7 +247,7 @@ void multiply(Element a, Element b, const Fragments* const* lanes) {
     gather_b(b, lane, lanes[lane]->b, 2);
     d[lane] = lanes[lane]->d;
   }
-  multiply_and_scatter(bytes_of(a) == 1, true, d);
+  multiply_and_scatter(is_integer(a), true, d);
 }
 
 void multiply_sparse(Element type, int selector, const Fragments* const* lanes) {
@@ -258,7 +268,7 @@ void multiply_sparse(Element type, int selector, const Fragments* const* lanes) 
       operation.at[row][i] = i / 2 * 4 + static_cast<int>(pair >> (bit & 2) & 3);
     }
   }
-  multiply_and_scatter(bytes_of(type) == 1, true, d);
+  multiply_and_scatter(is_integer(type), true, d);
 }
 
 void issue_product(GroupProduct own) {

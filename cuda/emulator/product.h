@@ -1,12 +1,12 @@
 // Products of matrices as tensor cores make them: exact products, whose sum with d is rounded once from double where d
-// is f32, and wraps around where it is i32. A NaN is always 0x7fffffff.
+// is f32 (hardware keeps fewer bits of sums of e4m3), and wraps around where it is i32. A NaN is always 0x7fffffff.
 #pragma once
 
 #include <cstdint>
 
 namespace gatun::emulator {
 
-enum class Element { f16, bf16, i8, u8 };
+enum class Element { f16, bf16, i8, u8, e4m3 };
 
 // What a lane brings to mma and mma.sp.
 struct Fragments {

@@ -47,6 +47,11 @@ inline uint16_t f32_to_bf16(float x) { return x != x ? 0x7fff : gatun::f32_to_bf
 inline uint32_t pack_f16(float low, float high) { return uint32_t{f32_to_f16(high)} << 16 | f32_to_f16(low); }
 inline uint32_t pack_bf16(float low, float high) { return uint32_t{f32_to_bf16(high)} << 16 | f32_to_bf16(low); }
 
+inline uint16_t pack_e4m3(float low, float high) {
+  const auto narrow = [](float x) { return x != x ? uint32_t{0x7f} : uint32_t{f32_to_small<F8E4M3>(x)}; };
+  return static_cast<uint16_t>(narrow(high) << 8 | narrow(low));
+}
+
 // The products of 11 or 8 bits are exact in double, and so are sums with what is not far from them; a sum that is not
 // would have to lie on the middle of two results in double to come out wrong.
 template <float (*widen)(uint16_t), uint16_t (*narrow)(float)>

@@ -83,4 +83,13 @@ void wgmma_u8_i8(int32_t (&d)[n / 2], uint64_t a, uint64_t b, bool accumulate) {
   detail::wgmma<n, false, emulator::Element::u8, emulator::Element::i8>(d, nullptr, a, b, accumulate);
 }
 
+template <int n>
+void wgmma_e4m3(float (&d)[n / 2], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
+  detail::wgmma<n, false, emulator::Element::e4m3, emulator::Element::e4m3>(d, a, 0, b, accumulate);
+}
+template <int n>
+void wgmma_e4m3(float (&d)[n / 2], uint64_t a, uint64_t b, bool accumulate) {
+  detail::wgmma<n, false, emulator::Element::e4m3, emulator::Element::e4m3>(d, nullptr, a, b, accumulate);
+}
+
 }  // namespace gatun::cuda

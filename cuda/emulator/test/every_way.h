@@ -57,6 +57,12 @@ struct I8 {
   static Type from(double x) { return static_cast<Type>(x); }
   static double to(Type x) { return x; }
 };
+struct E4m3 {
+  using Type = uint8_t;
+  using Sum = float;
+  static Type from(double x) { return f32_to_small<F8E4M3>(static_cast<float>(x)); }
+  static double to(Type x) { return double{small_to_f32<F8E4M3>(x)}; }
+};
 struct U8 {
   using Type = uint8_t;
   using Sum = int32_t;

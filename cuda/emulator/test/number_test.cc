@@ -39,6 +39,15 @@ TEST(Number, ExtremesOrNan) {
   EXPECT_TRUE(std::isnan(min_or_nan(kInfinity, kNaN)));
 }
 
+TEST(Number, PackE4m3) {
+  EXPECT_EQ(pack_e4m3(1, -1), 0xb838);
+  EXPECT_EQ(pack_e4m3(448.01f, -1e9f), 0xfe7e);
+  EXPECT_EQ(pack_e4m3(kInfinity, kNaN), 0x7f7e);
+  EXPECT_EQ(pack_e4m3(0x1p-10f, 0x1.8p-9f), 0x0200);        // ties to even among subnormals
+  EXPECT_EQ(pack_e4m3(1.0625f, -1.1875f), 0xba38);          // and normals
+  EXPECT_EQ(pack_e4m3(0x1.000002p-10f, 0x1.1p0f), 0x3801);  // just above a tie
+}
+
 TEST(Number, LowestBit) {
   EXPECT_EQ(lowest_bit(1), 0);
   EXPECT_EQ(lowest_bit(0x50), 4);

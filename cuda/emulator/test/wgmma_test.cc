@@ -46,6 +46,14 @@ struct OfI8 {
     wgmma_i8<n>(d, a, b, accumulate);
   }
 };
+struct OfE4m3 {
+  using A = E4m3;
+  using B = E4m3;
+  template <int n, bool, class From>
+  static void multiply(float (&d)[n / 2], const From& a, uint64_t b, bool accumulate) {
+    wgmma_e4m3<n>(d, a, b, accumulate);
+  }
+};
 struct OfU8 {
   using A = U8;
   using B = I8;
@@ -168,6 +176,8 @@ TEST(Wgmma, EveryWidthAndType) {
   check_every_n<OfI8, false>();
   check_every_n<OfU8, true>();
   check_every_n<OfU8, false>();
+  check_every_n<OfE4m3, true>();
+  check_every_n<OfE4m3, false>();
 }
 
 TEST(Wgmma, EveryOrder) {
@@ -176,6 +186,7 @@ TEST(Wgmma, EveryOrder) {
     EXPECT_EQ((multiplies<OfBf16, 64, false, true>()), Outcome::right) << last_fault();
     EXPECT_EQ((multiplies<OfI8, 32, true>()), Outcome::right) << last_fault();
     EXPECT_EQ((multiplies<OfU8, 8, false>()), Outcome::right) << last_fault();
+    EXPECT_EQ((multiplies<OfE4m3, 16, true>()), Outcome::right) << last_fault();
   });
 }
 
@@ -202,7 +213,10 @@ TEST(PlantedWgmma, OperandsOverwrittenBeforeTheWaitShow) {
   EXPECT_EQ((wrong_orders<Bug::a_overwritten, Effects::last>()), 6);
 }
 
-TEST(PlantedWgmma, AFragmentOfTheWrongLaneIsSeen) { EXPECT_EQ((wrong_orders<Bug::lanes_swapped, Effects::last>()), 6); }
+TEST(PlantedWgmma, AFragmentOfTheWrongLaneIsSeen) {
+  EXPECT_EQ((wrong_orders<Bug::lanes_swapped, Effects::last>()), 6);
+  EXPECT_EQ((multiplies<OfE4m3, 16, true, false, Bug::lanes_swapped>()), Outcome::wrong);
+}
 
 TEST(PlantedWgmma, AMissingFenceIsAFault) {
   EXPECT_EQ((multiplies<OfF16, 16, true, false, Bug::no_fence>()), Outcome::fault);

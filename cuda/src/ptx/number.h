@@ -87,6 +87,13 @@ GATUN_DEVICE uint32_t pack_bf16(float low, float high) {
   return y;
 }
 
+// Two f8e4m3 in 16 bits, the first in the low half; what is beyond 448 becomes that, NaN 0x7f. From sm_89 on.
+GATUN_DEVICE uint16_t pack_e4m3(float low, float high) {
+  uint16_t y;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(y) : "f"(high), "f"(low));
+  return y;
+}
+
 // a * b + c of two f16 or two bf16.
 GATUN_DEVICE uint32_t fused_f16x2(uint32_t a, uint32_t b, uint32_t c) {
   uint32_t y;

@@ -99,6 +99,7 @@ GATUN_DEVICE void wgmma_wait(Registers&... registers) {
 #define GATUN_A_SHARED_OPERANDS "l"(a)
 #define GATUN_FLAGS_REGISTERS(i) ", 1, 1, %" #i
 #define GATUN_FLAGS_SHARED(i) ", 1, 1, 0, %" #i
+#define GATUN_FLAGS_FP8(i) ", 1, 1"
 #define GATUN_FLAGS_INTEGER(i)
 
 #define GATUN_WGMMA(n, count, types, constraint, a_is, flags, add, matrix, trans, i, j, k, l)                          \
@@ -158,6 +159,19 @@ template <int n>
 GATUN_DEVICE void wgmma_u8_i8(int32_t (&d)[n / 2], uint64_t a, uint64_t b, bool accumulate) {
   constexpr bool transposed_b = false;
   GATUN_WGMMA_ANY("k32.s32.u8.s8", "+r", SHARED, INTEGER);
+}
+
+// Of f8e4m3, likewise of depth 32. Sums are f32 of which the hardware keeps some 14 bits while it adds (DeepSeek-V3,
+// 2024; SageAttention2, 2024): long ones need another level.
+template <int n>
+GATUN_DEVICE void wgmma_e4m3(float (&d)[n / 2], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
+  constexpr bool transposed_b = false;
+  GATUN_WGMMA_ANY("k32.f32.e4m3.e4m3", "+f", REGISTERS, FP8);
+}
+template <int n>
+GATUN_DEVICE void wgmma_e4m3(float (&d)[n / 2], uint64_t a, uint64_t b, bool accumulate) {
+  constexpr bool transposed_b = false;
+  GATUN_WGMMA_ANY("k32.f32.e4m3.e4m3", "+f", SHARED, FP8);
 }
 
 }  // namespace gatun::cuda
