@@ -83,6 +83,22 @@ void set_dense() {
   }
 }
 
+// Where what is stored of `a` belongs, by the metadata of lanes: ptx/mma_sp.h.
+template <class MetadataOf>
+void set_sparse(Element type, int selector, MetadataOf metadata_of) {
+  for (int row = 0; row < kRows; ++row) {
+    for (int i = 0; i < operation.stored; ++i) {
+      const int part = i / (operation.stored / 2), g = row % 8;
+      const bool wide = bytes_of(type) == 2;
+      const int lane = wide ? 4 * g + 2 * selector + part : 4 * g + 2 * part + row / 8;
+      const int bit = 2 * (i % (operation.stored / 2)) + (wide ? row / 8 * 16 : 0);
+      const uint32_t pair = metadata_of(lane) >> (bit & ~3) & 15;
+      if ((pair & 3) >= pair >> 2) block().fault("a sparse product: metadata %u of a pair do not ascend", pair);
+      operation.at[row][i] = i / 2 * 4 + static_cast<int>(pair >> (bit & 2) & 3);
+    }
+  }
+}
+
 void gather_a(Element type, int lane, const uint32_t* registers) {
   const Place place(lane);
   const int each = 4 / bytes_of(type);
@@ -198,15 +214,21 @@ struct WarpProduct {
   GroupProduct all;
   int warp;  // of the group
   const uint32_t* a[kWarp];
+  const uint32_t* metadata[kWarp];
   void* d[kWarp];
 };
 
 void multiply_part(const WarpProduct& part) {
   const GroupProduct& product = part.all;
-  const int bytes = bytes_of(product.a_type), each = 16 / bytes, depth = 32 / bytes;
-  set_dense();
-  operation.stored = depth;
+  const bool sparse = product.metadata != nullptr;
+  const int bytes = bytes_of(product.a_type), each = 16 / bytes, depth = (sparse ? 64 : 32) / bytes;
+  operation.stored = 32 / bytes;
   operation.columns = product.n;
+  if (sparse) {
+    set_sparse(product.a_type, product.selector, [&](int lane) { return *part.metadata[lane]; });
+  } else {
+    set_dense();
+  }
   if (product.a == nullptr) {
     const SharedMatrix matrix(product.a_matrix);
     for (int row = 0; row < kRows; ++row) {
@@ -257,34 +279,27 @@ void multiply_sparse(Element type, int selector, const Fragments* const* lanes) 
     gather_b(type, lane, lanes[lane]->b, 4);
     d[lane] = lanes[lane]->d;
   }
-  for (int row = 0; row < kRows; ++row) {
-    for (int i = 0; i < operation.stored; ++i) {
-      const int part = i / (operation.stored / 2), g = row % 8;
-      const bool wide = bytes_of(type) == 2;
-      const int lane = wide ? 4 * g + 2 * selector + part : 4 * g + 2 * part + row / 8;
-      const int bit = 2 * (i % (operation.stored / 2)) + (wide ? row / 8 * 16 : 0);
-      const uint32_t pair = lanes[lane]->metadata >> (bit & ~3) & 15;
-      if ((pair & 3) >= pair >> 2) block().fault("mma.sp: metadata %u of a pair do not ascend", pair);
-      operation.at[row][i] = i / 2 * 4 + static_cast<int>(pair >> (bit & 2) & 3);
-    }
-  }
+  set_sparse(type, selector, [&](int lane) { return lanes[lane]->metadata; });
   multiply_and_scatter(is_integer(type), true, d);
 }
 
 void issue_product(GroupProduct own) {
   if (own.a != nullptr) block().check_fenced(own.a, 16);
+  if (own.metadata != nullptr) block().check_fenced(own.metadata, 4);
   block().check_fenced(own.d, static_cast<size_t>(own.n) / 2 * 4);
   together("wgmma.mma_async", own, [](GroupProduct* const* lanes) {
     const int warp = block().thread() / kWarp;
     const GroupProduct& all = *lanes[0];
-    WarpProduct part = {all, warp % (kGroup / kWarp), {}, {}};
+    WarpProduct part = {all, warp % (kGroup / kWarp), {}, {}, {}};
     for (int lane = 0; lane < kWarp; ++lane) {
       const GroupProduct& one = *lanes[lane];
       if (one.n != all.n || one.a_type != all.a_type || one.b_type != all.b_type || one.a_matrix != all.a_matrix ||
-          one.b_matrix != all.b_matrix || one.transposed_b != all.transposed_b || one.accumulate != all.accumulate) {
+          one.b_matrix != all.b_matrix || one.transposed_b != all.transposed_b || one.accumulate != all.accumulate ||
+          one.selector != all.selector || (one.metadata == nullptr) != (all.metadata == nullptr)) {
         block().fault("wgmma.mma_async: lanes of a warp want different products");
       }
       part.a[lane] = one.a;
+      part.metadata[lane] = one.metadata;
       part.d[lane] = one.d;
     }
     block().products(warp).issue([part] { multiply_part(part); });

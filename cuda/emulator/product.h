@@ -19,7 +19,7 @@ void multiply(Element a, Element b, const Fragments* const* lanes);
 // Of 16 bits the lanes with t / 2 == selector have the metadata, of 8 all.
 void multiply_sparse(Element type, int selector, const Fragments* const* lanes);
 
-// What a lane brings to wgmma.
+// What a lane brings to wgmma and wgmma.sp.
 struct GroupProduct {
   Element a_type, b_type;
   int n;
@@ -27,6 +27,8 @@ struct GroupProduct {
   uint64_t a_matrix, b_matrix;  // descriptors
   bool transposed_b, accumulate;
   void* d;
+  const uint32_t* metadata;  // null: a is stored whole
+  int selector;
 };
 // All lanes of a warp together; the product itself comes when it is waited for.
 void issue_product(GroupProduct own);

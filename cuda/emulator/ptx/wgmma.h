@@ -46,7 +46,7 @@ namespace detail {
 template <int n, bool transposed_b, emulator::Element a_type, emulator::Element b_type, class D>
 void wgmma(D (&d)[n / 2], const uint32_t* a, uint64_t a_matrix, uint64_t b_matrix, bool accumulate) {
   static_assert(n == 8 || n == 16 || n == 32 || n == 64 || n == 128 || n == 256);
-  emulator::issue_product({a_type, b_type, n, a, a_matrix, b_matrix, transposed_b, accumulate, d});
+  emulator::issue_product({a_type, b_type, n, a, a_matrix, b_matrix, transposed_b, accumulate, d, nullptr, 0});
 }
 }  // namespace detail
 

@@ -81,6 +81,37 @@ inline std::vector<uint8_t> random_integers<U8>(test::Rng& rng, int64_t count, i
   return rng.integers<uint8_t>(count, 0, 255);
 }
 
+// A random matrix of which two of four neighbours in a row are stored: these, their places, and the whole.
+template <class Element>
+struct Sparse {
+  Sparse(test::Rng& rng, int64_t rows, int64_t stored_of_row, int low = -100, int high = 100)
+      : stored(random_integers<Element>(rng, rows * stored_of_row, low, high)),
+        whole(2 * stored.size()),
+        row_size(stored_of_row) {
+    for (size_t pair = 0; pair < stored.size() / 2; ++pair) {
+      const int first = static_cast<int>(rng.integer(0, 2));
+      const int places[2] = {first, static_cast<int>(rng.integer(first + 1, 3))};
+      for (size_t i = 0; i < 2; ++i) {
+        at.push_back(places[i]);
+        whole[4 * pair + static_cast<size_t>(places[i])] = stored[2 * pair + i];
+      }
+    }
+  }
+
+  // Metadata of the `count` stored ones of a row from `first` on: 2 bits each, from the lowest on.
+  uint32_t places(int64_t row, int64_t first, int64_t count) const {
+    uint32_t bits = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      bits |= static_cast<uint32_t>(at[static_cast<size_t>(row * row_size + first + i)]) << 2 * i;
+    }
+    return bits;
+  }
+
+  std::vector<typename Element::Type> stored, whole;
+  std::vector<int> at;
+  int64_t row_size;
+};
+
 // c[m][n] += sum of a[m][k] b[n][k]
 template <class A, class B>
 std::vector<typename A::Sum> product(const std::vector<typename A::Type>& a, const std::vector<typename B::Type>& b,

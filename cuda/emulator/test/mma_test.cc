@@ -119,35 +119,6 @@ TEST(Mma, IsRoundedOnceAndNaNIsCanonical) {
 
 // ---- mma.sp ----
 
-// A random sparse matrix, 16 rows of twice what is stored: the stored elements, their places, and the whole.
-template <class Element>
-struct Sparse {
-  explicit Sparse(Rng& rng) {
-    stored = random_integers<Element>(rng, 16 * kStored);
-    whole.resize(16 * 2 * kStored);
-    for (int64_t pair = 0; pair < 16 * kStored / 2; ++pair) {
-      const int first = static_cast<int>(rng.integer(0, 2));
-      const int places[2] = {first, static_cast<int>(rng.integer(first + 1, 3))};
-      for (int64_t i = 0; i < 2; ++i) {
-        at.push_back(places[i]);
-        whole[static_cast<size_t>(4 * pair + places[i])] = stored[static_cast<size_t>(2 * pair + i)];
-      }
-    }
-  }
-  static constexpr int64_t kStored = kRowBytes / static_cast<int64_t>(sizeof(typename Element::Type));
-  std::vector<typename Element::Type> stored, whole;
-  std::vector<int> at;
-
-  // Of the 16 (8 bits: 16) places from `column` on.
-  uint32_t places(int64_t row, int64_t column, int64_t count) const {
-    uint32_t bits = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      bits |= static_cast<uint32_t>(at[static_cast<size_t>(row * kStored + column + i)]) << 2 * i;
-    }
-    return bits;
-  }
-};
-
 // b: 8 rows of 64 bytes.
 template <class Sum, void (*multiply)(Sum (&)[4], const uint32_t (&)[4], const uint32_t (&)[4], uint32_t)>
 void multiply_sparse_tile(const uint8_t* a, const uint8_t* b, const uint32_t* metadata, Sum* c) {
@@ -168,8 +139,8 @@ template <class Element,
           void (*multiply)(typename Element::Sum (&)[4], const uint32_t (&)[4], const uint32_t (&)[4], uint32_t)>
 void check_sparse(int selector) {
   Rng rng(4);
-  const Sparse<Element> a(rng);
-  constexpr int64_t kDepth = 2 * a.kStored;
+  constexpr int64_t kStored = kRowBytes / static_cast<int64_t>(sizeof(typename Element::Type)), kDepth = 2 * kStored;
+  const Sparse<Element> a(rng, 16, kStored);
   const auto b = random_integers<Element>(rng, 8 * kDepth);
   std::vector<uint32_t> metadata(32, 0x44444444u);
   for (int64_t lane = 0; lane < 32; ++lane) {
