@@ -12,6 +12,7 @@
 
 namespace gatun::cuda::nm_matmul {
 
+using qmatmul::kMostTileRows;
 using qmatmul::Memory;
 
 inline constexpr uint32_t kF32Mode = 1u << GATUN_NM_F32, kBf16Mode = 1u << GATUN_NM_BF16,

@@ -11,7 +11,8 @@ namespace gatun::cuda::nm_matmul {
 namespace {
 
 Device device(int32_t major, int32_t minor) {
-  return {0, major, minor, 100, 1'000'000, 163 * 1024, 1 << 20, int64_t{1} << 34, "invented"};
+  const int64_t shared_bytes = (major == 9 ? 227 : 163) * 1024;
+  return {0, major, minor, 100, 1'000'000, shared_bytes, 1 << 20, int64_t{1} << 34, "invented"};
 }
 
 Problem problem(int32_t values, int32_t n, int32_t m, int32_t mode, int64_t rows, int64_t columns, int64_t depth,
@@ -32,8 +33,9 @@ Problem problem(int32_t values, int32_t n, int32_t m, int32_t mode, int64_t rows
   return p;
 }
 
-std::string kernel_of(int32_t values, int32_t n, int32_t m, int32_t mode, int64_t rows, int64_t group = 128) {
-  return select(problem(values, n, m, mode, rows, 4096, 4096, group), device(8, 0)).name;
+std::string kernel_of(int32_t values, int32_t n, int32_t m, int32_t mode, int64_t rows, int64_t group = 128,
+                      const Device& on = device(8, 0)) {
+  return select(problem(values, n, m, mode, rows, 4096, 4096, group), on).name;
 }
 
 TEST(Select, TheTable) {
@@ -59,6 +61,25 @@ TEST(Select, TheTable) {
   // Groups whose sums int32 does not hold.
   EXPECT_STREQ(select(problem(GATUN_I8, 2, 4, GATUN_NM_INT8, 64, 64, (1 << 17) + 4, (1 << 17) + 4), device(9, 0)).name,
                "nm_matmul_i8_simt_sm80");
+}
+
+TEST(Select, SparseProductsOfGroupsOfWarpsAreOfSm90Alone) {
+  const Device sm90 = device(9, 0);
+  EXPECT_EQ(kernel_of(GATUN_F16, 2, 4, GATUN_NM_F16, 128, 0, sm90), "nm_matmul_sparse_f16_m128n128_sm80");
+  EXPECT_EQ(kernel_of(GATUN_F16, 2, 4, GATUN_NM_F16, 129, 0, sm90), "nm_matmul_sparse_f16_m192n256_sm90");
+  EXPECT_EQ(kernel_of(GATUN_BF16, 2, 4, GATUN_NM_BF16, 4096, 0, sm90), "nm_matmul_sparse_bf16_m192n256_sm90");
+  EXPECT_EQ(kernel_of(GATUN_I8, 2, 4, GATUN_NM_INT8, 4096, 4096, sm90), "nm_matmul_sparse_i8_m192n256_sm90");
+  EXPECT_EQ(kernel_of(GATUN_I8, 2, 4, GATUN_NM_INT8, 4096, 128, sm90), "nm_matmul_sparse_i8_m128n128_sm80");
+  EXPECT_EQ(kernel_of(GATUN_U4, 2, 4, GATUN_NM_F16, 4096, 4096, sm90), "nm_matmul_sparse_f16_m128n128_sm80");
+  EXPECT_EQ(kernel_of(GATUN_BF16, 1, 4, GATUN_NM_BF16, 4096, 0, sm90), "nm_matmul_decoded_bf16_m128n128_sm80");
+  EXPECT_EQ(kernel_of(GATUN_BF16, 2, 4, GATUN_NM_BF16, int64_t{1} << 31, 0, sm90),
+            "nm_matmul_sparse_bf16_m192n256_sm80");
+  for (const Device& other : {device(8, 9), device(10, 0), device(12, 0)}) {
+    EXPECT_EQ(kernel_of(GATUN_F16, 2, 4, GATUN_NM_F16, 4096, 0, other), "nm_matmul_sparse_f16_m192n256_sm80");
+  }
+  const Problem p = problem(GATUN_F16, 2, 4, GATUN_NM_F16, 4096, 4096, 4096, 0);
+  EXPECT_STREQ(why_not(*kernel_rows().find("nm_matmul_sparse_f16_m192n256_sm90"), p, device(8, 0)),
+               "another compute capability");
 }
 
 TEST(Select, EveryProblemHasAKernelOnEveryDevice) {

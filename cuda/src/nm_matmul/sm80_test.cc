@@ -1,4 +1,5 @@
-// Products by tiles of matrix instructions against the oracle.
+// Products by tiles of matrix instructions against the oracle: of sm_80, and what those of sm_90a (sm90_sparse_test.cc)
+// have in common with them.
 #include "nm_matmul/test_sparse.h"
 
 namespace gatun::cuda::nm_matmul {
@@ -37,7 +38,7 @@ void expect_tile(Case c, const KernelRow& row, uint64_t stream = 0) {
   expect_product(c, &row, stream);
 }
 
-TEST(Sm80, Integers) {
+TEST(Tiles, Integers) {
   on_every_tile([](const KernelRow& row, Case& c) {
     c.integers = true;
     c.y_dtype = GATUN_F32;
@@ -50,7 +51,7 @@ TEST(Sm80, Integers) {
   });
 }
 
-TEST(Sm80, EveryPatternDecoded) {
+TEST(Tiles, EveryPatternDecoded) {
   uint64_t count = 0;
   on_every_tile([&](const KernelRow& row, Case& c) {
     if (row.fragments || !is_few(row)) return;
@@ -69,7 +70,7 @@ TEST(Sm80, EveryPatternDecoded) {
 }
 
 // One row after the other of a list of shapes that has every tail on every axis.
-TEST(Sm80, EveryShape) {
+TEST(Tiles, EveryShape) {
   struct Sizes {
     int64_t rows, columns, depth;
   };
@@ -93,7 +94,7 @@ TEST(Sm80, EveryShape) {
   });
 }
 
-TEST(Sm80, GroupsAndScales) {
+TEST(Tiles, GroupsAndScales) {
   uint64_t count = 0;
   on_every_tile([&](const KernelRow& row, Case& c) {
     if (c.scale_dtype == 0 || row.group_multiple == 0) return;
@@ -109,7 +110,7 @@ TEST(Sm80, GroupsAndScales) {
   });
 }
 
-TEST(Sm80, OptionsRangesAndPartsOfTheDepth) {
+TEST(Tiles, OptionsRangesAndPartsOfTheDepth) {
   on_every_tile([](const KernelRow& row, Case& c) {
     c.depth = 1200;
     c.group = 128;
@@ -131,7 +132,7 @@ TEST(Sm80, OptionsRangesAndPartsOfTheDepth) {
   });
 }
 
-TEST(Sm80, XThatIsReadWhereItLies) {
+TEST(Tiles, XThatIsReadWhereItLies) {
   on_every_tile([](const KernelRow& row, Case& c) {
     if (row.arithmetic == Arithmetic::i8) return;
     c.x_dtype = row.arithmetic == Arithmetic::f16 ? GATUN_F16 : GATUN_BF16;
@@ -143,7 +144,7 @@ TEST(Sm80, XThatIsReadWhereItLies) {
   });
 }
 
-TEST(Sm80, NanAndInfinity) {
+TEST(Tiles, NanAndInfinity) {
   on_every_tile([](const KernelRow& row, Case& c) {
     for (const float special : {NAN, INFINITY, 1e6f}) {
       c.special = {special};
@@ -153,10 +154,10 @@ TEST(Sm80, NanAndInfinity) {
   });
 }
 
-TEST(Sm80, ExtremeCodes) {
+TEST(Tiles, ExtremeCodes) {
   // The longest group that int32 holds, of the largest products.
-  for (const char* name :
-       {"nm_matmul_sparse_i8_m16n128_sm80", "nm_matmul_sparse_i8_m192n256_sm80", "nm_matmul_decoded_i8_m16n128_sm80"}) {
+  for (const char* name : {"nm_matmul_sparse_i8_m16n128_sm80", "nm_matmul_sparse_i8_m192n256_sm80",
+                           "nm_matmul_sparse_i8_m192n256_sm90", "nm_matmul_decoded_i8_m16n128_sm80"}) {
     if (!fits_device(*kernel_rows().find(name))) continue;
     Case c = of_values(GATUN_I8, GATUN_NM_INT8);
     c.columns = 1;
@@ -183,7 +184,7 @@ TEST(Sm80, ExtremeCodes) {
   }
 }
 
-TEST(Sm80, EveryOrderOfThreads) {
+TEST(Tiles, EveryOrderOfThreads) {
   in_every_order([] {
     on_every_tile([](const KernelRow& row, Case& c) {
       if (!row.fragments && c.value_dtype != GATUN_U4) return;  // others have the same instance

@@ -243,11 +243,11 @@ inline Expected expect(const Case& c, const Weights& weights, const Product& pro
   return expected;
 }
 
-// Whether the device has the shared memory that a kernel wants.
+// Whether the kernel is made for the device, which has the shared memory that it wants.
 inline bool fits_device(const KernelRow& row) {
   Device device = {};
   EXPECT_EQ(describe_device(0, &device), GATUN_OK) << gatun_last_error();
-  return device.shared_bytes >= row.shared_bytes;
+  return row.capabilities.contains(device.major * 10 + device.minor) && device.shared_bytes >= row.shared_bytes;
 }
 
 // While this lives, the emulated device has no more shared memory than any device has that the kernel is chosen for.

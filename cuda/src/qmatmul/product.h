@@ -74,6 +74,8 @@ Extents extents_of(const Problem& problem) {
   return {params.rows, form.depth, form.padded_depth, form.padded_columns(), params.x_row_stride, params.x_dtype};
 }
 
+inline constexpr int64_t kMostTileRows = INT32_MAX;  // coordinates of a tensor map
+
 // Whether a product is beyond kernels of matrix instructions, which count in 32 bits and find groups by a
 // multiplication that is exact up to 2^39 (GroupOf in tile_mma.h).
 template <class Form>

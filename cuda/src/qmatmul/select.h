@@ -23,7 +23,6 @@ inline constexpr uint32_t kBookCodes = bit(Codes::book4) | bit(Codes::book8);
 // What the tiles of sm_90a decode; other codes go through those of sm_80.
 inline constexpr uint32_t kTileIntegers = bit(Codes::u4) | bit(Codes::i8);
 inline constexpr uint32_t kTileCodes = kTileIntegers | bit(Codes::u8) | bit(Codes::f8e4m3);
-inline constexpr int64_t kMostTileRows = INT32_MAX;  // coordinates of a tensor map
 
 inline constexpr int32_t kIntegerZeros = GATUN_ZERO_INTEGER, kAnyZeros = GATUN_ZERO_FLOAT;
 
