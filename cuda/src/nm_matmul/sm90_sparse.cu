@@ -47,9 +47,8 @@ using qmatmul::Place;
 using qmatmul::Ring;
 
 constexpr int kFragments = 2, kRows = 192;
-constexpr int kSlices = 2;                       // of a stage, a product each
-constexpr int kInFlight = kFragments * kSlices;  // products of a stage, which may all be running
-constexpr int kSliceOfDescriptor = 64 / 16;      // bytes of a row in the unit of descriptors
+constexpr int kSlices = 2;                   // of a stage, a product each
+constexpr int kSliceOfDescriptor = 64 / 16;  // bytes of a row in the unit of descriptors
 
 template <bool kBf16>
 struct Halves : SparseHalves<kBf16> {
@@ -81,44 +80,28 @@ struct Operand : Left {
 template <class Left>
 using Tile = qmatmul::Tile<Operand<Left>, kFragments, kRows, true>;
 
-// All products of a group of warps; `first_strip` is the warp's in fragment 0.
+// All products of a group of warps.
 template <class Left>
 GATUN_DEVICE void multiply(const Job& job, const Place& place, const Ring<Tile<Left>>& ring, int first_strip,
                            float (&sum)[kFragments][kRows / 2]) {
-  float scale[kFragments][2];
-#pragma unroll
-  for (int f = 0; f < kFragments; ++f) {
-    const int64_t column = (place.strip + qmatmul::strip_of(place, first_strip, f)) * kStripColumns + lane() / 4;
-    qmatmul::load_scales(job, job.scales, column, scale[f]);
-  }
   const Left left(job);
-  SparseFragment of[kInFlight] = {};
-  typename Left::Sum part[kFragments][kRows / 2] = {};
-  wgmma_fence(part);
-  for (int stage = 0; stage < place.stages; ++stage) {
-    wait_for(ring.full + stage % Tile<Left>::kStages, ring.round(stage));
+  SparseFragment of[kFragments][kSlices] = {};
+  qmatmul::multiply_depth<Tile<Left>>(job, place, ring, first_strip, sum, [&](int stage, int f, int strip, auto& part) {
+    const uint8_t* const units = ring.strip(stage, strip);
     const uint64_t b = shared_matrix(ring.x(stage));
-#pragma unroll
-    for (int f = 0; f < kFragments; ++f) {
-      const uint8_t* const units = ring.strip(stage, qmatmul::strip_of(place, first_strip, f));
-      const auto slice = [&](auto index) {
-        constexpr int kSlice = decltype(index)::value;
-        SparseFragment& own = of[f * kSlices + kSlice];
-        wgmma_wait<kInFlight - 1>(own.a, own.metadata);  // the product that read these registers
-        own = left.load(units, kSlice, {});
-        wgmma_fence(own.a, own.metadata);
-        Left::template multiply<kSlice>(part[f], own, b + kSlice * kSliceOfDescriptor);
-        wgmma_commit();
-      };
-      slice(qmatmul::Step<0>());
-      slice(qmatmul::Step<1>());
-    }
-    // At most kInFlight products are running now, all of this stage, so the one before is done.
-    if (stage > 0 && lane() == 0) barrier_arrive_at(ring.empty + (stage - 1) % Tile<Left>::kStages);
-  }
-  wgmma_wait<0>(part);
-#pragma unroll
-  for (int f = 0; f < kFragments; ++f) qmatmul::add_scaled(scale[f], part[f], sum[f]);
+    const auto slice = [&](auto index) {
+      constexpr int kSlice = decltype(index)::value;
+      SparseFragment& own = of[f][kSlice];
+      // The product of the stage before that read these registers; all later ones may be running.
+      wgmma_wait<kFragments * kSlices - 1>(own.a, own.metadata);
+      own = left.load(units, kSlice, {});
+      wgmma_fence(own.a, own.metadata);
+      Left::template multiply<kSlice>(part, own, b + kSlice * kSliceOfDescriptor);
+      wgmma_commit();
+    };
+    slice(qmatmul::Step<0>());
+    slice(qmatmul::Step<1>());
+  });
 }
 
 template <class Left>

@@ -1,6 +1,6 @@
 // A block's tile of y on sm_90a: one warp copies stages of the depth into a ring in shared memory, two groups of four
 // warps multiply what has come and store their sums. What they multiply by is up to each kernel: sm90_tile.h, and
-// nm_matmul/sm90_sparse.h for sparse weights.
+// nm_matmul/sm90_sparse.cu for sparse weights.
 //
 //   group 0          one warp copies stages of 128 bytes of each row of x by a tensor map, in the swizzle that wgmma
 //                    reads, and the packed weights of that depth, which lie in one piece for each strip of 16
@@ -23,6 +23,7 @@
 #include "ptx/thread.h"
 #include "ptx/tma.h"
 #include "ptx/warp.h"
+#include "ptx/wgmma.h"
 #include "qmatmul/finish.h"
 #include "qmatmul/job.h"
 
@@ -35,6 +36,8 @@ inline constexpr int kStageRowBytes = 128;               // of x: the swizzle's 
 inline constexpr int kScaleLane = 30, kOffsetLane = 31;  // of the warp that copies, beside up to 16 for strips
 inline constexpr int kBand = 8;  // tiles of rows that share what they read of the weights in the L2 cache
 
+// kDirect: one scale covers the depth, so none travel with the stages. Arithmetic says the type of sums, bytes of an
+// element of x, the depth of a stage and of a unit, and the bytes of a unit.
 template <class Arithmetic, int kFragmentsOf, int kRowsOf, bool kDirectOf>
 struct Tile {
   using Sum = typename Arithmetic::Sum;
@@ -178,6 +181,36 @@ GATUN_DEVICE void add_scaled(const float (&scale)[2], const Sum (&part)[kCount],
 GATUN_DEVICE int strip_of(const Place& place, int first_strip, int fragment) {
   const int strip = first_strip + 4 * fragment;
   return strip < place.strips ? strip : 0;
+}
+
+// The lane's first column in a strip of the place.
+GATUN_DEVICE int64_t column_of(const Place& place, int strip) {
+  return (place.strip + strip) * kStripColumns + lane() / 4;
+}
+
+// All products of a group of warps where one scale covers the depth; `first_strip` is the warp's in fragment 0.
+// multiply_stage(stage, fragment, strip, sums) issues those of a fragment with a stage that has come. When it has done
+// so for the last fragment, none of the stage before may be running.
+template <class T, class MultiplyStage>
+GATUN_DEVICE void multiply_depth(const Job& job, const Place& place, const Ring<T>& ring, int first_strip,
+                                 float (&sum)[T::kFragments][T::kRows / 2], MultiplyStage multiply_stage) {
+  // Before all products: ptxas keeps no sums in registers across the branches of this.
+  float scale[T::kFragments][2];
+#pragma unroll
+  for (int f = 0; f < T::kFragments; ++f) {
+    load_scales(job, job.scales, column_of(place, strip_of(place, first_strip, f)), scale[f]);
+  }
+  typename T::Sum part[T::kFragments][T::kRows / 2] = {};
+  wgmma_fence(part);
+  for (int stage = 0; stage < place.stages; ++stage) {
+    wait_for(ring.full + stage % T::kStages, ring.round(stage));
+#pragma unroll
+    for (int f = 0; f < T::kFragments; ++f) multiply_stage(stage, f, strip_of(place, first_strip, f), part[f]);
+    if (stage > 0 && lane() == 0) barrier_arrive_at(ring.empty + (stage - 1) % T::kStages);
+  }
+  wgmma_wait<0>(part);
+#pragma unroll
+  for (int f = 0; f < T::kFragments; ++f) add_scaled(scale[f], part[f], sum[f]);
 }
 
 // Sums through shared memory, since a lane has two rows of two columns, to y or to this part's sums.

@@ -155,36 +155,23 @@ GATUN_DEVICE void multiply(const Job& job, const Place& place, const Ring<T>& ri
   }
 }
 
-// The same where one scale covers the depth: nothing waits for a product but what needs its registers.
+// The same where one scale covers the depth: nothing waits for a product but what needs its registers, so the last
+// kStageSteps may be running, all of one stage.
 template <class T, class Arithmetic>
 GATUN_DEVICE void multiply_direct(const Job& job, const Place& place, const Ring<T>& ring, int first_strip,
                                   float (&sum)[T::kFragments][T::kRows / 2]) {
-  // Before all products: ptxas keeps no sums in registers across the branches of this.
-  float scale[T::kFragments][2];
   int lower[T::kFragments][2];
 #pragma unroll
   for (int f = 0; f < T::kFragments; ++f) {
-    const int64_t column = (place.strip + strip_of(place, first_strip, f)) * kStripColumns + lane() / 4;
-    load_scales(job, job.scales, column, scale[f]);
+    const int64_t column = column_of(place, strip_of(place, first_strip, f));
     lower[f][0] = lower_of<Arithmetic::kCodes>(job, job.offsets, column);
     lower[f][1] = lower_of<Arithmetic::kCodes>(job, job.offsets, column + 8);
   }
   uint32_t a[kStageSteps][4] = {};
-  typename T::Sum part[T::kFragments][T::kRows / 2] = {};
-  wgmma_fence(part);
-  for (int stage = 0; stage < place.stages; ++stage) {
-    wait_for(ring.full + stage % T::kStages, ring.round(stage));
-#pragma unroll
-    for (int f = 0; f < T::kFragments; ++f) {
-      const Arithmetic arithmetic(lower[f][0], lower[f][1]);
-      multiply_stage<T>(ring, arithmetic, stage, strip_of(place, first_strip, f), false, a, part[f]);
-    }
-    // At most four products are running now, all of this stage, so the one before is done.
-    if (stage > 0 && lane() == 0) barrier_arrive_at(ring.empty + (stage - 1) % T::kStages);
-  }
-  wgmma_wait<0>(part);
-#pragma unroll
-  for (int f = 0; f < T::kFragments; ++f) add_scaled(scale[f], part[f], sum[f]);
+  multiply_depth<T>(job, place, ring, first_strip, sum, [&](int stage, int f, int strip, auto& part) {
+    const Arithmetic arithmetic(lower[f][0], lower[f][1]);
+    multiply_stage<T>(ring, arithmetic, stage, strip, false, a, part);
+  });
 }
 
 }  // namespace gatun::cuda::qmatmul
