@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "attention/fp8_reference.h"
 #include "attention/reference.h"
 #include "base/dtype.h"
 #include "gatun/cuda_attention.h"
@@ -17,6 +18,7 @@ namespace gatun::bench {
 namespace {
 
 constexpr int64_t kBlock = 128;
+using Expected = cuda::attention::Fp8Reference::Expected;
 
 struct Case {
   const char* name;
@@ -35,9 +37,11 @@ constexpr Case kCases[] = {
     {"bf16", 16, 16384, 256, false, GATUN_ATTENTION_EXACT, 1000, 0, false},
     {"bf16", 64, 1024, 128, true, GATUN_ATTENTION_EXACT, 1000, 0, false},
     {"INT8", 16, 16384, 128, false, GATUN_ATTENTION_INT8, 1000, 0, true},
+    {"INT8 + FP8", 16, 16384, 128, false, GATUN_ATTENTION_INT8_FP8, 1000, 1, true},
     {"bf16, 10 % of blocks", 16, 32768, 128, false, GATUN_ATTENTION_EXACT, 100, 7, true},
     {"bf16, 50 % of blocks", 16, 32768, 128, false, GATUN_ATTENTION_EXACT, 500, 0, false},
     {"INT8, 10 % of blocks", 16, 32768, 128, false, GATUN_ATTENTION_INT8, 100, 0, false},
+    {"INT8 + FP8, 10 % of blocks", 16, 32768, 128, false, GATUN_ATTENTION_INT8_FP8, 100, 0, false},
 };
 
 // Whether a block is seen; torch_peer.py has the same rule.
@@ -147,13 +151,23 @@ struct Attention {
       in.full_blocks = mask.blocks.data();
       in.partial_offsets = mask.none.data();
     }
-    attention::Reference reference(p, in);
+    const bool fp8 = p.mode == GATUN_ATTENTION_INT8_FP8;
+    std::optional<cuda::attention::Fp8Reference> codes;
+    if (fp8) codes.emplace(p, in);
+    attention::Reference reference = fp8 ? codes->reference() : attention::Reference(p, in);
     double squares = 0, expected_squares = 0;
     for (const int64_t i : {int64_t{0}, p.query_length / 3, p.query_length - 1}) {
-      const attention::Row expected = reference.row(0, 0, i);
+      Expected expected;
+      if (fp8) {
+        expected = codes->row(reference, 0, 0, i);
+      } else {
+        const attention::Row of_row = reference.row(0, 0, i);
+        expected.out = of_row.out;
+        for (size_t c = 0; c < of_row.out.size(); ++c) expected.allowed.push_back(out_bound(p, of_row, c));
+      }
       for (size_t c = 0; c < expected.out.size(); ++c) {
         const double value = double{bf16_to_f32(out_head[static_cast<size_t>(i * row) + c])};
-        const double bound = out_bound(p, expected, c) + std::ldexp(std::fabs(expected.out[c]), -7);
+        const double bound = expected.allowed[c] + std::ldexp(std::fabs(expected.out[c]), -7);
         if (!(std::fabs(value - expected.out[c]) <= bound)) {
           std::printf("WRONG: out[%lld][%lld][%zu] = %g, expected %g +- %g\n", static_cast<long long>(head),
                       static_cast<long long>(i), c, value, expected.out[c], bound);
@@ -243,6 +257,10 @@ void bench_attention(Session& session) {
   for (Case c : kCases) {
     if (session.scale == Scale::quick && !c.quick) continue;
     if (session.is_tiny()) c.heads = 1;
+    if (c.mode == GATUN_ATTENTION_INT8_FP8 && session.device.capability != "9.0" && !session.is_tiny()) {
+      std::printf("  %s: on compute capability 9.0 alone\n", c.name);
+      continue;
+    }
     measure(session, c);
     session.save();
   }

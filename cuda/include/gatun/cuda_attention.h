@@ -14,8 +14,8 @@
  *   query_blocks       further queries of an item see nothing
  *
  * query_length and kv_length are at most 2^30, with offsets of all items together, and no kernel has 2^31 blocks or
- * more: of up to 128 queries of a head; with INT8 also of 4 rows of q or v, 64 of k, 32 columns of k. UNSUPPORTED
- * otherwise, before anything is launched.
+ * more: of up to 128 queries of a head; with INT8 and INT8_FP8 also of 4 rows of q or v, 64 of k, 32 columns of k or v.
+ * UNSUPPORTED otherwise, before anything is launched.
  *
  * Products, by a kernel that the params and the device alone select (explain), but that bases which are no multiples of
  * 16 bytes and calls for lse alone may take another one, which explain names:
@@ -25,9 +25,21 @@
  *   INT8   the codes of gatun/attention.h, bit for bit, whose products are summed exactly. The exponentials and v are
  *          rounded to bf16
  *
+ * INT8_FP8 takes compute capability 9.0, head_size and value_size up to 128, up to 2^31 - 257 rows of q and of k of all
+ * heads; UNSUPPORTED otherwise. The codes of q and k are those of INT8. Of a channel of v, over the keys of an item's
+ * head, each number in f32 in this order:
+ *
+ *   mean   the sum from key 0 on, ascending, divided by the number of keys
+ *   scale  amax |v - mean| / 448; below 2^-120 it counts as 0, and so do the codes; NaN if a value less the mean is not
+ *          finite
+ *   code   (v - mean) * (1 / scale) to the nearest f8e4m3, ties to even
+ *   out    (scale * sum f8e4m3(p) code + mean * sum p) / (sum p + 448 exp(sink - largest)), where p is
+ *          448 exp(logit - largest) and largest, for each 128 keys, that of the keys up to these
+ *
  * Errors are within the bounds of gatun/attention.h, with (2^-11 + 2^-17) max |v| more for F16 in EXACT. Rows that see
  * nothing, NaN and infinity are as there, but that a logit counts as infinite where log2(e) * scale * (q . k) leaves
- * the range of f32. Results depend neither on other batch items nor on other heads, and are the same bits each time.
+ * the range of f32, and that in INT8_FP8 rows whose sink or correction leaves no share to the weights are 0. Results
+ * depend neither on other batch items nor on other heads, and are the same bits each time.
  */
 #ifndef GATUN_CUDA_ATTENTION_H
 #define GATUN_CUDA_ATTENTION_H
@@ -43,7 +55,8 @@ extern "C" {
 
 /*
  * The workspace of gatun_cuda_attention on `device`: a byte for 64 queries of each head, and with INT8 the codes of q
- * and k, and v in bf16 unless it is that. UNSUPPORTED if there are no kernels for the device.
+ * and k, and v in bf16 unless it is that; with INT8_FP8 the codes of q, k and v, padded to 64 or 128 channels, those of
+ * v to 64 keys. UNSUPPORTED if there are no kernels for the device.
  *
  *   ragged  1 if the call has offsets, else 0
  */

@@ -35,7 +35,7 @@ int32_t read_question(const Params* given, int32_t ragged, int32_t device, Param
 
 int32_t make_plan(const Params& p, bool ragged, const Device& device, Plan* plan) {
   *plan = plan_on(select(p, ragged, device), p, ragged);
-  return check_grids(*plan, p);
+  return check_plan(*plan, p, device);
 }
 
 }  // namespace

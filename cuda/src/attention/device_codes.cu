@@ -17,23 +17,24 @@ namespace gatun::cuda::attention {
 namespace {
 
 constexpr int kThreads = 32 * kRowsOfBlock, kMeanKeys = 128, kBatch = kMeanColumns * kMeanKeys / kThreads;
+constexpr float kLargest = 127.0f;
 
-// Blocks: columns / 32, kv heads, batch items, the first fastest.
+// Of k or v. Blocks: columns / 32, kv heads, batch items, the first fastest.
 GATUN_KERNEL(kThreads, 4)
-attention_mean(GATUN_GRID_CONSTANT Job job, float* means) {
-  const int64_t parts = (job.head_size + kMeanColumns - 1) / kMeanColumns, all = quotient(block_x(), parts);
+attention_mean(GATUN_GRID_CONSTANT Job job, Strided rows, int64_t columns, float* means) {
+  const int64_t parts = (columns + kMeanColumns - 1) / kMeanColumns, all = quotient(block_x(), parts);
   const int64_t item_index = quotient(all, job.kv_heads), head = all - item_index * job.kv_heads;
   const int column = static_cast<int>(block_x() - all * parts) * kMeanColumns + lane();
   const Item item = item_of(job, item_index);
-  const int64_t place = place_of(job, item.index, item.first_key, head, job.k) + column;
+  const int64_t place = place_of(job, item.index, item.first_key, head, rows) + column;
   float* const tiles = reinterpret_cast<float*>(shared_memory());
-  const bool inside = column < job.head_size;
+  const bool inside = column < columns;
   float values[kBatch], sum = 0;
   const auto load = [&](int32_t first) {
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const int32_t key = first + warp() + i * (kThreads / 32);
-      values[i] = inside && key < item.keys ? load_float(job.k.data, job.dtype, place + key * job.k.row_stride) : 0.0f;
+      values[i] = inside && key < item.keys ? load_float(rows.data, job.dtype, place + key * rows.row_stride) : 0.0f;
     }
   };
   load(0);
@@ -49,20 +50,8 @@ attention_mean(GATUN_GRID_CONSTANT Job job, float* means) {
     for (int i = 0; i < count; ++i) sum += tile[i * kMeanColumns + lane()];
   }
   if (warp() == 0 && inside) {
-    means[(item.index * job.kv_heads + head) * job.head_size + column] = sum / static_cast<float>(item.keys);
+    means[(item.index * job.kv_heads + head) * columns + column] = sum / static_cast<float>(item.keys);
   }
-}
-
-struct Scale {
-  float scale, inverse;
-};
-
-// A scale below 2^-120 counts as 0; NaN if a value is not finite.
-GATUN_DEVICE Scale scale_of(float amax) {
-  if (!is_finite(amax)) return {as_float(0x7fc00000u), 0.0f};
-  const float scale = amax / 127.0f;
-  if (scale < 0x1p-120f) return {0.0f, 0.0f};
-  return {scale, 1.0f / scale};
 }
 
 GATUN_DEVICE int8_t code_of(float x, const Scale& scale) {
@@ -103,7 +92,7 @@ attention_quantize_keys(GATUN_GRID_CONSTANT Job job, int8_t* codes, float* scale
   if (lane() == 0) of_warps[warp()] = amax;
   block_barrier();
   for (int i = 0; i < kThreads / 32; ++i) amax = max_or_nan(amax, of_warps[i]);
-  const Scale scale = scale_of(amax);
+  const Scale scale = scale_of(amax, kLargest);
   if (thread_index() == 0) scales[unit_of(job, item, head, static_cast<int32_t>(first))] = scale.scale;
   for (int key = warp(); key < count; key += kThreads / 32) {
     for (int column = lane(); column < job.codes.columns; column += 32) {
@@ -150,7 +139,7 @@ attention_quantize_queries(GATUN_GRID_CONSTANT Job job, int8_t* codes, float* sc
   }
 #pragma unroll
   for (int i = 1; i < 32; i *= 2) product += shuffle_xor(product, i);
-  const Scale scale = scale_of(amax_of_warp(amax));
+  const Scale scale = scale_of(amax_of_warp(amax), kLargest);
   if (lane() == 0) {
     scales[index] = scale.scale;
     offsets[index] = product;
@@ -175,14 +164,17 @@ attention_round_values(GATUN_GRID_CONSTANT Job job, uint16_t* to, int64_t rows) 
 
 }  // namespace
 
+int32_t run_means(const Job& job, const Strided& rows, int64_t columns, const float* means, void* stream) {
+  return launch(
+      "attention_mean_sm80", attention_mean,
+      {job.batch * job.kv_heads * blocks_of(columns, kMeanColumns), 1, 1, kThreads, 2 * kMeanColumns * kMeanKeys * 4},
+      stream, job, rows, columns, const_cast<float*>(means));
+}
+
 int32_t run_quantize(const Job& job, bool values, void* stream) {
   const int64_t items = job.in.q_offsets == nullptr ? job.batch : 1;
   const auto writable = [](const void* data) { return const_cast<void*>(data); };
-  float* const mean = const_cast<float*>(job.codes.mean);
-  GATUN_TRY(launch("attention_mean_sm80", attention_mean,
-                   {job.batch * job.kv_heads * blocks_of(job.head_size, kMeanColumns), 1, 1, kThreads,
-                    2 * kMeanColumns * kMeanKeys * 4},
-                   stream, job, mean));
+  GATUN_TRY(run_means(job, job.k, job.head_size, job.codes.mean, stream));
   GATUN_TRY(launch("attention_quantize_keys_sm80", attention_quantize_keys,
                    {items * job.kv_heads * job.codes.k_units, 1, 1, kThreads, kThreads / 32 * 4}, stream, job,
                    static_cast<int8_t*>(writable(job.codes.k.data)), const_cast<float*>(job.codes.k_scales)));

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "attention/inputs.h"
+#include "gatun/attention.h"
 
 namespace gatun::cuda::attention {
 
@@ -33,6 +34,10 @@ struct Codes {
   const float* mean;                  // of keys, [batch, kv_heads, head_size]
   int64_t columns;
   int64_t k_units;  // of a head
+  // INT8_FP8: f8e4m3 codes of v, of each unit kUnitKeys / 16 panels [columns][16 keys] (sm90_values.cu); mean and scale
+  // of each channel, [batch, kv_heads, value_size].
+  const uint8_t* v;
+  const float *v_mean, *v_scales;
 };
 
 struct Job {
@@ -59,6 +64,8 @@ struct Job {
   int64_t tiles;      // of a head; with offsets those of all items
   int64_t blocks;     // for all tiles
 };
+
+inline bool has_codes(int32_t mode) { return mode != GATUN_ATTENTION_EXACT; }
 
 int32_t run_again(const Job& job, void* stream);  // the spoiled tiles, by the kernel of f32
 

@@ -13,15 +13,16 @@ struct Matrix {
   int64_t rows, columns;
 };
 
+inline constexpr int64_t kMostMatrixRows = INT32_MAX - 256;  // rows of copies lie some way beyond the last
+
 // Whether 16-bit elements [items, heads, rows, size] lie in one: steps to other heads and items are whole rows, or stay
 // within the row. Rows begin at multiples of 16 bytes if the first one does.
 inline bool as_matrix(const Strided& x, int64_t items, int64_t heads, int64_t rows, int64_t size, Matrix* matrix) {
-  constexpr int64_t kMostRows = INT32_MAX - 256;  // rows of copies lie some way beyond the last
   if (x.row_stride < size || x.row_stride % 8 != 0) return false;
   *matrix = {rows, size};
   for (const auto& [count, stride] : {std::pair{items, x.batch_stride}, std::pair{heads, x.head_stride}}) {
     const int64_t further = count - 1, on = stride % x.row_stride;
-    if (further < 0 || further > kMostRows || on % 8 != 0) return false;
+    if (further < 0 || further > kMostMatrixRows || on % 8 != 0) return false;
     int64_t columns = 0, last = 0;
     if (__builtin_mul_overflow(on, further, &columns) ||
         __builtin_mul_overflow(stride / x.row_stride, further, &last) ||
@@ -30,7 +31,7 @@ inline bool as_matrix(const Strided& x, int64_t items, int64_t heads, int64_t ro
       return false;
     }
   }
-  return matrix->columns <= x.row_stride && matrix->rows <= kMostRows;
+  return matrix->columns <= x.row_stride && matrix->rows <= kMostMatrixRows;
 }
 
 }  // namespace gatun::cuda::attention

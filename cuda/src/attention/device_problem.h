@@ -31,6 +31,13 @@ using gatun::attention::spec_of;
 using gatun::test::DeviceBuffer;
 using gatun::test::Rng;
 
+// Kinds of the CPU, and that of devices alone, whose results fp8_problem.h checks.
+inline std::vector<Kind> device_kinds() {
+  std::vector<Kind> kinds(std::begin(kKinds), std::end(kKinds));
+  kinds.push_back({GATUN_BF16, GATUN_F32, GATUN_ATTENTION_INT8_FP8});
+  return kinds;
+}
+
 // With what devices round besides the CPU: exponentials to f16.
 inline Spec device_spec(const Kind& kind, int64_t query_length, int64_t kv_length) {
   Spec spec = spec_of(kind, query_length, kv_length);

@@ -139,6 +139,17 @@ GATUN_DEVICE int64_t unit_of(const Job& job, const Item& item, int64_t kv_head, 
   return first + kv_head * job.codes.k_units + key / kUnitKeys;
 }
 
+// Of numbers up to amax in codes up to `largest`. Below 2^-120 it counts as 0; NaN if a number is not finite.
+struct Scale {
+  float scale, inverse;
+};
+GATUN_DEVICE Scale scale_of(float amax, float largest) {
+  if (!is_finite(amax)) return {as_float(0x7fc00000u), 0.0f};
+  const float scale = amax / largest;
+  if (scale < 0x1p-120f) return {0.0f, 0.0f};
+  return {scale, 1.0f / scale};
+}
+
 struct RowEnd {
   float factor;  // of sums
   float lse;

@@ -29,6 +29,8 @@ constexpr KernelRow kRows[] = {
 constexpr int kRowCount = static_cast<int>(sizeof(kRows) / sizeof(kRows[0]));
 
 constexpr int64_t kAlignment = 256, kNoMemory = int64_t{1} << 60;
+constexpr int64_t kMostFp8Size = 128;
+constexpr const char* kModeTexts[] = {"", " in INT8", " in INT8_FP8"};
 
 // Whether tiles of tile_rows queries are worth it, and each lies in one row of the mask.
 bool fills_tiles(const KernelRow& row, const Params& p) {
@@ -150,10 +152,12 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
   };
   plan.largest_grid = p.query_length == 0 ? 0 : plan.blocks;
   plan.spoiled_at = take(row.tensor_cores ? plan.blocks : 0);
-  if (p.mode == GATUN_ATTENTION_INT8) {
+  if (has_codes(p.mode)) {
+    const bool fp8 = p.mode == GATUN_ATTENTION_INT8_FP8;
     const int64_t q_rows = product({items, p.query_heads, p.query_length});
     const int64_t k_rows = product({items, p.kv_heads, p.kv_length});
-    plan.columns = p.head_size <= 64 ? 64 : p.head_size <= 128 ? 128 : 256;
+    const int64_t size = fp8 ? largest_size(p) : p.head_size;
+    plan.columns = size <= 64 ? 64 : size <= 128 ? 128 : 256;
     plan.k_units = ragged ? p.kv_length / kUnitKeys + p.batch : blocks_of(p.kv_length, kUnitKeys);
     plan.q_codes_at = take(product({q_rows, plan.columns}));
     plan.k_codes_at = take(product({k_rows, plan.columns}));
@@ -162,18 +166,42 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
     plan.k_scales_at = take(product({items, p.kv_heads, plan.k_units, 4}));
     plan.mean_at = take(product({p.batch, p.kv_heads, p.head_size, 4}));
     const bool copied = row.tensor_cores && p.dtype != GATUN_BF16;
-    plan.values_at = take(copied ? product({k_rows, p.value_size, 2}) : 0);
+    const int64_t units = product({items, p.kv_heads, plan.k_units});
+    plan.values_at = take(fp8      ? product({units, kUnitKeys, plan.columns})
+                          : copied ? product({k_rows, p.value_size, 2})
+                                   : 0);
+    const int64_t channels = fp8 ? product({p.batch, p.kv_heads, p.value_size, 4}) : 0;
+    plan.v_mean_at = take(channels);
+    plan.v_scales_at = take(channels);
     if (plan.largest_grid > 0) {
       plan.largest_grid = std::max({plan.largest_grid, blocks_of(q_rows, kRowsOfBlock), blocks_of(k_rows, kRowsOfBlock),
-                                    product({items, p.kv_heads, plan.k_units}),
-                                    product({p.batch, p.kv_heads, blocks_of(p.head_size, kMeanColumns)})});
+                                    units, product({p.batch, p.kv_heads, blocks_of(largest_size(p), kMeanColumns)})});
     }
   }
   plan.workspace_bytes = used;
   return plan;
 }
 
-int32_t check_grids(const Plan& plan, const Params& p) {
+int32_t check_plan(const Plan& plan, const Params& p, const Device& device) {
+  if (p.mode == GATUN_ATTENTION_INT8_FP8) {
+    if (largest_size(p) > kMostFp8Size) {
+      return fail(GATUN_UNSUPPORTED, "params.%s = %lld in mode INT8_FP8; allowed: up to %lld",
+                  p.head_size > kMostFp8Size ? "head_size" : "value_size", LongLong{largest_size(p)},
+                  LongLong{kMostFp8Size});
+    }
+    if (why_not(*plan.kernel, p, plan.ragged, device) != nullptr) {
+      return fail(GATUN_UNSUPPORTED,
+                  "params.mode = %d (INT8_FP8) on compute capability %d.%d; allowed: 9.0, or another mode", p.mode,
+                  device.major, device.minor);
+    }
+    const int64_t items = plan.ragged ? std::min<int64_t>(p.batch, 1) : p.batch;
+    const int64_t rows =
+        std::max(product({items, p.query_heads, p.query_length}), product({items, p.kv_heads, p.kv_length}));
+    if (rows > kMostMatrixRows) {
+      return fail(GATUN_UNSUPPORTED, "%lld rows of q or of k of all heads in mode INT8_FP8; allowed: up to %lld",
+                  LongLong{rows}, LongLong{kMostMatrixRows});
+    }
+  }
   if (plan.largest_grid <= INT32_MAX) return GATUN_OK;
   return fail(
       GATUN_UNSUPPORTED,
@@ -224,7 +252,7 @@ int32_t run_plan(const Plan& plan, const Params& params, const gatun::attention:
   job.tiles = plan.tiles;
   job.blocks = plan.blocks;
   job.spoiled = workspace + plan.spoiled_at;
-  if (p.mode == GATUN_ATTENTION_INT8) {
+  if (has_codes(p.mode)) {
     const auto floats = [&](int64_t at) { return reinterpret_cast<float*>(workspace + at); };
     job.codes = {packed(workspace + plan.q_codes_at, p.query_heads, p.query_length, plan.columns),
                  packed(workspace + plan.k_codes_at, p.kv_heads, p.kv_length, plan.columns),
@@ -233,13 +261,17 @@ int32_t run_plan(const Plan& plan, const Params& params, const gatun::attention:
                  floats(plan.k_scales_at),
                  floats(plan.mean_at),
                  plan.columns,
-                 plan.k_units};
+                 plan.k_units,
+                 workspace + plan.values_at,
+                 floats(plan.v_mean_at),
+                 floats(plan.v_scales_at)};
     const bool copied = plan.kernel->tensor_cores && p.dtype != GATUN_BF16;
     if (copied) job.values = packed(workspace + plan.values_at, p.kv_heads, p.kv_length, p.value_size);
     GATUN_TRY(run_quantize(job, copied && in.v != nullptr, stream));
+    if (p.mode == GATUN_ATTENTION_INT8_FP8 && in.v != nullptr) GATUN_TRY(run_quantize_values(job, stream));
   }
-  job.aligned_q = p.mode == GATUN_ATTENTION_INT8 || is_aligned(job.q);
-  job.aligned_k = p.mode == GATUN_ATTENTION_INT8 || is_aligned(job.k);
+  job.aligned_q = has_codes(p.mode) || is_aligned(job.q);
+  job.aligned_k = has_codes(p.mode) || is_aligned(job.k);
   job.aligned_v = is_aligned(job.values);
   job.pairs = is_aligned(out, {p.out_batch_stride, p.out_head_stride, p.out_row_stride}, 4);
   GATUN_TRY(plan.kernel->run(job, stream));
@@ -248,9 +280,8 @@ int32_t run_plan(const Plan& plan, const Params& params, const gatun::attention:
 
 void explain(const Plan& plan, const Params& p, const Device& device, Text& out) {
   out.add("attention of %s%s, %lld x %lld query heads of %lld, %lld queries, %lld keys, head sizes %lld and %lld, ",
-          dtype_name(p.dtype), p.mode == GATUN_ATTENTION_INT8 ? " in INT8" : "", LongLong{p.batch},
-          LongLong{p.query_heads}, LongLong{p.kv_heads}, LongLong{p.query_length}, LongLong{p.kv_length},
-          LongLong{p.head_size}, LongLong{p.value_size});
+          dtype_name(p.dtype), kModeTexts[p.mode], LongLong{p.batch}, LongLong{p.query_heads}, LongLong{p.kv_heads},
+          LongLong{p.query_length}, LongLong{p.kv_length}, LongLong{p.head_size}, LongLong{p.value_size});
   if (p.query_block > 0) {
     out.add("blocks of %lld x %lld, ", LongLong{p.query_block}, LongLong{p.key_block});
   }
@@ -259,9 +290,11 @@ void explain(const Plan& plan, const Params& p, const Device& device, Text& out)
     out.add("  nothing to do\n");
     return;
   }
-  if (p.mode == GATUN_ATTENTION_INT8) {
+  if (has_codes(p.mode)) {
     out.add("  means of keys, codes of q and k%s are made before\n",
-            plan.kernel->tensor_cores && p.dtype != GATUN_BF16 ? ", v in bf16" : "");
+            p.mode == GATUN_ATTENTION_INT8_FP8                   ? ", means and codes of v"
+            : plan.kernel->tensor_cores && p.dtype != GATUN_BF16 ? ", v in bf16"
+                                                                 : "");
   }
   for (const KernelRow& row : kRows) {
     if (&row == plan.kernel) break;

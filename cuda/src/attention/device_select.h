@@ -18,7 +18,7 @@ struct Range {
 inline constexpr uint32_t kBf16Alone = 1u << GATUN_BF16, kF16Alone = 1u << GATUN_F16,
                           kAllDtypes = 1u << GATUN_F32 | kBf16Alone | kF16Alone;
 inline constexpr uint32_t kExactMode = 1u << GATUN_ATTENTION_EXACT, kInt8Mode = 1u << GATUN_ATTENTION_INT8,
-                          kAllModes = kExactMode | kInt8Mode;
+                          kFp8Mode = 1u << GATUN_ATTENTION_INT8_FP8, kSimtModes = kExactMode | kInt8Mode;
 
 // A row of device_kernels.inc.
 struct KernelRow {
@@ -40,6 +40,7 @@ KernelRows kernel_rows();
 
 // Null if a kernel takes the problem, otherwise why it does not. The params are checked; ragged: with offsets.
 const char* why_not(const KernelRow& row, const gatun_attention_params& params, bool ragged, const Device& device);
+// Of a mode that the device has no kernel for, one of another mode, which check_plan refuses.
 const KernelRow& select(const gatun_attention_params& params, bool ragged, const Device& device);
 
 Rule rule_of(const gatun_attention_params& params, bool slopes);
@@ -52,12 +53,12 @@ struct Plan {
   int64_t tiles, blocks;  // of a head, of all
   int64_t largest_grid;   // of its kernels, in blocks; 0 if there is nothing to do
   int64_t columns, k_units, spoiled_at, q_codes_at, k_codes_at, values_at, q_scales_at, q_offsets_at, k_scales_at,
-      mean_at, workspace_bytes;
+      mean_at, v_mean_at, v_scales_at, workspace_bytes;
 };
 Plan plan_on(const KernelRow& row, const gatun_attention_params& params, bool ragged);
 
-// UNSUPPORTED if a kernel would have more blocks than a grid.
-int32_t check_grids(const Plan& plan, const gatun_attention_params& params);
+// UNSUPPORTED if the kernel does not take the problem, or one would have more blocks than a grid.
+int32_t check_plan(const Plan& plan, const gatun_attention_params& params, const Device& device);
 
 // Puts the work on the stream; there are rows of q.
 int32_t run_plan(const Plan& plan, const gatun_attention_params& params, const gatun::attention::Inputs& inputs,

@@ -41,6 +41,8 @@ TEST(AttentionEntry, SelectsByTypeModeAndSize) {
   };
 #if defined(GATUN_EMULATED)
   EXPECT_EQ(selected(GATUN_BF16, GATUN_ATTENTION_EXACT, 128), "attention_bf16_m128n48_sm80");  // value_size is 64
+  EXPECT_EQ(selected(GATUN_F16, GATUN_ATTENTION_INT8_FP8, 64), "attention_i8_f8_m128n128k64_sm90");
+  EXPECT_EQ(selected(GATUN_F32, GATUN_ATTENTION_INT8_FP8, 72), "attention_i8_f8_m128n128k128_sm90");
 #endif
   EXPECT_EQ(selected(GATUN_F32, GATUN_ATTENTION_EXACT, 64), "attention_f32_simt_sm80");
   EXPECT_EQ(selected(GATUN_F16, GATUN_ATTENTION_EXACT, 256), "attention_f16_m64n32_sm80");
@@ -167,6 +169,47 @@ TEST(AttentionEntry, RefusesGridsThatAreTooLarge) {
   p.query_length = 0;
   int64_t bytes = 0;
   EXPECT_EQ(gatun_cuda_attention_workspace_bytes(&p, 0, 0, &bytes), GATUN_OK);
+}
+
+// INT8_FP8 where there is no kernel, by every entry and of every device.
+TEST(AttentionEntry, RefusesWhatInt8Fp8DoesNotTake) {
+  const auto refused = [](const gatun_attention_params& p, const char* says) {
+    const Device device = device_of_tests();
+    EXPECT_EQ(check_plan(plan_on(select(p, false, device), p, false), p, device), GATUN_UNSUPPORTED);
+    DeviceBuffer<uint8_t> memory(1 << 19), out(1 << 19), workspace(1 << 16);
+    int64_t bytes = 0;
+    char text[2048];
+    EXPECT_EQ(gatun_cuda_attention_workspace_bytes(&p, 0, 0, &bytes), GATUN_UNSUPPORTED);
+    EXPECT_EQ(gatun_cuda_attention_explain(&p, 0, 0, text, sizeof(text)), GATUN_UNSUPPORTED);
+    EXPECT_EQ(gatun_cuda_attention(&p, memory.data(), memory.data(), memory.data(), nullptr, nullptr, nullptr, nullptr,
+                                   nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, out.data(), nullptr,
+                                   workspace.data(), 1 << 16, nullptr),
+              GATUN_UNSUPPORTED);
+    EXPECT_NE(std::string(gatun_cuda_last_error()).find(says), std::string::npos) << gatun_cuda_last_error();
+  };
+  const Kind kind = {GATUN_BF16, GATUN_BF16, GATUN_ATTENTION_INT8_FP8};
+  refused(params_of(kind, 136), "params.head_size = 136 in mode INT8_FP8; allowed: up to 128");
+  gatun_attention_params p = params_of(kind, 64);
+  p.value_size = 256;
+  p.v_row_stride = p.out_row_stride = 256;
+  refused(p, "params.value_size = 256 in mode INT8_FP8; allowed: up to 128");
+#if defined(GATUN_EMULATED)
+  p = params_of(kind, 64);
+  p.batch = 1 << 23;
+  p.q_batch_stride = p.k_batch_stride = p.v_batch_stride = 0;
+  p.out_batch_stride = p.out_row_stride * p.query_length;
+  refused(p, "rows of q or of k of all heads in mode INT8_FP8; allowed: up to 2147483391");
+#endif
+  p = params_of(kind, 64);
+  Device device = device_of_tests();
+  for (const auto& [major, minor] : {std::pair{8, 0}, {8, 9}, {10, 0}, {12, 0}}) {
+    device.major = major;
+    device.minor = minor;
+    EXPECT_EQ(check_plan(plan_on(select(p, false, device), p, false), p, device), GATUN_UNSUPPORTED);
+    const std::string says = "params.mode = 2 (INT8_FP8) on compute capability " + std::to_string(major) + "." +
+                             std::to_string(minor) + "; allowed: 9.0, or another mode";
+    EXPECT_EQ(gatun_last_error(), says);
+  }
 }
 
 TEST(AttentionEntry, Explains) {

@@ -86,7 +86,7 @@ TEST(AttentionNumbers, NotANumber) {
 // The first head of the first item has the same bits, whatever the rows of others are: no kernel multiplies them, or
 // does a tile again for them.
 TEST(AttentionNumbers, OtherHeadsAndItems) {
-  for (const Kind& kind : kKinds) {
+  for (const Kind& kind : device_kinds()) {
     for (const bool ragged : {false, true}) {
       Spec spec = device_spec(kind, 70, 100);
       spec.head_size = spec.value_size = 128;
@@ -146,7 +146,7 @@ TEST(AttentionNumbers, SinksSlopesAndCorrections) {
 // Whatever is in lists and offsets, kernels end and stay within memory (which ASan, valgrind and canaries tell).
 TEST(AttentionNumbers, NonsenseInListsAndOffsets) {
   Rng rng(25);
-  for (const Kind& kind : kKinds) {
+  for (const Kind& kind : device_kinds()) {
     for (int i = 0; i < 6; ++i) {
       gatun_attention_params p = {};
       p.struct_size = sizeof(p);

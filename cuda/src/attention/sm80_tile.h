@@ -53,6 +53,7 @@ struct Shape {
   static constexpr int kPanels = kSize == 64 ? 4 : kSize == 128 ? 3 : 2, kKeys = kPanels * kPanelKeys;
   static constexpr int kRowBytes = kInt8 ? kSize : 2 * kSize, kValueBytes = 2 * kSize;
   static constexpr int kFirstWarp = 0;
+  static constexpr bool kTwoLevels = false;
   static constexpr float kShift = kBf16 ? 0.0f : 15.0f;  // of logarithms of weights
   static constexpr int kKAt = (sizeof(Walk<kPanels>) + 127) / 128 * 128;
   static constexpr int kVAt = kKAt + kKeys * kRowBytes, kQAt = kVAt + kKeys * kValueBytes;
@@ -124,26 +125,11 @@ class Warp : public TileRows<T> {
       }
     }
     if constexpr (T::kInt8) {
-      float k_scale[T::kPanels];
-#pragma unroll
-      for (int i = 0; i < T::kPanels; ++i) {
-        const bool there = i < step.count;
-        k_scale[i] =
-            there ? job_.codes.k_scales[unit_of(job_, walk_.tile.item, walk_.tile.kv_head, step.key[i])] : 0.0f;
-      }
-      const int64_t first = code_row(job_, walk_.tile);
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        const int64_t row = first + smaller(Rows::row_of(r), walk_.tile.row + walk_.tile.rows - 1);
-        const float scale = job_.codes.q_scales[row], offset = job_.codes.q_offsets[row];
-#pragma unroll
-        for (int j = 0; j < kTiles; ++j) {
-#pragma unroll
-          for (int e = r % 2 * 2; e < r % 2 * 2 + 2; ++e) {
-            s_[r / 2][j][e] = fused(static_cast<float>(sum[r / 2][j][e]), scale * k_scale[j / 2], offset);
-          }
-        }
-      }
+      float of_panels[T::kPanels];
+      typename Rows::RowScale of_rows[kRows];
+      Rows::load_scales(step, of_panels);
+      Rows::load_scales(of_rows);
+      Rows::scale_sums(sum, of_rows, of_panels);
     } else {
       Rows::for_each([&](int i, int j, int e) { s_[i][j][e] = sum[i][j][e]; });
     }

@@ -1,11 +1,4 @@
-// Attention of head size 128 on sm_90a, by asynchronous products of four warps (wgmma) and copies of tiles (TMA), after
-// FlashAttention-3 (Shah et al. 2024).
-//
-// A block of three groups of four warps has a tile of 128 queries:
-//
-//   group 0          one warp finds the keys of a step (panels.h) and copies 128 rows of k and of v into a ring of two
-//   groups 1 and 2   64 queries each: s = q k^T from shared memory, softmax in registers, o += p v with p in registers.
-//                    While one group is at its softmax, the other one multiplies.
+// Attention of head size 128 in bf16 and f16 on sm_90a (sm90_tile.h): tiles of k and v come by tensor maps (TMA).
 //
 // In shared memory a tile of 128 rows is two halves of 64 columns, of which each row is 128 bytes in the swizzle that
 // wgmma reads. Panels that follow each other are copied by 64 rows, others by 16. To a tensor map, q, k and v are
@@ -20,155 +13,83 @@
 // from the L2 cache, which is as much as that gives. Prediction for 16k x 16k, bf16, H200: 450 to 560 TFLOP/s. Not
 // measured: emulated only.
 #include <cstdint>
-#include <utility>
 
-#include "attention/device_matrix.h"
-#include "attention/tile_rows.h"
-#include "base/check.h"
-#include "base/tensor_map.h"
-#include "ptx/launch.h"
-#include "ptx/mbarrier.h"
+#include "attention/sm90_tile.h"
 #include "ptx/memory.h"
-#include "ptx/registers.h"
-#include "ptx/tma.h"
-#include "ptx/wgmma.h"
 
 namespace gatun::cuda::attention {
 
 int32_t run_attention_bf16_m128n48_sm80(const Job& job, void* stream);
 int32_t run_attention_f16_m128n48_sm80(const Job& job, void* stream);
 
+namespace sm90 {
 namespace {
 
-constexpr int kGroupThreads = 128, kThreads = 3 * kGroupThreads, kWarps = 8;  // that multiply
-constexpr int kStages = 2, kSteps = 4;  // of k and v; a step is written while the last one but two may be read
-
-template <bool kBf16Of>
-struct Shape {
-  static constexpr bool kBf16 = kBf16Of;
-  static constexpr int kSize = 128, kRowTiles = 1, kWarpRows = 16, kFirstWarp = 4;
-  static constexpr int kPanels = 8;
-  static constexpr float kShift = kBf16 ? 0.0f : 15.0f;
-};
-
 constexpr int kRowBytes = 128, kHalfColumns = 64, kHalfBytes = 128 * kRowBytes, kTileBytes = 2 * kHalfBytes;
-constexpr int kWalkAt = (1 + 2 * kStages) * kTileBytes;
-static_assert(kSteps == sizeof(Walk<8>::steps) / sizeof(Step<8>));
 
-struct Barriers {
-  Barrier q, k_full[kStages], k_empty[kStages], v_full[kStages], v_empty[kStages];
+struct Halves {
+  Flat q, k, v;
 };
-constexpr int kBarriersAt = kWalkAt + (sizeof(Walk<8>) + 15) / 16 * 16;
-constexpr int kSharedBytes = kBarriersAt + sizeof(Barriers);
-
-// A tensor as a matrix: element `place` is in row place / row_stride.
-struct Flat {
-  TensorMap by_64, by_16;  // rows a copy
-  int64_t rows;
-};
-
-struct Shared {
-  uint8_t* memory;
-  GATUN_DEVICE uint8_t* q() const { return memory; }
-  GATUN_DEVICE uint8_t* k(int stage) const { return memory + (1 + 2 * stage) * kTileBytes; }
-  GATUN_DEVICE uint8_t* v(int stage) const { return k(stage) + kTileBytes; }
-  GATUN_DEVICE Walk<8>& walk() const { return *reinterpret_cast<Walk<8>*>(memory + kWalkAt); }
-  GATUN_DEVICE Barriers& barriers() const { return *reinterpret_cast<Barriers*>(memory + kBarriersAt); }
-};
-
-// Rows from `row` on to rows from `to_row` on of a tile, by one thread.
-GATUN_DEVICE void copy_both_halves(uint8_t* tile, int to_row, const TensorMap* map, int row, int column,
-                                   Barrier* barrier) {
-  copy_tile(tile + to_row * kRowBytes, map, row, column, barrier);
-  copy_tile(tile + kHalfBytes + to_row * kRowBytes, map, row, column + kHalfColumns, barrier);
-}
-
-// The rows of a step, of a head whose first key is at (row, column).
-GATUN_DEVICE void copy_step(uint8_t* tile, const Flat& flat, const Step<8>& step, int row, int column,
-                            Barrier* barrier) {
-  barrier_expect(barrier, kTileBytes);
-  for (int first = 0; first < 8; first += 4) {
-    if (first + 3 < step.count && step.key[first + 3] == step.key[first] + 3 * kPanelKeys) {
-      copy_both_halves(tile, first * kPanelKeys, &flat.by_64, row + step.key[first], column, barrier);
-      continue;
-    }
-    for (int i = first; i < first + 4; ++i) {
-      const int at = i < step.count ? row + step.key[i] : static_cast<int>(flat.rows);
-      copy_both_halves(tile, i * kPanelKeys, &flat.by_16, at, column, barrier);
-    }
-  }
-}
 
 // Row and column of a place.
 struct Corner {
   int row, column;
 };
-GATUN_DEVICE Corner corner_of(const Strided& x, int64_t place) {
-  const int64_t row = quotient(place, x.row_stride);
+GATUN_DEVICE Corner corner_of(const Job& job, const Item& item, int64_t first, int64_t head, const Strided& x) {
+  const int64_t place = place_of(job, item.index, first, head, x), row = quotient(place, x.row_stride);
   return {static_cast<int>(row), static_cast<int>(place - row * x.row_stride)};
 }
 
-GATUN_DEVICE void fill_ring(const Job& job, const Shared& shared, const Flat& q, const Flat& k, const Flat& v) {
-  Walk<8>& walk = shared.walk();
-  Barriers& barriers = shared.barriers();
-  const Item& item = walk.tile.item;
-  const Corner of_q = corner_of(job.q, place_of(job, item.index, item.first_query, walk.tile.head, job.q));
-  const Corner of_k = corner_of(job.k, place_of(job, item.index, item.first_key, walk.tile.kv_head, job.k));
-  const Corner of_v = corner_of(job.v, place_of(job, item.index, item.first_key, walk.tile.kv_head, job.v));
-  if (lane() == 0) {
-    barrier_expect(&barriers.q, kTileBytes);
-    for (int first = 0; first < 128; first += 64) {
-      copy_both_halves(shared.q(), first, &q.by_64, of_q.row + walk.tile.row + first, of_q.column, &barriers.q);
-    }
+class HalvesCopies {
+ public:
+  GATUN_DEVICE HalvesCopies(const Job& job, const Tile& tile, const Halves& tensors)
+      : tensors_(tensors),
+        q_(corner_of(job, tile.item, tile.item.first_query, tile.head, job.q)),
+        k_(corner_of(job, tile.item, tile.item.first_key, tile.kv_head, job.k)),
+        v_(corner_of(job, tile.item, tile.item.first_key, tile.kv_head, job.v)) {
+    q_.row += tile.row;
   }
-#pragma unroll 1
-  for (int i = 0;; ++i) {
-    Step<8>& step = walk.steps[i % kSteps];
-    const int stage = i % kStages, parity = (i / kStages & 1) ^ 1;
-    walk.sources[lane()].fill(job, &step);
-    warp_barrier();  // lane 0 arrives for all that have written the step
-    wait_for(&barriers.k_empty[stage], parity);
-    if (step.count == 0) {
-      if (lane() == 0) barrier_arrive_at(&barriers.k_full[stage]);
-      return;
-    }
-    if (lane() == 0) copy_step(shared.k(stage), k, step, of_k.row, of_k.column, &barriers.k_full[stage]);
-    wait_for(&barriers.v_empty[stage], parity);
-    if (lane() == 0) copy_step(shared.v(stage), v, step, of_v.row, of_v.column, &barriers.v_full[stage]);
+
+  GATUN_DEVICE void queries(uint8_t* to, Barrier* barrier) const {
+    barrier_expect(barrier, kTileBytes);
+    for (int first = 0; first < 128; first += 64)
+      copy_halves(to, first, &tensors_.q.by_64, q_.row + first, q_.column, barrier);
   }
-}
+  GATUN_DEVICE void keys(const Step<kPanels>& step, uint8_t* to, Barrier* barrier) const {
+    copy(step, to, tensors_.k, k_, barrier);
+  }
+  GATUN_DEVICE void values(const Step<kPanels>& step, uint8_t* to, Barrier* barrier) const {
+    copy(step, to, tensors_.v, v_, barrier);
+  }
+
+ private:
+  // Rows from `row` on to rows from `to_row` on of a tile.
+  GATUN_DEVICE static void copy_halves(uint8_t* tile, int to_row, const TensorMap* map, int row, int column,
+                                       Barrier* barrier) {
+    copy_tile(tile + to_row * kRowBytes, map, row, column, barrier);
+    copy_tile(tile + kHalfBytes + to_row * kRowBytes, map, row, column + kHalfColumns, barrier);
+  }
+  GATUN_DEVICE static void copy(const Step<kPanels>& step, uint8_t* tile, const Flat& flat, const Corner& from,
+                                Barrier* barrier) {
+    barrier_expect(barrier, kTileBytes);
+    for_each_run(step, [&](int i, int panels) {
+      copy_halves(tile, i * kPanelKeys, flat.map(panels), flat.row_of(step, i, from.row), from.column, barrier);
+    });
+  }
+
+  const Halves& tensors_;
+  Corner q_, k_, v_;
+};
 
 template <class T>
-class Group : public TileRows<T> {
+class HalvesGroup : public TileRows<T> {
   using Rows = TileRows<T>;
   using Rows::s_, Rows::o_;
 
  public:
   using Rows::Rows;
 
-  GATUN_DEVICE void attend(const Shared& shared) {
-    Barriers& barriers = shared.barriers();
-    const uint8_t* const q = shared.q() + (thread_index() / kGroupThreads - 1) * 64 * kRowBytes;
-    wait_for(&barriers.q, 0);
-#pragma unroll 1
-    for (int i = 0;; ++i) {
-      const Step<8>& step = shared.walk().steps[i % kSteps];
-      const int stage = i % kStages, parity = i / kStages & 1;
-      wait_for(&barriers.k_full[stage], parity);
-      if (step.count == 0) return;
-      multiply_keys(q, shared.k(stage));
-      if (lane() == 0) barrier_arrive_at(&barriers.k_empty[stage]);
-      Rows::soften(step);
-      wait_for(&barriers.v_full[stage], parity);
-      if (step.edge != 0) clear_tail(step, shared.v(stage));
-      multiply_values(shared.v(stage));
-      warp_barrier();  // all lanes are done with the step, too
-      if (lane() == 0) barrier_arrive_at(&barriers.v_empty[stage]);
-    }
-  }
-
- private:
-  GATUN_DEVICE void multiply_keys(const uint8_t* q, const uint8_t* k) {
+  GATUN_DEVICE void multiply_keys(const Step<kPanels>&, const uint8_t* q, const uint8_t* k) {
     float(&s)[64] = reinterpret_cast<float(&)[64]>(s_);
     wgmma_fence(s);
 #pragma unroll
@@ -184,7 +105,8 @@ class Group : public TileRows<T> {
 
   // Values of rows beyond the last key, which may be anything, become zeros, as the weights are that they meet. Both
   // groups do so.
-  GATUN_DEVICE void clear_tail(const Step<8>& step, uint8_t* v) const {
+  GATUN_DEVICE void ready_values(const Step<kPanels>& step, uint8_t* v) const {
+    if (step.edge == 0) return;
     const int thread = thread_index() % kGroupThreads, group = thread_index() / kGroupThreads;
     bool cleared = false;
 #pragma unroll 1
@@ -223,83 +145,51 @@ class Group : public TileRows<T> {
     wgmma_commit();
     wgmma_wait<0>(o, p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]);
   }
+
+  GATUN_DEVICE bool finish_rows() { return Rows::finish(); }
 };
 
-// Of 65536 registers a multiplying thread has 224 and a copying one 56.
-template <class T>
-GATUN_KERNEL(kThreads, 1)
-attention_tile_sm90(GATUN_GRID_CONSTANT Flat q, GATUN_GRID_CONSTANT Flat k, GATUN_GRID_CONSTANT Flat v,
-                    GATUN_GRID_CONSTANT Job job) {
-  const Shared shared{shared_memory()};
-  Walk<8>& walk = shared.walk();
-  {
-    Tile tile;
-    if (!tile_of_block(job, &tile)) return;
-    if (warp() == 0) walk.sources[lane()] = PanelSource(job, tile);
-    if (thread_index() == 0) {
-      walk.tile = tile;
-      walk.spoiled = 0;
-      Barriers& barriers = shared.barriers();
-      barrier_init(&barriers.q, 1);
-      for (int i = 0; i < kStages; ++i) {
-        barrier_init(&barriers.k_full[i], 1);
-        barrier_init(&barriers.v_full[i], 1);
-        barrier_init(&barriers.k_empty[i], kWarps);
-        barrier_init(&barriers.v_empty[i], kWarps);
-      }
-      barrier_init_fence();
-    }
-  }
-  block_barrier();
-  if (warp() < T::kFirstWarp) {
-    registers_less<56>();
-    if (warp() == 0) fill_ring(job, shared, q, k, v);
-  } else {
-    registers_more<224>();
-    Group<T> own(job, walk);
-    own.attend(shared);
-    if (ballot(own.finish()) != 0 && lane() == 0) walk.spoiled = 1;
-  }
-  block_barrier();
-  if (thread_index() == 0) job.spoiled[block_x()] = static_cast<uint8_t>(walk.spoiled);
-}
+template <bool kBf16Of>
+struct HalvesShape {
+  static constexpr bool kBf16 = kBf16Of, kTwoLevels = false, kAgain = true;
+  static constexpr int kSize = 128, kRowTiles = 1, kWarpRows = 16, kFirstWarp = 4, kPanels = sm90::kPanels;
+  static constexpr int kRowBytes = sm90::kRowBytes, kQBytes = kTileBytes, kKBytes = kTileBytes, kVBytes = kTileBytes;
+  static constexpr float kShift = kBf16 ? 0.0f : 15.0f;
+  using Tensors = Halves;
+  using Copies = HalvesCopies;
+  using Group = HalvesGroup<HalvesShape>;
+};
 
 // False if the tensor is no matrix, or not aligned.
 bool flatten(const Job& job, const Strided& x, int64_t heads, int64_t rows, Flat* flat, int32_t* result) {
-  constexpr int64_t kElement = 2;
   Matrix matrix;
   const int64_t items = job.in.q_offsets == nullptr ? job.batch : 1;
   if (reinterpret_cast<uintptr_t>(x.data) % 16 != 0 || !as_matrix(x, items, heads, rows, 128, &matrix)) return false;
-  flat->rows = matrix.rows;
-  for (const auto& [map, box] : {std::pair{&flat->by_64, 64}, std::pair{&flat->by_16, 16}}) {
-    *result = make_tensor_map(map, x.data, kElement, matrix.rows, matrix.columns, x.row_stride * kElement, box,
-                              kHalfColumns, kRowBytes);
-    if (*result != GATUN_OK) return true;
-  }
+  *result = make_flat(x.data, 2, matrix, x.row_stride, kHalfColumns, flat);
   return true;
 }
 
 template <bool kBf16>
-int32_t run(const char* name, const Job& job, void* stream) {
-  Flat q, k, v;
+int32_t run_halves(const char* name, const Job& job, void* stream) {
+  Halves tensors;
   int32_t result = GATUN_OK;
   const bool flat = job.kv_length > 0 && job.out != nullptr &&
-                    flatten(job, job.q, job.query_heads, job.query_length, &q, &result) &&
-                    flatten(job, job.k, job.kv_heads, job.kv_length, &k, &result) &&
-                    flatten(job, job.v, job.kv_heads, job.kv_length, &v, &result);
+                    flatten(job, job.q, job.query_heads, job.query_length, &tensors.q, &result) &&
+                    flatten(job, job.k, job.kv_heads, job.kv_length, &tensors.k, &result) &&
+                    flatten(job, job.v, job.kv_heads, job.kv_length, &tensors.v, &result);
   GATUN_TRY(result);
   if (!flat) return kBf16 ? run_attention_bf16_m128n48_sm80(job, stream) : run_attention_f16_m128n48_sm80(job, stream);
-  return launch(name, attention_tile_sm90<Shape<kBf16>>, {job.blocks, 1, 1, kThreads, kSharedBytes}, stream, q, k, v,
-                job);
+  return run<HalvesShape<kBf16>>(name, job, stream, tensors);
 }
 
 }  // namespace
+}  // namespace sm90
 
 int32_t run_attention_bf16_m128n128_sm90(const Job& job, void* stream) {
-  return run<true>("attention_bf16_m128n128_sm90", job, stream);
+  return sm90::run_halves<true>("attention_bf16_m128n128_sm90", job, stream);
 }
 int32_t run_attention_f16_m128n128_sm90(const Job& job, void* stream) {
-  return run<false>("attention_f16_m128n128_sm90", job, stream);
+  return sm90::run_halves<false>("attention_f16_m128n128_sm90", job, stream);
 }
 
 }  // namespace gatun::cuda::attention

@@ -1,6 +1,6 @@
 // A small problem of each row of the table of kernels, with all that comes before and after it: short enough for
 // valgrind.
-#include "attention/device_problem.h"
+#include "attention/fp8_problem.h"
 
 namespace gatun::cuda::attention {
 namespace {
@@ -18,6 +18,15 @@ TEST(SmallestOfEachKernel, IsRight) {
       const Problem problem(spec, rng);
       for (const KernelRow* row : rows_for(problem.params())) ASSERT_NO_FATAL_FAILURE(compare(problem, row));
     }
+  }
+  for (const int64_t head_size : {40, 72}) {
+    Spec spec = device_spec(kFp8Kinds[0], 17, 70);
+    spec.head_size = head_size;
+    spec.mask = MaskKind::mixed;
+    spec.query_block = 16;
+    spec.key_block = 32;
+    spec.sinks = true;
+    ASSERT_NO_FATAL_FAILURE(compare_fp8(Problem(spec, rng)));
   }
 }
 

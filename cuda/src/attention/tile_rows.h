@@ -23,8 +23,9 @@ struct Walk {
   uint32_t lists[kMostWarps];
 };
 
-// T: kPanels of a step, kSize columns of v, kRowTiles of 16 rows a warp (kWarpRows), kFirstWarp that has rows, kBf16 or
-// f16 weights, kShift of their logarithms.
+// T: kPanels of a step, kSize columns of v, kRowTiles of 16 rows a warp (kWarpRows), kFirstWarp that has rows, kShift
+// of their logarithms, kTwoLevels: products with v are sums of their own, which the rows' sums take in (o = factor o +
+// p v).
 template <class T>
 class TileRows {
  public:
@@ -81,16 +82,26 @@ class TileRows {
         }
       }
       total_[r] = fused(total_[r], factor, sum);
+      if constexpr (T::kTwoLevels) {
+        factor_[r] = factor;
+      } else {
 #pragma unroll
-      for (int j = 0; j < T::kSize / 8; ++j) {
-        o_[i][j][e] *= factor;
-        o_[i][j][e + 1] *= factor;
+        for (int j = 0; j < T::kSize / 8; ++j) {
+          o_[i][j][e] *= factor;
+          o_[i][j][e + 1] *= factor;
+        }
       }
     }
   }
 
   // Writes out and lse; true if some row has a number that is none without having seen one.
   GATUN_DEVICE bool finish() {
+    return finish([](int, float value, float) { return value; });
+  }
+  // Of what restore(column, value, share) makes of the values; share: of a row's weights in its denominator, times the
+  // correction.
+  template <class Restore>
+  GATUN_DEVICE bool finish(const Restore& restore) {
     bool spoiled = false;
     const float scale = scale_of_logits();
     const int64_t lse_at = lse_place(job_, walk_.tile) - walk_.tile.row;
@@ -106,13 +117,15 @@ class TileRows {
       const RowEnd end = end_row(job_, walk_.tile.head, lse_at + row, top_[r] * scale - T::kShift, total);
       if (job_.lse != nullptr && lane() % 4 == 0) job_.lse[lse_at + row] = end.lse;
       if (job_.out == nullptr) continue;
+      const float share = total * end.factor;
       float zero = 0;
 #pragma unroll
       for (int j = 0; j < T::kSize / 8; ++j) {
         const int column = j * 8 + lane() % 4 * 2;
         zero = fused(o_[i][j][e], 0.0f, fused(o_[i][j][e + 1], 0.0f, zero));
         if (column >= job_.value_size) continue;
-        store_two(out_at + row * job_.out_row_stride + column, o_[i][j][e] * end.factor, o_[i][j][e + 1] * end.factor);
+        store_two(out_at + row * job_.out_row_stride + column, restore(column, o_[i][j][e] * end.factor, share),
+                  restore(column + 1, o_[i][j][e + 1] * end.factor, share));
       }
       spoiled = spoiled || (zero != 0 && is_finite(total));  // NaN is not 0
     }
@@ -121,6 +134,42 @@ class TileRows {
 
  protected:
   static constexpr int kRows = 2 * T::kRowTiles, kTiles = 2 * T::kPanels;  // that a lane has a part of; of eight keys
+
+  // INT8: of a row of q.
+  struct RowScale {
+    float scale, offset;
+  };
+  GATUN_DEVICE void load_scales(RowScale (&of_rows)[kRows]) const {
+    const int64_t first = code_row(job_, walk_.tile);
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      const int64_t row = first + smaller(row_of(r), walk_.tile.row + walk_.tile.rows - 1);
+      of_rows[r] = {job_.codes.q_scales[row], job_.codes.q_offsets[row]};
+    }
+  }
+  GATUN_DEVICE void load_scales(const Step<T::kPanels>& step, float (&of_panels)[T::kPanels]) const {
+#pragma unroll
+    for (int i = 0; i < T::kPanels; ++i) {
+      const bool there = i < step.count;
+      of_panels[i] =
+          there ? job_.codes.k_scales[unit_of(job_, walk_.tile.item, walk_.tile.kv_head, step.key[i])] : 0.0f;
+    }
+  }
+  // s of sums of products of codes.
+  GATUN_DEVICE void scale_sums(const int32_t (&sum)[T::kRowTiles][kTiles][4], const RowScale (&of_rows)[kRows],
+                               const float (&of_panels)[T::kPanels]) {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+#pragma unroll
+      for (int j = 0; j < kTiles; ++j) {
+#pragma unroll
+        for (int e = r % 2 * 2; e < r % 2 * 2 + 2; ++e) {
+          s_[r / 2][j][e] =
+              fused(static_cast<float>(sum[r / 2][j][e]), of_rows[r].scale * of_panels[j / 2], of_rows[r].offset);
+        }
+      }
+    }
+  }
 
   GATUN_DEVICE static int own() { return thread_index() / 32 - T::kFirstWarp; }
   // Row r of a lane: g or g + 8 of a row tile.
@@ -189,6 +238,7 @@ class TileRows {
   float s_[T::kRowTiles][kTiles][4];
   float o_[T::kRowTiles][T::kSize / 8][4] = {};
   float top_[kRows], total_[kRows] = {};
+  float factor_[kRows];  // of two levels: of the last step
 };
 
 }  // namespace gatun::cuda::attention

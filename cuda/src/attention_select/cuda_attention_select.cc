@@ -173,7 +173,7 @@ int32_t gatun_cuda_attention_selected_workspace_bytes(const gatun_attention_para
   GATUN_TRY(read_question(params, selection, ragged, device, true, &call, &known));
   GATUN_TRY(check_not_null(bytes, "bytes"));
   const SelectedPlan plan(call.p, call.s, ragged != 0, known);
-  GATUN_TRY(cuda::attention::check_grids(plan.attention, plan.p));
+  GATUN_TRY(cuda::attention::check_plan(plan.attention, plan.p, known));
   *bytes = plan.workspace_bytes;
   return GATUN_OK;
 }
@@ -311,7 +311,7 @@ int32_t gatun_cuda_attention_selected(const gatun_attention_params* params, cons
   GATUN_TRY(scope.enter(stream));
   const bool ragged = q_offsets != nullptr;
   const SelectedPlan plan(call.p, call.s, ragged, scope.device());
-  GATUN_TRY(cuda::attention::check_grids(plan.attention, plan.p));
+  GATUN_TRY(cuda::attention::check_plan(plan.attention, plan.p, scope.device()));
   const Buffer density_array = output_of("density", density, density != nullptr ? heads : 0, 4);
   const Buffer room = workspace_of(workspace, plan.workspace_bytes);
   GATUN_TRY(call.check(a, {density_array, room}, stream));

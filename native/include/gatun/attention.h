@@ -43,7 +43,15 @@ enum gatun_attention_mode {
    * dots, in bf16 with f32 sums: both are rounded to nearest even then, and what of v is beyond the range of bf16
    * becomes infinite.
    */
-  GATUN_ATTENTION_INT8 = 1
+  GATUN_ATTENTION_INT8 = 1,
+  /*
+   * Of GPUs alone (gatun/cuda_attention.h), UNSUPPORTED elsewhere: q . k as in INT8, exponentials and v in f8e4m3
+   * (SageAttention2, Zhang et al. 2024). The mean of a head's values is taken from each channel, and added back to out
+   * times the weights' share of the denominator, 1 without sinks; what is left is quantized with a scale for each
+   * channel, amax / 448. Exponentials, of which the largest so far is 1, are multiplied by 448 and rounded to nearest;
+   * the denominator sums them as they are before. Products are summed in f32, those of 128 keys first.
+   */
+  GATUN_ATTENTION_INT8_FP8 = 2
 };
 
 typedef struct gatun_attention_params {
@@ -116,16 +124,19 @@ typedef struct gatun_attention_params {
  * at j = p, a sink of +infinity makes zeros of out and +infinity of lse, and out of a row that sees no key stays 0.
  * q . k counts as infinite where it leaves the range of f32 before the scale. In INT8 a NaN or infinity of a key
  * reaches all rows of its head, and keys count as infinite where the sum of a column, or 2^7 head_size times a key less
- * the mean, leaves the range of f32.
+ * the mean, leaves the range of f32. So they do in INT8_FP8, where a NaN or infinity of v, or of the sum of a channel,
+ * reaches that channel of all rows of its head that see a key.
  *
  * Against the sums of exact products, maxima being those over the keys that a row sees, the error of out is at most
  *   F32, F16  2^-22 ((head_size / 64 + 4) |scale| max sum |q k| + 4 max |cap(x)| + max |slope (j - p)| + max |logit| +
  *             |lse| + kv_length / 128 + 6) max |v|
  *   BF16      as F32, and (2^-8 + 2^-17) max |v| for the exponentials, which are rounded to bf16
  *   INT8      from its codes on as BF16, and 2^-8 max |v| where v is not bf16
+ *   INT8_FP8  from its codes on as F32, and (2^-4 + 2^-6 + 2^-18 kv_length) max |code * scale| + 2^-18 max |mean| for
+ *             exponentials, sums of 128 keys, exponentials below 2^-14, and what is added back
  * times a row's correction, and its rounding to out_dtype; that of lse at most
  *   2^-23 ((head_size / 64 + 4) |scale| max sum |q k| + 4 max |cap(x)| + max |slope (j - p)| + max |logit| + 3 |lse| +
- *   kv_length / 128 + 6), and 2^-18 in BF16 and INT8
+ *   kv_length / 128 + 6), and 2^-18 in BF16, INT8 and INT8_FP8
  * (native/src/attention/reference.h has both row by row; results below the range of normal numbers lose more). Results
  * do not depend on threads, bit for bit, nor on other batch items or heads. With windows or a mask, a row's last bits
  * may depend on query_length: rows that are computed together cut their sums at the same keys.

@@ -111,7 +111,7 @@ int32_t read_params(const Params* given, Params* params) {
   } else {
     GATUN_TRY(check_dtype(p.out_dtype, {GATUN_F32, p.dtype}, "params.out_dtype"));
   }
-  GATUN_TRY(check_range(p.mode, GATUN_ATTENTION_EXACT, GATUN_ATTENTION_INT8, "params.mode"));
+  GATUN_TRY(check_range(p.mode, GATUN_ATTENTION_EXACT, GATUN_ATTENTION_INT8_FP8, "params.mode"));
   GATUN_TRY(check_range(p.threads, 0, kMaxThreads, "params.threads"));
   GATUN_TRY(check_range(p.causal, 0, 1, "params.causal"));
   GATUN_TRY(check_numbers(p));
@@ -193,7 +193,14 @@ int32_t check_arguments(const Params& p, const Inputs& in, const void* out, cons
   return check_buffers(buffers, count);
 }
 
+int32_t check_mode_of_cpu(const Params& p) {
+  if (p.mode != GATUN_ATTENTION_INT8_FP8) return GATUN_OK;
+  return fail(GATUN_UNSUPPORTED, "params.mode = %d (INT8_FP8) is of GPUs alone; allowed: %d (EXACT) or %d (INT8)",
+              p.mode, GATUN_ATTENTION_EXACT, GATUN_ATTENTION_INT8);
+}
+
 int32_t check(const Params& p, const Inputs& in, const void* out, const float* lse, const Buffer* further) {
+  GATUN_TRY(check_mode_of_cpu(p));
   Arguments arguments;
   GATUN_TRY(check_arguments(p, in, out, lse, further, &arguments));
   if (in.q_offsets != nullptr) {

@@ -27,6 +27,7 @@ int32_t check_arguments(const gatun_attention_params& params, const Inputs& inpu
                         const Buffer* further, Arguments* arguments);
 
 // Parts of it.
+int32_t check_mode_of_cpu(const gatun_attention_params& params);
 int32_t check_scale(float scale, float soft_cap);
 int32_t check_multiple(int64_t value, int64_t unit, int64_t low, int64_t high, const char* name);
 int32_t check_offsets(const int64_t* offsets, int64_t batch, int64_t length, const char* name, const char* length_name);

@@ -142,6 +142,7 @@ int32_t run(Tier limit, const gatun_attention_params* params, const Inputs& inpu
 int32_t explain(const gatun_attention_params* params, char* text, int64_t capacity) {
   gatun_attention_params p;
   GATUN_TRY(read_params(params, &p));
+  GATUN_TRY(check_mode_of_cpu(p));
   if (p.query_block != 0) GATUN_TRY(check_multiple(p.query_block, 16, 16, 128, "params.query_block"));
   const Inputs none{};
   const Work work(p, none);

@@ -73,7 +73,10 @@ inline float scale_of(const Spec& s) { return s.scale.value_or(1 / std::sqrt(sta
 
 inline std::string describe(const Spec& s) {
   std::ostringstream text;
-  text << dtype_name(s.dtype) << " to " << dtype_name(s.out_dtype) << (s.mode == GATUN_ATTENTION_INT8 ? " INT8" : "")
+  text << dtype_name(s.dtype) << " to " << dtype_name(s.out_dtype)
+       << (s.mode == GATUN_ATTENTION_INT8       ? " INT8"
+           : s.mode == GATUN_ATTENTION_INT8_FP8 ? " INT8_FP8"
+                                                : "")
        << ", batch " << s.batch << ", heads " << s.query_heads << " of " << s.kv_heads << ", length " << s.query_length
        << " x " << s.kv_length << ", sizes " << s.head_size << ", " << s.value_size << ", orders "
        << static_cast<int>(s.q_order) << static_cast<int>(s.kv_order) << static_cast<int>(s.out_order)

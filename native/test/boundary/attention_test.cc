@@ -140,6 +140,14 @@ TEST_F(AttentionBoundary, Struct) {
   check_struct(params, given, "params", [&](auto words) { refused(words); });
 }
 
+TEST_F(AttentionBoundary, AModeOfGpusAlone) {
+  char answer[2048];
+  params.mode = GATUN_ATTENTION_INT8_FP8;
+  EXPECT_TRUE(unsupported(call(), {"params.mode = 2 (INT8_FP8)", "0 (EXACT) or 1 (INT8)"}));
+  EXPECT_TRUE(unsupported(gatun_attention_explain(&params, answer, sizeof(answer)), {"params.mode = 2 (INT8_FP8)"}));
+  EXPECT_TRUE(untouched(out) && untouched(lse)) << "an output was written";
+}
+
 TEST_F(AttentionBoundary, Enums) {
   for (const int32_t dtype : {0, -1, 99, int{GATUN_I8}, int{GATUN_U4}}) {
     params.dtype = dtype;
@@ -152,7 +160,7 @@ TEST_F(AttentionBoundary, Enums) {
   params.dtype = GATUN_BF16;
   params.out_dtype = GATUN_F16;
   refused({"params.out_dtype", "F16", "allowed: F32, BF16"});
-  for (const int32_t number : {-1, 2, 1 << 30}) {
+  for (const int32_t number : {-1, 3, 1 << 30}) {
     params.mode = number;
     refused({"params.mode", text(number).c_str()});
     params.causal = number;

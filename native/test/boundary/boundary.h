@@ -18,11 +18,12 @@ inline constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 inline constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
 inline constexpr uint8_t kUntouched = 0xab;
 
-// INVALID_ARGUMENT, and the message holds each of the words.
-inline ::testing::AssertionResult invalid(int32_t status, std::initializer_list<const char*> words) {
+// The status, and the message holds each of the words.
+inline ::testing::AssertionResult fails(int32_t expected, int32_t status, std::initializer_list<const char*> words) {
   const std::string message = gatun_last_error();
-  if (status != GATUN_INVALID_ARGUMENT) {
-    return ::testing::AssertionFailure() << "status " << status << ", expected INVALID_ARGUMENT for " << *words.begin();
+  if (status != expected) {
+    return ::testing::AssertionFailure() << "status " << status << ", expected " << expected << " for "
+                                         << *words.begin();
   }
   for (const char* word : words) {
     if (message.find(word) == std::string::npos) {
@@ -30,6 +31,12 @@ inline ::testing::AssertionResult invalid(int32_t status, std::initializer_list<
     }
   }
   return ::testing::AssertionSuccess();
+}
+inline ::testing::AssertionResult invalid(int32_t status, std::initializer_list<const char*> words) {
+  return fails(GATUN_INVALID_ARGUMENT, status, words);
+}
+inline ::testing::AssertionResult unsupported(int32_t status, std::initializer_list<const char*> words) {
+  return fails(GATUN_UNSUPPORTED, status, words);
 }
 
 inline bool untouched(const std::vector<uint8_t>& bytes) {

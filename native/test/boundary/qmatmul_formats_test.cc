@@ -22,16 +22,6 @@ std::vector<uint8_t> packed_codes(int32_t code_dtype, int64_t depth = kDepth) {
   return packed;
 }
 
-::testing::AssertionResult unsupported(int32_t status, std::initializer_list<const char*> words) {
-  if (status != GATUN_UNSUPPORTED) return ::testing::AssertionFailure() << "status " << status;
-  for (const char* word : words) {
-    if (std::string(gatun_last_error()).find(word) == std::string::npos) {
-      return ::testing::AssertionFailure() << "the message does not say \"" << word << "\": " << gatun_last_error();
-    }
-  }
-  return ::testing::AssertionSuccess();
-}
-
 // A good call of gatun_qmatmul_scaled; each test spoils one thing.
 class ScaledBoundary : public ::testing::Test {
  protected:

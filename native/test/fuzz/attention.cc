@@ -300,7 +300,8 @@ void fuzz_attention(Input& input) {
       gatun_attention(&p, in.q, in.k, in.v, in.q_offsets, in.kv_offsets, in.slopes, in.sinks, in.correction,
                       in.full_offsets, in.full_blocks, in.partial_offsets, in.partial_blocks, in.partial_bits,
                       out.data(), reinterpret_cast<float*>(lse.data()));
-  check_status(status, valid, "gatun_attention");
+  const bool of_gpus = status == GATUN_UNSUPPORTED && p.mode == GATUN_ATTENTION_INT8_FP8;
+  if (!of_gpus) check_status(status, valid, "gatun_attention");
   if (status != GATUN_OK && (out.copy() != out_before || lse.copy() != lse_before)) {
     defect("gatun_attention failed and wrote");
   }

@@ -31,8 +31,8 @@ import java.lang.foreign.MemorySegment;
  * threads, bit for bit.
  *
  * <p>On a GPU products of bf16 and f16 are exact with f32 sums; the exponentials are rounded to the type of v, with
- * INT8 to bf16, as v is then. Other architectures may give other last bits, the same call gives the same bits each
- * time.
+ * INT8 to bf16, as v is then, with INT8_FP8 to f8e4m3. Other architectures may give other last bits, the same call gives
+ * the same bits each time.
  */
 public final class Attention {
     /** The order of the axes. */
@@ -43,7 +43,7 @@ public final class Attention {
         NHD
     }
 
-    /** How q meets k. */
+    /** How q meets k, and the exponentials v. */
     public enum Mode {
         /** F32 and F16 in f32; BF16 in bf16 with f32 sums. */
         EXACT,
@@ -51,7 +51,13 @@ public final class Attention {
          * k less its mean over the keys (what that adds to the logits is added back) and q are quantized to int8: k
          * with a scale for every 64 keys, q with one for each row (SageAttention, Zhang et al. 2024).
          */
-        INT8
+        INT8,
+        /**
+         * As INT8, with exponentials and v in f8e4m3: v less the mean of each channel over the keys (which is added
+         * back) with a scale for each channel (SageAttention2, Zhang et al. 2024). An exponential is off by up to 1/16
+         * of it. On GPUs of compute capability 9.0 only, for head sizes and value sizes up to 128.
+         */
+        INT8_FP8
     }
 
     /**
@@ -90,7 +96,7 @@ public final class Attention {
      *     adjacent: where the natural logarithm of the denominators is written; or null
      * @param mask which blocks of keys are seen; or null: all. With sequences its grid has the lengths of the longest
      *     item, and no list goes beyond the keys of its item: a mask made of tokens says so itself
-     * @param mode how q meets k
+     * @param mode how q meets k, and the exponentials v
      * @param threads 0 for all, 1 for only the calling one
      * @param sequences where items of different lengths lie; or null: all have the length of the tensors
      * @param selection chooses the blocks of keys from q and k before the call; or null

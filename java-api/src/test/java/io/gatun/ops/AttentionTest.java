@@ -2,6 +2,7 @@ package io.gatun.ops;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
@@ -11,8 +12,10 @@ import io.gatun.ops.Attention.Layout;
 import io.gatun.ops.Attention.Mode;
 import io.gatun.ops.Attention.Options;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 /** Every option, alone and together, against {@link AttentionOracle}. */
 class AttentionTest {
@@ -124,7 +127,7 @@ class AttentionTest {
 
     @Test
     void doesNotDependOnThreads() {
-        for (Mode mode : Mode.values()) {
+        for (Mode mode : List.of(Mode.EXACT, Mode.INT8)) {
             Random random = new Random(9);
             Tensor q = Tensor.of(DType.BF16, random.normal(4 * 300 * 64, 1), 1, 4, 300, 64);
             Tensor k = Tensor.of(DType.BF16, random.normal(2 * 700 * 64, 1), 1, 2, 700, 64);
@@ -138,6 +141,22 @@ class AttentionTest {
                 QuantizeTest.assertSameBytes(one, many);
             }
         }
+    }
+
+    @Test
+    void aModeOfGpusAlone() {
+        Tensor q = Tensor.allocate(DType.F32, 1, 1, 3, 8);
+        Tensor out = Tensor.of(new float[] {7, 7, 7, 7, 7, 7, 7, 7}, 1, 1, 1, 8);
+        Tensor one = q.slice(2, 0, 1);
+        Options options = Options.DEFAULT.withMode(Mode.INT8_FP8);
+        for (Executable call : List.<Executable>of(
+                () -> Attention.run(one, q, q, out, options), () -> Attention.explain(one, q, q, out, options))) {
+            UnsupportedOperationException refused = assertThrows(UnsupportedOperationException.class, call);
+            assertEquals(
+                    "params.mode = 2 (INT8_FP8) is of GPUs alone; allowed: 0 (EXACT) or 1 (INT8)",
+                    refused.getMessage());
+        }
+        assertEquals(7, out.getFloat(0, 0, 0, 0));
     }
 
     /** The mask hides keys with NaN; a row that sees one becomes NaN. */

@@ -2971,6 +2971,15 @@ public class gatun_h {
     public static int GATUN_ATTENTION_INT8() {
         return GATUN_ATTENTION_INT8;
     }
+    private static final int GATUN_ATTENTION_INT8_FP8 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_attention_mode.GATUN_ATTENTION_INT8_FP8 = 2
+     * }
+     */
+    public static int GATUN_ATTENTION_INT8_FP8() {
+        return GATUN_ATTENTION_INT8_FP8;
+    }
 
     private static class gatun_attention {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(

@@ -6,6 +6,7 @@ import static io.gatun.cuda.Refusals.assertElsewhere;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.DType;
@@ -94,6 +95,42 @@ class AttentionOnDeviceTest {
                 .withCorrection(random(5, DType.F32, 1, 2, 40));
         assertAgree(q, k, v, options, new long[] {1, 2, 40}, 1e-5);
         assertAgree(q, k, v, Options.DEFAULT.withLayout(Layout.NHD).withMode(Mode.INT8), new long[] {1, 2, 40}, 0x1p-5);
+    }
+
+    /** Products with the means' shares and exponentials of three bits: near those of f32 on the CPU. */
+    @Test
+    void int8AndFp8() {
+        Tensor q = random(1, DType.BF16, 1, 4, 70, 72);
+        Tensor k = random(2, DType.BF16, 1, 2, 150, 72);
+        Tensor v = random(3, DType.BF16, 1, 2, 150, 24);
+        for (long channel = 0; channel < 24; channel += 2) { // with means far from 0
+            for (long key = 0; key < 150; key++) {
+                v.setFloat(v.getFloat(0, 1, key, channel) + 64, 0, 1, key, channel);
+            }
+        }
+        Options options = Options.DEFAULT.withCausal().withSinks(random(4, DType.F32, 4));
+        Tensor expected = Tensor.allocate(DType.F32, 1, 4, 70, 24);
+        Tensor actual = DEVICE.allocate(DType.F32, 1, 4, 70, 24);
+        Attention.run(q, k, v, expected, options);
+        Options fp8 = there(options).withMode(Mode.INT8_FP8);
+        if (!Attention.explain(q.to(DEVICE), q.to(DEVICE), q.to(DEVICE), q.to(DEVICE), Options.DEFAULT)
+                .contains("on compute capability 9.0\n")) {
+            UnsupportedOperationException refused = assertThrows(
+                    UnsupportedOperationException.class,
+                    () -> Attention.run(q.to(DEVICE), k.to(DEVICE), v.to(DEVICE), actual, fp8));
+            assertTrue(refused.getMessage().contains("allowed: 9.0, or another mode"), refused.getMessage());
+            return;
+        }
+        Attention.run(q.to(DEVICE), k.to(DEVICE), v.to(DEVICE), actual, fp8);
+        assertNear(expected, actual, 0x1p-4);
+        String text = Attention.explain(q.to(DEVICE), k.to(DEVICE), v.to(DEVICE), actual, fp8);
+        assertTrue(text.contains("\n  kernel attention_i8_f8_m128n128k128_sm90, "), text);
+
+        Tensor wide = DEVICE.allocate(DType.F32, 1, 1, 3, 136);
+        UnsupportedOperationException refused = assertThrows(
+                UnsupportedOperationException.class,
+                () -> Attention.run(wide, wide, wide, DEVICE.allocate(DType.F32, 1, 1, 3, 136), fp8.withSinks(null)));
+        assertEquals("params.head_size = 136 in mode INT8_FP8; allowed: up to 128", refused.getMessage());
     }
 
     @Test

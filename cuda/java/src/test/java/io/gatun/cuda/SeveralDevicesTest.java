@@ -10,6 +10,7 @@ import io.gatun.DType;
 import io.gatun.Device;
 import io.gatun.GatunException;
 import io.gatun.Tensor;
+import io.gatun.ops.Attention;
 import io.gatun.ops.PackedWeights;
 import io.gatun.ops.QMatmul;
 import io.gatun.ops.QMatmul.Options;
@@ -55,6 +56,18 @@ class SeveralDevicesTest {
         Tensor tensor = device.pinned(arena, DType.F32, 4);
         tensor.setFloat(7, 3);
         return tensor;
+    }
+
+    /** The second one has kernels of 8.0 alone. */
+    @Test
+    void aModeOfOneArchitecture() {
+        Tensor q = second.allocate(DType.BF16, 1, 1, 3, 64);
+        Tensor out = second.allocate(DType.BF16, 1, 1, 3, 64);
+        Attention.Options options = Attention.Options.DEFAULT.withMode(Attention.Mode.INT8_FP8);
+        assertEquals(
+                "params.mode = 2 (INT8_FP8) on compute capability 8.0; allowed: 9.0, or another mode",
+                assertThrows(UnsupportedOperationException.class, () -> Attention.run(q, q, q, out, options))
+                        .getMessage());
     }
 
     // ---- order -----------------------------------------------------------------------------------------------------
