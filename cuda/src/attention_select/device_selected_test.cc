@@ -26,6 +26,9 @@ TEST(Selected, IsAllStepsInOne) {
     Problem x = random_problem(rng, kDtypes[round % 3]);
     x.s.kind = round;
     gatun_attention_params& p = x.p;
+#if defined(GATUN_EMULATED)
+    if (round % 2 == 1) p.mode = GATUN_ATTENTION_INT8_FP8;  // of one architecture
+#endif
     set_values(p);
     SCOPED_TRACE(x.name());
     const DeviceBuffer<uint8_t> v(from_floats(rng.normals(p.batch * p.v_batch_stride), p.dtype));
@@ -108,6 +111,25 @@ TEST(Selected, OfNoBlocks) {
       << gatun_last_error();
   EXPECT_EQ(out.copy(), std::vector<float>(80));
   EXPECT_EQ(density.copy(), std::vector<float>(2));
+}
+
+TEST(Selected, RefusesWhatAttentionDoes) {
+  Rng rng(35);
+  Problem x = plain_problem(GATUN_F32, 2, 1, 70, 90, 136);
+  x.fill(rng, Edge::back);
+  x.p.mode = GATUN_ATTENTION_INT8_FP8;
+  set_values(x.p);
+  const OnDevice on(x);
+  Workspace workspace(1 << 20);
+  DeviceBuffer<float> out(2 * 70 * 136);
+  int64_t bytes = 0;
+  EXPECT_EQ(gatun_cuda_attention_selected_workspace_bytes(&x.p, &x.s, 0, 0, &bytes), GATUN_UNSUPPORTED);
+  EXPECT_EQ(gatun_cuda_attention_selected(&x.p, &x.s, nullptr, on.q.data(), on.k.data(), on.k.data(), nullptr, nullptr,
+                                          nullptr, nullptr, nullptr, nullptr, out.data(), nullptr, nullptr,
+                                          workspace.data(), 1 << 20, nullptr),
+            GATUN_UNSUPPORTED);
+  EXPECT_NE(std::string(gatun_cuda_last_error()).find("params.head_size = 136 in mode INT8_FP8"), std::string::npos)
+      << gatun_cuda_last_error();
 }
 
 // Offsets and blocks that do not fit anything: no access beyond the arrays, which the emulator would report.
