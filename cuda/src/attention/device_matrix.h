@@ -13,7 +13,7 @@ struct Matrix {
   int64_t rows, columns;
 };
 
-inline constexpr int64_t kMostMatrixRows = INT32_MAX - 256;  // rows of copies lie some way beyond the last
+inline constexpr int64_t kMostMatrixRows = (int64_t{1} << 31) - 257;  // rows of copies lie some way beyond the last
 
 // Whether 16-bit elements [items, heads, rows, size] lie in one: steps to other heads and items are whole rows, or stay
 // within the row. Rows begin at multiples of 16 bytes if the first one does.

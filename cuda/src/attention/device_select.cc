@@ -101,6 +101,14 @@ bool are_matrices(const Params& given, bool ragged) {
                    p.value_size, &matrix);
 }
 
+int32_t too_large(const Params& p, int64_t count, const char* what, const char* most) {
+  return fail(GATUN_UNSUPPORTED,
+              "params.batch = %lld, query_heads = %lld, kv_heads = %lld and lengths of %lld and %lld take %lld %s; "
+              "allowed: up to %s",
+              LongLong{p.batch}, LongLong{p.query_heads}, LongLong{p.kv_heads}, LongLong{p.query_length},
+              LongLong{p.kv_length}, LongLong{count}, what, most);
+}
+
 }  // namespace
 
 Rule rule_of(const Params& p, bool slopes) {
@@ -197,18 +205,9 @@ int32_t check_plan(const Plan& plan, const Params& p, const Device& device) {
     const int64_t items = plan.ragged ? std::min<int64_t>(p.batch, 1) : p.batch;
     const int64_t rows =
         std::max(product({items, p.query_heads, p.query_length}), product({items, p.kv_heads, p.kv_length}));
-    if (rows > kMostMatrixRows) {
-      return fail(GATUN_UNSUPPORTED, "%lld rows of q or of k of all heads in mode INT8_FP8; allowed: up to %lld",
-                  LongLong{rows}, LongLong{kMostMatrixRows});
-    }
+    if (rows > kMostMatrixRows) return too_large(p, rows, "rows of q or of k in mode INT8_FP8", "2^31 - 257");
   }
-  if (plan.largest_grid <= INT32_MAX) return GATUN_OK;
-  return fail(
-      GATUN_UNSUPPORTED,
-      "params.batch = %lld, query_heads = %lld, kv_heads = %lld and lengths of %lld and %lld take %lld blocks of "
-      "threads; allowed: up to 2^31 - 1",
-      LongLong{p.batch}, LongLong{p.query_heads}, LongLong{p.kv_heads}, LongLong{p.query_length}, LongLong{p.kv_length},
-      LongLong{plan.largest_grid});
+  return plan.largest_grid <= INT32_MAX ? GATUN_OK : too_large(p, plan.largest_grid, "blocks of threads", "2^31 - 1");
 }
 
 int32_t run_plan(const Plan& plan, const Params& params, const gatun::attention::Inputs& in, void* out, float* lse,

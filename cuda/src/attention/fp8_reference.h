@@ -13,6 +13,13 @@
 
 namespace gatun::cuda::attention {
 
+// How good tensor cores' sums of 128 products are, beside their magnitudes; the emulator's are exact.
+#if defined(GATUN_EMULATED)
+inline constexpr double kFp8Sums = 0;
+#else
+inline constexpr double kFp8Sums = 0x1p-6;
+#endif
+
 // Of the values of a channel of a head of a batch item.
 struct Channel {
   float mean, scale;
@@ -89,8 +96,7 @@ class Fp8Reference {
   }
 
   // A row of out before it is rounded, and how far a kernel may be off. Weights of 2^-6 / 448 and more are rounded by
-  // 2^-4 of them at most, smaller ones by 2^-10 / 448 of the largest; a GPU's sums of 128 products are good to 2^-6 of
-  // their magnitudes.
+  // 2^-4 of them at most, smaller ones by 2^-10 / 448 of the largest.
   struct Expected {
     std::vector<double> out, allowed;
     double lse, lse_allowed;
@@ -102,17 +108,12 @@ class Fp8Reference {
     gatun_attention_params exact = codes_;
     exact.mode = GATUN_ATTENTION_EXACT;
     exact.dtype = GATUN_F32;
-#if defined(GATUN_EMULATED)
-    const double sums = 0;
-#else
-    const double sums = 0x1p-6;
-#endif
     const size_t ones = static_cast<size_t>(p_.value_size);
     for (size_t c = 0; c < ones; ++c) {
       const Channel& v = channel(b, h / (p_.query_heads / p_.kv_heads), static_cast<int64_t>(c));
       const double scale = static_cast<double>(v.scale), mean = static_cast<double>(v.mean), share = row.out[ones];
       expected.out.push_back(share == 0 ? 0 : row.out[c] * scale + mean * share);
-      const double weights = (sums + (exact_weights_ ? 0 : 0x1p-4)) * row.magnitude[c] +
+      const double weights = (kFp8Sums + (exact_weights_ ? 0 : 0x1p-4)) * row.magnitude[c] +
                              0x1p-10 * static_cast<double>(row.seen) * row.magnitude[ones];
       const double rest = out_bound(exact, row, c) + 0x1p-20 * (row.magnitude[c] + std::fabs(row.out[c]));
       expected.allowed.push_back(
