@@ -10,11 +10,13 @@
 //
 // A kernel's T has, beside what tile_rows.h asks for:
 //
-//   kQBytes, kKBytes, kVBytes   of a tile of 128 queries and of a step in shared memory, multiples of 1024
-//   kAgain                      whether tiles may have to be done again (simt.cu)
-//   Tensors, Copies             the kernel's parameter; how lane 0 of the first warp copies q, k and v: queries, keys,
-//   values Group                       TileRows<T> of four warps, with multiply_keys, ready_values, multiply_values and
-//   finish_rows
+//   kQBytes, kKBytes, kVBytes  of a tile of 128 queries and of a step in shared memory, multiples of 1024
+//   kRowBytes                  of a query in it
+//   kAgain                     whether tiles may have to be done again (simt.cu)
+//   Tensors                    the kernel's parameter: where q, k and v are
+//   Copies                     how one thread copies them: queries, keys, values
+//   Group                      TileRows<T> of four warps, with multiply_keys, ready_values (before the next),
+//                              multiply_values and finish_rows
 #pragma once
 
 #include <cstdint>
