@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/dtype.h"
 #include "base/status.h"
+#include "base/workspace.h"
 
 namespace gatun::cuda::attention {
 
@@ -26,9 +27,8 @@ constexpr KernelRow kRows[] = {
 #include "attention/device_kernels.inc"
 #undef GATUN_ATTENTION_KERNEL
 };
-constexpr int kRowCount = static_cast<int>(sizeof(kRows) / sizeof(kRows[0]));
 
-constexpr int64_t kAlignment = 256, kNoMemory = int64_t{1} << 60;
+constexpr int64_t kNoMemory = WorkspaceParts::kNoMemory;
 constexpr int64_t kMostFp8Size = 128;
 constexpr const char* kModeTexts[] = {"", " in INT8", " in INT8_FP8"};
 
@@ -122,7 +122,7 @@ Rule rule_of(const Params& p, bool slopes) {
   return rule;
 }
 
-KernelRows kernel_rows() { return {kRows, kRowCount}; }
+KernelRows<KernelRow> kernel_rows() { return {kRows, static_cast<int>(sizeof(kRows) / sizeof(kRows[0]))}; }
 
 const char* why_not(const KernelRow& row, const Params& p, bool ragged, const Device& device) {
   if ((row.dtypes >> p.dtype & 1) == 0) return "another dtype";
@@ -138,10 +138,7 @@ const char* why_not(const KernelRow& row, const Params& p, bool ragged, const De
 }
 
 const KernelRow& select(const Params& p, bool ragged, const Device& device) {
-  for (const KernelRow& row : kRows) {
-    if (why_not(row, p, ragged, device) == nullptr) return row;
-  }
-  return kRows[kRowCount - 1];  // of a device without kernels, which entry points refuse before
+  return kernel_rows().first_that_takes([&](const KernelRow& row) { return why_not(row, p, ragged, device); });
 }
 
 Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
@@ -152,14 +149,9 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
   plan.tiles = ragged ? p.query_length / plan.tile_rows + p.batch : blocks_of(p.query_length, plan.tile_rows);
   const int64_t items = ragged ? std::min<int64_t>(p.batch, 1) : p.batch;
   plan.blocks = product({items, p.query_heads, plan.tiles});
-  int64_t used = 0;
-  const auto take = [&used](int64_t bytes) {
-    const int64_t at = used;
-    used = std::min(used + blocks_of(bytes, kAlignment) * kAlignment, kNoMemory);
-    return at;
-  };
+  WorkspaceParts parts;
   plan.largest_grid = p.query_length == 0 ? 0 : plan.blocks;
-  plan.spoiled_at = take(row.tensor_cores ? plan.blocks : 0);
+  plan.spoiled_at = parts.take(row.tensor_cores ? plan.blocks : 0);
   if (has_codes(p.mode)) {
     const bool fp8 = p.mode == GATUN_ATTENTION_INT8_FP8;
     const int64_t q_rows = product({items, p.query_heads, p.query_length});
@@ -167,26 +159,26 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
     const int64_t size = fp8 ? largest_size(p) : p.head_size;
     plan.columns = size <= 64 ? 64 : size <= 128 ? 128 : 256;
     plan.k_units = ragged ? p.kv_length / kUnitKeys + p.batch : blocks_of(p.kv_length, kUnitKeys);
-    plan.q_codes_at = take(product({q_rows, plan.columns}));
-    plan.k_codes_at = take(product({k_rows, plan.columns}));
-    plan.q_scales_at = take(product({q_rows, 4}));
-    plan.q_offsets_at = take(product({q_rows, 4}));
-    plan.k_scales_at = take(product({items, p.kv_heads, plan.k_units, 4}));
-    plan.mean_at = take(product({p.batch, p.kv_heads, p.head_size, 4}));
+    plan.q_codes_at = parts.take(product({q_rows, plan.columns}));
+    plan.k_codes_at = parts.take(product({k_rows, plan.columns}));
+    plan.q_scales_at = parts.take(product({q_rows, 4}));
+    plan.q_offsets_at = parts.take(product({q_rows, 4}));
+    plan.k_scales_at = parts.take(product({items, p.kv_heads, plan.k_units, 4}));
+    plan.mean_at = parts.take(product({p.batch, p.kv_heads, p.head_size, 4}));
     const bool copied = row.tensor_cores && p.dtype != GATUN_BF16;
     const int64_t units = product({items, p.kv_heads, plan.k_units});
-    plan.values_at = take(fp8      ? product({units, kUnitKeys, plan.columns})
-                          : copied ? product({k_rows, p.value_size, 2})
-                                   : 0);
+    plan.values_at = parts.take(fp8      ? product({units, kUnitKeys, plan.columns})
+                                : copied ? product({k_rows, p.value_size, 2})
+                                         : 0);
     const int64_t channels = fp8 ? product({p.batch, p.kv_heads, p.value_size, 4}) : 0;
-    plan.v_mean_at = take(channels);
-    plan.v_scales_at = take(channels);
+    plan.v_mean_at = parts.take(channels);
+    plan.v_scales_at = parts.take(channels);
     if (plan.largest_grid > 0) {
       plan.largest_grid = std::max({plan.largest_grid, blocks_of(q_rows, kRowsOfBlock), blocks_of(k_rows, kRowsOfBlock),
                                     units, product({p.batch, p.kv_heads, blocks_of(largest_size(p), kMeanColumns)})});
     }
   }
-  plan.workspace_bytes = used;
+  plan.workspace_bytes = parts.bytes();
   return plan;
 }
 

@@ -4,16 +4,12 @@
 #include <cstdint>
 
 #include "attention/device_job.h"
+#include "base/kernel_rows.h"
 #include "base/runtime.h"
 #include "base/text.h"
 #include "gatun/attention.h"
 
 namespace gatun::cuda::attention {
-
-struct Range {
-  int64_t least, most;
-  bool contains(int64_t value) const { return value >= least && value <= most; }
-};
 
 inline constexpr uint32_t kBf16Alone = 1u << GATUN_BF16, kF16Alone = 1u << GATUN_F16,
                           kAllDtypes = 1u << GATUN_F32 | kBf16Alone | kF16Alone;
@@ -30,13 +26,7 @@ struct KernelRow {
   int32_t (*run)(const Job& job, void* stream);
 };
 
-struct KernelRows {
-  const KernelRow* rows;
-  int count;
-  const KernelRow* begin() const { return rows; }
-  const KernelRow* end() const { return rows + count; }
-};
-KernelRows kernel_rows();
+KernelRows<KernelRow> kernel_rows();
 
 // Null if a kernel takes the problem, otherwise why it does not. The params are checked; ragged: with offsets.
 const char* why_not(const KernelRow& row, const gatun_attention_params& params, bool ragged, const Device& device);

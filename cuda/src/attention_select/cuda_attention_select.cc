@@ -11,6 +11,7 @@
 #include "base/runtime.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "base/workspace.h"
 
 namespace gatun::cuda::attention_select {
 namespace {
@@ -115,18 +116,13 @@ struct SelectedPlan {
     p.partial_count = 0;
     if (count == 0) p.query_block = p.key_block = p.mask_batch = p.mask_heads = p.query_blocks = 0;
     attention = cuda::attention::plan_on(cuda::attention::select(p, ragged, device), p, ragged);
-    int64_t used = 0;
-    const auto take = [&used](int64_t bytes) {
-      const int64_t at = used;
-      used += blocks_of(bytes, 256) * 256;
-      return at;
-    };
-    map_at = take(count);
-    for (int64_t& at : offsets_at) at = take(count > 0 ? (rows + 1) * 8 : 0);
-    blocks_at = take(count * 4);
-    selection_at = take(count > 0 ? selection_bytes(params, s, ragged) : 0);
-    attention_at = take(attention.workspace_bytes);
-    workspace_bytes = used;
+    WorkspaceParts parts;
+    map_at = parts.take(count);
+    for (int64_t& at : offsets_at) at = parts.take(count > 0 ? (rows + 1) * 8 : 0);
+    blocks_at = parts.take(count * 4);
+    selection_at = parts.take(count > 0 ? selection_bytes(params, s, ragged) : 0);
+    attention_at = parts.take(attention.workspace_bytes);
+    workspace_bytes = parts.bytes();
   }
 };
 
