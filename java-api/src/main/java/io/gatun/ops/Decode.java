@@ -66,7 +66,7 @@ public final class Decode {
      * @param logits f32 [batch, query heads, query length, longest length or more], keys adjacent: where the logits of
      *     an item's keys are written, -infinity of those not seen; or null
      * @param mode how q meets keys of codes: EXACT rounds it, times the channels' scales where keys have those, to
-     *     multiples of its row's amax / 16256, INT8 of amax / 127
+     *     multiples of its row's amax / 16256, INT8 of amax / 127; INT8_FP8 is of {@link Attention} alone
      * @param threads 0 for all, 1 for only the calling one
      */
     public record Options(
@@ -88,6 +88,9 @@ public final class Decode {
         public Options {
             Check.present("window", window);
             Check.present("mode", mode);
+            if (mode == Mode.INT8_FP8) {
+                throw Check.invalid("mode", mode, "EXACT, INT8");
+            }
             if (window.right() != -1) {
                 throw Check.invalid("window.right", window.right(), "-1; causal hides later keys");
             }

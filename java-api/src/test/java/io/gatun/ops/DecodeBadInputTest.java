@@ -237,6 +237,7 @@ class DecodeBadInputTest {
                 .add("left", "window.left", "-2", "-1..", () -> none.withWindow(-2, 0))
                 .add("sink keys", "window.sinkKeys", "-1", "0..", () -> none.withWindow(5, -1))
                 .add("scale", "scale", "NaN", "finite", () -> none.withScale(Float.NaN))
+                .add("mode of GPUs", "mode", "INT8_FP8", "EXACT", () -> none.withMode(Attention.Mode.INT8_FP8))
                 .add("infinite scale", "scale", "Infinity", "finite", () -> none.withScale(Float.POSITIVE_INFINITY))
                 .add("cap", "softCap", "-1.0", "0 for none", () -> none.withSoftCap(-1))
                 .add("threads", "threads", "1025", "0..1024", () -> none.withThreads(1025))
