@@ -133,6 +133,24 @@ TEST(Plan, PartsBeginAtGroupsAndPartsOfTheWorkspaceAreDisjoint) {
   }
 }
 
+// Tiles of 256 columns by 192 rows, one a multiprocessor.
+TEST(Plan, WhatFillsADeviceIsNotSplit) {
+  const auto parts = [](const char* name, int64_t rows, int64_t columns, int64_t depth) {
+    return plan_on(*kernel_rows().find(name), problem(GATUN_BF16, 2, 4, GATUN_NM_BF16, rows, columns, depth, 0)).parts;
+  };
+  for (const char* wide : {"nm_matmul_sparse_bf16_m192n256_sm90", "nm_matmul_sparse_bf16_m192n256_sm80"}) {
+    EXPECT_EQ(parts(wide, 1536, 4096, 4096), 1);   // 128 blocks
+    EXPECT_EQ(parts(wide, 2048, 2048, 4096), 1);   // 88
+    EXPECT_EQ(parts(wide, 2048, 2048, 16384), 3);  // in two rounds
+    EXPECT_EQ(parts(wide, 512, 4096, 4096), 2);    // 48
+    EXPECT_EQ(parts(wide, 512, 4096, 3000), 1);    // parts would be short
+    EXPECT_EQ(parts(wide, 4096, 4096, 16384), 1);  // more than run at once
+  }
+  EXPECT_EQ(parts("nm_matmul_sparse_bf16_m128n128_sm80", 512, 4096, 4096), 1);  // 128
+  EXPECT_EQ(parts("nm_matmul_sparse_bf16_m128n128_sm80", 256, 4096, 4096), 2);  // 64
+  EXPECT_EQ(parts("nm_matmul_sparse_bf16_m16n128_sm80", 16, 4096, 4096), 4);    // 32, of 528
+}
+
 TEST(Plan, XIsReadWhereItLiesOnlyIfItIsRight) {
   const KernelRow& row = *kernel_rows().find("nm_matmul_sparse_bf16_m16n128_sm80");
   Problem p = problem(GATUN_BF16, 2, 4, GATUN_NM_BF16, 3, 64, 256, 0);

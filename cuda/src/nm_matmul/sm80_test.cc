@@ -112,7 +112,7 @@ TEST(Tiles, GroupsAndScales) {
 
 TEST(Tiles, OptionsRangesAndPartsOfTheDepth) {
   on_every_tile([](const KernelRow& row, Case& c) {
-    c.depth = 1200;
+    c.depth = 2 * row.part_depth - 100;
     c.group = 128;
     c.rows = is_few(row) ? 3 : 17;
     c.columns = 150;

@@ -25,20 +25,26 @@ int32_t own_dtype(Arithmetic arithmetic) {
 }  // namespace
 
 Split split_depth(const Splitting& of) {
-  const Split whole = {1, of.units};
-  if (of.part_depth == 0 || of.units == 0) return whole;
+  Split best = {1, of.units};
+  if (of.part_depth == 0 || of.blocks >= of.wanted_blocks) return best;
   // Units after which a group and, for x, kDepthMultiple elements end.
   int64_t step = kDepthMultiple / of.unit_depth;
   if (of.groups > 1) {
     const int64_t multiples = of.group / std::gcd(of.group, int64_t{kDepthMultiple});  // of kDepthMultiple
-    if (multiples >= of.units) return whole;
+    if (multiples >= of.units) return best;
     step *= multiples;
   }
-  const int64_t wanted = std::min(kMostParts, blocks_of(of.wanted_blocks, std::max<int64_t>(of.blocks, 1)));
-  const int64_t units = std::max(blocks_of(of.part_depth, of.unit_depth), blocks_of(of.units, wanted));
-  const int64_t units_a_part = blocks_of(units, step) * step;
-  const int64_t parts = blocks_of(of.units, units_a_part);
-  return parts == 1 ? whole : Split{static_cast<int32_t>(parts), units_a_part};
+  int64_t least = of.units * of.unit_depth;
+  for (int64_t wanted = 2; wanted <= kMostParts; ++wanted) {
+    const int64_t units = blocks_of(blocks_of(of.units, wanted), step) * step, depth = units * of.unit_depth;
+    if (depth < of.part_depth) break;
+    const int64_t parts = blocks_of(of.units, units);
+    const int64_t time = blocks_of(of.blocks * parts, of.wanted_blocks) * (depth + of.part_depth / 2);
+    if (time >= least) continue;
+    least = time;
+    best = {static_cast<int32_t>(parts), units};
+  }
+  return best;
 }
 
 void plan_product(const Extents& extents, const Preparing& preparing, const Split& split, ProductPlan* plan) {

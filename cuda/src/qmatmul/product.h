@@ -33,7 +33,9 @@ bool is_empty(const Params& params) {
 
 // ---- plans ----
 
-// A split of depth into parts that begin at groups and at multiples of kDepthMultiple, as many as keep a device busy.
+// Of kernels whose blocks are fewer than a device runs at once: a split of depth into parts that begin at groups and at
+// multiples of kDepthMultiple, by which the rounds of blocks take least time. That is the depth of a part, and half of
+// part_depth for the ends of a tile and for sums that go to memory and back, in each round.
 struct Splitting {
   int64_t units, unit_depth;  // of a strip
   int64_t group, groups;

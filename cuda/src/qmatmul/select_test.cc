@@ -109,6 +109,29 @@ TEST(Plan, SplitsWhereBlocksAreFewOnly) {
   EXPECT_EQ(plan_on(row, problem(GATUN_U4, GATUN_QMATMUL_PRECISE, 256, 4096, 16384, 128)).parts, 1);
 }
 
+TEST(Plan, SplitsTakeLeastTimeInRoundsOfBlocks) {
+  // Of 4096 of depth in one group, the least part 1024, of blocks of which 132 run at once.
+  const auto parts = [](int64_t blocks, int64_t groups = 1) {
+    const Split split = split_depth({64, 64, 4096 / groups, groups, blocks, 132, 1024});
+    EXPECT_GE(split.parts * split.units_a_part, 64);
+    return split.parts;
+  };
+  EXPECT_EQ(parts(1), 4);
+  EXPECT_EQ(parts(33), 4);
+  EXPECT_EQ(parts(34), 3);
+  EXPECT_EQ(parts(44), 3);
+  EXPECT_EQ(parts(45), 2);
+  EXPECT_EQ(parts(48), 2);
+  EXPECT_EQ(parts(66), 2);
+  EXPECT_EQ(parts(128), 1);
+  EXPECT_EQ(parts(132), 1);
+  EXPECT_EQ(parts(140), 1);  // more than run at once
+  EXPECT_EQ(parts(48, 32), 2);
+  EXPECT_EQ(parts(34, 2), 2);  // only where the second group begins
+  EXPECT_EQ(split_depth({64, 64, 4096, 1, 1, 132, 0}).parts, 1);
+  EXPECT_EQ(split_depth({0, 64, 0, 1, 1, 132, 1024}).parts, 1);
+}
+
 TEST(Plan, XIsReadWhereItLiesOnlyIfItIsRight) {
   const KernelRow& row = *kernel_rows().find("qmatmul_f32_simt_sm80");
   Problem p = problem(GATUN_U4, GATUN_QMATMUL_PRECISE, 3, 64, 256, 64);
