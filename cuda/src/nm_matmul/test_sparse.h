@@ -27,6 +27,7 @@ using gatun::test::DeviceBuffer;
 using gatun::test::Rng;
 using qmatmul::as_bytes;
 using qmatmul::element;
+using qmatmul::in_another_order;
 using qmatmul::in_every_order;
 using qmatmul::rounded_to;
 
