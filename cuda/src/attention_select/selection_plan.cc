@@ -7,11 +7,12 @@
 #include "base/check.h"
 #include "base/dtype.h"
 #include "base/runtime.h"
+#include "base/workspace.h"
 
 namespace gatun::cuda::attention_select {
 namespace {
 
-constexpr int64_t kAlignment = 256, kMemoryAtOnce = int64_t{64} << 20, kNoMemory = int64_t{1} << 60;
+constexpr int64_t kMemoryAtOnce = int64_t{64} << 20, kNoMemory = WorkspaceParts::kNoMemory;
 
 // Of numbers that are not negative; beyond any memory it stays kNoMemory.
 int64_t product(std::initializer_list<int64_t> factors) {
@@ -21,20 +22,6 @@ int64_t product(std::initializer_list<int64_t> factors) {
   }
   return result;
 }
-
-// Where the next part of a workspace lies.
-class Room {
- public:
-  int64_t take(std::initializer_list<int64_t> factors) {
-    const int64_t at = used_;
-    used_ = std::min(used_ + blocks_of(product(factors), kAlignment) * kAlignment, kNoMemory);
-    return at;
-  }
-  int64_t used() const { return used_; }
-
- private:
-  int64_t used_ = 0;
-};
 
 template <class T>
 T* part(uint8_t* workspace, int64_t at) {
@@ -124,21 +111,21 @@ ScoresPlan plan_scores(const Params& p, const Selection& s) {
   const int64_t rows_bytes = product({plan.sharing, plan.tile_blocks, s.key_blocks, 4});
   plan.units_at_once = std::clamp<int64_t>(kMemoryAtOnce / std::max<int64_t>(unit_bytes + rows_bytes, 1), 1,
                                            std::max<int64_t>(plan.units, 1));
-  Room room;
-  plan.results_at = room.take({plan.units_at_once, unit_bytes});
-  plan.rows_at = room.take({plan.units_at_once, rows_bytes});
+  WorkspaceParts parts;
+  plan.results_at = parts.take(product({plan.units_at_once, unit_bytes}));
+  plan.rows_at = parts.take(product({plan.units_at_once, rows_bytes}));
   if (means) {
-    plan.q_at = room.take({p.batch, p.query_heads, p.query_blocks, p.head_size, 4});
-    plan.k_at = room.take({p.batch, p.kv_heads, s.key_blocks, p.head_size, 4});
-    plan.similar_queries_at = room.take({p.batch, p.query_heads, p.query_blocks});
-    plan.similar_keys_at = room.take({p.batch, p.kv_heads, s.key_blocks});
+    plan.q_at = parts.take(product({p.batch, p.query_heads, p.query_blocks, p.head_size, 4}));
+    plan.k_at = parts.take(product({p.batch, p.kv_heads, s.key_blocks, p.head_size, 4}));
+    plan.similar_queries_at = parts.take(product({p.batch, p.query_heads, p.query_blocks}));
+    plan.similar_keys_at = parts.take(product({p.batch, p.kv_heads, s.key_blocks}));
   }
   if (proxy) {
     const int64_t element = dtype_bytes(p.dtype, 1);
-    plan.q_at = room.take({p.batch, plan.heads, p.query_length, p.head_size, element});
-    plan.k_at = room.take({p.batch, plan.heads, p.kv_length, p.head_size, element});
+    plan.q_at = parts.take(product({p.batch, plan.heads, p.query_length, p.head_size, element}));
+    plan.k_at = parts.take(product({p.batch, plan.heads, p.kv_length, p.head_size, element}));
   }
-  plan.workspace_bytes = room.used();
+  plan.workspace_bytes = parts.bytes();
   return plan;
 }
 
@@ -154,14 +141,14 @@ LinesPlan plan_lines(const Params& p, const Selection& s, bool ragged) {
       std::clamp<int64_t>(kMemoryAtOnce / std::max<int64_t>(head_bytes, 1), 1, std::max<int64_t>(plan.heads, 1));
   plan.words = ragged ? p.kv_length / 32 + p.batch : blocks_of(p.kv_length, 32);
   const int64_t items = ragged ? std::min<int64_t>(p.batch, 1) : p.batch;
-  Room room;
-  plan.logits_at = room.take({plan.heads_at_once, head_bytes});
-  plan.stats_at = room.take({plan.heads_at_once, head_rows, 8});
+  WorkspaceParts parts;
+  plan.logits_at = parts.take(product({plan.heads_at_once, head_bytes}));
+  plan.stats_at = parts.take(product({plan.heads_at_once, head_rows, 8}));
   for (int i = 0; i < 2; ++i) {
-    plan.sums_at[i] = room.take({items, p.query_heads, p.kv_length, 4});
-    plan.chosen_at[i] = room.take({items, p.query_heads, plan.words, 4});
+    plan.sums_at[i] = parts.take(product({items, p.query_heads, p.kv_length, 4}));
+    plan.chosen_at[i] = parts.take(product({items, p.query_heads, plan.words, 4}));
   }
-  plan.workspace_bytes = room.used();
+  plan.workspace_bytes = parts.bytes();
   return plan;
 }
 

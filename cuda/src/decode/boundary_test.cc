@@ -198,7 +198,7 @@ TEST(DecodeBoundary, TilesNeedPages) {
   Call call = {};
   const gatun_decode_params p = problem.host.params();
   ASSERT_EQ(gatun::decode::read(&p, &problem.host.k_layout(), nullptr, &call), GATUN_OK);
-  const KernelRow& tiles = find_kernel("decode_tiles_m16n128_sm80");
+  const KernelRow& tiles = *kernel_rows().find("decode_tiles_m16n128_sm80");
   EXPECT_EQ(why_not(tiles, call, nullptr, nullptr), nullptr);
   call.k.pages = 0;
   EXPECT_STREQ(why_not(tiles, call, nullptr, nullptr), "there are no pages");
@@ -210,7 +210,7 @@ TEST(DecodeBoundary, TilesOfPartsThatAreTooLong) {
   Call call = {};
   const gatun_decode_params p = problem.host.params();
   ASSERT_EQ(gatun::decode::read(&p, &problem.host.k_layout(), nullptr, &call), GATUN_OK);
-  const KernelRow& tiles = find_kernel("decode_tiles_m16n128_sm80");
+  const KernelRow& tiles = *kernel_rows().find("decode_tiles_m16n128_sm80");
   call.k.page_size = 1 << 20;
   call.p.table_stride = 1 << 25;
   EXPECT_EQ(why_not(tiles, call, nullptr, nullptr), nullptr);

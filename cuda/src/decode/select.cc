@@ -1,7 +1,6 @@
 #include "decode/select.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/check.h"
 #include "base/dtype.h"
@@ -10,7 +9,18 @@
 #include "kv_cache/layout.h"
 
 namespace gatun::cuda::decode {
+
+#define GATUN_DECODE_KERNEL(name, tile_rows, most_size) int32_t run_##name(const Job& job, void* stream);
+#include "decode/device_kernels.inc"
+#undef GATUN_DECODE_KERNEL
+
 namespace {
+
+constexpr KernelRow kTable[] = {
+#define GATUN_DECODE_KERNEL(name, tile_rows, most_size) {#name, tile_rows, most_size, run_##name},
+#include "decode/device_kernels.inc"
+#undef GATUN_DECODE_KERNEL
+};
 
 using LongLong = long long;
 
@@ -39,11 +49,7 @@ const char* why_no_tiles(const gatun_kv_layout& l, const void* rows, int64_t mos
 
 }  // namespace
 
-const KernelRow& find_kernel(const char* name) {
-  const KernelRow* row = kKernelRows;
-  while (std::strcmp(row->name, name) != 0) ++row;
-  return *row;
-}
+KernelRows<KernelRow> kernel_rows() { return {kTable, static_cast<int>(sizeof(kTable) / sizeof(kTable[0]))}; }
 
 const char* why_not(const KernelRow& row, const Call& call, const void* k, const void* v) {
   if (row.most_size == 0) return nullptr;
@@ -57,9 +63,7 @@ const char* why_not(const KernelRow& row, const Call& call, const void* k, const
 }
 
 const KernelRow& select(const Call& call, const void* k, const void* v) {
-  const KernelRow* row = kKernelRows;
-  while (why_not(*row, call, k, v) != nullptr) ++row;
-  return *row;
+  return kernel_rows().first_that_takes([&](const KernelRow& row) { return why_not(row, call, k, v); });
 }
 
 Parts parts_of(const Call& call) {
@@ -94,7 +98,7 @@ void explain(const Call& call, const Device& device, Text& out) {
   out.add("%s: the best kernel for keys of %s, values of %s and q of %s on device %d (%s)%s\n", chosen.name,
           dtype_name(call.k.dtype), call.has_v ? dtype_name(call.v.dtype) : "none", dtype_name(call.p.dtype),
           device.index, device.name, chosen.most_size > 0 ? ", as long as pools begin at multiples of 16 bytes" : "");
-  for (const KernelRow& row : kKernelRows) {
+  for (const KernelRow& row : kernel_rows()) {
     if (&row == &chosen) break;
     out.add("  not %s: %s\n", row.name, why_not(row, call, nullptr, nullptr));
   }

@@ -1,6 +1,7 @@
 // From a problem to its kernel and its parts: host code that knows devices by their properties alone.
 #pragma once
 
+#include "base/kernel_rows.h"
 #include "base/runtime.h"
 #include "base/text.h"
 #include "decode/call.h"
@@ -17,16 +18,7 @@ struct KernelRow {
   int32_t (*run)(const Job& job, void* stream);
 };
 
-#define GATUN_DECODE_KERNEL(name, tile_rows, most_size) int32_t run_##name(const Job& job, void* stream);
-#include "decode/device_kernels.inc"
-#undef GATUN_DECODE_KERNEL
-
-inline constexpr KernelRow kKernelRows[] = {
-#define GATUN_DECODE_KERNEL(name, tile_rows, most_size) {#name, tile_rows, most_size, run_##name},
-#include "decode/device_kernels.inc"
-#undef GATUN_DECODE_KERNEL
-};
-const KernelRow& find_kernel(const char* name);
+KernelRows<KernelRow> kernel_rows();
 
 // Null if a kernel takes the problem, otherwise why it does not. `k` and `v` are where pools are; null is aligned.
 const char* why_not(const KernelRow& row, const Call& call, const void* k, const void* v);

@@ -171,7 +171,7 @@ class DeviceProblem {
               GATUN_OK);
     const void* const odd = reinterpret_cast<const void*>(host.spec().offset);
     std::vector<const KernelRow*> rows = {&select(call, odd, odd)};
-    if (rows[0]->most_size > 0) rows.push_back(&find_kernel("decode_f32_m4n64_sm80"));
+    if (rows[0]->most_size > 0) rows.push_back(kernel_rows().find("decode_f32_m4n64_sm80"));
     return rows;
   }
 
