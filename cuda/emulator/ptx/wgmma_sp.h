@@ -11,7 +11,7 @@ namespace detail {
 template <int n, emulator::Element type, class D>
 void wgmma_sp(int selector, D (&d)[n / 2], const uint32_t (&a)[4], const uint32_t& metadata, uint64_t b,
               bool accumulate) {
-  static_assert(n == 64 || n == 128 || n == 192);
+  static_assert(n == 64 || n == 192);
   emulator::issue_product({type, type, n, a, 0, b, false, accumulate, d, &metadata, selector});
 }
 }  // namespace detail

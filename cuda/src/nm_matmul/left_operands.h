@@ -1,7 +1,7 @@
-// Left operands of sparse tiles (sm80_sparse.h): how a warp gets them from a stage in shared memory, and the products
-// with them. A slice is 64 bytes of a row of x: b[0..3] are its quarters (mma_sp.h).
+// Left operands of sparse tiles: how a warp gets them from a stage in shared memory, and the products with them in
+// sm80_sparse.h (sm90_sparse.cu has its own). A slice is 64 bytes of a row of x: b[0..3] are its quarters (mma_sp.h).
 //
-//   SparseHalves, SparseCodes, SparseBytes   2:4 as it is stored, or u4 codes as q - z in registers: one mma.sp a slice
+//   SparseHalves, SparseCodes, SparseBytes   2:4 as it is stored, or u4 codes as q - z in registers: a product a slice
 //   Decoded                                  any N:M, as rows of 128 bytes with zeros that decode() has put into shared
 //                                            memory: two dense products a slice
 #pragma once

@@ -28,10 +28,9 @@ namespace gatun::cuda {
                : "r"(static_cast<int>(accumulate)), "l"(b), "r"(metadata), "n"(selector), GATUN_A_REGISTERS_OPERANDS \
                : "memory")
 
-#define GATUN_WGMMA_SP_ANY(types, constraint, scales)                                                         \
-  static_assert(n == 64 || n == 128 || n == 192);                                                             \
-  if constexpr (n == 64) GATUN_WGMMA_SP(64, 32, types, constraint, scales, 32, 33, 34, 35, 36, 37, 38, 39);   \
-  if constexpr (n == 128) GATUN_WGMMA_SP(128, 64, types, constraint, scales, 64, 65, 66, 67, 68, 69, 70, 71); \
+#define GATUN_WGMMA_SP_ANY(types, constraint, scales)                                                       \
+  static_assert(n == 64 || n == 192);                                                                       \
+  if constexpr (n == 64) GATUN_WGMMA_SP(64, 32, types, constraint, scales, 32, 33, 34, 35, 36, 37, 38, 39); \
   if constexpr (n == 192) GATUN_WGMMA_SP(192, 96, types, constraint, scales, 96, 97, 98, 99, 100, 101, 102, 103)
 
 // d = a b, plus d if `accumulate`; lanes with t / 2 == selector have the metadata.

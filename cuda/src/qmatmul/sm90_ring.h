@@ -8,8 +8,8 @@
 //   groups 1 and 2   multiply 64 * kFragments columns by kRows rows each. Weights are the left operand, whose rows are
 //                    columns of y: warp w of a group has strip w of each fragment.
 //
-// Tails: x beyond rows and depth is zeros that the tensor map supplies, strips beyond the last are not copied, and what
-// comes of them is not written.
+// Tails: x beyond the last row is zeros that the tensor map supplies, strips beyond the last are not copied, and what
+// comes of them is not written. Depth is padded to whole stages, in x too.
 #pragma once
 
 #include <cstdint>
@@ -189,11 +189,13 @@ GATUN_DEVICE int64_t column_of(const Place& place, int strip) {
 }
 
 // All products of a group of warps where one scale covers the depth; `first_strip` is the warp's in fragment 0.
-// multiply_stage(stage, fragment, strip, sums) issues those of a fragment with a stage that has come. When it has done
-// so for the last fragment, none of the stage before may be running.
-template <class T, class MultiplyStage>
+// multiply_stage(stage, fragment, strip, sums) issues the kProducts of a fragment with a stage that has come, by
+// left operands in the `left` registers, and returns with at most kRunning running.
+template <class T, int kProducts, int kRunning, class MultiplyStage, class... Left>
 GATUN_DEVICE void multiply_depth(const Job& job, const Place& place, const Ring<T>& ring, int first_strip,
-                                 float (&sum)[T::kFragments][T::kRows / 2], MultiplyStage multiply_stage) {
+                                 float (&sum)[T::kFragments][T::kRows / 2], MultiplyStage multiply_stage,
+                                 Left&... left) {
+  static_assert(kRunning <= T::kFragments * kProducts, "the stage before may be given back");
   // Before all products: ptxas keeps no sums in registers across the branches of this.
   float scale[T::kFragments][2];
 #pragma unroll
@@ -208,7 +210,7 @@ GATUN_DEVICE void multiply_depth(const Job& job, const Place& place, const Ring<
     for (int f = 0; f < T::kFragments; ++f) multiply_stage(stage, f, strip_of(place, first_strip, f), part[f]);
     if (stage > 0 && lane() == 0) barrier_arrive_at(ring.empty + (stage - 1) % T::kStages);
   }
-  wgmma_wait<0>(part);
+  wgmma_wait<0>(part, left...);
 #pragma unroll
   for (int f = 0; f < T::kFragments; ++f) add_scaled(scale[f], part[f], sum[f]);
 }

@@ -34,7 +34,8 @@
 
 namespace gatun::cuda::qmatmul {
 
-inline constexpr int kStageSteps = 4;  // products a stage, of 32 bytes of each row
+inline constexpr int kStageSteps = 4;         // products a stage, of 32 bytes of each row
+inline constexpr int kRunning = kStageSteps;  // of all fragments, at most: each step has registers of its own
 
 // Products in f16 or bf16, of weights decoded to that.
 template <Codes kCodesOf, bool kBf16>
@@ -102,7 +103,7 @@ GATUN_DEVICE void multiply_stage(const Ring<T>& ring, const Arithmetic& arithmet
   const auto step = [&](auto index) {
     constexpr int kStep = decltype(index)::value;
     if constexpr (kStep % kSteps == 0) unit = *reinterpret_cast<const Words4*>(weights + kStep / kSteps * kUnitBytes);
-    wgmma_wait<kStageSteps - 1>(a[kStep]);  // the product that read these registers
+    wgmma_wait<kRunning - 1>(a[kStep]);  // the product that read these registers
     arithmetic.template operand<kStep % kSteps>(unit, a[kStep]);
     wgmma_fence(a[kStep]);
     Arithmetic::template multiply<T::kRows>(d, a[kStep], b + kStep * 2, kStep > 0 || !first);
@@ -155,8 +156,7 @@ GATUN_DEVICE void multiply(const Job& job, const Place& place, const Ring<T>& ri
   }
 }
 
-// The same where one scale covers the depth: nothing waits for a product but what needs its registers, so the last
-// kStageSteps may be running, all of one stage.
+// The same where one scale covers the depth: nothing waits for a product but what needs its registers.
 template <class T, class Arithmetic>
 GATUN_DEVICE void multiply_direct(const Job& job, const Place& place, const Ring<T>& ring, int first_strip,
                                   float (&sum)[T::kFragments][T::kRows / 2]) {
@@ -168,10 +168,11 @@ GATUN_DEVICE void multiply_direct(const Job& job, const Place& place, const Ring
     lower[f][1] = lower_of<Arithmetic::kCodes>(job, job.offsets, column + 8);
   }
   uint32_t a[kStageSteps][4] = {};
-  multiply_depth<T>(job, place, ring, first_strip, sum, [&](int stage, int f, int strip, auto& part) {
+  const auto multiply_fragment = [&](int stage, int f, int strip, auto& part) {
     const Arithmetic arithmetic(lower[f][0], lower[f][1]);
     multiply_stage<T>(ring, arithmetic, stage, strip, false, a, part);
-  });
+  };
+  multiply_depth<T, kStageSteps, kRunning>(job, place, ring, first_strip, sum, multiply_fragment, a);
 }
 
 }  // namespace gatun::cuda::qmatmul
