@@ -4,6 +4,7 @@ import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
+import io.gatun.onnxruntime.GatunOps;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
@@ -17,7 +18,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/** The peer: ONNX Runtime on the exported graph, sentences padded to the longest of the batch and masked. */
+/**
+ * The peer: ONNX Runtime on the exported graph, sentences padded to the longest of the batch and masked. The graph may
+ * have Gatun's ops.
+ */
 final class OrtEncoder implements Encoder, AutoCloseable {
     private static final OrtEnvironment ENVIRONMENT = environmentWithoutTelemetry();
 
@@ -28,6 +32,7 @@ final class OrtEncoder implements Encoder, AutoCloseable {
             options.setIntraOpNumThreads(threads);
             options.setInterOpNumThreads(1);
             options.setOptimizationLevel(OrtSession.SessionOptions.OptLevel.ALL_OPT);
+            GatunOps.register(options);
             session = ENVIRONMENT.createSession(model, options);
         }
     }

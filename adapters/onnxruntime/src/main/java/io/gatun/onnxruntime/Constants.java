@@ -1,0 +1,136 @@
+package io.gatun.onnxruntime;
+
+import com.google.protobuf.ByteString;
+import io.gatun.DType;
+import io.gatun.Tensor;
+import io.gatun.onnxruntime.proto.Onnx.TensorProto;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteOrder;
+import java.nio.LongBuffer;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Reads constant tensors of ONNX models. */
+final class Constants {
+    static final int FLOAT = 1;
+    static final int UINT8 = 2;
+    static final int INT64 = 7;
+    static final int FLOAT16 = 10;
+
+    private static final int EXTERNAL = 1;
+
+    private Constants() {}
+
+    static long elements(TensorProto tensor) {
+        return tensor.getDimsList().stream().reduce(1L, Math::multiplyExact);
+    }
+
+    /** Whether it is [..., size] with ones before. */
+    static boolean isVector(TensorProto tensor, long size) {
+        int rank = tensor.getDimsCount();
+        return rank > 0 && tensor.getDims(rank - 1) == size && elements(tensor) == size;
+    }
+
+    /** The numbers of a tensor of 64-bit integers; null if it has other ones. */
+    static List<Long> integers(TensorProto tensor) {
+        if (tensor.getDataType() != INT64) {
+            return null;
+        }
+        if (!tensor.hasRawData()) {
+            return tensor.getInt64DataList();
+        }
+        LongBuffer raw = checkSize(tensor, Long.BYTES * elements(tensor))
+                .asReadOnlyByteBuffer()
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .asLongBuffer();
+        List<Long> values = new ArrayList<>();
+        while (raw.hasRemaining()) {
+            values.add(raw.get());
+        }
+        return values;
+    }
+
+    /** A float tensor's numbers. */
+    static float[] floats(TensorProto tensor) {
+        checkInside(tensor);
+        float[] values = new float[Math.toIntExact(elements(tensor))];
+        if (tensor.hasRawData()) {
+            ByteString raw = checkSize(tensor, 4L * values.length);
+            raw.asReadOnlyByteBuffer().order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
+        } else {
+            if (tensor.getFloatDataCount() != values.length) {
+                throw wrongSize(tensor, tensor.getFloatDataCount() + " numbers", values.length);
+            }
+            for (int i = 0; i < values.length; i++) {
+                values[i] = tensor.getFloatData(i);
+            }
+        }
+        return values;
+    }
+
+    /** A tensor of floats or half floats [rows, columns]. */
+    static Tensor scales(TensorProto tensor, long rows, long columns) {
+        if (tensor.getDataType() == FLOAT) {
+            return Tensor.of(floats(tensor), rows, columns);
+        }
+        checkInside(tensor);
+        short[] patterns = new short[Math.toIntExact(rows * columns)];
+        if (tensor.hasRawData()) {
+            checkSize(tensor, 2L * patterns.length)
+                    .asReadOnlyByteBuffer()
+                    .order(ByteOrder.LITTLE_ENDIAN)
+                    .asShortBuffer()
+                    .get(patterns);
+        } else {
+            for (int i = 0; i < patterns.length; i++) {
+                patterns[i] = (short) tensor.getInt32Data(i);
+            }
+        }
+        return Tensor.of(DType.F16, patterns, rows, columns);
+    }
+
+    /** The bytes of a uint8 tensor. */
+    static byte[] bytes(TensorProto tensor) {
+        checkInside(tensor);
+        if (tensor.hasRawData()) {
+            return checkSize(tensor, elements(tensor)).toByteArray();
+        }
+        byte[] values = new byte[Math.toIntExact(elements(tensor))];
+        if (tensor.getInt32DataCount() != values.length) {
+            throw wrongSize(tensor, tensor.getInt32DataCount() + " numbers", values.length);
+        }
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (byte) tensor.getInt32Data(i);
+        }
+        return values;
+    }
+
+    /** The bytes of packed weights as a constant. */
+    static TensorProto bytes(String name, MemorySegment packed) {
+        return TensorProto.newBuilder()
+                .setName(name)
+                .setDataType(UINT8)
+                .addDims(packed.byteSize())
+                .setRawData(ByteString.copyFrom(packed.asByteBuffer()))
+                .build();
+    }
+
+    private static void checkInside(TensorProto tensor) {
+        if (tensor.getDataLocation() == EXTERNAL) {
+            throw new UnsupportedOperationException("initializer " + tensor.getName()
+                    + " lies in another file; allowed: models of one file, or leave its nodes out (Options.withNodes)");
+        }
+    }
+
+    private static ByteString checkSize(TensorProto tensor, long bytes) {
+        if (tensor.getRawData().size() != bytes) {
+            throw wrongSize(tensor, tensor.getRawData().size() + " bytes", bytes);
+        }
+        return tensor.getRawData();
+    }
+
+    private static IllegalArgumentException wrongSize(TensorProto tensor, String given, long wanted) {
+        return new IllegalArgumentException("initializer " + tensor.getName() + " of shape " + tensor.getDimsList()
+                + " has " + given + "; allowed: " + wanted);
+    }
+}
