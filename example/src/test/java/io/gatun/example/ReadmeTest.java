@@ -9,6 +9,7 @@ import java.io.StringWriter;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -26,6 +27,10 @@ class ReadmeTest {
     private static final Pattern RESULT = Pattern.compile("\\d\\.\\d*[1-9]");
     private static final Pattern CLASS_NAME = Pattern.compile("\\bclass (\\w+)");
 
+    /** Java warns of what protobuf calls, unless it is told not to. */
+    private static final List<String> UNSAFE =
+            Runtime.version().feature() < 23 ? List.of() : List.of("--sun-misc-unsafe-memory-access=allow");
+
     @Test
     void javaBlocksRun(@TempDir Path classes) throws IOException, InterruptedException {
         List<String> programs = BLOCK.matcher(Files.readString(README))
@@ -35,11 +40,13 @@ class ReadmeTest {
         assertFalse(programs.isEmpty(), "README.md has no ```java block");
         compile(programs, classes);
         for (String program : programs) {
-            String output = JavaProcess.run(
+            List<String> command = new ArrayList<>(UNSAFE);
+            command.addAll(List.of(
                     "--enable-native-access=ALL-UNNAMED",
                     "-cp",
                     classes + File.pathSeparator + System.getProperty("java.class.path"),
-                    name(program));
+                    name(program)));
+            String output = JavaProcess.run(command.toArray(String[]::new));
             assertTrue(RESULT.matcher(output).find(), () -> "nothing but zeros:\n" + output);
         }
     }

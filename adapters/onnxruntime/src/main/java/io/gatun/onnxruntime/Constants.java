@@ -8,6 +8,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import java.nio.LongBuffer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /** Reads constant tensors of ONNX models. */
@@ -56,7 +57,10 @@ final class Constants {
         float[] values = new float[Math.toIntExact(elements(tensor))];
         if (tensor.hasRawData()) {
             ByteString raw = checkSize(tensor, 4L * values.length);
-            raw.asReadOnlyByteBuffer().order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
+            raw.asReadOnlyByteBuffer()
+                    .order(ByteOrder.LITTLE_ENDIAN)
+                    .asFloatBuffer()
+                    .get(values);
         } else {
             if (tensor.getFloatDataCount() != values.length) {
                 throw wrongSize(tensor, tensor.getFloatDataCount() + " numbers", values.length);
@@ -89,20 +93,23 @@ final class Constants {
         return Tensor.of(DType.F16, patterns, rows, columns);
     }
 
-    /** The bytes of a uint8 tensor. */
-    static byte[] bytes(TensorProto tensor) {
+    /** A tensor of bytes in another shape of the same size. */
+    static Tensor bytes(TensorProto tensor, long... shape) {
         checkInside(tensor);
+        long size = Arrays.stream(shape).reduce(1, Math::multiplyExact);
+        byte[] values;
         if (tensor.hasRawData()) {
-            return checkSize(tensor, elements(tensor)).toByteArray();
+            values = checkSize(tensor, size).toByteArray();
+        } else {
+            if (tensor.getInt32DataCount() != size) {
+                throw wrongSize(tensor, tensor.getInt32DataCount() + " numbers", size);
+            }
+            values = new byte[Math.toIntExact(size)];
+            for (int i = 0; i < values.length; i++) {
+                values[i] = (byte) tensor.getInt32Data(i);
+            }
         }
-        byte[] values = new byte[Math.toIntExact(elements(tensor))];
-        if (tensor.getInt32DataCount() != values.length) {
-            throw wrongSize(tensor, tensor.getInt32DataCount() + " numbers", values.length);
-        }
-        for (int i = 0; i < values.length; i++) {
-            values[i] = (byte) tensor.getInt32Data(i);
-        }
-        return values;
+        return Tensor.of(DType.U8, values, shape);
     }
 
     /** The bytes of packed weights as a constant. */

@@ -51,9 +51,10 @@ public final class GatunOps {
                 return;
             }
         }
-        throw new UnsatisfiedLinkError("Gatun's ops for ONNX Runtime cannot be loaded:\n  " + String.join("\n  ", searched)
-                + "\nremedy: use a jar of gatun-onnxruntime for " + platform() + ", or set -D" + PATH_PROPERTY
-                + "=<file of libgatun_onnxruntime.so>");
+        throw new UnsatisfiedLinkError(
+                "Gatun's ops for ONNX Runtime cannot be loaded:\n  " + String.join("\n  ", searched)
+                        + "\nremedy: use a jar of gatun-onnxruntime for " + platform() + ", or set -D" + PATH_PROPERTY
+                        + "=<file of libgatun_onnxruntime.so>");
     }
 
     static void checkVersion(String version) {

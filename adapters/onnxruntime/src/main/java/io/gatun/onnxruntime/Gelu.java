@@ -43,7 +43,9 @@ record Gelu(List<NodeProto> nodes, String output, String activation) {
             return null;
         }
         NodeProto whole = graph.onlyConsumer(plus.getOutput(0), "Mul");
-        if (whole == null || !whole.equals(product) || !other(whole, plus.getOutput(0)).equals(value)) {
+        if (whole == null
+                || !whole.equals(product)
+                || !other(whole, plus.getOutput(0)).equals(value)) {
             return null;
         }
         NodeProto half = graph.onlyConsumer(whole.getOutput(0), "Mul");

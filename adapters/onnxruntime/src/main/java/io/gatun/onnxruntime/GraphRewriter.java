@@ -169,7 +169,8 @@ final class GraphRewriter {
 
     private NodeProto attention(SelfAttention found) {
         String mask = found.keyMask().isEmpty() ? "" : masks.computeIfAbsent(found.keyMask(), this::castToIntegers);
-        changes.add(found.last().getName() + ": attention becomes Attention" + (mask.isEmpty() ? "" : " with key_mask"));
+        changes.add(
+                found.last().getName() + ": attention becomes Attention" + (mask.isEmpty() ? "" : " with key_mask"));
         List<String> inputs = List.of(found.q(), found.k(), found.v(), "", "", "", "", "", mask);
         return op(found.last(), "Attention", inputs, found.last().getOutput(0))
                 .addAttribute(attribute("layout", "BLHD"))

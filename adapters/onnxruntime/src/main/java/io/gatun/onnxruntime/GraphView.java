@@ -32,8 +32,10 @@ final class GraphView {
                         .forEach(attribute -> constants.put(node.getOutput(0), attribute.getT()));
             }
             node.getOutputList().forEach(output -> producers.put(output, node));
-            node.getInputList().forEach(input ->
-                    consumers.computeIfAbsent(input, name -> new ArrayList<>()).add(node));
+            node.getInputList()
+                    .forEach(input -> consumers
+                            .computeIfAbsent(input, name -> new ArrayList<>())
+                            .add(node));
             node.getAttributeList().forEach(this::readBySubgraphs);
         }
     }

@@ -44,18 +44,17 @@ public final class ModelRewriter {
      *     accuracy_level 4, otherwise PRECISE
      * @param nodes whether a node, given by its name, may be changed
      */
-    public record Options(
-            QuantSpec quantize, Sparsity.Nm prune, QMatmul.Mode mode, Predicate<String> nodes) {
+    public record Options(QuantSpec quantize, Sparsity.Nm prune, QMatmul.Mode mode, Predicate<String> nodes) {
         /** 8-bit weights with a scale a row, all nodes. */
-        public static final Options DEFAULT =
-                new Options(QuantSpec.int8(), null, QMatmul.Mode.AUTO, name -> true);
+        public static final Options DEFAULT = new Options(QuantSpec.int8(), null, QMatmul.Mode.AUTO, name -> true);
 
         /** Refuses null and plain floats. */
         public Options {
             Objects.requireNonNull(mode, "mode");
             Objects.requireNonNull(nodes, "nodes");
             if (quantize == null && prune == null) {
-                throw new IllegalArgumentException("quantize = null without prune; allowed: a spec, or a pattern to prune to");
+                throw new IllegalArgumentException(
+                        "quantize = null without prune; allowed: a spec, or a pattern to prune to");
             }
         }
 
@@ -113,8 +112,10 @@ public final class ModelRewriter {
         }
         GraphRewriter graph = new GraphRewriter(rewritten.getGraph(), options);
         rewritten.setGraph(graph.rewrite());
-        if (rewritten.getOpsetImportList().stream().noneMatch(set -> set.getDomain().equals(DOMAIN))) {
-            rewritten.addOpsetImport(OperatorSetIdProto.newBuilder().setDomain(DOMAIN).setVersion(1));
+        if (rewritten.getOpsetImportList().stream()
+                .noneMatch(set -> set.getDomain().equals(DOMAIN))) {
+            rewritten.addOpsetImport(
+                    OperatorSetIdProto.newBuilder().setDomain(DOMAIN).setVersion(1));
         }
         return new Rewritten(rewritten.build().toByteArray(), List.copyOf(graph.changes()));
     }

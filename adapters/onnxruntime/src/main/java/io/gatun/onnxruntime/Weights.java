@@ -11,6 +11,7 @@ import io.gatun.onnxruntime.proto.Onnx.TensorProto;
 import io.gatun.ops.NmMatmul;
 import io.gatun.ops.NmWeights;
 import io.gatun.ops.PackedWeights;
+import io.gatun.ops.Packing;
 import io.gatun.ops.Prune;
 import io.gatun.ops.QMatmul;
 import io.gatun.ops.QuantSpec;
@@ -18,6 +19,7 @@ import io.gatun.ops.Quantize;
 import io.gatun.ops.QuantizedTensor;
 import io.gatun.ops.SparseTensor;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 
 /**
  * A constant matrix in Gatun's packed form, and what multiplies by it.
@@ -97,53 +99,32 @@ record Weights(String op, String mode, MemorySegment packed, long columns, Strin
         if (!input(node, 4).isEmpty() || zeros != null && zeros.getDataType() != Constants.UINT8) {
             return new Found(null, zeros == null ? "it has g_idx" : "it has g_idx or float zero points");
         }
-        long blocks = (depth + block - 1) / block;
-        QuantSpec spec = bits == 8
-                ? QuantSpec.int8Asymmetric(block)
-                : zeros == null ? QuantSpec.int4(block) : QuantSpec.int4Asymmetric(block);
-        QuantizedTensor quantized = new QuantizedTensor(
-                spec.withScales(scales.getDataType() == Constants.FLOAT ? DType.F32 : DType.F16),
-                codes(codes, columns, depth, blocks * block, (int) bits),
-                Constants.scales(scales, columns, blocks),
-                bits == 4 && zeros == null ? null : zeroPoints(zeros, columns, blocks, (int) bits));
+        // Without zero points, codes of 8 bits count from 128.
+        QuantSpec spec = (bits == 8
+                        ? QuantSpec.int8Asymmetric(block)
+                        : zeros == null ? QuantSpec.int4(block) : QuantSpec.int4Asymmetric(block))
+                .withScales(scales.getDataType() == Constants.FLOAT ? DType.F32 : DType.F16);
+        long blocks = Math.ceilDiv(depth, block);
+        Tensor zeroPoints = zeros != null
+                ? Constants.bytes(zeros, columns, Math.ceilDiv(blocks * bits, 8))
+                : bits == 8 ? Tensor.of(DType.U8, filled(columns * blocks, (byte) 128), columns, blocks) : null;
+        QuantizedTensor quantized = Packing.read(
+                Packing.Format.MATMUL_NBITS,
+                spec,
+                columns,
+                depth,
+                new Packing.Planes(
+                        Constants.bytes(codes, columns, blocks, block * bits / 8),
+                        Constants.scales(scales, columns, blocks),
+                        zeroPoints));
         QMatmul.Mode byAccuracy =
                 integer(node, "accuracy_level", 0) == 4 ? QMatmul.Mode.INT8_GROUP : QMatmul.Mode.PRECISE;
         return new Found(dense(quantized, options.mode() == QMatmul.Mode.AUTO ? byAccuracy : options.mode()), null);
     }
 
-    /** The codes of each row without those beyond the depth. */
-    private static Tensor codes(TensorProto tensor, long columns, long depth, long padded, int bits) {
-        byte[] all = Constants.bytes(tensor);
-        int from = Math.toIntExact(padded * bits / 8);
-        int to = Math.toIntExact((depth * bits + 7) / 8);
-        if (all.length != columns * from) {
-            throw new IllegalArgumentException("initializer " + tensor.getName() + " has " + all.length
-                    + " bytes; allowed: " + columns * from);
-        }
-        byte[] rows = new byte[Math.toIntExact(columns * to)];
-        for (int row = 0; row < columns; row++) {
-            System.arraycopy(all, row * from, rows, row * to, to);
-        }
-        return Tensor.of(bits == 4 ? DType.U4 : DType.U8, rows, columns, depth);
-    }
-
-    /** One byte each; without a tensor the middle of the codes. */
-    private static Tensor zeroPoints(TensorProto tensor, long columns, long blocks, int bits) {
-        byte[] values = new byte[Math.toIntExact(columns * blocks)];
-        byte[] packed = tensor == null ? null : Constants.bytes(tensor);
-        int rowBytes = Math.toIntExact((blocks * bits + 7) / 8);
-        for (int row = 0; row < columns; row++) {
-            for (int b = 0; b < blocks; b++) {
-                int at = row * (int) blocks + b;
-                if (packed == null) {
-                    values[at] = (byte) (1 << bits - 1);
-                } else if (bits == 8) {
-                    values[at] = packed[row * rowBytes + b];
-                } else {
-                    values[at] = (byte) (packed[row * rowBytes + b / 2] >> b % 2 * 4 & 15);
-                }
-            }
-        }
-        return Tensor.of(DType.U8, values, columns, blocks);
+    private static byte[] filled(long count, byte value) {
+        byte[] bytes = new byte[Math.toIntExact(count)];
+        Arrays.fill(bytes, value);
+        return bytes;
     }
 }

@@ -35,8 +35,7 @@ class GatunOpsTest {
         GatunOps.checkVersion("1.16.0");
         GatunOps.checkVersion("2.0.0-rc1");
         for (String version : new String[] {"1.15.1", "0.9.0", "x"}) {
-            String message = assertThrows(
-                            UnsupportedOperationException.class, () -> GatunOps.checkVersion(version))
+            String message = assertThrows(UnsupportedOperationException.class, () -> GatunOps.checkVersion(version))
                     .getMessage();
             assertEquals("ONNX Runtime " + version + "; allowed: 1.16 or newer", message);
         }

@@ -98,7 +98,11 @@ class ModelRewriterTest {
 
     @ParameterizedTest
     @CsvSource({
-        "4, 96, 32, false, 0", "4, 100, 32, true, 0", "4, 96, 32, true, 4", "8, 96, 32, false, 0", "8, 70, 16, true, 0"
+        "4, 96, 32, false, 0",
+        "4, 100, 32, true, 0",
+        "4, 96, 32, true, 4",
+        "8, 96, 32, false, 0",
+        "8, 70, 16, true, 0"
     })
     void matMulNBits(int bits, int depth, int block, boolean zeros, int accuracy) throws OrtException, IOException {
         int columns = 40;
@@ -151,10 +155,14 @@ class ModelRewriterTest {
                 .constant("w", weights, depth, columns)
                 .node("MatMul", "x,w", "y");
         Options options = Options.DEFAULT.withPrune(new Sparsity.Nm(2, 4, 1));
-        byte[] floats = ModelRewriter.rewrite(model.bytes(), options.withQuantize(null)).model();
+        byte[] floats =
+                ModelRewriter.rewrite(model.bytes(), options.withQuantize(null)).model();
         assertEquals(List.of("NmMatMul"), Models.ops(floats));
         assertClose(model.run(), model.run(floats), 1e-6);
-        assertClose(model.run(), model.run(ModelRewriter.rewrite(model.bytes(), options).model()), 0.03);
+        assertClose(
+                model.run(),
+                model.run(ModelRewriter.rewrite(model.bytes(), options).model()),
+                0.03);
     }
 
     @Test
@@ -229,7 +237,9 @@ class ModelRewriterTest {
                 .node("MatMul", "weights,vt", "out")
                 .node("Transpose", "out", "y", "perm", new long[] {0, 2, 1, 3});
         byte[] rewritten = ModelRewriter.rewrite(model.bytes()).model();
-        assertTrue(Models.ops(rewritten).contains("Attention"), Models.ops(rewritten).toString());
+        assertTrue(
+                Models.ops(rewritten).contains("Attention"),
+                Models.ops(rewritten).toString());
         assertClose(model.run(), model.run(rewritten), 1e-5);
     }
 
@@ -245,7 +255,8 @@ class ModelRewriterTest {
         byte[] rewritten = ModelRewriter.rewrite(model.bytes()).model();
         assertEquals(List.of("QMatMul", "Add", "Mul"), Models.ops(rewritten));
         assertClose(model.run(), model.run(rewritten), 0.02);
-        byte[] untouched = ModelRewriter.rewrite(model.bytes(), Options.DEFAULT.withNodes(name -> false)).model();
+        byte[] untouched = ModelRewriter.rewrite(model.bytes(), Options.DEFAULT.withNodes(name -> false))
+                .model();
         assertArrayEquals(model.run(), model.run(untouched));
     }
 
@@ -263,8 +274,7 @@ class ModelRewriterTest {
 
     @Test
     void refusals() {
-        String message = assertThrows(
-                        IllegalArgumentException.class, () -> ModelRewriter.rewrite(new byte[] {1, 2, 3}))
+        String message = assertThrows(IllegalArgumentException.class, () -> ModelRewriter.rewrite(new byte[] {1, 2, 3}))
                 .getMessage();
         assertTrue(message.startsWith("model: no ONNX file"), message);
         message = assertThrows(IllegalArgumentException.class, () -> Options.DEFAULT.withQuantize(null))

@@ -95,8 +95,10 @@ final class Models {
                 case Integer number -> attribute.setType(AttributeType.INT).setI(number);
                 case Float number -> attribute.setType(AttributeType.FLOAT).setF(number);
                 case String text -> attribute.setType(AttributeType.STRING).setS(ByteString.copyFromUtf8(text));
-                case long[] numbers -> attribute.setType(AttributeType.INTS)
-                        .addAllInts(Arrays.stream(numbers).boxed().toList());
+                case long[] numbers ->
+                    attribute
+                            .setType(AttributeType.INTS)
+                            .addAllInts(Arrays.stream(numbers).boxed().toList());
                 default -> throw new AssertionError(attributes[i + 1]);
             }
             node.addAttribute(attribute);
@@ -112,12 +114,15 @@ final class Models {
     byte[] bytes() {
         ModelProto.Builder model = ModelProto.newBuilder().setIrVersion(8);
         model.addOpsetImport(OperatorSetIdProto.newBuilder().setDomain("").setVersion(opset));
-        model.addOpsetImport(OperatorSetIdProto.newBuilder().setDomain("com.microsoft").setVersion(1));
-        model.addOpsetImport(OperatorSetIdProto.newBuilder().setDomain(ModelRewriter.DOMAIN).setVersion(1));
+        model.addOpsetImport(
+                OperatorSetIdProto.newBuilder().setDomain("com.microsoft").setVersion(1));
+        model.addOpsetImport(
+                OperatorSetIdProto.newBuilder().setDomain(ModelRewriter.DOMAIN).setVersion(1));
         GraphProto.Builder whole = graph.clone().clearOutput();
         whole.addOutput(ValueInfoProto.newBuilder()
                 .setName("y")
-                .setType(TypeProto.newBuilder().setTensorType(TypeProto.Tensor.newBuilder().setElemType(Constants.FLOAT))));
+                .setType(TypeProto.newBuilder()
+                        .setTensorType(TypeProto.Tensor.newBuilder().setElemType(Constants.FLOAT))));
         return model.setGraph(whole).build().toByteArray();
     }
 
@@ -159,7 +164,8 @@ final class Models {
         return ValueInfoProto.newBuilder()
                 .setName(name)
                 .setType(TypeProto.newBuilder()
-                        .setTensorType(TypeProto.Tensor.newBuilder().setElemType(type).setShape(shape)))
+                        .setTensorType(
+                                TypeProto.Tensor.newBuilder().setElemType(type).setShape(shape)))
                 .build();
     }
 }
