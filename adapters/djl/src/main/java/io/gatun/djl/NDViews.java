@@ -1,0 +1,106 @@
+package io.gatun.djl;
+
+import ai.djl.ndarray.NDArray;
+import io.gatun.DType;
+import io.gatun.Shape;
+import io.gatun.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.ref.Reference;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Arrays as tensors, for one call: they end with this, and the arrays stay reachable until then. */
+final class NDViews implements AutoCloseable {
+    /**
+     * Where an array's elements are.
+     *
+     * @param strides in elements
+     */
+    record Memory(long address, long[] strides) {}
+
+    private final Arena arena = Arena.ofConfined();
+    private final List<NDArray> arrays = new ArrayList<>();
+
+    /** A tensor on the array's memory; null for null. */
+    Tensor of(String name, NDArray array) {
+        if (array == null) {
+            return null;
+        }
+        if (!array.getDevice().getDeviceType().equals("cpu")) {
+            throw unsupported(name, "on " + array.getDevice(), "cpu");
+        }
+        DType dtype = dtype(name, array);
+        Shape shape = Shape.of(array.getShape().getShape());
+        arrays.add(array);
+        if (shape.elements() == 0) {
+            return Tensor.allocate(arena, dtype, array.getShape().getShape());
+        }
+        Memory memory = memory(name, array);
+        long last = 0;
+        for (int axis = 0; axis < memory.strides.length; axis++) {
+            last += (shape.size(axis) - 1) * memory.strides[axis];
+        }
+        MemorySegment segment = MemorySegment.ofAddress(memory.address)
+                .reinterpret((last + 1) * dtype.bits() / 8, arena, null);
+        return Tensor.wrap(segment, dtype, shape, memory.strides);
+    }
+
+    /** The same with all axes but the last as rows. */
+    Tensor matrix(String name, NDArray array) {
+        Tensor tensor = of(name, array);
+        int rank = tensor.shape().rank();
+        if (rank == 2) {
+            return tensor;
+        }
+        if (rank == 0) {
+            throw new IllegalArgumentException(name + ": given a scalar; allowed: [..., size]");
+        }
+        if (!tensor.isContiguous()) {
+            throw new IllegalArgumentException(
+                    name + ": given a view " + array.getShape() + "; allowed: views of two axes, or contiguous arrays");
+        }
+        long last = tensor.shape().size(rank - 1);
+        long rows = 1;
+        for (int axis = 0; axis < rank - 1; axis++) {
+            rows *= tensor.shape().size(axis);
+        }
+        return tensor.reshape(rows, last);
+    }
+
+    private static DType dtype(String name, NDArray array) {
+        return switch (array.getDataType()) {
+            case FLOAT32 -> DType.F32;
+            case FLOAT16 -> DType.F16;
+            case BFLOAT16 -> DType.BF16;
+            case INT8 -> DType.I8;
+            case UINT8 -> DType.U8;
+            case INT32 -> DType.I32;
+            default ->
+                throw new IllegalArgumentException(name + ": given " + array.getDataType().name()
+                        + "; allowed: FLOAT32, FLOAT16, BFLOAT16, INT8, UINT8, INT32");
+        };
+    }
+
+    private static Memory memory(String name, NDArray array) {
+        if (array.isSparse()) {
+            throw unsupported(name, "a sparse array", "dense ones");
+        }
+        String engine = array.getManager().getEngine().getEngineName();
+        return switch (engine) {
+            case "PyTorch" -> PyTorchMemory.of(array);
+            case "OnnxRuntime" -> OnnxRuntimeMemory.of(name, array);
+            default -> throw unsupported(name, "of the engine " + engine, "PyTorch, OnnxRuntime");
+        };
+    }
+
+    static UnsupportedOperationException unsupported(String name, String given, String allowed) {
+        return new UnsupportedOperationException(name + ": given an array " + given + "; allowed: " + allowed);
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+        Reference.reachabilityFence(arrays);
+    }
+}
