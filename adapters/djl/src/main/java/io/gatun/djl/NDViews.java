@@ -41,8 +41,8 @@ final class NDViews implements AutoCloseable {
         for (int axis = 0; axis < memory.strides.length; axis++) {
             last += (shape.size(axis) - 1) * memory.strides[axis];
         }
-        MemorySegment segment = MemorySegment.ofAddress(memory.address)
-                .reinterpret((last + 1) * dtype.bits() / 8, arena, null);
+        MemorySegment segment =
+                MemorySegment.ofAddress(memory.address).reinterpret((last + 1) * dtype.bits() / 8, arena, null);
         return Tensor.wrap(segment, dtype, shape, memory.strides);
     }
 
@@ -77,8 +77,8 @@ final class NDViews implements AutoCloseable {
             case UINT8 -> DType.U8;
             case INT32 -> DType.I32;
             default ->
-                throw new IllegalArgumentException(name + ": given " + array.getDataType().name()
-                        + "; allowed: FLOAT32, FLOAT16, BFLOAT16, INT8, UINT8, INT32");
+                throw new IllegalArgumentException(name + ": given "
+                        + array.getDataType().name() + "; allowed: FLOAT32, FLOAT16, BFLOAT16, INT8, UINT8, INT32");
         };
     }
 

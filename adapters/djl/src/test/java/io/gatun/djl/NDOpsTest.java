@@ -122,8 +122,8 @@ class NDOpsTest {
         assertEquals(0, wide.get(":, :5").abs().sum().getFloat());
         assertEquals(0, wide.get(":, 45:").abs().sum().getFloat());
 
-        var sparse = NmMatmul.pack(
-                Prune.compress(Tensor.of(w, 40, 64), Prune.Score.magnitude(), new Sparsity.Nm(2, 4, 1)));
+        var sparse =
+                NmMatmul.pack(Prune.compress(Tensor.of(w, 40, 64), Prune.Score.magnitude(), new Sparsity.Nm(2, 4, 1)));
         NmMatmul.run(Tensor.of(x, 6, 64), sparse, expected);
         assertArrayEquals(
                 expected.toFloatArray(),
@@ -135,7 +135,8 @@ class NDOpsTest {
         NDArray q = pyTorch.create(numbers(2 * 3 * 5 * 8), new Shape(2, 3, 5, 8));
         NDArray k = pyTorch.create(numbers(2 * 3 * 7 * 8), new Shape(2, 3, 7, 8));
         // As a model has it, [batch, length, heads, size], seen the other way round.
-        NDArray v = pyTorch.create(numbers(2 * 7 * 3 * 8), new Shape(2, 7, 3, 8)).transpose(0, 2, 1, 3);
+        NDArray v =
+                pyTorch.create(numbers(2 * 7 * 3 * 8), new Shape(2, 7, 3, 8)).transpose(0, 2, 1, 3);
         NDArray out = NDOps.attention(q, k, v, Attention.Options.DEFAULT);
         NDArray expected = q.matMul(k.transpose(0, 1, 3, 2))
                 .div((float) Math.sqrt(8))
@@ -145,7 +146,8 @@ class NDOpsTest {
 
         NDArray weight = pyTorch.create(numbers(8), new Shape(8));
         NDArray x = q.sub(q.mean(new int[] {-1}, true));
-        NDArray normal = x.div(x.square().mean(new int[] {-1}, true).add(1e-5f).sqrt()).mul(weight);
+        NDArray normal =
+                x.div(x.square().mean(new int[] {-1}, true).add(1e-5f).sqrt()).mul(weight);
         assertArrayEquals(
                 normal.toFloatArray(), NDOps.layerNorm(q, weight, null, 1e-5f).toFloatArray(), 1e-5f);
     }
@@ -153,11 +155,9 @@ class NDOpsTest {
     @Test
     void refusals() {
         NDArray array = pyTorch.create(new double[] {1, 2}, new Shape(1, 2));
-        String message = assertThrows(
-                        IllegalArgumentException.class, () -> NDOps.with(array, Tensor::dtype))
+        String message = assertThrows(IllegalArgumentException.class, () -> NDOps.with(array, Tensor::dtype))
                 .getMessage();
-        assertEquals(
-                "array: given FLOAT64; allowed: FLOAT32, FLOAT16, BFLOAT16, INT8, UINT8, INT32", message);
+        assertEquals("array: given FLOAT64; allowed: FLOAT32, FLOAT16, BFLOAT16, INT8, UINT8, INT32", message);
         PackedWeights packed = QMatmul.pack(Tensor.of(numbers(16 * 16), 16, 16), QuantSpec.int8());
         NDArray view = pyTorch.create(numbers(2 * 16 * 3), new Shape(2, 16, 3)).transpose(0, 2, 1);
         message = assertThrows(IllegalArgumentException.class, () -> NDOps.qmatmul(view, packed))

@@ -16,7 +16,8 @@ final class QuantizedLinear {
             PackedWeights packed = QMatmul.pack(NDOps.quantize(weights, QuantSpec.int4(32)));
             NDArray y = NDOps.qmatmul(x, packed);
             NDArray exact = x.matMul(weights.transpose());
-            System.out.println("relative error " + y.sub(exact).norm().div(exact.norm()).getFloat());
+            System.out.println(
+                    "relative error " + y.sub(exact).norm().div(exact.norm()).getFloat());
         }
     }
 }

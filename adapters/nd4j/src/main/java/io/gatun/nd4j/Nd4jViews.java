@@ -22,8 +22,8 @@ final class Nd4jViews implements AutoCloseable {
             return null;
         }
         if (!Nd4j.getBackend().getClass().getSimpleName().equals("CpuBackend")) {
-            throw new UnsupportedOperationException(
-                    name + ": given an array of " + Nd4j.getBackend().getClass().getSimpleName() + "; allowed: CpuBackend");
+            throw new UnsupportedOperationException(name + ": given an array of "
+                    + Nd4j.getBackend().getClass().getSimpleName() + "; allowed: CpuBackend");
         }
         DType dtype = dtype(name, array);
         Shape shape = Shape.of(array.shape());
@@ -73,8 +73,8 @@ final class Nd4jViews implements AutoCloseable {
             case UBYTE -> DType.U8;
             case INT -> DType.I32;
             default ->
-                throw new IllegalArgumentException(name + ": given " + array.dataType()
-                        + "; allowed: FLOAT, HALF, BFLOAT16, INT8, UINT8, INT32");
+                throw new IllegalArgumentException(
+                        name + ": given " + array.dataType() + "; allowed: FLOAT, HALF, BFLOAT16, INT8, UINT8, INT32");
         };
     }
 

@@ -86,8 +86,8 @@ class Nd4jOpsTest {
         assertArrayEquals(expected.toFloatArray(), values(part));
         assertEquals(part.norm2Number().floatValue(), wide.norm2Number().floatValue());
 
-        var sparse = NmMatmul.pack(
-                Prune.compress(Tensor.of(w, 40, 64), Prune.Score.magnitude(), new Sparsity.Nm(2, 4, 1)));
+        var sparse =
+                NmMatmul.pack(Prune.compress(Tensor.of(w, 40, 64), Prune.Score.magnitude(), new Sparsity.Nm(2, 4, 1)));
         NmMatmul.run(Tensor.of(x, 6, 64), sparse, expected);
         assertArrayEquals(expected.toFloatArray(), values(Nd4jOps.nmMatmul(array(x, 6, 64), sparse)));
     }
@@ -100,11 +100,13 @@ class Nd4jOpsTest {
         Attention.run(Tensor.of(q, 2, 3, 5, 8), Tensor.of(k, 2, 3, 7, 8), Tensor.of(k, 2, 3, 7, 8), out);
         INDArray keys = array(k, 2, 3, 7, 8);
         assertArrayEquals(
-                out.toFloatArray(), values(Nd4jOps.attention(array(q, 2, 3, 5, 8), keys, keys, Attention.Options.DEFAULT)));
+                out.toFloatArray(),
+                values(Nd4jOps.attention(array(q, 2, 3, 5, 8), keys, keys, Attention.Options.DEFAULT)));
 
         INDArray x = array(q, 30, 8);
         INDArray less = x.subColumnVector(x.mean(1));
-        INDArray deviation = org.nd4j.linalg.ops.transforms.Transforms.sqrt(less.mul(less).mean(1).add(1e-5));
+        INDArray deviation = org.nd4j.linalg.ops.transforms.Transforms.sqrt(
+                less.mul(less).mean(1).add(1e-5));
         assertArrayEquals(
                 values(less.divColumnVector(deviation)),
                 values(Nd4jOps.layerNorm(x, Nd4j.ones(DataType.FLOAT, 8), null, 1e-5f)),

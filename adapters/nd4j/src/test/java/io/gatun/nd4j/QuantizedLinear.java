@@ -15,7 +15,8 @@ final class QuantizedLinear {
         PackedWeights packed = QMatmul.pack(Nd4jOps.quantize(weights, QuantSpec.int4(32)));
         INDArray y = Nd4jOps.qmatmul(x, packed);
         INDArray exact = x.mmul(weights.transpose());
-        double error = y.sub(exact).norm2Number().doubleValue() / exact.norm2Number().doubleValue();
+        double error =
+                y.sub(exact).norm2Number().doubleValue() / exact.norm2Number().doubleValue();
         System.out.println("relative error " + error);
     }
 }

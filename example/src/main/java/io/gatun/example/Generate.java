@@ -1,0 +1,59 @@
+package io.gatun.example;
+
+import io.gatun.files.Gguf;
+import io.gatun.files.GgufValue;
+import io.gatun.ops.KvFormat;
+import io.gatun.ops.QMatmul;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Continues a text with a GGUF file of the Llama architecture: {@code Generate <file> [<tokens to add> [<token>...]]}. The
+ * text is given as ids of the file's vocabulary; without any it begins with the file's first token of texts.
+ */
+public final class Generate {
+    private Generate() {}
+
+    public static void main(String[] arguments) throws IOException {
+        if (arguments.length == 0) {
+            System.err.println("usage: Generate <file.gguf> [<tokens to add> [<token>...]]");
+            System.exit(2);
+        }
+        int count = arguments.length < 2 ? 64 : Integer.parseInt(arguments[1]);
+        try (Arena arena = Arena.ofShared()) {
+            Gguf file = Gguf.open(Path.of(arguments[0]), arena);
+            GgufValue begin = file.metadata().get("tokenizer.ggml.bos_token_id");
+            int[] prompt = arguments.length > 2
+                    ? Arrays.stream(arguments)
+                            .skip(2)
+                            .mapToInt(Integer::parseInt)
+                            .toArray()
+                    : new int[] {begin == null ? 1 : Math.toIntExact(begin.asLong())};
+            GgufValue end = file.metadata().get("tokenizer.ggml.eos_token_id");
+            GgufValue pieces = file.metadata().get("tokenizer.ggml.tokens");
+            List<String> vocabulary = pieces == null ? List.of() : pieces.asStrings();
+            try (Llama llama = new Llama(file, prompt.length + count, QMatmul.Mode.AUTO, KvFormat.BF16)) {
+                System.out.println(llama);
+                long start = System.nanoTime();
+                int token = Llama.best(llama.append(prompt));
+                for (int i = 1; i < count && (end == null || token != end.asLong()); i++) {
+                    System.out.print(vocabulary.isEmpty() ? token + " " : readable(vocabulary.get(token)));
+                    token = Llama.best(llama.append(token));
+                }
+                double seconds = (System.nanoTime() - start) / 1e9;
+                System.out.printf("%n%d tokens, %.1f a second%n", llama.length(), llama.length() / seconds);
+            }
+        }
+    }
+
+    /** As vocabularies write spaces and line ends: SentencePiece's and that of byte-level BPE. */
+    private static String readable(String piece) {
+        return piece.replace('\u2581', ' ')
+                .replace('\u0120', ' ')
+                .replace('\u010a', '\n')
+                .replace("<0x0A>", "\n");
+    }
+}
