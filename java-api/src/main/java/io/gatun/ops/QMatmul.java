@@ -213,6 +213,21 @@ public final class QMatmul {
         }
     }
 
+    /**
+     * The same on arrays of the heap, as engines in plain Java have them, on the CPU. A call that is certain to take less
+     * than about 100 us reads and writes the arrays themselves, and garbage collection waits for it; others copy them to
+     * and from native memory of the thread, which is allocated when calls become larger. Makes a few small objects.
+     *
+     * @param x rows * depth numbers from {@code xBegin} on, row after row
+     * @param y rows * columns numbers from {@code yBegin} on, row after row, apart from those of x
+     * @param options without residual
+     * @throws IllegalArgumentException if an argument does not fit; nothing is written then
+     * @throws UnsupportedOperationException if weights do not take the mode, or are on a GPU
+     */
+    public static void run(float[] x, int xBegin, PackedWeights w, float[] y, int yBegin, int rows, Options options) {
+        HeapProduct.run(x, xBegin, w, y, yBegin, rows, options);
+    }
+
     /** As {@link #run(QuantizedTensor, PackedWeights, Tensor, Options)} with {@link Options#DEFAULT}. */
     public static void run(QuantizedTensor x, PackedWeights w, Tensor y) {
         run(x, w, y, Options.DEFAULT);
