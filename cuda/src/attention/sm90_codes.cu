@@ -4,7 +4,8 @@
 //   s = q' k'^T * q_scale * k_scale + q . mean_k      q', k' int8, exact sums
 //   p = 448 * 2^(s - top), in f8e4m3                  top, total = sum of p as they were before: tile_rows.h
 //   o = factor * o + p v'                             v' f8e4m3, each step's products in sums of their own
-//   out = o / total * scale_v + mean_v * share        share: of the weights in the denominator, 1 without sinks
+//   out = correction * (o / total * scale_v + mean_v * share)
+//                                                     share: of the weights in the denominator, 1 without sinks
 //
 // Operands lie in shared memory, padded to kSize channels (64 or 128):
 //
