@@ -14,8 +14,9 @@
  *   query_blocks       further queries of an item see nothing
  *
  * query_length and kv_length are at most 2^30, with offsets of all items together, and no kernel has 2^31 blocks or
- * more: of up to 128 queries of a head; with INT8 and INT8_FP8 also of 4 rows of q or v, 64 of k, 32 columns of k or v.
- * UNSUPPORTED otherwise, before anything is launched.
+ * more: of up to 128 queries of a head; with INT8 and INT8_FP8 also of 4 rows of q, 64 of k, 32 columns of k; with INT8
+ * of 4 rows of v unless it is bf16, with INT8_FP8 of 64 rows and of 32 columns of v. UNSUPPORTED otherwise, before
+ * anything is launched.
  *
  * Products, by a kernel that the params and the device alone select (explain), but that bases which are no multiples of
  * 16 bytes and calls for lse alone may take another one, which explain names:
@@ -33,12 +34,12 @@
  *   scale  amax |v - mean| / 448; below 2^-120 it counts as 0, and so do the codes; NaN if a value less the mean is not
  *          finite
  *   code   (v - mean) * (1 / scale) to the nearest f8e4m3, ties to even
- *   out    (scale * sum f8e4m3(p) code + mean * sum p) / (sum p + 448 exp(sink - largest)), where p is
+ *   out    correction * (scale * sum f8e4m3(p) code + mean * sum p) / (sum p + 448 exp(sink - largest)), where p is
  *          448 exp(logit - largest) and largest, for each 128 keys, that of the keys up to these
  *
  * Errors are within the bounds of gatun/attention.h, with (2^-11 + 2^-17) max |v| more for F16 in EXACT. Rows that see
  * nothing, NaN and infinity are as there, but that a logit counts as infinite where log2(e) * scale * (q . k) leaves
- * the range of f32, and that in INT8_FP8 rows whose sink or correction leaves no share to the weights are 0. Results
+ * the range of f32, and that in INT8_FP8 v does not reach rows whose sink leaves no share to the weights. Results
  * depend neither on other batch items nor on other heads, and are the same bits each time.
  */
 #ifndef GATUN_CUDA_ATTENTION_H
@@ -54,9 +55,10 @@ extern "C" {
 #endif
 
 /*
- * The workspace of gatun_cuda_attention on `device`: a byte for 64 queries of each head, and with INT8 the codes of q
- * and k, and v in bf16 unless it is that; with INT8_FP8 the codes of q, k and v, padded to 64 or 128 channels, those of
- * v to 64 keys. UNSUPPORTED if there are no kernels for the device.
+ * The workspace of gatun_cuda_attention on `device`. With EXACT and INT8 up to a byte for 64 queries of each head; with
+ * INT8 also the codes of q and k, padded to 64, 128 or 256 channels, with their scales, and v in bf16 unless it is
+ * that; with INT8_FP8 the codes of q, k and v and their scales, padded to 64 or 128 channels, those of v to 64 keys.
+ * UNSUPPORTED if there are no kernels for the device.
  *
  *   ragged  1 if the call has offsets, else 0
  */

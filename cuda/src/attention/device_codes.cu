@@ -7,8 +7,7 @@
 //   q        a warp for each row: amax and q . mean, then the codes
 #include <cstdint>
 
-#include "attention/device_codes.h"
-#include "attention/device_rows.h"
+#include "attention/code_blocks.h"
 #include "base/check.h"
 #include "ptx/launch.h"
 #include "ptx/warp.h"
@@ -19,16 +18,14 @@ namespace {
 constexpr int kThreads = 32 * kRowsOfBlock, kMeanKeys = 128, kBatch = kMeanColumns * kMeanKeys / kThreads;
 constexpr float kLargest = 127.0f;
 
-// Of k or v. Blocks: columns / 32, kv heads, batch items, the first fastest.
+// Of k or v.
 GATUN_KERNEL(kThreads, 4)
 attention_mean(GATUN_GRID_CONSTANT Job job, Strided rows, int64_t columns, float* means) {
-  const int64_t parts = (columns + kMeanColumns - 1) / kMeanColumns, all = quotient(block_x(), parts);
-  const int64_t item_index = quotient(all, job.kv_heads), head = all - item_index * job.kv_heads;
-  const int column = static_cast<int>(block_x() - all * parts) * kMeanColumns + lane();
-  const Item item = item_of(job, item_index);
-  const int64_t place = place_of(job, item.index, item.first_key, head, rows) + column;
+  const Columns own = columns_of_block(job, columns);
+  const Item& item = own.item;
+  const int64_t place = place_of(job, item.index, item.first_key, own.head, rows) + own.column;
   float* const tiles = reinterpret_cast<float*>(shared_memory());
-  const bool inside = column < columns;
+  const bool inside = own.column < columns;
   float values[kBatch], sum = 0;
   const auto load = [&](int32_t first) {
 #pragma unroll
@@ -50,7 +47,7 @@ attention_mean(GATUN_GRID_CONSTANT Job job, Strided rows, int64_t columns, float
     for (int i = 0; i < count; ++i) sum += tile[i * kMeanColumns + lane()];
   }
   if (warp() == 0 && inside) {
-    means[(item.index * job.kv_heads + head) * columns + column] = sum / static_cast<float>(item.keys);
+    means[(item.index * job.kv_heads + own.head) * columns + own.column] = sum / static_cast<float>(item.keys);
   }
 }
 
@@ -64,17 +61,14 @@ GATUN_DEVICE float amax_of_warp(float x) {
   return x;
 }
 
-// Blocks: units of a head, kv heads, batch items unless there are offsets.
 GATUN_KERNEL(kThreads, 4)
 attention_quantize_keys(GATUN_GRID_CONSTANT Job job, int8_t* codes, float* scales) {
-  const int64_t all = quotient(block_x(), job.codes.k_units), item_index = quotient(all, job.kv_heads);
-  const int64_t head = all - item_index * job.kv_heads;
-  Part part = {item_index, block_x() - all * job.codes.k_units};
-  if (job.in.kv_offsets != nullptr) part = part_of(job, job.in.kv_offsets, job.kv_length, kUnitKeys, part.index);
-  const Item item = item_of(job, part.item);
-  const int64_t first = part.index * kUnitKeys;
-  if (first < 0 || first >= item.keys) return;
-  const int count = smaller(kUnitKeys, item.keys - static_cast<int32_t>(first));
+  Unit unit;
+  if (!unit_of_block(job, &unit)) return;
+  const Item& item = unit.item;
+  const int64_t head = unit.head;
+  const int32_t first = unit.first;
+  const int count = smaller(kUnitKeys, item.keys - first);
   const int64_t from = place_of(job, item.index, item.first_key, head, job.k) + first * job.k.row_stride;
   const int64_t to = place_of(job, item.index, item.first_key, head, job.codes.k) + first * job.codes.columns;
   const float* const mean = job.codes.mean + (item.index * job.kv_heads + head) * job.head_size;
@@ -93,7 +87,7 @@ attention_quantize_keys(GATUN_GRID_CONSTANT Job job, int8_t* codes, float* scale
   block_barrier();
   for (int i = 0; i < kThreads / 32; ++i) amax = max_or_nan(amax, of_warps[i]);
   const Scale scale = scale_of(amax, kLargest);
-  if (thread_index() == 0) scales[unit_of(job, item, head, static_cast<int32_t>(first))] = scale.scale;
+  if (thread_index() == 0) scales[unit_of(job, item, head, first)] = scale.scale;
   for (int key = warp(); key < count; key += kThreads / 32) {
     for (int column = lane(); column < job.codes.columns; column += 32) {
       codes[to + key * job.codes.columns + column] =

@@ -150,21 +150,21 @@ GATUN_DEVICE Scale scale_of(float amax, float largest) {
   return {scale, 1.0f / scale};
 }
 
+// out = correction * (factor * sums).
 struct RowEnd {
-  float factor;  // of sums
-  float lse;
+  float factor, correction, lse;
 };
 
 // `total` is the sum of 2^(logit - top); 0 if nothing was seen, then top may be -infinity. A row of no weights stays 0,
 // whatever the correction is.
 GATUN_DEVICE RowEnd end_row(const Job& job, int64_t head, int64_t lse_at, float top, float total) {
   const float sink = job.in.sinks == nullptr ? -infinity() : job.in.sinks[head];
-  if (total == 0) return {0.0f, sink};
-  if (sink == infinity() && total == total) return {0.0f, sink};
+  if (total == 0) return {0.0f, 1.0f, sink};
+  if (sink == infinity() && total == total) return {0.0f, 1.0f, sink};
   const float high = max_or_nan(top, sink * kLog2e), share = exp2_fast(top - high);
   const float denominator = total * share + exp2_fast(sink * kLog2e - high);
   const float correction = job.in.correction == nullptr ? 1.0f : job.in.correction[lse_at];
-  return {share / denominator * correction, kLn2 * (high + log2_fast(denominator))};
+  return {share / denominator, correction, kLn2 * (high + log2_fast(denominator))};
 }
 
 GATUN_DEVICE int64_t lse_place(const Job& job, const Tile& tile) {

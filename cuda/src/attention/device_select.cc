@@ -1,6 +1,7 @@
 #include "attention/device_select.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "attention/device_codes.h"
 #include "attention/device_matrix.h"
@@ -22,10 +23,15 @@ using Params = gatun_attention_params;
 using LongLong = long long;
 
 constexpr KernelRow kRows[] = {
-#define GATUN_ATTENTION_KERNEL(name, dtypes, modes, capabilities, sizes, tile_rows, masked_rows, tensor_cores, whole) \
-  {#name, dtypes, modes, capabilities, sizes, tile_rows, masked_rows, tensor_cores, whole, run_##name},
+#define GATUN_ATTENTION_KERNEL(name, dtypes, modes, capabilities, sizes, tile_rows, masked_rows, halves, whole) \
+  {#name, dtypes, modes, capabilities, sizes, tile_rows, masked_rows, halves, whole, run_##name},
 #include "attention/device_kernels.inc"
 #undef GATUN_ATTENTION_KERNEL
+};
+
+// What kernels and their workspaces count by: batch items, or all of them together, and rows of their heads.
+struct Counts {
+  int64_t items, q_rows, k_rows;
 };
 
 constexpr int64_t kNoMemory = WorkspaceParts::kNoMemory;
@@ -46,6 +52,11 @@ int64_t product(std::initializer_list<int64_t> factors) {
     if (__builtin_mul_overflow(result, factor, &result) || result > kNoMemory) return kNoMemory;
   }
   return result;
+}
+
+Counts counts_of(const Params& p, bool ragged) {
+  const int64_t items = ragged ? std::min<int64_t>(p.batch, 1) : p.batch;
+  return {items, product({items, p.query_heads, p.query_length}), product({items, p.kv_heads, p.kv_length})};
 }
 
 int32_t window_of(int64_t window) {
@@ -147,15 +158,13 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
   plan.ragged = ragged;
   plan.tile_rows = fills_tiles(row, p) ? row.tile_rows : row.masked_rows;
   plan.tiles = ragged ? p.query_length / plan.tile_rows + p.batch : blocks_of(p.query_length, plan.tile_rows);
-  const int64_t items = ragged ? std::min<int64_t>(p.batch, 1) : p.batch;
+  const auto [items, q_rows, k_rows] = counts_of(p, ragged);
   plan.blocks = product({items, p.query_heads, plan.tiles});
   WorkspaceParts parts;
   plan.largest_grid = p.query_length == 0 ? 0 : plan.blocks;
-  plan.spoiled_at = parts.take(row.tensor_cores ? plan.blocks : 0);
+  plan.spoiled_at = parts.take(row.halves ? plan.blocks : 0);
   if (has_codes(p.mode)) {
     const bool fp8 = p.mode == GATUN_ATTENTION_INT8_FP8;
-    const int64_t q_rows = product({items, p.query_heads, p.query_length});
-    const int64_t k_rows = product({items, p.kv_heads, p.kv_length});
     const int64_t size = fp8 ? largest_size(p) : p.head_size;
     plan.columns = size <= 64 ? 64 : size <= 128 ? 128 : 256;
     plan.k_units = ragged ? p.kv_length / kUnitKeys + p.batch : blocks_of(p.kv_length, kUnitKeys);
@@ -165,7 +174,7 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
     plan.q_offsets_at = parts.take(product({q_rows, 4}));
     plan.k_scales_at = parts.take(product({items, p.kv_heads, plan.k_units, 4}));
     plan.mean_at = parts.take(product({p.batch, p.kv_heads, p.head_size, 4}));
-    const bool copied = row.tensor_cores && p.dtype != GATUN_BF16;
+    const bool copied = row.halves && p.dtype != GATUN_BF16;
     const int64_t units = product({items, p.kv_heads, plan.k_units});
     plan.values_at = parts.take(fp8      ? product({units, kUnitKeys, plan.columns})
                                 : copied ? product({k_rows, p.value_size, 2})
@@ -174,8 +183,11 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
     plan.v_mean_at = parts.take(channels);
     plan.v_scales_at = parts.take(channels);
     if (plan.largest_grid > 0) {
-      plan.largest_grid = std::max({plan.largest_grid, blocks_of(q_rows, kRowsOfBlock), blocks_of(k_rows, kRowsOfBlock),
-                                    units, product({p.batch, p.kv_heads, blocks_of(largest_size(p), kMeanColumns)})});
+      const int64_t copied_rows = copied ? k_rows : 0;
+      const int64_t parts_of_head = blocks_of(fp8 ? largest_size(p) : p.head_size, kMeanColumns);
+      plan.largest_grid =
+          std::max({plan.largest_grid, blocks_of(q_rows, kRowsOfBlock), blocks_of(copied_rows, kRowsOfBlock), units,
+                    product({p.batch, p.kv_heads, parts_of_head})});
     }
   }
   plan.workspace_bytes = parts.bytes();
@@ -184,9 +196,9 @@ Plan plan_on(const KernelRow& row, const Params& p, bool ragged) {
 
 int32_t check_plan(const Plan& plan, const Params& p, const Device& device) {
   if (p.mode == GATUN_ATTENTION_INT8_FP8) {
-    if (largest_size(p) > kMostFp8Size) {
-      return fail(GATUN_UNSUPPORTED, "params.%s = %lld in mode INT8_FP8; allowed: up to %lld",
-                  p.head_size > kMostFp8Size ? "head_size" : "value_size", LongLong{largest_size(p)},
+    for (const auto& [name, size] : {std::pair{"head_size", p.head_size}, {"value_size", p.value_size}}) {
+      if (size <= kMostFp8Size) continue;
+      return fail(GATUN_UNSUPPORTED, "params.%s = %lld in mode INT8_FP8; allowed: up to %lld", name, LongLong{size},
                   LongLong{kMostFp8Size});
     }
     if (why_not(*plan.kernel, p, plan.ragged, device) != nullptr) {
@@ -194,9 +206,8 @@ int32_t check_plan(const Plan& plan, const Params& p, const Device& device) {
                   "params.mode = %d (INT8_FP8) on compute capability %d.%d; allowed: 9.0, or another mode", p.mode,
                   device.major, device.minor);
     }
-    const int64_t items = plan.ragged ? std::min<int64_t>(p.batch, 1) : p.batch;
-    const int64_t rows =
-        std::max(product({items, p.query_heads, p.query_length}), product({items, p.kv_heads, p.kv_length}));
+    const Counts counts = counts_of(p, plan.ragged);
+    const int64_t rows = std::max(counts.q_rows, counts.k_rows);
     if (rows > kMostMatrixRows) return too_large(p, rows, "rows of q or of k in mode INT8_FP8", "2^31 - 257");
   }
   return plan.largest_grid <= INT32_MAX ? GATUN_OK : too_large(p, plan.largest_grid, "blocks of threads", "2^31 - 1");
@@ -256,7 +267,7 @@ int32_t run_plan(const Plan& plan, const Params& params, const gatun::attention:
                  workspace + plan.values_at,
                  floats(plan.v_mean_at),
                  floats(plan.v_scales_at)};
-    const bool copied = plan.kernel->tensor_cores && p.dtype != GATUN_BF16;
+    const bool copied = plan.kernel->halves && p.dtype != GATUN_BF16;
     if (copied) job.values = packed(workspace + plan.values_at, p.kv_heads, p.kv_length, p.value_size);
     GATUN_TRY(run_quantize(job, copied && in.v != nullptr, stream));
     if (p.mode == GATUN_ATTENTION_INT8_FP8 && in.v != nullptr) GATUN_TRY(run_quantize_values(job, stream));
@@ -266,7 +277,7 @@ int32_t run_plan(const Plan& plan, const Params& params, const gatun::attention:
   job.aligned_v = is_aligned(job.values);
   job.pairs = is_aligned(out, {p.out_batch_stride, p.out_head_stride, p.out_row_stride}, 4);
   GATUN_TRY(plan.kernel->run(job, stream));
-  return plan.kernel->tensor_cores && out != nullptr ? run_again(job, stream) : GATUN_OK;
+  return plan.kernel->halves && out != nullptr ? run_again(job, stream) : GATUN_OK;
 }
 
 void explain(const Plan& plan, const Params& p, const Device& device, Text& out) {
@@ -283,9 +294,9 @@ void explain(const Plan& plan, const Params& p, const Device& device, Text& out)
   }
   if (has_codes(p.mode)) {
     out.add("  means of keys, codes of q and k%s are made before\n",
-            p.mode == GATUN_ATTENTION_INT8_FP8                   ? ", means and codes of v"
-            : plan.kernel->tensor_cores && p.dtype != GATUN_BF16 ? ", v in bf16"
-                                                                 : "");
+            p.mode == GATUN_ATTENTION_INT8_FP8             ? ", means and codes of v"
+            : plan.kernel->halves && p.dtype != GATUN_BF16 ? ", v in bf16"
+                                                           : "");
   }
   for (const KernelRow& row : kRows) {
     if (&row == plan.kernel) break;
@@ -293,7 +304,7 @@ void explain(const Plan& plan, const Params& p, const Device& device, Text& out)
       out.add("  passed over %s: it takes %s\n", row.name, why);
   }
   out.add("  kernel %s, %lld blocks of %d queries", plan.kernel->name, LongLong{plan.blocks}, plan.tile_rows);
-  if (plan.kernel->tensor_cores) {
+  if (plan.kernel->halves) {
     out.add(
         "%s, again for what NaN or infinity of v may have spoiled",
         plan.kernel->whole ? " (or the next one for lse alone, or where q, k and v are not aligned to 16 bytes)" : "");

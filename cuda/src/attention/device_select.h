@@ -22,7 +22,7 @@ struct KernelRow {
   uint32_t dtypes, modes;
   Range capabilities, sizes;
   int32_t tile_rows, masked_rows;
-  bool tensor_cores, whole;
+  bool halves, whole;
   int32_t (*run)(const Job& job, void* stream);
 };
 

@@ -169,6 +169,14 @@ TEST(AttentionEntry, RefusesGridsThatAreTooLarge) {
   p.query_length = 0;
   int64_t bytes = 0;
   EXPECT_EQ(gatun_cuda_attention_workspace_bytes(&p, 0, 0, &bytes), GATUN_OK);
+  p = params_of(kKinds[3], 64);  // INT8 has no blocks for columns of v, of which there would be 2^31
+  p.batch = 1 << 28;
+  p.query_length = p.kv_length = 1;
+  p.value_size = 256;
+  p.v_row_stride = p.out_row_stride = 256;
+  p.q_batch_stride = p.k_batch_stride = p.v_batch_stride = 0;
+  p.out_batch_stride = p.out_row_stride;
+  EXPECT_EQ(gatun_cuda_attention_workspace_bytes(&p, 0, 0, &bytes), GATUN_OK);
 }
 
 // INT8_FP8 where there is no kernel, by every entry and of every device.
@@ -193,6 +201,10 @@ TEST(AttentionEntry, RefusesWhatInt8Fp8DoesNotTake) {
   p.value_size = 256;
   p.v_row_stride = p.out_row_stride = 256;
   refused(p, "params.value_size = 256 in mode INT8_FP8; allowed: up to 128");
+  p = params_of(kind, 136);  // both: the first one, with its own number
+  p.value_size = 256;
+  p.v_row_stride = p.out_row_stride = 256;
+  refused(p, "params.head_size = 136 in mode INT8_FP8; allowed: up to 128");
 #if defined(GATUN_EMULATED)
   p = params_of(kind, 64);
   p.batch = 1 << 23;

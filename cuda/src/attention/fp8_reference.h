@@ -26,12 +26,6 @@ struct Channel {
   std::vector<uint8_t> codes;  // of keys
 };
 
-inline float read_float(const void* data, int32_t dtype, int64_t index) {
-  if (dtype == GATUN_F32) return static_cast<const float*>(data)[index];
-  const uint16_t half = static_cast<const uint16_t*>(data)[index];
-  return dtype == GATUN_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
-}
-
 inline Channel channel_of(const std::vector<float>& values, bool smooth = true) {
   Channel channel = {0, 0, {}};
   for (const float x : values) channel.mean += x;
@@ -59,6 +53,7 @@ class Fp8Reference {
       : p_(params), in_(inputs), exact_weights_(exact_weights), codes_(p_), codes_in_(in_) {
     // The codes as values, and a channel of ones, whose sum is the share of the weights.
     const int64_t columns = p_.value_size + 8, items = ragged() ? std::min<int64_t>(p_.batch, 1) : p_.batch;
+    codes_in_.correction = nullptr;  // row() has it
     codes_.mode = GATUN_ATTENTION_INT8;
     codes_.value_size = columns;
     codes_.v_row_stride = columns;
@@ -67,11 +62,10 @@ class Fp8Reference {
     std::vector<float> values(static_cast<size_t>(items * codes_.v_batch_stride));
     for (int64_t b = 0; b < p_.batch; ++b) {
       for (int64_t head = 0; head < p_.kv_heads; ++head) {
-        const int64_t to = place(b, head, codes_.v_batch_stride, codes_.v_head_stride, columns);
         for (int64_t c = 0; c < columns; ++c) {
           if (c < p_.value_size) channels_.push_back(channel_of(values_of(b, head, c), smooth));
           for (int64_t j = 0; j < keys(b); ++j) {
-            values[static_cast<size_t>(to + j * columns + c)] =
+            values[static_cast<size_t>(place(b, head, j, codes_) + c)] =
                 c < p_.value_size ? small_to_f32<F8E4M3>(channels_.back().codes[static_cast<size_t>(j)]) : 1.0f;
           }
         }
@@ -90,7 +84,7 @@ class Fp8Reference {
 
   bool ragged() const { return in_.q_offsets != nullptr; }
   int64_t first_key(int64_t b) const { return ragged() ? in_.kv_offsets[b] : 0; }
-  int64_t keys(int64_t b) const { return ragged() ? in_.kv_offsets[b + 1] - in_.kv_offsets[b] : p_.kv_length; }
+  int64_t keys(int64_t b) const { return gatun::attention::Reference::length(in_.kv_offsets, p_.kv_length, b); }
   const Channel& channel(int64_t b, int64_t head, int64_t c) const {
     return channels_[static_cast<size_t>((b * p_.kv_heads + head) * p_.value_size + c)];
   }
@@ -108,31 +102,34 @@ class Fp8Reference {
     gatun_attention_params exact = codes_;
     exact.mode = GATUN_ATTENTION_EXACT;
     exact.dtype = GATUN_F32;
+    const double correction =
+        in_.correction == nullptr ? 1 : static_cast<double>(in_.correction[reference.lse_index(b, h, i)]);
     const size_t ones = static_cast<size_t>(p_.value_size);
     for (size_t c = 0; c < ones; ++c) {
       const Channel& v = channel(b, h / (p_.query_heads / p_.kv_heads), static_cast<int64_t>(c));
       const double scale = static_cast<double>(v.scale), mean = static_cast<double>(v.mean), share = row.out[ones];
-      expected.out.push_back(share == 0 ? 0 : row.out[c] * scale + mean * share);
+      expected.out.push_back(share == 0 ? 0 : correction * (row.out[c] * scale + mean * share));
       const double weights = (kFp8Sums + (exact_weights_ ? 0 : 0x1p-4)) * row.magnitude[c] +
                              0x1p-10 * static_cast<double>(row.seen) * row.magnitude[ones];
       const double rest = out_bound(exact, row, c) + 0x1p-20 * (row.magnitude[c] + std::fabs(row.out[c]));
-      expected.allowed.push_back(
-          share == 0 ? 0 : (weights + rest) * scale + (0x1p-20 + out_bound(exact, row, ones)) * std::fabs(mean));
+      const double of_mean = (0x1p-20 + out_bound(exact, row, ones)) * std::fabs(mean);
+      expected.allowed.push_back(share == 0 ? 0 : std::fabs(correction) * ((weights + rest) * scale + of_mean));
     }
     return expected;
   }
   gatun::attention::Reference reference() const { return {codes_, codes_in_}; }
 
  private:
-  int64_t place(int64_t b, int64_t head, int64_t batch_stride, int64_t head_stride, int64_t row_stride) const {
-    return (ragged() ? first_key(b) * row_stride : b * batch_stride) + head * head_stride;
+  // Of row j of a head of v.
+  int64_t place(int64_t b, int64_t head, int64_t j, const gatun_attention_params& p) const {
+    using gatun::attention::Reference;
+    return Reference::index(in_.kv_offsets, b, head, j, p.v_batch_stride, p.v_head_stride, p.v_row_stride);
   }
   std::vector<float> values_of(int64_t b, int64_t head, int64_t c) const {
     std::vector<float> values;
     if (in_.v == nullptr) return std::vector<float>(static_cast<size_t>(keys(b)));
     for (int64_t j = 0; j < keys(b); ++j) {
-      const int64_t at = place(b, head, p_.v_batch_stride, p_.v_head_stride, p_.v_row_stride) + j * p_.v_row_stride + c;
-      values.push_back(read_float(in_.v, p_.dtype, at));
+      values.push_back(gatun::attention::element(in_.v, p_.dtype, place(b, head, j, p_) + c));
     }
     return values;
   }

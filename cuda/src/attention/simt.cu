@@ -189,7 +189,7 @@ GATUN_DEVICE void attend(const Job& job, const Tile& tile) {
     if (lane() != 0 || first_row + r >= tile.rows) continue;
     const int64_t lse_at = lse_place(job, tile) + first_row + r;
     const RowEnd end = end_row(job, tile.head, lse_at, top[r], total[r]);
-    shared.factor[first_row + r] = end.factor;
+    shared.factor[first_row + r] = end.factor * end.correction;
     if (job.lse != nullptr) job.lse[lse_at] = end.lse;
   }
   block_barrier();

@@ -4,7 +4,8 @@
 //   s = q' k'^T * q_scale * k_scale + q . mean_k      q', k' int8, exact sums
 //   p = 448 * 2^(s - top), in f8e4m3                  top, total = sum of p as they were before: tile_rows.h
 //   o = factor * o + p v'                             v' f8e4m3, each step's products in sums of their own
-//   out = o / total * scale_v + mean_v * share        share: of the weights in the denominator, 1 without sinks
+//   out = correction * (o / total * scale_v + mean_v * share)
+//                                                     share: of the weights in the denominator, 1 without sinks
 //
 // Operands lie in shared memory, padded to kSize channels (64 or 128):
 //
@@ -32,8 +33,9 @@
 // A step of a group, size 128: 2 products of 64 x 128 x 128, 256 cycles each of the SM's tensor cores at twice bf16's
 // rate, and about 620 slots of a scheduler: 64 each of conversion, scale, maximum, subtraction, fma, 2^x, sum and
 // o * factor + sum, 32 roundings of pairs, 16 pairings, the rest 60. Two groups: 1024 cycles of products, 1240 slots,
-// and 1024 cycles of 2^x (16 a cycle and SM): instructions bind, where bf16 is bound by products. Prediction for
-// 16k x 16k, H200, codes included: 600 to 850 TFLOP/s, 1.3 to 1.6 times bf16 by sm90.cu. Not measured: emulated only.
+// 1024 cycles of 2^x (16 a cycle and SM), and 1300 for 32 KiB of k and v at 25 bytes each from the L2 cache: that binds,
+// with instructions close behind. Prediction for 16k x 16k, H200, codes included: 600 to 850 TFLOP/s, 1.3 to 1.6 times
+// bf16 by sm90.cu. Not measured: emulated only.
 #include <algorithm>
 #include <cstdint>
 

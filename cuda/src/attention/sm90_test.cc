@@ -82,6 +82,19 @@ TEST(AttentionSm90, EveryOrder) {
   });
 }
 
+// Steps come back to every place of the ring, in either parity of its barriers.
+TEST(AttentionSm90, ManySteps) {
+  in_every_order([] {
+    for (const Kind& kind : kHalves) {
+      Rng rng(55);
+      Spec spec = whole_spec(kind, 100, 9 * 128 + 20);
+      spec.mask = MaskKind::mixed;
+      spec.key_block = 48;
+      ASSERT_NO_FATAL_FAILURE(compare_first(spec, rng));
+    }
+  });
+}
+
 TEST(AttentionSm90, RaggedAndNotANumber) {
   Rng rng(53);
   for (const Kind& kind : kHalves) {

@@ -15,8 +15,8 @@
 //   kAgain                     whether tiles may have to be done again (simt.cu)
 //   Tensors                    the kernel's parameter: where q, k and v are
 //   Copies                     how one thread copies them: queries, keys, values
-//   Group                      TileRows<T> of four warps, with multiply_keys, ready_values (before the next),
-//                              multiply_values and finish_rows
+//   Group                      TileRows<T> of four warps, with multiply_keys, ready_values (makes zeros of values that
+//                              no key has), multiply_values and finish_rows
 #pragma once
 
 #include <cstdint>
@@ -129,12 +129,13 @@ GATUN_DEVICE void attend(const Job& job, const Shared<T>& shared, typename T::Gr
     own.multiply_keys(step, q, shared.k(stage));
     if (lane() == 0) barrier_arrive_at(&barriers.k_empty[stage]);
     own.soften(step);
-    if (job.out == nullptr) continue;
-    wait_for(&barriers.v_full[stage], parity);
-    own.ready_values(step, shared.v(stage));
-    own.multiply_values(shared.v(stage));
-    warp_barrier();  // all lanes are done with the step, too
-    if (lane() == 0) barrier_arrive_at(&barriers.v_empty[stage]);
+    if (job.out != nullptr) {
+      wait_for(&barriers.v_full[stage], parity);
+      own.ready_values(step, shared.v(stage));
+      own.multiply_values(shared.v(stage));
+    }
+    warp_barrier();  // all lanes are done with the step, before lane 0 arrives for it or a later one
+    if (job.out != nullptr && lane() == 0) barrier_arrive_at(&barriers.v_empty[stage]);
   }
 }
 

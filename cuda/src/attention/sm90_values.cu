@@ -15,12 +15,12 @@
 //
 // Keys beyond an item's last are zeros, as are channels beyond value_size.
 //
-// Bound by memory: v is read three times, the last two from the L2 cache if it is below 50 MB, and written in half its
-// bytes: 64 MiB of v in bf16 take some 60 us. The mean is the slowest: 75 us for 16k keys. Not measured: emulated only.
+// Of 16 heads of 16k keys and 128 channels in bf16, 64 MiB, which the L2 cache does not keep: the mean 75 us
+// (device_codes.cu); the scales 75 to 100 us, as 64 blocks have 512 KiB under way at best, which take 600 to 800 ns;
+// the codes, bound by memory, 25 us. Not measured: emulated only.
 #include <cstdint>
 
-#include "attention/device_codes.h"
-#include "attention/device_rows.h"
+#include "attention/code_blocks.h"
 #include "base/check.h"
 #include "ptx/launch.h"
 #include "ptx/memory.h"
@@ -46,20 +46,17 @@ struct Centred {
   }
 };
 
-// Blocks: channels / 32, kv heads, batch items, the first fastest.
 GATUN_KERNEL(32 * kScaleWarps, 1)
 attention_scale_values(GATUN_GRID_CONSTANT Job job, float* scales) {
-  const int64_t parts = (job.value_size + kMeanColumns - 1) / kMeanColumns, all = quotient(block_x(), parts);
-  const int64_t item_index = quotient(all, job.kv_heads);
-  const int column = static_cast<int>(block_x() - all * parts) * kMeanColumns + lane();
-  const Item item = item_of(job, item_index);
-  const Centred values(job, item, all - item_index * job.kv_heads);
+  const Columns own = columns_of_block(job, job.value_size);
+  const Centred values(job, own.item, own.head);
+  const int column = own.column;
   const bool inside = column < job.value_size;
   float amax = 0;
   if (inside) {
     const float mean = job.codes.v_mean[values.of_head + column];
 #pragma unroll 8
-    for (int32_t key = warp(); key < item.keys; key += kScaleWarps) {
+    for (int32_t key = warp(); key < own.item.keys; key += kScaleWarps) {
       amax = max_or_nan(amax, absolute(values.at(key, column, mean)));
     }
   }
@@ -71,19 +68,15 @@ attention_scale_values(GATUN_GRID_CONSTANT Job job, float* scales) {
   scales[values.of_head + column] = scale_of(amax, kLargest).scale;
 }
 
-// Blocks: units of a head, kv heads, batch items unless there are offsets.
 GATUN_KERNEL(32 * kCodeWarps, 4)
 attention_code_values(GATUN_GRID_CONSTANT Job job, uint8_t* codes) {
-  const int64_t all = quotient(block_x(), job.codes.k_units), item_index = quotient(all, job.kv_heads);
-  const int64_t head = all - item_index * job.kv_heads;
-  Part part = {item_index, block_x() - all * job.codes.k_units};
-  if (job.in.kv_offsets != nullptr) part = part_of(job, job.in.kv_offsets, job.kv_length, kUnitKeys, part.index);
-  const Item item = item_of(job, part.item);
-  const int64_t first = part.index * kUnitKeys;
-  if (first < 0 || first >= item.keys) return;
-  const Centred values(job, item, head);
-  const int32_t key = static_cast<int32_t>(first) + warp() * kPanelKeys;
-  uint8_t* const to = codes + (unit_of(job, item, head, key) * kCodeWarps + warp()) * job.codes.columns * kPanelKeys;
+  Unit unit;
+  if (!unit_of_block(job, &unit)) return;
+  const Item& item = unit.item;
+  const Centred values(job, item, unit.head);
+  const int32_t key = unit.first + warp() * kPanelKeys;
+  uint8_t* const to =
+      codes + (unit_of(job, item, unit.head, key) * kCodeWarps + warp()) * job.codes.columns * kPanelKeys;
   for (int column = lane(); column < job.codes.columns; column += 32) {
     const bool inside = column < job.value_size;
     const float mean = inside ? job.codes.v_mean[values.of_head + column] : 0.0f;

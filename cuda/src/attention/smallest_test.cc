@@ -26,7 +26,9 @@ TEST(SmallestOfEachKernel, IsRight) {
     spec.query_block = 16;
     spec.key_block = 32;
     spec.sinks = true;
-    ASSERT_NO_FATAL_FAILURE(compare_fp8(Problem(spec, rng)));
+    const Problem problem(spec, rng);
+    if (fp8_row(problem) == nullptr) continue;
+    ASSERT_NO_FATAL_FAILURE(compare_fp8(problem));
   }
 }
 

@@ -98,8 +98,8 @@ class TileRows {
   GATUN_DEVICE bool finish() {
     return finish([](int, float value, float) { return value; });
   }
-  // Of what restore(column, value, share) makes of the values; share: of a row's weights in its denominator, times the
-  // correction.
+  // Of what restore(column, value, share) makes of the values before the correction, with which they may overflow;
+  // share: of a row's weights in its denominator.
   template <class Restore>
   GATUN_DEVICE bool finish(const Restore& restore) {
     bool spoiled = false;
@@ -124,8 +124,9 @@ class TileRows {
         const int column = j * 8 + lane() % 4 * 2;
         zero = fused(o_[i][j][e], 0.0f, fused(o_[i][j][e + 1], 0.0f, zero));
         if (column >= job_.value_size) continue;
-        store_two(out_at + row * job_.out_row_stride + column, restore(column, o_[i][j][e] * end.factor, share),
-                  restore(column + 1, o_[i][j][e + 1] * end.factor, share));
+        store_two(out_at + row * job_.out_row_stride + column,
+                  end.correction * restore(column, o_[i][j][e] * end.factor, share),
+                  end.correction * restore(column + 1, o_[i][j][e + 1] * end.factor, share));
       }
       spoiled = spoiled || (zero != 0 && is_finite(total));  // NaN is not 0
     }

@@ -12,17 +12,6 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-float element(const void* data, int32_t dtype, int64_t index) {
-  if (dtype == GATUN_F32) {
-    float value;
-    std::memcpy(&value, static_cast<const char*>(data) + index * 4, 4);
-    return value;
-  }
-  uint16_t half;
-  std::memcpy(&half, static_cast<const char*>(data) + index * 2, 2);
-  return dtype == GATUN_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
-}
-
 // The scale of some values, and their codes.
 float quantized(const float* values, size_t count, int32_t* codes) {
   float amax = 0;
@@ -50,6 +39,17 @@ bool listed_in(const int64_t* offsets, const int32_t* blocks, int64_t mask_row, 
 }
 
 }  // namespace
+
+float element(const void* data, int32_t dtype, int64_t index) {
+  if (dtype == GATUN_F32) {
+    float value;
+    std::memcpy(&value, static_cast<const char*>(data) + index * 4, 4);
+    return value;
+  }
+  uint16_t half;
+  std::memcpy(&half, static_cast<const char*>(data) + index * 2, 2);
+  return dtype == GATUN_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
+}
 
 double out_bound(const gatun_attention_params& p, const Row& row, size_t c) {
   const double magnitude = row.magnitude[c], both = magnitude + std::fabs(row.out[c]);

@@ -25,6 +25,9 @@ namespace gatun::attention {
 
 inline constexpr int64_t kQuantizedKeys = 64;
 
+// Of dtype F32, BF16 or F16.
+float element(const void* data, int32_t dtype, int64_t index);
+
 // One row of out, and how far errors of the logits reach in it: `logit_error` of a key, in units of 2^-23, is
 //
 //   (head_size / 64 + 4) |scale| sum |q k| + 4 |capped| + |slope (j - p)| + |logit| + |lse| + 2
@@ -67,6 +70,16 @@ class Reference {
   // Without v only lse and what belongs to it.
   Row row(int64_t b, int64_t h, int64_t i);
 
+  // The rows of batch item b, and the place of one of them, with offsets or without.
+  static int64_t length(const int64_t* offsets, int64_t all, int64_t b) {
+    return offsets != nullptr ? offsets[b + 1] - offsets[b] : all;
+  }
+  static int64_t index(const int64_t* offsets, int64_t b, int64_t head, int64_t row, int64_t batch_stride,
+                       int64_t head_stride, int64_t row_stride) {
+    if (offsets == nullptr) return b * batch_stride + head * head_stride + row * row_stride;
+    return head * head_stride + (offsets[b] + row) * row_stride;
+  }
+
  private:
   struct Logit {
     int64_t key;
@@ -82,14 +95,6 @@ class Reference {
     std::vector<double> mean;    // [columns], of keys
   };
 
-  static int64_t length(const int64_t* offsets, int64_t all, int64_t b) {
-    return offsets != nullptr ? offsets[b + 1] - offsets[b] : all;
-  }
-  static int64_t index(const int64_t* offsets, int64_t b, int64_t head, int64_t row, int64_t batch_stride,
-                       int64_t head_stride, int64_t row_stride) {
-    if (offsets == nullptr) return b * batch_stride + head * head_stride + row * row_stride;
-    return head * head_stride + (offsets[b] + row) * row_stride;
-  }
   bool listed(int64_t b, int64_t h, int64_t i, int64_t j) const;
   bool sees(int64_t b, int64_t h, int64_t i, int64_t j) const;
   void load(int64_t b, int64_t h, int64_t g);

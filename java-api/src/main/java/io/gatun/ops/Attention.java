@@ -55,7 +55,8 @@ public final class Attention {
         /**
          * As INT8, with exponentials and v in f8e4m3: v less the mean of each channel over the keys (which is added
          * back) with a scale for each channel (SageAttention2, Zhang et al. 2024). An exponential is off by up to 1/16
-         * of it. On GPUs of compute capability 9.0 only, for head sizes and value sizes up to 128.
+         * of it, or 2^-18 of the largest. On GPUs of compute capability 9.0 only, for head sizes and value sizes up to
+         * 128.
          */
         INT8_FP8
     }
