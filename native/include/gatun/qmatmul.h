@@ -115,7 +115,7 @@ GATUN_API int32_t gatun_qmatmul_unpack_gguf(const gatun_qmatmul_weights* weights
 
 typedef struct gatun_qmatmul_params {
   uint32_t struct_size; /* sizeof(gatun_qmatmul_params) */
-  int32_t x_dtype;      /* F32 or BF16; in gatun_qmatmul_scaled F8E4M3 or F8E5M2 */
+  int32_t x_dtype;      /* F32 or BF16; in gatun_qmatmul_scaled F8E4M3, F8E5M2 or I8 */
   int32_t y_dtype;      /* F32 or BF16; of residual, too */
   int32_t mode;         /* gatun_qmatmul_mode */
   int32_t activation;   /* gatun_activation */
@@ -149,14 +149,18 @@ GATUN_API int32_t gatun_qmatmul(const gatun_qmatmul_params* params, const void* 
                                 int64_t packed_bytes, const float* bias, const void* residual, void* y);
 
 /*
- * The same on quantized rows: x [rows, depth] F8E4M3 or F8E5M2 codes (x_row_stride counts elements), mode BF16, weights
- * of small floats or a code book.
+ * The same on quantized rows: x [rows, depth] of codes (x_row_stride counts elements):
+ *
+ *   x_dtype           mode        x_group            weights
+ *   F8E4M3 or F8E5M2  BF16        depth, or group    small floats or a code book
+ *   I8 (-127..127)    INT8_ROW    depth              whose codes stand for integers
+ *                     INT8_GROUP  the weights' group
  *
  *   x_scales  f32 [rows, ceil(depth / x_group)], rows x_scales_row_stride elements apart; 0 = one for all rows
- *   x_group   depth, or the weights' group
  *
  * So scales of a tensor, of rows, and of 1 x 128 by 128 x 128 blocks are one call. A row with a NaN or infinity in its
- * codes or scales is NaN.
+ * codes or scales, or the I8 code -128, is NaN. I8 codes and scales that the INT8 modes would make of a matrix give the
+ * bits that it gives.
  */
 GATUN_API int32_t gatun_qmatmul_scaled(const gatun_qmatmul_params* params, int64_t x_group, const void* x,
                                        const float* x_scales, int64_t x_scales_row_stride, const void* packed,

@@ -38,7 +38,7 @@ struct Job : Outputs {
 
   // Activations: first row of the job, and their packed form.
   const void* x;
-  int32_t x_dtype;  // F32 or BF16; F8E4M3 or F8E5M2 with x_scales
+  int32_t x_dtype;  // F32 or BF16; F8E4M3, F8E5M2 or I8 with x_scales
   int64_t x_row_stride;
   const float* x_scales;  // of the job's rows, or null: one a row, or one for each of the weights' groups
   int64_t x_scales_row_stride;

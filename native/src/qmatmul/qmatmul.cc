@@ -26,16 +26,29 @@ int32_t check_shape(int64_t given, int64_t packed, const char* name) {
               static_cast<long long>(given), static_cast<long long>(packed));
 }
 
+// Of rows that are quantized already: their dtype, and the mode that multiplies it.
+int32_t check_codes(const gatun_qmatmul_params& params) {
+  const int32_t dtype = params.x_dtype;
+  if (dtype == GATUN_I8) {
+    return check_range(params.mode, GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, "params.mode");
+  }
+  if (dtype == GATUN_F8E4M3 || dtype == GATUN_F8E5M2) {
+    return check_range(params.mode, GATUN_QMATMUL_BF16, GATUN_QMATMUL_BF16, "params.mode");
+  }
+  return fail(GATUN_INVALID_ARGUMENT, "params.x_dtype = %d (%s); allowed: F8E4M3, F8E5M2, I8", dtype,
+              dtype_name(dtype));
+}
+
 // Copies the caller's struct, then checks of the copy what does not depend on the weights.
 int32_t read_params(const gatun_qmatmul_params* given, bool scaled, gatun_qmatmul_params* params) {
   GATUN_TRY(check_not_null(given, "params"));
   GATUN_TRY(check_struct_size(given->struct_size, sizeof(*params), "params"));
   *params = *given;
-  GATUN_TRY(check_dtype(params->x_dtype, scaled ? GATUN_F8E4M3 : GATUN_F32, scaled ? GATUN_F8E5M2 : GATUN_BF16,
-                        "params.x_dtype"));
+  GATUN_TRY(scaled ? check_codes(*params) : check_dtype(params->x_dtype, GATUN_F32, GATUN_BF16, "params.x_dtype"));
   GATUN_TRY(check_dtype(params->y_dtype, GATUN_F32, GATUN_BF16, "params.y_dtype"));
-  GATUN_TRY(check_range(params->mode, scaled ? GATUN_QMATMUL_BF16 : GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_BF16,
-                        "params.mode"));
+  if (!scaled) {
+    GATUN_TRY(check_range(params->mode, GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_BF16, "params.mode"));
+  }
   GATUN_TRY(check_range(params->activation, GATUN_ACTIVATION_NONE, GATUN_ACTIVATION_SILU, "params.activation"));
   GATUN_TRY(check_range(params->threads, 0, kMaxThreads, "params.threads"));
   return check_range(params->rows, 0, INT64_MAX, "params.rows");
@@ -122,9 +135,14 @@ int32_t check_call(const gatun_qmatmul_params* given, const Weights& weights, ga
 
 // Of one weight; moves what they say into the call.
 int32_t read_scales(const Scales& scales, const Layout& layout, Call* call) {
-  if (scales.group != layout.depth() && scales.group != layout.group()) {
-    return fail(GATUN_INVALID_ARGUMENT, "x_group = %lld; allowed: the depth %lld, or the weights' group %lld",
-                static_cast<long long>(scales.group), static_cast<long long>(layout.depth()),
+  const int32_t mode = call->params.mode;
+  const bool of_row = scales.group == layout.depth() && mode != GATUN_QMATMUL_INT8_GROUP;
+  const bool of_group = scales.group == layout.group() && mode != GATUN_QMATMUL_INT8_ROW;
+  if (!of_row && !of_group) {
+    return fail(GATUN_INVALID_ARGUMENT,
+                "x_group = %lld with params.mode = %d; allowed: the depth %lld but in INT8_GROUP (1), "
+                "or the weights' group %lld but in INT8_ROW (0)",
+                static_cast<long long>(scales.group), mode, static_cast<long long>(layout.depth()),
                 static_cast<long long>(layout.group()));
   }
   const int64_t count = scales.group == layout.depth() ? 1 : layout.groups();

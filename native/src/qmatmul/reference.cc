@@ -14,6 +14,8 @@ double reference_element(const void* values, int32_t dtype, int64_t index) {
       return double{static_cast<const float*>(values)[index]};
     case GATUN_BF16:
       return double{bf16_to_f32(static_cast<const uint16_t*>(values)[index])};
+    case GATUN_I8:
+      return static_cast<double>(static_cast<const int8_t*>(values)[index]);
     case GATUN_F8E4M3:
       return double{small_to_f32<F8E4M3>(static_cast<const uint8_t*>(values)[index])};
     default:
@@ -65,13 +67,13 @@ Row read_row(const gatun_qmatmul_params& params, const void* x, const gatun_qmat
   Row row{std::vector<double>(static_cast<size_t>(d.depth)), std::vector<double>(static_cast<size_t>(groups), 1.0)};
   for (int64_t k = 0; k < d.depth; ++k) {
     row.values[k] = reference_element(x, params.x_dtype, m * params.x_row_stride + k);
-    row.finite = row.finite && std::isfinite(row.values[k]);
+    row.finite = row.finite && std::isfinite(row.values[k]) && (params.x_dtype != GATUN_I8 || row.values[k] != -128);
   }
   for (int64_t g = 0; x_scales.at != nullptr && g < groups; ++g) {
     row.scales[g] = double{x_scales.at[m * x_scales.row_stride + (x_scales.group == d.depth ? 0 : g)]};
     row.finite = row.finite && std::isfinite(row.scales[g]);
   }
-  if (!row.finite || params.mode == GATUN_QMATMUL_PRECISE) return row;
+  if (!row.finite || params.mode == GATUN_QMATMUL_PRECISE || params.x_dtype == GATUN_I8) return row;
   if (params.mode == GATUN_QMATMUL_BF16) {
     for (double& value : row.values) {
       value = double{bf16_to_f32(f32_to_bf16(static_cast<float>(value)))};

@@ -3,6 +3,7 @@
 //   int8  scale = amax / 127, code = round(x * (1 / scale)), ties to even; over the row, or over each group of the
 //   weights
 //         [tile][padded_depth / 4][T][4]; the codes of each piece are summed for the zero points
+//   codes the same of rows that are int8 already; -128 or a scale that is not finite makes a scale of NaN
 //   fixed (precise mode in integers) three int8 digits a number, the highest first: code = 65536 d0 + 256 d1 + d2 =
 //         round(x / scale), d in -128..127, scale the power of two from amax / 8,355,710 on, for each piece
 //         [row][padded_depth / 4][3][4]; the digits of each piece are summed for the zero points
@@ -34,6 +35,27 @@ GATUN_INLINE const void* row_address(const qmatmul::Job& job, int64_t row) {
   const int64_t bytes = job.x_dtype == GATUN_F32 ? 4 : job.x_dtype == GATUN_BF16 ? 2 : 1;
   return static_cast<const char*>(job.x) + row * job.x_row_stride * bytes;
 }
+
+// The given scale of a row in a group; NaN if it is not finite.
+GATUN_INLINE float scale_of_x(const qmatmul::Job& job, int64_t row, int64_t group) {
+  if (job.x_scales == nullptr) return 1.0f;
+  const float scale = job.x_scales[row * job.x_scales_row_stride + (job.x_scales_groups ? group : 0)];
+  return scale + (scale - scale);
+}
+
+// Int8 codes as elements of elements.h: NaN for -128, which has no positive twin that a dot of bytes could take.
+struct i8_codes {
+  using Type = int8_t;
+  static GATUN_INLINE F32 value(I32 code) {
+    return select_less(to_f32(code), set1(-127.5f), as_f32(set1_i32(0x7fc00000)), to_f32(code));
+  }
+  static GATUN_INLINE F32 load(const Type* p) { return value(load_i8_i32(p)); }
+  static GATUN_INLINE F32 load_n(const Type* p, int n) { return value(load_i8_i32_n(p, n)); }
+};
+template <class X>
+inline constexpr bool kIsCodes = false;
+template <>
+inline constexpr bool kIsCodes<i8_codes> = true;
 
 // The tile that a row lies in, when tiles have kRows rows.
 struct Tile {
@@ -136,7 +158,12 @@ inline void pack_rows_i8_of(const qmatmul::Job& job, int64_t row_begin, int64_t 
           ++scaled;
         } while (scaled < job.piece_count &&
                  (!job.piece_scales || (kDigits == 1 && pieces[scaled].group == piece.group)));
-        scale = row_scale<kDigits>(range_of<X>(x, piece.begin, pieces[scaled - 1].begin + pieces[scaled - 1].valid));
+        const Range range = range_of<X>(x, piece.begin, pieces[scaled - 1].begin + pieces[scaled - 1].valid);
+        if constexpr (kIsCodes<X>) {
+          scale = {scale_of_x(job, row, piece.group) + range.poison, range.poison != 0.0f ? 0.0f : 1.0f};
+        } else {
+          scale = row_scale<kDigits>(range);
+        }
       }
       scales[job.piece_scales ? p * tile.rows : 0] = scale.scale;
       quantize_piece<X, kDigits>(x, piece, scale.inverse, T, values + piece.x * T, sums + p * T);
@@ -146,6 +173,9 @@ inline void pack_rows_i8_of(const qmatmul::Job& job, int64_t row_begin, int64_t 
 
 template <int kDigits>
 inline void pack_rows_i8(const qmatmul::Job& job, int64_t row_begin, int64_t row_end) {
+  if constexpr (kDigits == 1) {
+    if (job.x_dtype == GATUN_I8) return pack_rows_i8_of<i8_codes, 1>(job, row_begin, row_end);
+  }
   job.x_dtype == GATUN_BF16 ? pack_rows_i8_of<bf16, kDigits>(job, row_begin, row_end)
                             : pack_rows_i8_of<f32, kDigits>(job, row_begin, row_end);
 }

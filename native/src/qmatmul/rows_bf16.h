@@ -55,12 +55,6 @@ GATUN_INLINE F32 load_rounded(const void* row, const qmatmul::Piece& piece, int 
   return rounded;
 }
 
-// The scale of a row in a group; NaN if it is not finite.
-GATUN_INLINE float scale_of_x(const qmatmul::Job& job, int64_t row, int64_t group) {
-  if (job.x_scales == nullptr) return 1.0f;
-  const float scale = job.x_scales[row * job.x_scales_row_stride + (job.x_scales_groups ? group : 0)];
-  return scale + (scale - scale);
-}
 GATUN_INLINE float scale_of_row(const qmatmul::Job& job, int64_t row) {
   return job.piece_count == 0 ? 1.0f : scale_of_x(job, row, 0);
 }

@@ -84,9 +84,9 @@ TEST_F(ScaledBoundary, TheGoodCallsAreAccepted) {
 }
 
 TEST_F(ScaledBoundary, TypesAndModes) {
-  for (const int32_t dtype : {0, int{GATUN_F32}, int{GATUN_BF16}, int{GATUN_I8}, int{GATUN_F6E3M2}, int{GATUN_E8M0}}) {
+  for (const int32_t dtype : {0, int{GATUN_F32}, int{GATUN_BF16}, int{GATUN_U8}, int{GATUN_F6E3M2}, int{GATUN_E8M0}}) {
     params.x_dtype = dtype;
-    refused({"params.x_dtype", "F8E4M3", "F8E5M2"});
+    refused({"params.x_dtype", "F8E4M3", "F8E5M2", "I8"});
   }
   for (const int32_t mode :
        {int{GATUN_QMATMUL_INT8_ROW}, int{GATUN_QMATMUL_INT8_GROUP}, int{GATUN_QMATMUL_PRECISE}, -1, 4}) {
@@ -96,6 +96,32 @@ TEST_F(ScaledBoundary, TypesAndModes) {
   packed = packed_codes(GATUN_I8);
   EXPECT_TRUE(unsupported(run(), {"params.mode", "8-bit integers", "INT8_ROW"}));
   EXPECT_TRUE(untouched(y));
+}
+
+TEST_F(ScaledBoundary, Int8Codes) {
+  const auto int8_rows = [this](int32_t mode, int64_t group) {
+    params.x_dtype = GATUN_I8;
+    params.mode = mode;
+    x_group = group;
+  };
+  for (const int32_t mode : {int{GATUN_QMATMUL_INT8_ROW}, int{GATUN_QMATMUL_INT8_GROUP}}) {
+    int8_rows(mode, mode == GATUN_QMATMUL_INT8_ROW ? kDepth : kGroup);
+    EXPECT_TRUE(unsupported(run(), {"params.mode", "BF16"}));  // the weights are F8E4M3
+  }
+  packed = packed_codes(GATUN_I8);
+  for (const int32_t mode : {int{GATUN_QMATMUL_PRECISE}, int{GATUN_QMATMUL_BF16}, -1}) {
+    int8_rows(mode, kDepth);
+    refused({"params.mode", std::to_string(mode).c_str()});
+  }
+  int8_rows(GATUN_QMATMUL_INT8_ROW, kGroup);
+  refused({"x_group = 20", "params.mode = 0", "40"});
+  int8_rows(GATUN_QMATMUL_INT8_GROUP, kDepth);
+  refused({"x_group = 40", "params.mode = 1", "20"});
+  int8_rows(GATUN_QMATMUL_INT8_GROUP, kGroup);
+  EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();
+  int8_rows(GATUN_QMATMUL_INT8_ROW, kDepth);
+  x_scales_row_stride = 0;
+  EXPECT_EQ(run(), GATUN_OK) << gatun_last_error();
 }
 
 TEST_F(ScaledBoundary, Scales) {

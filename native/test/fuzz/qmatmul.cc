@@ -17,6 +17,9 @@ namespace {
 
 // With scales, x is quantized already.
 gatun_qmatmul_params params_from(Input& input, const gatun_qmatmul_weights& w, bool scaled) {
+  if (scaled && input.range(0, 1) == 0) {
+    return product_from(input, {GATUN_I8}, {GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP}, w.columns, w.depth);
+  }
   if (scaled) return product_from(input, {GATUN_F8E4M3, GATUN_F8E5M2}, {GATUN_QMATMUL_BF16}, w.columns, w.depth);
   return product_from(input, {GATUN_F32, GATUN_BF16},
                       {GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, GATUN_QMATMUL_PRECISE, GATUN_QMATMUL_BF16},
@@ -24,6 +27,10 @@ gatun_qmatmul_params params_from(Input& input, const gatun_qmatmul_weights& w, b
 }
 
 bool documented_valid(const gatun_qmatmul_params& p, const gatun_qmatmul_weights& w, bool with_residual, bool scaled) {
+  if (scaled && p.x_dtype == GATUN_I8) {
+    return documented_product(p, {GATUN_I8}, GATUN_QMATMUL_INT8_ROW, GATUN_QMATMUL_INT8_GROUP, w.columns, w.depth,
+                              with_residual);
+  }
   if (scaled) {
     return documented_product(p, {GATUN_F8E4M3, GATUN_F8E5M2}, GATUN_QMATMUL_BF16, GATUN_QMATMUL_BF16, w.columns,
                               w.depth, with_residual);
@@ -44,14 +51,22 @@ struct XScales {
   int64_t count(const gatun_qmatmul_weights& w) const {
     return w.depth == 0 ? 0 : group == w.depth ? 1 : (w.depth - 1) / w.group + 1;
   }
-  bool documented_valid(int64_t rows, const gatun_qmatmul_weights& w) const {
-    return (group == w.depth || group == w.group) && (row_stride == 0 || rows < 2 || row_stride >= count(w));
+  bool documented_valid(const gatun_qmatmul_params& p, const gatun_qmatmul_weights& w) const {
+    const bool of_row = group == w.depth && p.mode != GATUN_QMATMUL_INT8_GROUP;
+    const bool of_group = group == w.group && p.mode != GATUN_QMATMUL_INT8_ROW;
+    return (of_row || of_group) && (row_stride == 0 || p.rows < 2 || row_stride >= count(w));
   }
 };
 
-// Codes of small floats; NaN and infinity only among special values.
-void fill_f8(Buffer& x, test::Rng& rng, Values kind) {
+// Codes of small floats, or of I8; what stands for NaN or infinity only among special values.
+void fill_codes(Buffer& x, int32_t dtype, test::Rng& rng, Values kind) {
   x.fill_integers(rng, 0, 255);
+  if (dtype == GATUN_I8) {
+    for (int64_t i = 0; i < x.bytes(); ++i) {
+      if (kind != Values::special && x.data()[i] == 0x80) x.data()[i] = 0;
+    }
+    return;
+  }
   constexpr uint8_t kFinite = 0xf7;  // an exponent below the highest, in E4M3 and in E5M2
   for (int64_t i = 0; i < x.bytes(); ++i) {
     if (kind != Values::special || rng.integer(0, 99) != 0) x.data()[i] &= kFinite;
@@ -101,8 +116,8 @@ void fuzz_qmatmul(Input& input) {
   const gatun_qmatmul_params p = params_from(input, now, scaled);
   const XScales scales(input, now);
   const bool with_bias = input.range(0, 1) == 1, with_residual = input.range(0, 1) == 1;
-  bool valid = packed_valid && documented_valid(p, now, with_residual, scaled) &&
-               (!scaled || scales.documented_valid(p.rows, now));
+  bool valid =
+      packed_valid && documented_valid(p, now, with_residual, scaled) && (!scaled || scales.documented_valid(p, now));
   int64_t scale_bytes = 1;
   if (valid) {
     const int64_t scale_rows = scales.row_stride == 0 && p.rows > 1 ? 1 : p.rows;
@@ -116,7 +131,7 @@ void fuzz_qmatmul(Input& input) {
   test::Rng rng = input.rng();
   const Values kind = values(input);
   if (valid) {
-    scaled ? fill_f8(x, rng, kind) : x.fill_floats(rng, p.x_dtype, kind);
+    scaled ? fill_codes(x, p.x_dtype, rng, kind) : x.fill_floats(rng, p.x_dtype, kind);
     x_scales.fill_floats(rng, GATUN_F32, kind);
     data.fill(p, rng);
   }

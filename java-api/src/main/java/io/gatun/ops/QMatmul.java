@@ -234,16 +234,20 @@ public final class QMatmul {
     }
 
     /**
-     * The same of rows that are quantized already, to 8-bit floats; mode BF16, so weights are floats of 8 or 6 bits or
-     * codes of a code book that is not of integers. Scales of a tensor, of rows, or of 1 x 128 by 128 x 128 blocks:
+     * The same of rows that are quantized already. To 8-bit floats: mode BF16, so weights are floats of 8 or 6 bits or
+     * codes of a code book that is not of integers. To int8, codes -127..127: mode INT8_ROW or INT8_GROUP as x has its
+     * scales, so weights are those whose codes stand for integers. Scales of a tensor, of rows, or of 1 x 128 by 128 x 128
+     * blocks:
      *
      * <pre>
      * PackedWeights w = QMatmul.pack(weights, QuantSpec.fp8(F8E4M3).withBlocks(128, 128));
      * QMatmul.run(Quantize.run(x, QuantSpec.fp8(F8E4M3).withGroup(128)), w, y);
      * </pre>
      *
-     * @param x [rows, depth], {@link QuantSpec#fp8} with f32 scales: one for all, one for each row, or one for each of the
-     *     weights' groups of a row
+     * <p>A row with a code or scale of NaN or infinity, or the int8 code -128, is NaN.
+     *
+     * @param x [rows, depth], {@link QuantSpec#fp8} or {@link QuantSpec#int8()} with f32 scales: one for each row, one for
+     *     each of the weights' groups of a row or, of 8-bit floats, one for all
      * @param w [columns, depth]
      * @param y as for other rows
      * @param options as for other rows

@@ -18,7 +18,7 @@ import java.util.Set;
 final class QMatmulCall {
     private static final Set<DType> FLOATS = EnumSet.of(DType.F32, DType.BF16);
     private static final Set<DType> DEVICE_FLOATS = EnumSet.of(DType.F32, DType.F16, DType.BF16);
-    private static final Set<DType> FLOATS8 = EnumSet.of(DType.F8E4M3, DType.F8E5M2);
+    private static final Set<DType> CODES8 = EnumSet.of(DType.F8E4M3, DType.F8E5M2, DType.I8);
     private static final Set<DType> F32 = EnumSet.of(DType.F32);
     private static final ThreadLocal<MemorySegment> PARAMS = Native.params(gatun_qmatmul_params::layout);
     private static final ThreadLocal<MemorySegment> GROUP_ROWS =
@@ -37,27 +37,35 @@ final class QMatmulCall {
         return device == Device.CPU ? FLOATS : DEVICE_FLOATS;
     }
 
-    /** Rows of 8-bit floats. */
+    /** Rows of 8-bit floats or integers. */
     static MemorySegment scaled(QuantizedTensor x, PackedWeights w, Tensor y, Options options) {
         Check.present("w", w);
         Check.present("x", x);
         QuantSpec spec = x.spec();
-        boolean fits = FLOATS8.contains(spec.codes())
+        boolean fits = CODES8.contains(spec.codes())
+                && spec.gguf() == null
+                && spec.zeroPoint() == QuantSpec.ZeroPoint.NONE
                 && spec.scales() == DType.F32
                 && !spec.nested()
                 && !spec.blocks().flat()
                 && (spec.rowsOf(x.rows()) == 1 || spec.rowsOf(x.rows()) == x.rows() && spec.groups(x.depth()) <= 1);
         if (!fits) {
-            throw Check.invalid("x", spec, "QuantSpec.fp8, f32 scales per tensor, per row or of groups of a row");
+            throw Check.invalid(
+                    "x", spec, "QuantSpec.fp8 or int8, f32 scales per tensor, per row or of groups of a row");
         }
-        if (!w.modes().contains(QMatmul.Mode.BF16)) {
-            throw Check.unsupported("w", w.spec() + " with x in " + spec.codes(), "weights that take the mode BF16");
+        QMatmul.Mode mode = spec.codes() != DType.I8
+                ? QMatmul.Mode.BF16
+                : spec.groups(x.depth()) <= 1 && w.spec().groups(w.depth()) > 1
+                        ? QMatmul.Mode.INT8_ROW
+                        : QMatmul.Mode.INT8_GROUP;
+        if (!w.modes().contains(mode)) {
+            throw Check.unsupported("w", w.spec() + " with x in " + spec.codes(), "weights that take the mode " + mode);
         }
         Check.present("options", options);
-        if (options.mode() != QMatmul.Mode.AUTO && options.mode() != QMatmul.Mode.BF16) {
-            throw Check.invalid("options.mode", options.mode() + " with x in " + spec.codes(), "BF16 or AUTO");
+        if (options.mode() != QMatmul.Mode.AUTO && options.mode() != mode) {
+            throw Check.invalid("options.mode", options.mode() + " with x in " + spec.codes(), mode + " or AUTO");
         }
-        MemorySegment params = params(x.codes(), FLOATS8, w.argument(), y, options);
+        MemorySegment params = params(x.codes(), CODES8, w.argument(), y, options.withMode(mode));
         Check.reachable("x.scales", x.scales());
         Check.disjoint("y", y, "x.scales", x.scales());
         return params;

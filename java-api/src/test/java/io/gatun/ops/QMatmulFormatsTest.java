@@ -11,6 +11,7 @@ import io.gatun.Tensor;
 import io.gatun.ops.QMatmul.Activation;
 import io.gatun.ops.QMatmul.Mode;
 import io.gatun.ops.QMatmul.Options;
+import java.lang.foreign.ValueLayout;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
@@ -240,6 +241,41 @@ class QMatmulFormatsTest {
         }
     }
 
+    /** Rows of int8 codes: scales of rows, and of the weights' groups; a code of -128 makes a row NaN. */
+    @Test
+    @Tag("tier")
+    void multipliesInt8Rows() {
+        Random random = new Random(98);
+        for (QuantSpec kind : List.of(
+                QuantSpec.int4(32).withScales(DType.F32),
+                QuantSpec.int8(64),
+                QuantSpec.int4Asymmetric(32),
+                QuantSpec.int8())) {
+            for (int[] shape : new int[][] {{1, 1, 128}, {5, 33, 300}, {17, 40, 1031}}) {
+                QuantizedTensor w = weights(random, kind, shape[1], shape[2]);
+                PackedWeights packed = QMatmul.pack(w);
+                QuantSpec rows = QuantSpec.int8().withScales(DType.F32);
+                for (QuantSpec spec : List.of(rows, rows.withGroup(kind.group()))) {
+                    QuantizedTensor x = QuantizedTensor.allocate(spec, shape[0], shape[2]);
+                    for (int m = 0; m < shape[0]; m++) {
+                        for (int k = 0; k < shape[2]; k++) {
+                            int code = m == 3 && k == shape[2] - 1 ? -128 : random.between(-127, 127);
+                            x.codes().segment().set(ValueLayout.JAVA_BYTE, (long) m * shape[2] + k, (byte) code);
+                        }
+                    }
+                    x.scales().copyFrom(random.normal((int) x.scales().shape().elements(), 0.01));
+                    Guarded y = Guarded.matrix(DType.F32, shape[0], shape[1]);
+                    boolean grouped = x.scales().shape().size(1) > 1;
+                    Options options = Options.DEFAULT.withMode(grouped ? Mode.INT8_GROUP : Mode.INT8_ROW);
+                    Expected expected = QMatmulOracle.of(x, w, options);
+                    QMatmul.run(x, packed, y.tensor);
+                    expected.assertMatches(y.tensor, x + " x " + packed);
+                    assertTrue(y.unchangedOutside(0, shape[1]));
+                }
+            }
+        }
+    }
+
     @Test
     void refusesOtherQuantizedRows() {
         PackedWeights w = QMatmul.pack(
@@ -247,7 +283,8 @@ class QMatmulFormatsTest {
         Guarded y = Guarded.matrix(DType.F32, 2, 3);
         Tensor x = Tensor.allocate(DType.F32, 2, 256);
         for (QuantSpec bad : List.of(
-                QuantSpec.int8(),
+                QuantSpec.int8Asymmetric(),
+                QuantSpec.int8(64),
                 QuantSpec.nf4(64),
                 QuantSpec.gguf(GgufType.Q8_0),
                 QuantSpec.mxfp8(DType.F8E4M3),
@@ -274,6 +311,14 @@ class QMatmulFormatsTest {
                         () -> QMatmul.run(good, w, y.tensor, Options.DEFAULT.withMode(Mode.PRECISE)))
                 .getMessage();
         assertEquals("options.mode: given PRECISE with x in f8e4m3; allowed: BF16 or AUTO", message);
+        QuantizedTensor codes = Quantize.run(x, QuantSpec.int8());
+        message = assertThrows(UnsupportedOperationException.class, () -> QMatmul.run(codes, w, y.tensor))
+                .getMessage();
+        assertEquals("w: given " + w.spec() + " with x in i8; allowed: weights that take the mode INT8_ROW", message);
+        QuantizedTensor groups = Quantize.run(x, QuantSpec.int8(64).withScales(DType.F32));
+        message = assertThrows(IllegalArgumentException.class, () -> QMatmul.run(groups, integers, y.tensor))
+                .getMessage();
+        assertTrue(message.contains("x_group = 64") && message.contains("256"), message);
         assertTrue(y.unchanged());
     }
 

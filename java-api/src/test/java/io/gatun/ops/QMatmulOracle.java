@@ -34,9 +34,13 @@ final class QMatmulOracle {
     private final int group;
     private final int pieces;
 
-    private QMatmulOracle(float[] x, float[] xScales, QuantizedTensor w, QMatmul.Options options) {
+    /** Whether the values of x are int8 codes already. */
+    private final boolean codes;
+
+    private QMatmulOracle(float[] x, float[] xScales, boolean codes, QuantizedTensor w, QMatmul.Options options) {
         this.x = x;
         this.xScales = xScales;
+        this.codes = codes;
         this.w = new Decoder(w);
         this.options = options;
         mode = options.mode() != QMatmul.Mode.AUTO
@@ -73,18 +77,18 @@ final class QMatmulOracle {
     static Expected of(Tensor x, QuantizedTensor w, QMatmul.Options options) {
         float[] scales = new float[(int) x.shape().elements()];
         Arrays.fill(scales, 1);
-        return new QMatmulOracle(x.toFloatArray(), scales, w, options)
+        return new QMatmulOracle(x.toFloatArray(), scales, false, w, options)
                 .all((int) x.shape().size(0));
     }
 
-    /** Of rows that are codes of small floats. */
+    /** Of rows that are codes of small floats or int8. */
     static Expected of(QuantizedTensor x, QuantizedTensor w, QMatmul.Options options) {
         Decoder decoder = new Decoder(x);
         float[] codes = new float[decoder.codes.length];
         for (int i = 0; i < codes.length; i++) {
             codes[i] = (float) decoder.codes[i];
         }
-        return new QMatmulOracle(codes, decoder.scales, w, options).all((int) x.rows());
+        return new QMatmulOracle(codes, decoder.scales, x.spec().codes() == DType.I8, w, options).all((int) x.rows());
     }
 
     private Expected all(int rows) {
@@ -126,7 +130,7 @@ final class QMatmulOracle {
             float amax = 0;
             for (int k = begin; k < end; k++) {
                 float value = x[m * depth + k];
-                finite &= Float.isFinite(value) && Float.isFinite(xScales[m * depth + k]);
+                finite &= Float.isFinite(value) && Float.isFinite(xScales[m * depth + k]) && !(codes && value == -128);
                 amax = Math.max(amax, Math.abs(value));
             }
             float scale = amax / 127f;
@@ -138,6 +142,10 @@ final class QMatmulOracle {
                     case PRECISE -> values[k] = value;
                     case BF16 -> values[k] = bf16(value);
                     default -> {
+                        if (codes) {
+                            values[k] = value;
+                            continue;
+                        }
                         values[k] = zero ? 0 : Math.rint((double) (value * (1 / scale)));
                         scales[k] = zero ? 0 : scale;
                     }
