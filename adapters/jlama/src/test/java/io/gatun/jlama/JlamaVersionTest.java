@@ -1,0 +1,120 @@
+package io.gatun.jlama;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.File;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.net.MalformedURLException;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Class paths that Gatun cannot serve: every operation says why, and none is done by others silently. */
+class JlamaVersionTest {
+    private static final String OPERATIONS = "com.github.tjake.jlama.tensor.operations.";
+
+    @Test
+    void thisOneIsFine() {
+        assertNull(JlamaVersion.problem());
+        assertNull(JlamaVersion.problem(null, JlamaVersion.methods()), "a repackaged jar without a version");
+    }
+
+    @Test
+    void otherMethodsAreAnotherVersion() {
+        Set<String> methods = new TreeSet<>(JlamaVersion.methods());
+        methods.remove("saxpy");
+        methods.add("registerModelTensor");
+        assertEquals(
+                "a jlama-core whose TensorOperations differs in [registerModelTensor, saxpy]; allowed: 0.8.4",
+                JlamaVersion.problem(null, methods));
+    }
+
+    @Test
+    void anotherVersionIsRefused(@TempDir Path folder) throws Exception {
+        Path properties = folder.resolve("META-INF/maven/com.github.tjake/jlama-core/pom.properties");
+        Files.createDirectories(properties.getParent());
+        Files.writeString(properties, "version=0.9.0\n");
+        expectRefusal(folder.toUri().toURL(), "jlama-core 0.9.0; allowed: 0.8.4");
+    }
+
+    @Test
+    void jlamaNativeBesidesIsRefused() throws Exception {
+        Path jar = Path.of(System.getProperty("jlama.native.jar"));
+        assertTrue(Files.isRegularFile(jar), jar.toString());
+        expectRefusal(
+                null,
+                "jlama-native and gatun-jlama are both on the class path",
+                jar.toUri().toURL());
+    }
+
+    /** A class path of its own: this one's, with something before or behind it. */
+    private static void expectRefusal(URL before, String message, URL... behind) throws Exception {
+        List<URL> urls = new ArrayList<>();
+        if (before != null) {
+            urls.add(before);
+        }
+        urls.addAll(classPath());
+        urls.addAll(List.of(behind));
+        try (URLClassLoader loader =
+                new URLClassLoader(urls.toArray(URL[]::new), ClassLoader.getPlatformClassLoader())) {
+            Object used = loader.loadClass(OPERATIONS + "TensorOperationsProvider")
+                    .getMethod("get")
+                    .invoke(null);
+            Class<?> operations = loader.loadClass(OPERATIONS + "TensorOperations");
+            String name = (String) operations.getMethod("name").invoke(used);
+            assertTrue(name.startsWith("Gatun for Jlama, which cannot be used: " + message), name);
+            int refused = 0;
+            for (Method method : operations.getMethods()) {
+                boolean computes = method.getReturnType() == void.class
+                        || method.getName().equals("quantize")
+                        || method.getName().equals("parallelSplitSize");
+                if (computes && !method.getName().startsWith("dotProduct")) {
+                    expectRefusal(method, used, name);
+                    refused++;
+                }
+            }
+            assertEquals(9, refused);
+            Method require =
+                    loader.loadClass("io.gatun.jlama.GatunTensorOperations").getMethod("require");
+            Throwable e = assertThrows(InvocationTargetException.class, () -> require.invoke(null))
+                    .getCause();
+            assertTrue(e instanceof IllegalStateException && e.getMessage().contains(message), e.toString());
+        }
+    }
+
+    private static void expectRefusal(Method method, Object operations, String message) {
+        Object[] arguments = new Object[method.getParameterCount()];
+        for (int i = 0; i < arguments.length; i++) {
+            Class<?> type = method.getParameterTypes()[i];
+            arguments[i] = type == int.class ? (Object) 0 : type == float.class ? (Object) 0f : null;
+        }
+        // The short form of a product reads b before it calls the long one.
+        if (method.getName().equals("batchDotProduct") && arguments.length == 6) {
+            return;
+        }
+        Throwable e = assertThrows(
+                        InvocationTargetException.class, () -> method.invoke(operations, arguments), method.toString())
+                .getCause();
+        assertTrue(e instanceof UnsupportedOperationException, e.toString());
+        assertEquals(message, e.getMessage());
+    }
+
+    private static List<URL> classPath() throws MalformedURLException {
+        List<URL> urls = new ArrayList<>();
+        for (String entry : System.getProperty("java.class.path").split(File.pathSeparator)) {
+            urls.add(Path.of(entry).toUri().toURL());
+        }
+        return urls;
+    }
+}
