@@ -36,6 +36,7 @@ class ReadmeTest {
         List<String> programs = BLOCK.matcher(Files.readString(README))
                 .results()
                 .map(block -> block.group(1))
+                .filter(program -> !program.contains("io.gatun.jlama")) // adapters/jlama has a test of it
                 .toList();
         assertFalse(programs.isEmpty(), "README.md has no ```java block");
         compile(programs, classes);
