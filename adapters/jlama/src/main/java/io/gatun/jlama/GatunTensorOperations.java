@@ -74,8 +74,11 @@ public class GatunTensorOperations implements TensorOperations {
      */
     public static GatunTensorOperations require() {
         TensorOperations used = TensorOperationsProvider.get();
-        if (used instanceof GatunTensorOperations gatun && gatun.serves) {
-            return gatun;
+        if (used instanceof GatunTensorOperations gatun) {
+            if (gatun.serves) {
+                return gatun;
+            }
+            throw new IllegalStateException(gatun.name);
         }
         throw new IllegalStateException("Jlama uses " + used.name()
                 + "; for Gatun: gatun-jlama in the place of jlama-native, jlama-core " + JlamaVersion.SUPPORTED

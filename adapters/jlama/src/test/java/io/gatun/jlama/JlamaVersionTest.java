@@ -58,16 +58,27 @@ class JlamaVersionTest {
                 jar.toUri().toURL());
     }
 
-    /** A class path of its own: this one's, with something before or behind it. */
-    private static void expectRefusal(URL before, String message, URL... behind) throws Exception {
-        List<URL> urls = new ArrayList<>();
-        if (before != null) {
-            urls.add(before);
+    /** Where jlama-native comes first, Jlama asks Gatun nothing. */
+    @Test
+    void requireTellsWhatIsUsedInstead() throws Exception {
+        URL jar = Path.of(System.getProperty("jlama.native.jar")).toUri().toURL();
+        try (URLClassLoader loader = classPath(jar)) {
+            String message = requireFails(loader);
+            assertTrue(message.startsWith("Jlama uses Native SIMD Operations; for Gatun: gatun-jlama"), message);
         }
-        urls.addAll(classPath());
-        urls.addAll(List.of(behind));
-        try (URLClassLoader loader =
-                new URLClassLoader(urls.toArray(URL[]::new), ClassLoader.getPlatformClassLoader())) {
+    }
+
+    private static String requireFails(ClassLoader loader) throws ReflectiveOperationException {
+        Method require =
+                loader.loadClass("io.gatun.jlama.GatunTensorOperations").getMethod("require");
+        Throwable e = assertThrows(InvocationTargetException.class, () -> require.invoke(null))
+                .getCause();
+        assertTrue(e instanceof IllegalStateException, e.toString());
+        return e.getMessage();
+    }
+
+    private static void expectRefusal(URL before, String message, URL... behind) throws Exception {
+        try (URLClassLoader loader = classPath(before, behind)) {
             Object used = loader.loadClass(OPERATIONS + "TensorOperationsProvider")
                     .getMethod("get")
                     .invoke(null);
@@ -85,11 +96,7 @@ class JlamaVersionTest {
                 }
             }
             assertEquals(9, refused);
-            Method require =
-                    loader.loadClass("io.gatun.jlama.GatunTensorOperations").getMethod("require");
-            Throwable e = assertThrows(InvocationTargetException.class, () -> require.invoke(null))
-                    .getCause();
-            assertTrue(e instanceof IllegalStateException && e.getMessage().contains(message), e.toString());
+            assertEquals(name, requireFails(loader));
         }
     }
 
@@ -110,11 +117,16 @@ class JlamaVersionTest {
         assertEquals(message, e.getMessage());
     }
 
-    private static List<URL> classPath() throws MalformedURLException {
+    /** A class path of its own: this one's, with something before or behind it. */
+    private static URLClassLoader classPath(URL before, URL... behind) throws MalformedURLException {
         List<URL> urls = new ArrayList<>();
+        if (before != null) {
+            urls.add(before);
+        }
         for (String entry : System.getProperty("java.class.path").split(File.pathSeparator)) {
             urls.add(Path.of(entry).toUri().toURL());
         }
-        return urls;
+        urls.addAll(List.of(behind));
+        return new URLClassLoader(urls.toArray(URL[]::new), ClassLoader.getPlatformClassLoader());
     }
 }
