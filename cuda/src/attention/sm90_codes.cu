@@ -33,9 +33,9 @@
 // A step of a group, size 128: 2 products of 64 x 128 x 128, 256 cycles each of the SM's tensor cores at twice bf16's
 // rate, and about 620 slots of a scheduler: 64 each of conversion, scale, maximum, subtraction, fma, 2^x, sum and
 // o * factor + sum, 32 roundings of pairs, 16 pairings, the rest 60. Two groups: 1024 cycles of products, 1240 slots,
-// 1024 cycles of 2^x (16 a cycle and SM), and 1300 for 32 KiB of k and v at 25 bytes each from the L2 cache: that binds,
-// with instructions close behind. Prediction for 16k x 16k, H200, codes included: 600 to 850 TFLOP/s, 1.3 to 1.6 times
-// bf16 by sm90.cu. Not measured: emulated only.
+// 1024 cycles of 2^x (16 a cycle and SM), and 1300 for 32 KiB of k and v at 25 bytes each from the L2 cache: that
+// binds, with instructions close behind. Prediction for 16k x 16k, H200, codes included: 600 to 850 TFLOP/s, 1.3 to 1.6
+// times bf16 by sm90.cu. Not measured: emulated only.
 #include <algorithm>
 #include <cstdint>
 
