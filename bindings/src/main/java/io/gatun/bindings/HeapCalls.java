@@ -12,9 +12,7 @@ import java.lang.invoke.MethodHandle;
 public final class HeapCalls {
     private static final MethodHandle QMATMUL = Linker.nativeLinker()
             .downcallHandle(
-                    gatun_h.gatun_qmatmul$address(),
-                    gatun_h.gatun_qmatmul$descriptor(),
-                    Linker.Option.critical(true));
+                    gatun_h.gatun_qmatmul$address(), gatun_h.gatun_qmatmul$descriptor(), Linker.Option.critical(true));
 
     private HeapCalls() {}
 

@@ -28,7 +28,8 @@ class HeapProductTest {
     @CsvSource({"1, 256, 64, true", "3, 128, 40, true", "16, 1024, 1024, false", "0, 64, 32, true"})
     void productsAreThoseOfTensors(int rows, int depth, int columns, boolean isShort) {
         PackedWeights w = QMatmul.pack(Tensor.of(wave(columns * depth), columns, depth), QuantSpec.int4(32));
-        Options options = Options.DEFAULT.withBias(Tensor.of(wave(columns), columns)).withColumns(8, columns);
+        Options options =
+                Options.DEFAULT.withBias(Tensor.of(wave(columns), columns)).withColumns(8, columns);
         assertEquals(isShort, HeapProduct.isShort(w, rows, options));
         float[] x = wave(rows * depth + 5);
         Tensor expected = Tensor.allocate(DType.F32, rows, columns);
@@ -58,9 +59,12 @@ class HeapProductTest {
     void refusals() {
         PackedWeights w = QMatmul.pack(Tensor.of(wave(16 * 32), 16, 32), QuantSpec.int8());
         float[] x = new float[64];
-        assertRefused("x: given 64 numbers, from 33 on", () -> QMatmul.run(x, 33, w, new float[16], 0, 1, Options.DEFAULT));
-        assertRefused("x: given 64 numbers, from -1 on", () -> QMatmul.run(x, -1, w, new float[16], 0, 1, Options.DEFAULT));
-        assertRefused("y: given 31 numbers, from 0 on", () -> QMatmul.run(x, 0, w, new float[31], 0, 2, Options.DEFAULT));
+        assertRefused(
+                "x: given 64 numbers, from 33 on", () -> QMatmul.run(x, 33, w, new float[16], 0, 1, Options.DEFAULT));
+        assertRefused(
+                "x: given 64 numbers, from -1 on", () -> QMatmul.run(x, -1, w, new float[16], 0, 1, Options.DEFAULT));
+        assertRefused(
+                "y: given 31 numbers, from 0 on", () -> QMatmul.run(x, 0, w, new float[31], 0, 2, Options.DEFAULT));
         assertRefused("rows: given -1", () -> QMatmul.run(x, 0, w, new float[16], 0, -1, Options.DEFAULT));
         assertRefused("y: given a part of the array", () -> QMatmul.run(x, 0, w, x, 31, 1, Options.DEFAULT));
         QMatmul.run(x, 0, w, x, 32, 1, Options.DEFAULT);
