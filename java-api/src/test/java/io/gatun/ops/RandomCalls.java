@@ -61,6 +61,7 @@ final class RandomCalls {
             call.run.run();
         } catch (IllegalArgumentException
                 | IllegalStateException
+                | UnsupportedOperationException
                 | WrongThreadException
                 | NullPointerException refusal) {
             if (call.right == Outcome.ACCEPTED) {
