@@ -1,11 +1,12 @@
 // Every row of attention's table on one thread, through the entry with the row's tier as its limit: 8 heads of 128,
-// 2048 queries and keys.
+// 2048 queries and keys; short: 12 heads of 32, 40 queries and keys, of a sentence in a small encoder.
 //
-//   <row>/<full|causal>[/d:<percent of the blocks of 64 x 64 that are kept>]
+//   <row>/<full|causal|short>[/d:<percent of the blocks of 64 x 64 that are kept>]
 //
 // Operations count 2 for each product of q k^T and of the exponentials and v that is needed: causal, half of all;
 // of blocks, those of kept ones. Bytes are q, k, v and out once.
 #include <algorithm>
+#include <cmath>
 #include <random>
 #include <string>
 #include <vector>
@@ -19,21 +20,29 @@ namespace {
 
 using Row = KernelRow<attention::Kernel>;
 
-constexpr int64_t kHeads = 8, kLength = 2048, kHeadSize = 128, kBlock = 64, kBlocks = kLength / kBlock;
-constexpr int64_t kElements = kHeads * kLength * kHeadSize;
+constexpr int64_t kBlock = 64;
 constexpr int kAll = 100;
 
 struct Case {
+  const char* name;
+  int64_t heads, length, head_size;
   bool causal;
   int percent;
+
+  int64_t elements() const { return heads * length * head_size; }
+  int64_t blocks() const { return length / kBlock; }
 };
-constexpr Case kCases[] = {{false, kAll}, {true, kAll}, {false, 25}, {true, 25}};
+constexpr Case kCases[] = {{"full", 8, 2048, 128, false, kAll},
+                           {"causal", 8, 2048, 128, true, kAll},
+                           {"full", 8, 2048, 128, false, 25},
+                           {"causal", 8, 2048, 128, true, 25},
+                           {"short", 12, 40, 32, false, kAll}};
 
 // Normal values as dtype.
-Memory values(int32_t dtype) {
-  Memory memory = allocate(dtype_bytes(dtype, kElements));
-  const std::vector<float> normal = normal_values(kElements);
-  for (int64_t i = 0; i < kElements; ++i) {
+Memory values(int32_t dtype, int64_t count) {
+  Memory memory = allocate(dtype_bytes(dtype, count));
+  const std::vector<float> normal = normal_values(count);
+  for (int64_t i = 0; i < count; ++i) {
     const float value = normal[static_cast<size_t>(i)];
     if (dtype == GATUN_F32) {
       reinterpret_cast<float*>(memory.get())[i] = value;
@@ -51,11 +60,11 @@ struct Mask {
   std::vector<int32_t> blocks;
   double pairs = 0;
 
-  explicit Mask(const Case& kept) : partial_offsets(static_cast<size_t>(kHeads * kBlocks + 1)) {
+  explicit Mask(const Case& kept) : partial_offsets(static_cast<size_t>(kept.heads * kept.blocks() + 1)) {
     std::mt19937 random(1);
-    for (int64_t row = 0; row < kHeads * kBlocks; ++row) {
-      const int64_t query = row % kBlocks;
-      const int64_t allowed = kept.causal ? query + 1 : kBlocks;
+    for (int64_t row = 0; row < kept.heads * kept.blocks(); ++row) {
+      const int64_t query = row % kept.blocks();
+      const int64_t allowed = kept.causal ? query + 1 : kept.blocks();
       std::vector<int32_t> list;
       for (int64_t key = 0; key < allowed; ++key) {
         const bool diagonal = kept.causal && key == query;
@@ -80,34 +89,35 @@ double limit_seconds_of(const Row& row, double operations) {
 }
 
 void attend(benchmark::State& state, const Row& row, const Case& problem) {
-  const Memory q = values(row.from), k = values(row.from), v = values(row.from);
-  const Memory out = allocate(dtype_bytes(row.from, kElements));
+  const int64_t heads = problem.heads, length = problem.length, size = problem.head_size, elements = problem.elements();
+  const Memory q = values(row.from, elements), k = values(row.from, elements), v = values(row.from, elements);
+  const Memory out = allocate(dtype_bytes(row.from, elements));
   gatun_attention_params p{};
   p.struct_size = sizeof(p);
   p.dtype = p.out_dtype = row.from;
   p.mode = row.to;
   p.threads = 1;
   p.causal = problem.causal ? 1 : 0;
-  p.scale = 0.08838834764831845F;  // 1 / sqrt(128)
+  p.scale = 1 / std::sqrt(static_cast<float>(size));
   p.window_left = p.window_right = -1;
   p.batch = 1;
-  p.query_heads = p.kv_heads = kHeads;
-  p.query_length = p.kv_length = kLength;
-  p.head_size = p.value_size = kHeadSize;
-  p.q_batch_stride = p.k_batch_stride = p.v_batch_stride = p.out_batch_stride = kElements;
-  p.q_head_stride = p.k_head_stride = p.v_head_stride = p.out_head_stride = kLength * kHeadSize;
-  p.q_row_stride = p.k_row_stride = p.v_row_stride = p.out_row_stride = kHeadSize;
+  p.query_heads = p.kv_heads = heads;
+  p.query_length = p.kv_length = length;
+  p.head_size = p.value_size = size;
+  p.q_batch_stride = p.k_batch_stride = p.v_batch_stride = p.out_batch_stride = elements;
+  p.q_head_stride = p.k_head_stride = p.v_head_stride = p.out_head_stride = length * size;
+  p.q_row_stride = p.k_row_stride = p.v_row_stride = p.out_row_stride = size;
   attention::Inputs inputs{};
   inputs.q = q.get();
   inputs.k = k.get();
   inputs.v = v.get();
-  double pairs = kHeads * static_cast<double>(problem.causal ? kLength * (kLength + 1) / 2 : kLength * kLength);
+  double pairs = static_cast<double>(heads * (problem.causal ? length * (length + 1) / 2 : length * length));
   const Mask mask(problem);
   if (problem.percent != kAll) {
     p.query_block = p.key_block = kBlock;
     p.mask_batch = 1;
-    p.mask_heads = kHeads;
-    p.query_blocks = kBlocks;
+    p.mask_heads = heads;
+    p.query_blocks = problem.blocks();
     p.full_count = static_cast<int64_t>(mask.blocks.size());
     inputs.full_offsets = mask.full_offsets.data();
     inputs.full_blocks = mask.blocks.data();
@@ -115,7 +125,7 @@ void attend(benchmark::State& state, const Row& row, const Case& problem) {
     inputs.partial_blocks = mask.blocks.data();
     pairs = mask.pairs;
   }
-  const Work work{4.0 * static_cast<double>(dtype_bytes(row.from, kElements)), 4.0 * kHeadSize * pairs};
+  const Work work{4.0 * static_cast<double>(dtype_bytes(row.from, elements)), 4.0 * static_cast<double>(size) * pairs};
   run(state, work, limit_seconds_of(row, work.operations),
       [&] { return attention::run(row.tier, &p, inputs, out.get(), nullptr) == GATUN_OK; });
 }
@@ -126,7 +136,7 @@ void register_attention() {
   for (const Row& row : attention::table()) {
     if (!tier_supported(row.tier)) continue;
     for (const Case& problem : kCases) {
-      const std::string name = std::string(row.name) + (problem.causal ? "/causal" : "/full") +
+      const std::string name = std::string(row.name) + "/" + problem.name +
                                (problem.percent == kAll ? "" : "/d:" + std::to_string(problem.percent));
       benchmark::RegisterBenchmark(name.c_str(), attend, row, problem)->Unit(benchmark::kMillisecond);
     }

@@ -140,7 +140,10 @@ GATUN_INLINE F32 scale_by_power(F32 x, I32 n) {
   return mul(x, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23)));
 }
 
-GATUN_INLINE F32 times_power(F32 x, F32 n) { return _mm512_scalef_ps(x, n); }
+// Subnormal results, of lanes that count as 0, would take Intel's processors about 150 cycles of microcode.
+GATUN_INLINE F32 times_power(F32 x, F32 n) {
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(n, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ), x, n);
+}
 
 GATUN_INLINE float reduce_add(F32 a) {
   const __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
