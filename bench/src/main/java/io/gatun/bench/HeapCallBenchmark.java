@@ -4,14 +4,15 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
 import io.gatun.DType;
 import io.gatun.Tensor;
-import io.gatun.bindings.HeapCalls;
 import io.gatun.bindings.c.gatun_h;
 import io.gatun.bindings.c.gatun_qmatmul_params;
 import io.gatun.ops.PackedWeights;
 import io.gatun.ops.QMatmul;
 import io.gatun.ops.QuantSpec;
 import java.lang.foreign.Arena;
+import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
 import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
@@ -30,7 +31,7 @@ import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * {@code ./gatun bench heap}: arrays of the heap in a product of one row by int8 weights [side, side], by one thread. What
- * copying them costs, and what a garbage collection has to wait for where they are not copied.
+ * copying them costs, and what a garbage collection has to wait for where the kernel gets the arrays themselves.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.SampleTime)
@@ -39,6 +40,10 @@ import org.openjdk.jmh.annotations.Warmup;
 @Warmup(iterations = 3, time = 300, timeUnit = TimeUnit.MILLISECONDS)
 @Measurement(iterations = 5, time = 500, timeUnit = TimeUnit.MILLISECONDS)
 public class HeapCallBenchmark {
+    private static final MethodHandle CRITICAL = Linker.nativeLinker()
+            .downcallHandle(
+                    gatun_h.gatun_qmatmul$address(), gatun_h.gatun_qmatmul$descriptor(), Linker.Option.critical(true));
+
     @Param({"64", "256", "512", "1024", "2048", "4096", "8192"})
     private int side;
 
@@ -51,7 +56,7 @@ public class HeapCallBenchmark {
     private MemorySegment params;
 
     @Setup
-    public void prepare() {
+    public void prepare() throws Throwable {
         Random random = new Random(1);
         float[] values = new float[side * side];
         for (int i = 0; i < values.length; i++) {
@@ -87,12 +92,13 @@ public class HeapCallBenchmark {
 
     /** The arrays themselves; safepoints wait until the call returns. */
     @Benchmark
-    public int critical() {
-        return HeapCalls.qmatmul(
+    public int critical() throws Throwable {
+        return (int) CRITICAL.invokeExact(
                 params,
                 MemorySegment.ofArray(x),
                 weights.segment(),
                 weights.segment().byteSize(),
+                MemorySegment.NULL,
                 MemorySegment.NULL,
                 MemorySegment.ofArray(y));
     }
@@ -115,7 +121,7 @@ public class HeapCallBenchmark {
 
     @Benchmark
     @Group("beside_critical")
-    public int calls() {
+    public int calls() throws Throwable {
         return critical();
     }
 

@@ -214,9 +214,9 @@ public final class QMatmul {
     }
 
     /**
-     * The same on arrays of the heap, as engines in plain Java have them, on the CPU. A call that is certain to take less
-     * than about 100 us reads and writes the arrays themselves, and garbage collection waits for it; others copy them to
-     * and from native memory of the thread, which is allocated when calls become larger. Makes a few small objects.
+     * The same on arrays of the heap, as engines in plain Java have them, on the CPU. They are copied to and from native
+     * memory of the thread, which is allocated when calls become larger; garbage collection does not wait for the call.
+     * Makes a few small objects.
      *
      * @param x rows * depth numbers from {@code xBegin} on, row after row
      * @param y rows * columns numbers from {@code yBegin} on, row after row, apart from those of x

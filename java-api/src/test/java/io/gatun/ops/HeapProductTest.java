@@ -1,8 +1,6 @@
 package io.gatun.ops;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
-import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -14,7 +12,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** Products of arrays are those of tensors, bit for bit, whichever way they take. */
+/** Products of arrays are those of tensors, bit for bit. */
 class HeapProductTest {
     private static float[] wave(int count) {
         float[] values = new float[count];
@@ -25,12 +23,11 @@ class HeapProductTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"1, 256, 64, true", "3, 128, 40, true", "16, 1024, 1024, false", "0, 64, 32, true"})
-    void productsAreThoseOfTensors(int rows, int depth, int columns, boolean isShort) {
+    @CsvSource({"1, 256, 64", "3, 128, 40", "16, 1024, 1024", "0, 64, 32"})
+    void productsAreThoseOfTensors(int rows, int depth, int columns) {
         PackedWeights w = QMatmul.pack(Tensor.of(wave(columns * depth), columns, depth), QuantSpec.int4(32));
         Options options =
                 Options.DEFAULT.withBias(Tensor.of(wave(columns), columns)).withColumns(8, columns);
-        assertEquals(isShort, HeapProduct.isShort(w, rows, options));
         float[] x = wave(rows * depth + 5);
         Tensor expected = Tensor.allocate(DType.F32, rows, columns);
         QMatmul.run(Tensor.of(Arrays.copyOfRange(x, 5, x.length), rows, depth), w, expected, options);
@@ -45,14 +42,6 @@ class HeapProductTest {
             }
         }
         assertArrayEquals(whole, y);
-    }
-
-    @Test
-    void shortCallsAreThoseOfLittleWork() {
-        PackedWeights w = QMatmul.pack(Tensor.allocate(DType.F32, 2048, 2048), QuantSpec.int8());
-        assertFalse(HeapProduct.isShort(w, 1, Options.DEFAULT));
-        assertTrue(HeapProduct.isShort(w, 1, Options.DEFAULT.withColumns(0, 256)));
-        assertFalse(HeapProduct.isShort(w, 64, Options.DEFAULT.withColumns(0, 256)));
     }
 
     @Test
