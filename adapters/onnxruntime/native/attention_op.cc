@@ -5,8 +5,8 @@
 //   full_offsets, partial_offsets   int64 [batch * query_heads * query_blocks + 1], and
 //   full_blocks, partial_blocks     int32 [blocks]: the mask of gatun/block_mask.h, all four or none
 //   partial_bits                    uint8 [blocks of partial_blocks, query_block, key_block / 8], optional
-//   key_mask int64 [batch, kv_length], optional, and not with anything else that hides keys: 0 hides a key from all
-//   rows out      float [batch, query_heads, query_length, value_size]; zeros where a row sees no key
+//   key_mask int64 [batch or 1, kv_length], optional, and not with anything else that hides keys: 0 hides a key from
+//   all rows out      float [batch, query_heads, query_length, value_size]; zeros where a row sees no key
 //
 // Attributes, all optional: layout, BHLD as above or BLHD: q, k, v and out are [batch, length, heads, size]; scale
 // (1 / sqrt(head_size)), causal (0), soft_cap, window_left, window_right (-1: all), sink_keys, query_block and
@@ -104,15 +104,21 @@ class AttentionKernel {
     params_.dtype = params_.out_dtype = GATUN_F32;
     params_.threads = 1;
     params_.window_left = params_.window_right = -1;
-    read_attribute(api, info, "scale", &scale_);
-    read_attribute(api, info, "causal", &causal);
-    read_attribute(api, info, "soft_cap", &params_.soft_cap);
-    read_attribute(api, info, "window_left", &params_.window_left);
-    read_attribute(api, info, "window_right", &params_.window_right);
-    read_attribute(api, info, "sink_keys", &params_.sink_keys);
-    read_attribute(api, info, "query_block", &query_block_);
-    read_attribute(api, info, "key_block", &key_block_);
+    GATUN_ORT_TRY(read_attribute(api, info, "scale", &scale_));
+    GATUN_ORT_TRY(read_attribute(api, info, "causal", &causal));
+    GATUN_ORT_TRY(read_attribute(api, info, "soft_cap", &params_.soft_cap));
+    GATUN_ORT_TRY(read_attribute(api, info, "window_left", &params_.window_left));
+    GATUN_ORT_TRY(read_attribute(api, info, "window_right", &params_.window_right));
+    GATUN_ORT_TRY(read_attribute(api, info, "sink_keys", &params_.sink_keys));
+    GATUN_ORT_TRY(read_attribute(api, info, "query_block", &query_block_));
+    GATUN_ORT_TRY(read_attribute(api, info, "key_block", &key_block_));
     params_.causal = causal != 0;
+    for (const int64_t block : {query_block_, key_block_}) {
+      if (block >= 16 && block <= 128 && block % 16 == 0) continue;
+      return fail(api, kInvalidArgument,
+                  "attributes query_block = %lld, key_block = %lld; allowed: multiples of 16 in 16..128",
+                  static_cast<long long>(query_block_), static_cast<long long>(key_block_));
+    }
     GATUN_ORT_TRY(read_attribute(api, info, "layout", {{"BHLD", 0}, {"BLHD", 1}}, &rows_first_));
     return read_attribute(api, info, "mode", {{"EXACT", GATUN_ATTENTION_EXACT}, {"INT8", GATUN_ATTENTION_INT8}},
                           &params_.mode);
@@ -162,14 +168,15 @@ class AttentionKernel {
       params.query_blocks = query_blocks;
     }
     const int64_t parts_of_item = of_k.heads / params.kv_heads;
-    return in_parallel(api, context, of_k.batch * parts_of_item, [&](int64_t part) {
+    return in_parallel(api, kName, context, of_k.batch * parts_of_item, [&](int64_t part) {
       const int64_t item = part / parts_of_item, head = part % parts_of_item * params.kv_heads;
       const int64_t rows = params.query_heads * query_blocks;
       gatun_attention_params own = params;
       std::vector<int64_t> shown;
       if (key_mask.given) {
+        const int64_t* const mask_row = key_mask.as<int64_t>() + (key_mask.shape[0] == 1 ? 0 : item * of_k.length);
         for (int64_t i = 0; i < of_k.length; ++i) {
-          if (key_mask.as<int64_t>()[item * of_k.length + i] != 0) shown.push_back(i);
+          if (mask_row[i] != 0) shown.push_back(i);
         }
         own.kv_length = static_cast<int64_t>(shown.size());
       }
@@ -224,8 +231,9 @@ class AttentionKernel {
       return fail(api, kInvalidArgument,
                   "io.gatun.Attention: key_mask is given with causal, a window or a mask of blocks; allowed: alone");
     }
-    if (key_mask.shape == std::vector<int64_t>{of_k.batch, of_k.length}) return nullptr;
-    return fail(api, kInvalidArgument, "io.gatun.Attention: key_mask has the shape %s; allowed: [%lld, %lld]",
+    const std::vector<int64_t>& shape = key_mask.shape;
+    if (shape.size() == 2 && (shape[0] == of_k.batch || shape[0] == 1) && shape[1] == of_k.length) return nullptr;
+    return fail(api, kInvalidArgument, "io.gatun.Attention: key_mask has the shape %s; allowed: [%lld or 1, %lld]",
                 shape_text(key_mask.shape).c_str(), static_cast<long long>(of_k.batch),
                 static_cast<long long>(of_k.length));
   }
@@ -239,11 +247,6 @@ class AttentionKernel {
                   kInputs[3 + i].name, masked ? "missing" : "given without full_offsets");
     }
     if (!masked) return nullptr;
-    if (query_block_ < 16 || query_block_ > 128 || key_block_ < 16 || key_block_ > 128) {
-      return fail(api, kInvalidArgument,
-                  "io.gatun.Attention: query_block = %lld, key_block = %lld; allowed: multiples of 16 in 16..128",
-                  static_cast<long long>(query_block_), static_cast<long long>(key_block_));
-    }
     for (int i = 0; i < 4; i += 2) {
       if (mask[i].elements() != rows + 1) {
         return fail(api, kInvalidArgument, "io.gatun.Attention: %s has the shape %s; allowed: [%lld]",

@@ -68,31 +68,47 @@ Status* make_output(const Api& api, KernelContext* context, const std::vector<in
   return nullptr;
 }
 
-void read_attribute(const Api& api, const KernelInfo* info, const char* name, int64_t* value) {
-  int64_t found = 0;
-  if (Status* status = api.attribute(info, name, &found)) {
-    api.release_status(status);
-  } else {
-    *value = found;
-  }
+namespace {
+
+template <class T>
+bool is_there(const Api& api, const KernelInfo* info, const char* name, T* value) {
+  Status* const status = api.attribute(info, name, value);
+  if (status != nullptr) api.release_status(status);
+  return status == nullptr;
+}
+bool is_text(const Api& api, const KernelInfo* info, const char* name, size_t* size) {
+  Status* const status = api.attribute(info, name, static_cast<char*>(nullptr), size);
+  if (status != nullptr) api.release_status(status);
+  return status == nullptr;
 }
 
-void read_attribute(const Api& api, const KernelInfo* info, const char* name, float* value) {
-  float found = 0;
-  if (Status* status = api.attribute(info, name, &found)) {
-    api.release_status(status);
-  } else {
-    *value = found;
-  }
+// ONNX Runtime does not tell an attribute that is missing from one of another type.
+Status* refuse_other_types(const Api& api, const KernelInfo* info, const char* name, const char* allowed) {
+  int64_t integer;
+  float number;
+  size_t size = 0;
+  const char* const found = is_there(api, info, name, &integer)  ? "an integer"
+                            : is_there(api, info, name, &number) ? "a float"
+                            : is_text(api, info, name, &size)    ? "a text"
+                                                                 : nullptr;
+  if (found == nullptr) return nullptr;
+  return fail(api, kInvalidArgument, "attribute %s is %s; allowed: %s", name, found, allowed);
+}
+
+}  // namespace
+
+Status* read_attribute(const Api& api, const KernelInfo* info, const char* name, int64_t* value) {
+  return is_there(api, info, name, value) ? nullptr : refuse_other_types(api, info, name, "an integer");
+}
+
+Status* read_attribute(const Api& api, const KernelInfo* info, const char* name, float* value) {
+  return is_there(api, info, name, value) ? nullptr : refuse_other_types(api, info, name, "a float");
 }
 
 Status* read_attribute(const Api& api, const KernelInfo* info, const char* name, std::initializer_list<Choice> choices,
                        int32_t* value) {
   size_t size = 0;
-  if (Status* status = api.attribute(info, name, static_cast<char*>(nullptr), &size)) {
-    api.release_status(status);
-    return nullptr;
-  }
+  if (!is_text(api, info, name, &size)) return refuse_other_types(api, info, name, "a text");
   std::string text(size, '\0');
   GATUN_ORT_TRY(api.attribute(info, name, text.data(), &size));
   text.resize(std::strlen(text.c_str()));

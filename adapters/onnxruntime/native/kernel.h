@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <initializer_list>
 #include <memory>
 #include <new>
@@ -31,7 +32,6 @@ struct Tensor {
   const void* data = nullptr;
   std::vector<int64_t> shape;
 
-  int64_t size(int axis) const { return shape[static_cast<size_t>(axis)]; }
   int64_t elements() const;
   template <class T>
   const T* as() const {
@@ -44,9 +44,21 @@ Status* read(const Api& api, const Value* value, Tensor* tensor);
 Status* read_input(const Api& api, const KernelContext* context, size_t index, Tensor* tensor);
 Status* make_output(const Api& api, KernelContext* context, const std::vector<int64_t>& shape, float** data);
 
-// Attributes that are not there keep the value given.
-void read_attribute(const Api& api, const KernelInfo* info, const char* name, int64_t* value);
-void read_attribute(const Api& api, const KernelInfo* info, const char* name, float* value);
+// What a call returns; what it throws as a status, since ONNX Runtime's interface is of C.
+template <class Call>
+Status* guarded(const Api& api, const char* name, Call call) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return fail(api, kFail, "io.gatun.%s: out of memory", name);
+  } catch (const std::exception& e) {
+    return fail(api, kFail, "io.gatun.%s: %s", name, e.what());
+  }
+}
+
+// Attributes that are not there keep the value given; those of another type are refused.
+Status* read_attribute(const Api& api, const KernelInfo* info, const char* name, int64_t* value);
+Status* read_attribute(const Api& api, const KernelInfo* info, const char* name, float* value);
 
 struct Choice {
   const char* name;
@@ -57,22 +69,19 @@ Status* read_attribute(const Api& api, const KernelInfo* info, const char* name,
 
 // act(part) for each part, on ONNX Runtime's own threads. The first status that is not null is returned.
 template <class Act>
-Status* in_parallel(const Api& api, const KernelContext* context, int64_t parts, Act act) {
+Status* in_parallel(const Api& api, const char* op, const KernelContext* context, int64_t parts, Act act) {
   if (parts == 1) return act(int64_t{0});
   struct Work {
     const Api& api;
+    const char* op;
     Act& act;
     std::vector<Status*> statuses;
-  } work = {api, act, std::vector<Status*>(static_cast<size_t>(parts))};
+  } work = {api, op, act, std::vector<Status*>(static_cast<size_t>(parts))};
   Status* failed = api.parallel_for(
       context,
       [](void* data, size_t part) {
         Work& own = *static_cast<Work*>(data);
-        try {
-          own.statuses[part] = own.act(static_cast<int64_t>(part));
-        } catch (const std::bad_alloc&) {
-          own.statuses[part] = fail(own.api, kFail, "Gatun's ops: out of memory");
-        }
+        own.statuses[part] = guarded(own.api, own.op, [&] { return own.act(static_cast<int64_t>(part)); });
       },
       static_cast<size_t>(parts), &work);
   for (Status* status : work.statuses) {
@@ -91,7 +100,7 @@ Status* in_parallel(const Api& api, const KernelContext* context, int64_t parts,
 template <class Kernel>
 CustomOp custom_op() {
   CustomOp op = {};
-  op.version = kApiVersion;
+  op.version = kOpVersion;
   op.name = [](const CustomOp*) { return Kernel::kName; };
   op.provider = [](const CustomOp*) { return "CPUExecutionProvider"; };
   op.input_type = [](const CustomOp*, size_t index) { return Kernel::kInputs[index].type; };
@@ -106,22 +115,16 @@ CustomOp custom_op() {
   op.variadic_input_homogeneity = op.variadic_output_homogeneity = [](const CustomOp*) { return 1; };
   op.create_kernel_2 = [](const CustomOp*, const Functions* functions, const KernelInfo* info, void** out) {
     const Api api(functions);
-    try {
+    return guarded(api, Kernel::kName, [&]() -> Status* {
       auto kernel = std::make_unique<Kernel>(api);
       GATUN_ORT_TRY(kernel->create(info));
       *out = kernel.release();
-      return static_cast<Status*>(nullptr);
-    } catch (const std::bad_alloc&) {
-      return fail(api, kFail, "%s: out of memory", Kernel::kName);
-    }
+      return nullptr;
+    });
   };
   op.compute_2 = [](void* kernel, KernelContext* context) {
     Kernel& own = *static_cast<Kernel*>(kernel);
-    try {
-      return own.compute(context);
-    } catch (const std::bad_alloc&) {
-      return fail(own.api, kFail, "%s: out of memory", Kernel::kName);
-    }
+    return guarded(own.api, Kernel::kName, [&] { return own.compute(context); });
   };
   return op;
 }

@@ -3,7 +3,7 @@
 //   x        float [..., columns]
 //   weight   float [columns]
 //   bias     float [columns], optional
-//   skip     float [..., columns], optional; its other axes and those of x are broadcast as ONNX's Add does it
+//   skip     float, optional; its axes and those of x are broadcast as ONNX's Add does it
 //   y        float [..., columns]
 //
 // Attribute epsilon, 1e-5 if it is not there. ONNX Runtime's threads make ranges of rows.
@@ -28,15 +28,15 @@ std::optional<std::vector<int64_t>> broadcast(std::vector<int64_t>* a, std::vect
   std::vector<int64_t> shape(rank);
   for (size_t i = 0; i < rank; ++i) {
     const int64_t of_a = (*a)[i], of_b = (*b)[i];
-    if (of_a != of_b && ((of_a != 1 && of_b != 1) || i + 1 == rank)) return std::nullopt;
+    if (of_a != of_b && of_a != 1 && of_b != 1) return std::nullopt;
     shape[i] = of_a == 1 ? of_b : of_a;
   }
   return shape;
 }
 
-// Where a row of `shape` is in an operand of `own` shape, of the same rank.
+// Where a row of `shape` begins in an operand of `own` shape, of the same rank.
 int64_t row_in(const std::vector<int64_t>& own, const std::vector<int64_t>& shape, int64_t row) {
-  int64_t found = 0, step = 1;
+  int64_t found = 0, step = own.back();
   for (size_t i = shape.size() - 1; i-- > 0;) {
     if (own[i] != 1) found += row % shape[i] * step;
     row /= shape[i];
@@ -55,10 +55,7 @@ class LayerNormKernel {
 
   explicit LayerNormKernel(const Api& the_api) : api(the_api) {}
 
-  Status* create(const KernelInfo* info) {
-    read_attribute(api, info, "epsilon", &epsilon_);
-    return nullptr;
-  }
+  Status* create(const KernelInfo* info) { return read_attribute(api, info, "epsilon", &epsilon_); }
 
   Status* compute(KernelContext* context) {
     Tensor x, weight, bias, skip;
@@ -72,11 +69,9 @@ class LayerNormKernel {
       if (const auto sum = broadcast(&x.shape, &skip.shape)) {
         shape = *sum;
       } else {
-        return fail(
-            api, kInvalidArgument,
-            "io.gatun.LayerNorm: x has the shape %s, skip %s; allowed: shapes that can be added, the last axis the "
-            "same",
-            shape_text(x.shape).c_str(), shape_text(skip.shape).c_str());
+        return fail(api, kInvalidArgument,
+                    "io.gatun.LayerNorm: x has the shape %s, skip %s; allowed: shapes that can be added",
+                    shape_text(x.shape).c_str(), shape_text(skip.shape).c_str());
       }
     }
     if (shape.empty()) return fail(api, kInvalidArgument, "io.gatun.LayerNorm: x is a number; allowed: [..., columns]");
@@ -100,13 +95,14 @@ class LayerNormKernel {
     params.columns = params.x_row_stride = params.y_row_stride = columns;
     const int64_t wanted = std::clamp<int64_t>(numbers / kNumbersOfPart, 1, gatun_threads());
     const int64_t each = (rows + wanted - 1) / wanted, parts = (rows + each - 1) / each;
-    return in_parallel(api, context, parts, [&](int64_t part) {
+    return in_parallel(api, kName, context, parts, [&](int64_t part) {
       const int64_t begin = part * each, end = std::min(begin + each, rows);
       for (int64_t row = begin; skips && row < end; ++row) {
-        const float* const a = x.as<float>() + row_in(x.shape, shape, row) * columns;
-        const float* const b = skip.as<float>() + row_in(skip.shape, shape, row) * columns;
+        const float* const a = x.as<float>() + row_in(x.shape, shape, row);
+        const float* const b = skip.as<float>() + row_in(skip.shape, shape, row);
+        const int64_t step_of_a = x.shape.back() == columns, step_of_b = skip.shape.back() == columns;
         float* const sum = y + row * columns;
-        for (int64_t i = 0; i < columns; ++i) sum[i] = a[i] + b[i];
+        for (int64_t i = 0; i < columns; ++i) sum[i] = a[i * step_of_a] + b[i * step_of_b];
       }
       gatun_norm_params own = params;
       own.rows = end - begin;

@@ -1,4 +1,4 @@
-// What custom ops need of ONNX Runtime's C interface: since its version 16 (ONNX Runtime 1.16), all later ones have the
+// What custom ops need of ONNX Runtime's C interface: since its version 17 (ONNX Runtime 1.17), all later ones have the
 // same functions at the same places of their table. So no header of ONNX Runtime is needed to build this.
 //
 // Source: onnxruntime_c_api.h, struct OrtApi and struct OrtCustomOp.
@@ -9,8 +9,10 @@
 
 namespace gatun::onnxruntime {
 
-inline constexpr uint32_t kApiVersion = 16;
-inline constexpr const char* kOldestRelease = "1.16";
+inline constexpr uint32_t kApiVersion = 17;
+inline constexpr const char* kOldestRelease = "1.17";
+// Of struct CustomOp, which version 17 did not change.
+inline constexpr uint32_t kOpVersion = 16;
 
 // ONNX Runtime's own.
 struct Status;
@@ -93,7 +95,6 @@ class Api {
 
   Status* data(const Value* value, const void** data) const { return call<Status*>(51, value, data); }
   Status* info(const Value* value, TensorInfo** info) const { return call<Status*>(65, value, info); }
-  Status* element_type(const TensorInfo* info, ElementType* type) const { return call<Status*>(60, info, type); }
   Status* rank(const TensorInfo* info, size_t* rank) const { return call<Status*>(61, info, rank); }
   Status* shape(const TensorInfo* info, int64_t* shape, size_t rank) const {
     return call<Status*>(62, info, shape, rank);

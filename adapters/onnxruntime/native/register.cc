@@ -1,6 +1,5 @@
 // What ONNX Runtime calls when this library is registered: it adds the domain io.gatun with all ops.
 #include <mutex>
-#include <new>
 #include <vector>
 
 #include "gatun/gatun.h"
@@ -47,11 +46,9 @@ extern "C" __attribute__((visibility("default"))) Status* RegisterCustomOps(Sess
                 "ONNX Runtime %s is too old for Gatun's ops; allowed: %s or newer", base->release(), kOldestRelease);
   }
   const Api api(functions);
-  try {
+  return guarded(api, "RegisterCustomOps", [&]() -> Status* {
     Domain* domain = nullptr;
     GATUN_ORT_TRY(domain_of(functions, &domain));
     return api.add_domain(options, domain);
-  } catch (const std::bad_alloc&) {
-    return fail(api, kFail, "Gatun's ops: out of memory");
-  }
+  });
 }

@@ -40,9 +40,14 @@ import org.openjdk.jmh.annotations.Warmup;
 @Warmup(iterations = 3, time = 300, timeUnit = TimeUnit.MILLISECONDS)
 @Measurement(iterations = 5, time = 500, timeUnit = TimeUnit.MILLISECONDS)
 public class HeapCallBenchmark {
-    private static final MethodHandle CRITICAL = Linker.nativeLinker()
-            .downcallHandle(
-                    gatun_h.gatun_qmatmul$address(), gatun_h.gatun_qmatmul$descriptor(), Linker.Option.critical(true));
+    /** Apart, since it needs the library that packing weights has loaded. */
+    private static final class Critical {
+        static final MethodHandle QMATMUL = Linker.nativeLinker()
+                .downcallHandle(
+                        gatun_h.gatun_qmatmul$address(),
+                        gatun_h.gatun_qmatmul$descriptor(),
+                        Linker.Option.critical(true));
+    }
 
     @Param({"64", "256", "512", "1024", "2048", "4096", "8192"})
     private int side;
@@ -93,7 +98,7 @@ public class HeapCallBenchmark {
     /** The arrays themselves; safepoints wait until the call returns. */
     @Benchmark
     public int critical() throws Throwable {
-        return (int) CRITICAL.invokeExact(
+        return (int) Critical.QMATMUL.invokeExact(
                 params,
                 MemorySegment.ofArray(x),
                 weights.segment(),

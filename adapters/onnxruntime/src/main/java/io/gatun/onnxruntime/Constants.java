@@ -4,21 +4,17 @@ import com.google.protobuf.ByteString;
 import io.gatun.DType;
 import io.gatun.Tensor;
 import io.gatun.onnxruntime.proto.Onnx.TensorProto;
-import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import java.nio.LongBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
-/** Reads constant tensors of ONNX models. */
+/** Reads constant tensors of ONNX models whose numbers lie in them, see {@link TensorFiles}. */
 final class Constants {
     static final int FLOAT = 1;
     static final int UINT8 = 2;
     static final int INT64 = 7;
-    static final int FLOAT16 = 10;
-
-    private static final int EXTERNAL = 1;
 
     private Constants() {}
 
@@ -26,10 +22,14 @@ final class Constants {
         return tensor.getDimsList().stream().reduce(1L, Math::multiplyExact);
     }
 
-    /** Whether it is [..., size] with ones before. */
+    /** Whether it is [size]: with more axes, sums with it could have more axes, too. */
     static boolean isVector(TensorProto tensor, long size) {
-        int rank = tensor.getDimsCount();
-        return rank > 0 && tensor.getDims(rank - 1) == size && elements(tensor) == size;
+        return tensor.getDimsCount() == 1 && tensor.getDims(0) == size;
+    }
+
+    /** Whether it is one number, without axes that results could get from it. */
+    static boolean isNumber(TensorProto tensor) {
+        return tensor.getDimsCount() <= 1 && elements(tensor) == 1;
     }
 
     /** The numbers of a tensor of 64-bit integers; null if it has other ones. */
@@ -53,7 +53,6 @@ final class Constants {
 
     /** A float tensor's numbers. */
     static float[] floats(TensorProto tensor) {
-        checkInside(tensor);
         float[] values = new float[Math.toIntExact(elements(tensor))];
         if (tensor.hasRawData()) {
             ByteString raw = checkSize(tensor, 4L * values.length);
@@ -72,30 +71,8 @@ final class Constants {
         return values;
     }
 
-    /** A tensor of floats or half floats [rows, columns]. */
-    static Tensor scales(TensorProto tensor, long rows, long columns) {
-        if (tensor.getDataType() == FLOAT) {
-            return Tensor.of(floats(tensor), rows, columns);
-        }
-        checkInside(tensor);
-        short[] patterns = new short[Math.toIntExact(rows * columns)];
-        if (tensor.hasRawData()) {
-            checkSize(tensor, 2L * patterns.length)
-                    .asReadOnlyByteBuffer()
-                    .order(ByteOrder.LITTLE_ENDIAN)
-                    .asShortBuffer()
-                    .get(patterns);
-        } else {
-            for (int i = 0; i < patterns.length; i++) {
-                patterns[i] = (short) tensor.getInt32Data(i);
-            }
-        }
-        return Tensor.of(DType.F16, patterns, rows, columns);
-    }
-
     /** A tensor of bytes in another shape of the same size. */
     static Tensor bytes(TensorProto tensor, long... shape) {
-        checkInside(tensor);
         long size = Arrays.stream(shape).reduce(1, Math::multiplyExact);
         byte[] values;
         if (tensor.hasRawData()) {
@@ -110,23 +87,6 @@ final class Constants {
             }
         }
         return Tensor.of(DType.U8, values, shape);
-    }
-
-    /** The bytes of packed weights as a constant. */
-    static TensorProto bytes(String name, MemorySegment packed) {
-        return TensorProto.newBuilder()
-                .setName(name)
-                .setDataType(UINT8)
-                .addDims(packed.byteSize())
-                .setRawData(ByteString.copyFrom(packed.asByteBuffer()))
-                .build();
-    }
-
-    private static void checkInside(TensorProto tensor) {
-        if (tensor.getDataLocation() == EXTERNAL) {
-            throw new UnsupportedOperationException("initializer " + tensor.getName()
-                    + " lies in another file; allowed: models of one file, or leave its nodes out (Options.withNodes)");
-        }
     }
 
     private static ByteString checkSize(TensorProto tensor, long bytes) {

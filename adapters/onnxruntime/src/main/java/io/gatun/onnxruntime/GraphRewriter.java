@@ -10,6 +10,7 @@ import io.gatun.onnxruntime.proto.Onnx.AttributeProto.AttributeType;
 import io.gatun.onnxruntime.proto.Onnx.GraphProto;
 import io.gatun.onnxruntime.proto.Onnx.NodeProto;
 import io.gatun.onnxruntime.proto.Onnx.TensorProto;
+import io.gatun.onnxruntime.proto.Onnx.ValueInfoProto;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
@@ -23,6 +24,8 @@ final class GraphRewriter {
     private final GraphProto.Builder graph;
     private final GraphView view;
     private final Options options;
+    private final TensorFiles files;
+    private final boolean initializersAreConstant;
 
     private final List<NodeProto> nodes = new ArrayList<>();
     private final List<TensorProto> added = new ArrayList<>();
@@ -33,11 +36,19 @@ final class GraphRewriter {
     private final Map<NodeProto, SelfAttention> attentions = new HashMap<>();
     /** Key masks as 64-bit integers, by their name in the model. */
     private final Map<String, String> masks = new HashMap<>();
+    /** By the node without what differs between nodes that share weights. */
+    private final Map<NodeProto, Product> products = new HashMap<>();
 
-    GraphRewriter(GraphProto graph, Options options) {
+    /** What nodes with the same weights become. */
+    private record Product(String packed, String op, String mode, long columns, String text) {}
+
+    /** {@code opset}: the version of ONNX's own ops. {@code irVersion}: of the file's format. */
+    GraphRewriter(GraphProto graph, long opset, long irVersion, Options options, TensorFiles files) {
         this.graph = graph.toBuilder();
-        this.view = new GraphView(graph);
+        this.view = new GraphView(graph, opset, irVersion, files);
         this.options = options;
+        this.files = files;
+        this.initializersAreConstant = irVersion < GraphView.INITIALIZERS_ARE_DEFAULTS;
     }
 
     /** A line for each change. */
@@ -47,9 +58,8 @@ final class GraphRewriter {
 
     GraphProto rewrite() {
         for (NodeProto node : graph.getNodeList()) {
-            SelfAttention found =
-                    GraphView.isOp(node, "Softmax") && mayChange(node) ? SelfAttention.around(node, view) : null;
-            if (found != null) {
+            SelfAttention found = GraphView.isOp(node, "Softmax") ? SelfAttention.around(node, view) : null;
+            if (found != null && mayChange(found.nodes())) {
                 attentions.put(found.last(), found);
                 taken.addAll(found.nodes());
             }
@@ -57,7 +67,7 @@ final class GraphRewriter {
         for (NodeProto node : graph.getNodeList()) {
             if (attentions.containsKey(node)) {
                 nodes.add(attention(attentions.get(node)));
-            } else if (!taken.contains(node) && !(mayChange(node) && (makeNorm(node) || makeProduct(node)))) {
+            } else if (!taken.contains(node) && !isChanged(node)) {
                 nodes.add(node);
             }
         }
@@ -68,7 +78,16 @@ final class GraphRewriter {
         nodes.sort(Comparator.comparing(node -> !GraphView.isConstant(node)));
         List<TensorProto> kept = graph.getInitializerList().stream()
                 .filter(tensor -> read.contains(tensor.getName()))
+                .map(files::keep)
                 .toList();
+        if (initializersAreConstant) {
+            Set<String> initializers = new HashSet<>();
+            graph.getInitializerList().forEach(tensor -> initializers.add(tensor.getName()));
+            List<ValueInfoProto> inputs = graph.getInputList().stream()
+                    .filter(input -> !initializers.contains(input.getName()))
+                    .toList();
+            graph.clearInput().addAllInput(inputs);
+        }
         return graph.clearNode()
                 .addAllNode(nodes)
                 .clearInitializer()
@@ -81,28 +100,37 @@ final class GraphRewriter {
         return options.nodes().test(node.getName());
     }
 
+    private boolean mayChange(List<NodeProto> all) {
+        return all.stream().allMatch(this::mayChange);
+    }
+
+    private boolean isChanged(NodeProto node) {
+        try {
+            return mayChange(node) && (makeNorm(node) || makeProduct(node));
+        } catch (IllegalArgumentException | UnsupportedOperationException e) {
+            String message = "node " + node.getName() + " (" + node.getOpType() + "): " + e.getMessage();
+            throw e instanceof IllegalArgumentException
+                    ? new IllegalArgumentException(message, e)
+                    : new UnsupportedOperationException(message, e);
+        }
+    }
+
     // ---- products --------------------------------------------------------------------------------------------------
 
     /** Whether the node is a product by a constant matrix, for which an op was added. */
     private boolean makeProduct(NodeProto node) {
-        Weights.Found found = Weights.of(node, view, options);
-        if (found.reason() != null) {
-            changes.add(node.getName() + ": left as it is, " + found.reason());
-        }
-        if (found.weights() == null) {
+        Product product = product(node);
+        if (product == null) {
             return false;
         }
-        Weights weights = found.weights();
-        String packed = node.getOutput(0) + ".gatun";
-        added.add(Constants.bytes(packed, weights.packed()));
         List<String> parts = new ArrayList<>();
         String output = node.getOutput(0);
         String bias = GraphView.isOp(node, "MatMulNBits") ? input(node, 5) : "";
         NodeProto add = bias.isEmpty() ? view.onlyConsumer(output, "Add") : null;
-        TensorProto vector = add == null ? null : view.constant(other(add, output));
+        TensorProto vector = add == null || !mayChange(add) ? null : view.constant(other(add, output));
         if (vector != null
                 && vector.getDataType() == Constants.FLOAT
-                && Constants.isVector(vector, weights.columns())) {
+                && Constants.isVector(vector, product.columns())) {
             bias = other(add, output);
             output = take(add);
             parts.add("bias");
@@ -110,24 +138,50 @@ final class GraphRewriter {
         String activation = "NONE";
         Gelu gelu = Gelu.after(output, view);
         NodeProto relu = view.onlyConsumer(output, "Relu");
-        if (gelu != null) {
+        if (gelu != null && mayChange(gelu.nodes())) {
             gelu.nodes().forEach(this::take);
             output = gelu.output();
             activation = gelu.activation();
-        } else if (relu != null) {
+        } else if (relu != null && mayChange(relu)) {
             output = take(relu);
             activation = "RELU";
         }
         if (!activation.equals("NONE")) {
             parts.add(activation);
         }
-        changes.add(node.getName() + ": " + node.getOpType() + " becomes " + weights.op() + " by " + weights.text()
-                + ", mode " + weights.mode() + (parts.isEmpty() ? "" : ", with " + String.join(" and ", parts)));
-        nodes.add(op(node, weights.op(), List.of(node.getInput(0), packed, bias), output)
-                .addAttribute(attribute("mode", weights.mode()))
+        changes.add(node.getName() + ": " + node.getOpType() + " becomes " + product.op() + " by " + product.text()
+                + ", mode " + product.mode() + (parts.isEmpty() ? "" : ", with " + String.join(" and ", parts)));
+        nodes.add(op(node, product.op(), List.of(node.getInput(0), product.packed(), bias), output)
+                .addAttribute(attribute("mode", product.mode()))
                 .addAttribute(attribute("activation", activation))
                 .build());
         return true;
+    }
+
+    /** What a node becomes if it is a product by a constant matrix, or null; weights that nodes share are packed once. */
+    private Product product(NodeProto node) {
+        NodeProto.Builder shared = node.toBuilder().clearName().clearOutput();
+        if (node.getInputCount() > 0) {
+            shared.setInput(0, "");
+        }
+        if (node.getInputCount() > 5) {
+            shared.setInput(5, ""); // the bias of MatMulNBits
+        }
+        NodeProto key = shared.build();
+        if (!products.containsKey(key)) {
+            Weights.Found found = Weights.of(node, view, options);
+            if (found.reason() != null) {
+                changes.add(node.getName() + ": left as it is, " + found.reason());
+            }
+            Weights weights = found.weights();
+            if (weights == null) {
+                return null;
+            }
+            String name = node.getOutput(0) + ".gatun";
+            added.add(files.store(name, weights.packed()));
+            products.put(key, new Product(name, weights.op(), weights.mode(), weights.columns(), weights.text()));
+        }
+        return products.get(key);
     }
 
     /** Makes a node part of another one; its output. */
@@ -155,7 +209,7 @@ final class GraphRewriter {
         } else if (node.getInputCount() > 0) {
             norm = LayerNorm.of(node.getInput(0), node, view);
         }
-        if (norm == null) {
+        if (norm == null || !mayChange(norm.nodes())) {
             return false;
         }
         norm.nodes().forEach(this::take);

@@ -12,24 +12,67 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
-/** A graph as patterns ask for it: who makes a value, who reads it, which values are constants. */
+/** A graph as patterns ask for it: who makes a value, who reads it, which values are constants, and of what type. */
 final class GraphView {
+    /** The first version whose initializers that are inputs, too, may be replaced by the caller. */
+    static final long INITIALIZERS_ARE_DEFAULTS = 4;
+
+    /** The first version whose Softmax is over one axis, the last one if it does not say. */
+    private static final long SOFTMAX_OF_ONE_AXIS = 13;
+
+    /** Ops whose result has the type of their first input, or of the first two. */
+    private static final Set<String> LIKE_FIRST = Set.of(
+            "Dropout",
+            "Erf",
+            "Gather",
+            "Gelu",
+            "Identity",
+            "LayerNormalization",
+            "Relu",
+            "Reshape",
+            "Slice",
+            "Softmax",
+            "Split",
+            "Squeeze",
+            "Tanh",
+            "Transpose",
+            "Unsqueeze");
+
+    private static final Set<String> LIKE_TWO = Set.of("Add", "Concat", "Div", "Gemm", "MatMul", "Mul", "Pow", "Sub");
+
     private final Map<String, TensorProto> constants = new HashMap<>();
     private final Map<String, NodeProto> producers = new HashMap<>();
     private final Map<String, List<NodeProto>> consumers = new HashMap<>();
     /** Names that something else than a node of this graph reads: outputs, and what nodes of subgraphs read. */
     private final Set<String> readElsewhere = new HashSet<>();
+    /** Initializers that are inputs, too, which the caller may replace. */
+    private final Set<String> defaults = new HashSet<>();
+    /** Element types that the graph tells, or that were found. */
+    private final Map<String, Integer> types = new HashMap<>();
 
-    GraphView(GraphProto graph) {
+    private final TensorFiles files;
+    private final long opset;
+
+    /** {@code opset}: the version of ONNX's own ops. {@code irVersion}: of the file's format. */
+    GraphView(GraphProto graph, long opset, long irVersion, TensorFiles files) {
+        this.files = files;
+        this.opset = opset;
         graph.getInitializerList().forEach(tensor -> constants.put(tensor.getName(), tensor));
-        // An initializer that is an input, too, may be replaced by the caller.
-        graph.getInputList().forEach(input -> constants.remove(input.getName()));
+        if (irVersion >= INITIALIZERS_ARE_DEFAULTS) {
+            graph.getInputList().stream()
+                    .map(ValueInfoProto::getName)
+                    .filter(name -> constants.remove(name) != null)
+                    .forEach(defaults::add);
+        }
         graph.getOutputList().stream().map(ValueInfoProto::getName).forEach(readElsewhere::add);
+        for (List<ValueInfoProto> told :
+                List.of(graph.getInputList(), graph.getOutputList(), graph.getValueInfoList())) {
+            told.forEach(value ->
+                    types.put(value.getName(), value.getType().getTensorType().getElemType()));
+        }
         for (NodeProto node : graph.getNodeList()) {
             if (isConstant(node)) {
-                node.getAttributeList().stream()
-                        .filter(attribute -> attribute.getName().equals("value") && attribute.hasT())
-                        .forEach(attribute -> constants.put(node.getOutput(0), attribute.getT()));
+                node.getAttributeList().forEach(attribute -> makeConstant(node.getOutput(0), attribute));
             }
             node.getOutputList().forEach(output -> producers.put(output, node));
             node.getInputList()
@@ -37,6 +80,15 @@ final class GraphView {
                             .computeIfAbsent(input, name -> new ArrayList<>())
                             .add(node));
             node.getAttributeList().forEach(this::readBySubgraphs);
+        }
+    }
+
+    private void makeConstant(String name, AttributeProto attribute) {
+        if (attribute.getName().equals("value") && attribute.hasT()) {
+            constants.put(name, attribute.getT());
+        } else if (attribute.getName().equals("value_float")) {
+            TensorProto.Builder number = TensorProto.newBuilder().setDataType(Constants.FLOAT);
+            constants.put(name, number.addFloatData(attribute.getF()).build());
         }
     }
 
@@ -59,6 +111,48 @@ final class GraphView {
     /** A value that is known before the graph runs, or null. */
     TensorProto constant(String value) {
         return constants.get(value);
+    }
+
+    /** The same with its numbers, wherever they lie. */
+    TensorProto load(TensorProto constant) {
+        return files.load(constant);
+    }
+
+    /** Whether a value is an initializer that the caller may replace. */
+    boolean isDefault(String value) {
+        return defaults.contains(value);
+    }
+
+    /** Whether a value is certain to be of 32-bit floats. */
+    boolean isFloat(String value) {
+        return elementType(value) == Constants.FLOAT;
+    }
+
+    /** As ONNX counts types; 0 if it is not known. */
+    private int elementType(String value) {
+        TensorProto constant = constants.get(value);
+        if (constant != null) {
+            return constant.getDataType();
+        }
+        Integer known = types.get(value);
+        if (known != null && known != 0) {
+            return known;
+        }
+        types.put(value, 0); // a graph that is none, with a circle, ends here
+        int found = 0;
+        NodeProto node = producers.get(value);
+        if (known == null && node != null && isStandard(node) && node.getInputCount() > 0) {
+            if (node.getOpType().equals("Cast")) {
+                found = (int) integer(node, "to", 0);
+            } else if (LIKE_FIRST.contains(node.getOpType()) || LIKE_TWO.contains(node.getOpType())) {
+                found = elementType(node.getInput(0));
+            }
+            if (found == 0 && LIKE_TWO.contains(node.getOpType()) && node.getInputCount() > 1) {
+                found = elementType(node.getInput(1));
+            }
+        }
+        types.put(value, found);
+        return found;
     }
 
     /** The names that something else than a node of this graph reads. */
@@ -91,8 +185,8 @@ final class GraphView {
     /** A constant float of one element, or null. */
     Float number(String value) {
         TensorProto tensor = constants.get(value);
-        return tensor != null && tensor.getDataType() == Constants.FLOAT && Constants.elements(tensor) == 1
-                ? (Float) Constants.floats(tensor)[0]
+        return tensor != null && tensor.getDataType() == Constants.FLOAT && Constants.isNumber(tensor)
+                ? (Float) Constants.floats(load(tensor))[0]
                 : null;
     }
 
@@ -102,18 +196,30 @@ final class GraphView {
         return found != null && Math.abs(found - expected) <= 1e-6 * Math.abs(expected);
     }
 
-    /** Whether a value is a constant vector of floats. */
+    /** Whether a value is a constant vector of floats, and not a number for all elements. */
     boolean isVector(String value) {
         TensorProto tensor = constants.get(value);
-        return tensor != null && tensor.getDataType() == Constants.FLOAT && tensor.getDimsCount() == 1;
+        return tensor != null
+                && tensor.getDataType() == Constants.FLOAT
+                && tensor.getDimsCount() == 1
+                && tensor.getDims(0) > 1;
     }
 
     // ---- nodes -----------------------------------------------------------------------------------------------------
 
     /** Whether a node is of ONNX's own op of this name, or Microsoft's. */
     static boolean isOp(NodeProto node, String type) {
-        return node.getOpType().equals(type)
-                && (node.getDomain().isEmpty() || ModelRewriter.isMicrosoft(node.getDomain()));
+        return node.getOpType().equals(type) && (isStandard(node) || ModelRewriter.isMicrosoft(node.getDomain()));
+    }
+
+    private static boolean isStandard(NodeProto node) {
+        return ModelRewriter.isStandard(node.getDomain());
+    }
+
+    /** Whether a Softmax of four axes is over the last one. */
+    boolean isOfLastAxis(NodeProto softmax) {
+        long axis = integer(softmax, "axis", opset < SOFTMAX_OF_ONE_AXIS ? 1 : -1);
+        return axis == -1 || axis == 3;
     }
 
     static boolean isConstant(NodeProto node) {
@@ -147,7 +253,7 @@ final class GraphView {
             return found.getIntsList();
         }
         TensorProto tensor = constants.get(input(node, input));
-        return tensor == null ? null : Constants.integers(tensor);
+        return tensor == null ? null : Constants.integers(load(tensor));
     }
 
     private static AttributeProto attribute(NodeProto node, String name) {

@@ -19,6 +19,7 @@ record LayerNorm(List<NodeProto> nodes, String output, String weight, String bia
         if (GraphView.isOp(reader, "LayerNormalization")) {
             boolean plain = GraphView.integer(reader, "axis", -1) == -1
                     && reader.getOutputCount() == 1
+                    && reader.getInput(0).equals(value)
                     && graph.isVector(reader.getInput(1));
             return plain
                     ? new LayerNorm(

@@ -7,6 +7,7 @@ import io.gatun.ops.QMatmul;
 import io.gatun.ops.QuantSpec;
 import io.gatun.ops.Sparsity;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -19,7 +20,7 @@ import java.util.function.Predicate;
  *
  * <ul>
  *   <li>{@code MatMul} by a constant float matrix becomes {@code QMatMul}, or {@code NmMatMul} if weights are pruned.
- *   <li>{@code MatMulNBits} (com.microsoft, 4 or 8 bits, without g_idx) becomes {@code QMatMul} with the same codes, scales
+ *   <li>{@code MatMulNBits} (com.microsoft, 4 or 8 bits, f32, without g_idx) becomes {@code QMatMul} with the same codes, scales
  *       and zero points.
  *   <li>An {@code Add} of a constant vector and a {@code Relu}, {@code Gelu} or erf's formula of GELU after them become part
  *       of the op.
@@ -97,21 +98,36 @@ public final class ModelRewriter {
     /**
      * Rewrites a model. Subgraphs (of If, Loop) are left as they are.
      *
-     * @throws IllegalArgumentException if it is no ONNX model
+     * @throws IllegalArgumentException if it is no ONNX model, or if weights cannot be packed as the options say
      * @throws UnsupportedOperationException if weights that are to be changed lie in another file
      */
     public static Rewritten rewrite(byte[] model, Options options) {
-        ModelProto.Builder rewritten;
+        return rewrite(parse(model), options, new TensorFiles(null, null));
+    }
+
+    private static ModelProto parse(byte[] model) {
         try {
-            rewritten = ModelProto.parseFrom(model).toBuilder();
+            ModelProto parsed = ModelProto.parseFrom(model);
+            if (!parsed.hasGraph()) {
+                throw new IllegalArgumentException("model: no ONNX file (it has no graph)");
+            }
+            return parsed;
         } catch (InvalidProtocolBufferException e) {
             throw new IllegalArgumentException("model: no ONNX file (" + e.getMessage() + ")", e);
         }
-        if (!rewritten.hasGraph()) {
-            throw new IllegalArgumentException("model: no ONNX file (it has no graph)");
-        }
-        GraphRewriter graph = new GraphRewriter(rewritten.getGraph(), options);
+    }
+
+    private static Rewritten rewrite(ModelProto model, Options options, TensorFiles files) {
+        ModelProto.Builder rewritten = model.toBuilder();
+        long opset = rewritten.getOpsetImportList().stream()
+                .filter(set -> isStandard(set.getDomain()))
+                .mapToLong(OperatorSetIdProto::getVersion)
+                .findFirst()
+                .orElse(1);
+        GraphRewriter graph =
+                new GraphRewriter(rewritten.getGraph(), opset, rewritten.getIrVersion(), options, files);
         rewritten.setGraph(graph.rewrite());
+        rewritten.setIrVersion(Math.max(rewritten.getIrVersion(), GraphView.INITIALIZERS_ARE_DEFAULTS));
         if (rewritten.getOpsetImportList().stream()
                 .noneMatch(set -> set.getDomain().equals(DOMAIN))) {
             rewritten.addOpsetImport(
@@ -120,11 +136,36 @@ public final class ModelRewriter {
         return new Rewritten(rewritten.build().toByteArray(), List.copyOf(graph.changes()));
     }
 
-    /** Rewrites a file into another one; what was changed, as {@link Rewritten#changes}. */
+    /**
+     * Rewrites a file into another one. If tensors lie in files beside {@code from}, as they do in models above 2 GB, those
+     * of the rewritten model lie in one beside {@code to}, named as that and {@code .data}; not those of subgraphs, whose
+     * files must be copied if {@code to} is in another folder.
+     *
+     * @return what was changed, as {@link Rewritten#changes}
+     * @throws IllegalArgumentException as the other one; or if tensors lie in no file of the folder, or beyond its end, or
+     *     if {@code to} is {@code from}
+     */
     public static List<String> rewrite(Path from, Path to, Options options) throws IOException {
-        Rewritten rewritten = rewrite(Files.readAllBytes(from), options);
-        Files.write(to, rewritten.model());
-        return rewritten.changes();
+        Path source = from.toAbsolutePath();
+        Path target = to.toAbsolutePath();
+        if (Files.exists(to) && Files.isSameFile(from, to)) {
+            throw new IllegalArgumentException("to = " + to + " is from; allowed: another file");
+        }
+        ModelProto model = parse(Files.readAllBytes(from));
+        boolean external = model.getGraph().getInitializerList().stream().anyMatch(TensorFiles::isExternal);
+        Path data = external ? target.resolveSibling(target.getFileName() + ".data") : null;
+        try (TensorFiles files = new TensorFiles(source.getParent(), data)) {
+            Rewritten rewritten = rewrite(model, options, files);
+            Files.write(to, rewritten.model());
+            return rewritten.changes();
+        } catch (UncheckedIOException e) {
+            throw e.getCause();
+        }
+    }
+
+    /** Whether a domain is that of ONNX's own ops. */
+    static boolean isStandard(String domain) {
+        return domain.isEmpty() || domain.equals("ai.onnx");
     }
 
     static boolean isMicrosoft(String domain) {

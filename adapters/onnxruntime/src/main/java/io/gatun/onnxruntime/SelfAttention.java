@@ -30,8 +30,8 @@ record SelfAttention(List<NodeProto> nodes, String q, String k, String v, String
 
     /** The attention with this node of type Softmax; null if it is none. */
     static SelfAttention around(NodeProto softmax, GraphView graph) {
-        long axis = GraphView.integer(softmax, "axis", -1);
-        NodeProto product = axis == -1 || axis == 3 ? graph.onlyConsumer(softmax.getOutput(0), "MatMul") : null;
+        NodeProto product =
+                graph.isOfLastAxis(softmax) ? graph.onlyConsumer(softmax.getOutput(0), "MatMul") : null;
         if (product == null || !product.getInput(0).equals(softmax.getOutput(0))) {
             return null;
         }
@@ -67,7 +67,8 @@ record SelfAttention(List<NodeProto> nodes, String q, String k, String v, String
         NodeProto v = transpose(product.getInput(1), HEADS_FIRST, graph);
         NodeProto last = graph.onlyConsumer(product.getOutput(0), "Transpose");
         boolean whole = q != null && k != null && v != null && last != null;
-        if (!whole || !HEADS_FIRST.equals(graph.integers(last, "perm", -1))) {
+        boolean isPlain = whole && scale > 0 && Float.isFinite(scale) && graph.isFloat(product.getInput(1));
+        if (!isPlain || !HEADS_FIRST.equals(graph.integers(last, "perm", -1))) {
             return null;
         }
         nodes.addAll(List.of(q, k, v, scores, softmax, product, last));

@@ -42,13 +42,16 @@ record Weights(String op, String mode, MemorySegment packed, long columns, Strin
 
     private static Found ofMatMul(NodeProto node, GraphView graph, Options options) {
         TensorProto matrix = graph.constant(node.getInput(1));
+        if (graph.isDefault(node.getInput(1))) {
+            return new Found(null, "its weights are an input, too");
+        }
         if (matrix == null || matrix.getDimsCount() != 2 || Constants.elements(matrix) == 0) {
             return Found.NOTHING;
         }
         if (matrix.getDataType() != Constants.FLOAT) {
             return new Found(null, "its weights are not f32");
         }
-        Tensor transposed = Tensor.of(Constants.floats(matrix), matrix.getDims(0), matrix.getDims(1))
+        Tensor transposed = Tensor.of(Constants.floats(graph.load(matrix)), matrix.getDims(0), matrix.getDims(1))
                 .transpose()
                 .contiguous();
         return new Found(
@@ -99,14 +102,17 @@ record Weights(String op, String mode, MemorySegment packed, long columns, Strin
         if (!input(node, 4).isEmpty() || zeros != null && zeros.getDataType() != Constants.UINT8) {
             return new Found(null, zeros == null ? "it has g_idx" : "it has g_idx or float zero points");
         }
+        if (scales.getDataType() != Constants.FLOAT) {
+            return new Found(null, "its scales, and so its numbers, are not f32");
+        }
         // Without zero points, codes of 8 bits count from 128.
         QuantSpec spec = (bits == 8
                         ? QuantSpec.int8Asymmetric(block)
                         : zeros == null ? QuantSpec.int4(block) : QuantSpec.int4Asymmetric(block))
-                .withScales(scales.getDataType() == Constants.FLOAT ? DType.F32 : DType.F16);
+                .withScales(DType.F32);
         long blocks = Math.ceilDiv(depth, block);
         Tensor zeroPoints = zeros != null
-                ? Constants.bytes(zeros, columns, Math.ceilDiv(blocks * bits, 8))
+                ? Constants.bytes(graph.load(zeros), columns, Math.ceilDiv(blocks * bits, 8))
                 : bits == 8 ? Tensor.of(DType.U8, filled(columns * blocks, (byte) 128), columns, blocks) : null;
         QuantizedTensor quantized = Packing.read(
                 Packing.Format.MATMUL_NBITS,
@@ -114,8 +120,8 @@ record Weights(String op, String mode, MemorySegment packed, long columns, Strin
                 columns,
                 depth,
                 new Packing.Planes(
-                        Constants.bytes(codes, columns, blocks, block * bits / 8),
-                        Constants.scales(scales, columns, blocks),
+                        Constants.bytes(graph.load(codes), columns, blocks, block * bits / 8),
+                        Tensor.of(Constants.floats(graph.load(scales)), columns, blocks),
                         zeroPoints));
         QMatmul.Mode byAccuracy =
                 integer(node, "accuracy_level", 0) == 4 ? QMatmul.Mode.INT8_GROUP : QMatmul.Mode.PRECISE;

@@ -1,5 +1,6 @@
 package io.gatun.onnxruntime;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -8,7 +9,15 @@ import ai.onnxruntime.OrtException;
 import io.gatun.Tensor;
 import io.gatun.ops.QMatmul;
 import io.gatun.ops.QuantSpec;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Random;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -32,12 +41,12 @@ class GatunOpsTest {
 
     @Test
     void oldReleasesAreRefused() {
-        GatunOps.checkVersion("1.16.0");
+        GatunOps.checkVersion("1.17.0");
         GatunOps.checkVersion("2.0.0-rc1");
-        for (String version : new String[] {"1.15.1", "0.9.0", "x"}) {
+        for (String version : new String[] {"1.16.3", "0.17.0", "x"}) {
             String message = assertThrows(UnsupportedOperationException.class, () -> GatunOps.checkVersion(version))
                     .getMessage();
-            assertEquals("ONNX Runtime " + version + "; allowed: 1.16 or newer", message);
+            assertEquals("ONNX Runtime " + version + "; allowed: 1.17 or newer", message);
         }
     }
 
@@ -224,7 +233,7 @@ class GatunOpsTest {
                         .input("v", new float[32], 1, 1, 4, 8)
                         .nodeOf(domain, "Attention", "q,k,v", "y"));
         assertRefused(
-                "key_mask has the shape [1, 3]; allowed: [1, 4]",
+                "key_mask has the shape [1, 3]; allowed: [1 or 1, 4]",
                 new Models()
                         .input("q", new float[32], 1, 1, 4, 8)
                         .constant("m", new long[] {1, 1, 1}, 1, 3)
@@ -242,6 +251,79 @@ class GatunOpsTest {
                         .constant("o", new long[] {0, 5}, 2)
                         .constant("b", new int[] {0}, 1)
                         .nodeOf(domain, "Attention", "q,q,q,o,b,o,b", "y"));
+    }
+
+    @Test
+    void attributesAreChecked() throws OrtException {
+        for (int block : new int[] {0, 8, 24, 144, -16}) {
+            for (String name : new String[] {"query_block", "key_block"}) {
+                assertRefused(
+                        name + " = " + block,
+                        new Models()
+                                .input("q", new float[32], 1, 1, 4, 8)
+                                .nodeOf(ModelRewriter.DOMAIN, "Attention", "q,q,q", "y", name, block));
+            }
+        }
+        assertRefused(
+                "attribute causal is a float; allowed: an integer",
+                new Models()
+                        .input("q", new float[32], 1, 1, 4, 8)
+                        .nodeOf(ModelRewriter.DOMAIN, "Attention", "q,q,q", "y", "causal", 1.0f));
+        assertRefused(
+                "attribute scale is an integer; allowed: a float",
+                new Models()
+                        .input("q", new float[32], 1, 1, 4, 8)
+                        .nodeOf(ModelRewriter.DOMAIN, "Attention", "q,q,q", "y", "scale", 1));
+        assertRefused(
+                "attribute layout is an integer; allowed: a text",
+                new Models()
+                        .input("q", new float[32], 1, 1, 4, 8)
+                        .nodeOf(ModelRewriter.DOMAIN, "Attention", "q,q,q", "y", "layout", 1));
+    }
+
+    /** A mask of one row is that of all batch items. */
+    @Test
+    void aKeyMaskOfOneRow() throws OrtException {
+        Random random = new Random(8);
+        float[] q = random(random, 3 * 2 * 5 * 8);
+        Models one = new Models()
+                .input("q", q, 3, 2, 5, 8)
+                .constant("m", new long[] {1, 0, 1, 1, 0}, 1, 5)
+                .nodeOf(ModelRewriter.DOMAIN, "Attention", "q,q,q,,,,,,m", "y");
+        Models each = new Models()
+                .input("q", q, 3, 2, 5, 8)
+                .constant("m", new long[] {1, 0, 1, 1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 1, 0}, 3, 5)
+                .nodeOf(ModelRewriter.DOMAIN, "Attention", "q,q,q,,,,,,m", "y");
+        assertArrayEquals(each.run(), one.run());
+    }
+
+    /** Sessions of several threads share one file of the library, and give the same numbers. */
+    @Test
+    void sessionsOfSeveralThreads() throws Exception {
+        byte[] packed = packed();
+        Random random = new Random(9);
+        Models model = new Models()
+                .input("x", random(random, 300 * 32), 300, 32)
+                .constant("w", packed, packed.length)
+                .nodeOf(ModelRewriter.DOMAIN, "QMatMul", "x,w", "y");
+        float[] expected = model.run();
+        try (ExecutorService threads = Executors.newFixedThreadPool(4)) {
+            List<Future<float[]>> runs = new ArrayList<>();
+            for (int i = 0; i < 16; i++) {
+                runs.add(threads.submit(() -> model.run()));
+            }
+            for (Future<float[]> run : runs) {
+                assertArrayEquals(expected, run.get());
+            }
+        }
+        try (Stream<String> maps = Files.lines(Path.of("/proc/self/maps"))) {
+            assertEquals(
+                    1,
+                    maps.filter(line -> line.contains("libgatun_onnxruntime"))
+                            .map(line -> line.substring(line.indexOf('/')))
+                            .distinct()
+                            .count());
+        }
     }
 
     @Test

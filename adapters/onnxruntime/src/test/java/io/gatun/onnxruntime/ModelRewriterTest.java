@@ -79,7 +79,7 @@ class ModelRewriterTest {
         Models model = new Models()
                 .input("x", numbers(5 * 64), 5, 64)
                 .constant("w", numbers(64 * 48), 64, 48)
-                .constant("b", numbers(48), 1, 48)
+                .constant("b", numbers(48), 48)
                 .constant("root", new float[] {1.4142135f})
                 .constant("one", new float[] {1})
                 .constant("half", new float[] {0.5f})
@@ -285,6 +285,7 @@ class ModelRewriterTest {
                         IllegalArgumentException.class,
                         () -> ModelRewriter.rewrite(model.bytes(), Options.DEFAULT.withMode(QMatmul.Mode.BF16)))
                 .getMessage();
-        assertTrue(message.startsWith("mode = BF16; allowed with these weights: [INT8_ROW"), message);
+        assertTrue(
+                message.startsWith("node y_node (MatMul): mode = BF16; allowed with these weights: [INT8_ROW"), message);
     }
 }

@@ -20,6 +20,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -31,9 +32,28 @@ final class Models {
     private final GraphProto.Builder graph = GraphProto.newBuilder().setName("test");
     private final Map<String, OnnxTensor> feeds = new HashMap<>();
     private int opset = 13;
+    private int irVersion = 8;
 
     Models opset(int version) {
         opset = version;
+        return this;
+    }
+
+    /** The version of the format of the file. */
+    Models irVersion(int version) {
+        irVersion = version;
+        return this;
+    }
+
+    /** The constant of this name is an input, too. */
+    Models alsoInput(String name, int rank) {
+        graph.addInput(value(name, Constants.FLOAT, rank));
+        return this;
+    }
+
+    /** An input that models are never run with. */
+    Models input(String name, int type, int rank) {
+        graph.addInput(value(name, type, rank));
         return this;
     }
 
@@ -72,7 +92,7 @@ final class Models {
         return constant(name, 6, raw, shape);
     }
 
-    private Models constant(String name, int type, ByteBuffer raw, long... shape) {
+    Models constant(String name, int type, ByteBuffer raw, long... shape) {
         graph.addInitializer(TensorProto.newBuilder()
                 .setName(name)
                 .setDataType(type)
@@ -112,7 +132,7 @@ final class Models {
     }
 
     byte[] bytes() {
-        ModelProto.Builder model = ModelProto.newBuilder().setIrVersion(8);
+        ModelProto.Builder model = ModelProto.newBuilder().setIrVersion(irVersion);
         model.addOpsetImport(OperatorSetIdProto.newBuilder().setDomain("").setVersion(opset));
         model.addOpsetImport(
                 OperatorSetIdProto.newBuilder().setDomain("com.microsoft").setVersion(1));
@@ -135,13 +155,28 @@ final class Models {
     float[] run(byte[] model) throws OrtException {
         try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
             GatunOps.register(options);
-            try (OrtSession session = environment().createSession(model, options);
-                    OrtSession.Result result = session.run(Map.<String, OnnxTensorLike>copyOf(feeds))) {
-                FloatBuffer y = ((OnnxTensor) result.get(0)).getFloatBuffer();
-                float[] values = new float[y.remaining()];
-                y.get(values);
-                return values;
+            try (OrtSession session = environment().createSession(model, options)) {
+                return run(session);
             }
+        }
+    }
+
+    /** y of a model in a file. */
+    float[] run(Path model) throws OrtException {
+        try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
+            GatunOps.register(options);
+            try (OrtSession session = environment().createSession(model.toString(), options)) {
+                return run(session);
+            }
+        }
+    }
+
+    private float[] run(OrtSession session) throws OrtException {
+        try (OrtSession.Result result = session.run(Map.<String, OnnxTensorLike>copyOf(feeds))) {
+            FloatBuffer y = ((OnnxTensor) result.get(0)).getFloatBuffer();
+            float[] values = new float[y.remaining()];
+            y.get(values);
+            return values;
         }
     }
 
