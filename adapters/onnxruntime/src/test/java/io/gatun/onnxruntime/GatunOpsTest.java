@@ -2,17 +2,22 @@ package io.gatun.onnxruntime;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.onnxruntime.OrtException;
+import io.gatun.DType;
 import io.gatun.Tensor;
+import io.gatun.ops.Attention;
 import io.gatun.ops.QMatmul;
 import io.gatun.ops.QuantSpec;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -28,7 +33,7 @@ class GatunOpsTest {
 
     private static byte[] packed() {
         float[] weights = new float[20 * 32];
-        java.util.Arrays.fill(weights, 1);
+        Arrays.fill(weights, 1);
         return QMatmul.pack(Tensor.of(weights, 20, 32), QuantSpec.int8())
                 .segment()
                 .toArray(java.lang.foreign.ValueLayout.JAVA_BYTE);
@@ -102,7 +107,13 @@ class GatunOpsTest {
                 "packed",
                 new Models()
                         .input("x", ROW, 1, 32)
-                        .constant("w", java.util.Arrays.copyOf(packed, packed.length - 1), packed.length - 1)
+                        .constant("w", packed, packed.length)
+                        .nodeOf(domain, "NmMatMul", "x,w", "y"));
+        assertRefused(
+                "packed",
+                new Models()
+                        .input("x", ROW, 1, 32)
+                        .constant("w", Arrays.copyOf(packed, packed.length - 1), packed.length - 1)
                         .nodeOf(domain, "QMatMul", "x,w", "y"));
     }
 
@@ -251,6 +262,40 @@ class GatunOpsTest {
                         .constant("o", new long[] {0, 5}, 2)
                         .constant("b", new int[] {0}, 1)
                         .nodeOf(domain, "Attention", "q,q,q,o,b,o,b", "y"));
+    }
+
+    /** Every attribute does what the option of Gatun's operation does, bit for bit. */
+    @Test
+    void attributesAreOptions() throws OrtException {
+        Map<String, Attention.Options> all = Map.of(
+                "mode=INT8", Attention.Options.DEFAULT.withMode(Attention.Mode.INT8),
+                "soft_cap=2f", Attention.Options.DEFAULT.withSoftCap(2),
+                "scale=0.5f", Attention.Options.DEFAULT.withScale(0.5f),
+                "window_left=3,window_right=1", Attention.Options.DEFAULT.withWindow(3, 1),
+                "window_left=3,sink_keys=2,causal=1",
+                        Attention.Options.DEFAULT.withWindow(3, -1).withSinkKeys(2).withCausal());
+        Random random = new Random(6);
+        float[] q = random(random, 2 * 2 * 21 * 16);
+        Tensor tensor = Tensor.of(q, 2, 2, 21, 16);
+        float[] plain = null;
+        for (Map.Entry<String, Attention.Options> each : all.entrySet()) {
+            List<Object> attributes = new ArrayList<>();
+            for (String text : each.getKey().split("[,=]")) {
+                attributes.add(
+                        text.matches("\\d+")
+                                ? (Object) Integer.valueOf(text)
+                                : text.matches("[\\d.]+f") ? (Object) Float.valueOf(text) : text);
+            }
+            float[] out = new Models()
+                    .input("q", q, 2, 2, 21, 16)
+                    .nodeOf(ModelRewriter.DOMAIN, "Attention", "q,q,q", "y", attributes.toArray())
+                    .run();
+            Tensor expected = Tensor.allocate(DType.F32, 2, 2, 21, 16);
+            Attention.run(tensor, tensor, tensor, expected, each.getValue());
+            assertArrayEquals(expected.toFloatArray(), out, each.getKey());
+            assertFalse(Arrays.equals(plain, out), "options that change nothing: " + each.getKey());
+            plain = out;
+        }
     }
 
     @Test
