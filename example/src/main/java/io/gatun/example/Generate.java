@@ -11,8 +11,9 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Continues a text with a GGUF file of the Llama architecture: {@code Generate <file> [<tokens to add> [<token>...]]}. The
- * text is given as ids of the file's vocabulary; without any it begins with the file's first token of texts.
+ * Continues a text with a GGUF file of the Llama architecture:
+ * {@code Generate <file> [<tokens to add> [<token>...]]}. The text is given as ids of the file's vocabulary; without any
+ * it begins with the file's first token of texts.
  */
 public final class Generate {
     private Generate() {}

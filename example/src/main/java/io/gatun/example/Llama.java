@@ -23,11 +23,11 @@ import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 
 /**
- * A decoder of the Llama architecture on Gatun's kernels, of the weights of a GGUF file: RMSNorm, grouped-query attention
- * with rotary positions, a gated SiLU layer. It holds one text; not for concurrent use.
+ * A decoder of the Llama architecture on Gatun's kernels, of the weights of a GGUF file: RMSNorm, grouped-query
+ * attention with rotary positions, a gated SiLU layer. It holds one text; not for concurrent use.
  *
- * <p>Weights that the file has as floats are quantized to 8 bits, a scale for every 32. Files that ask for more, such as
- * biases, experts or scaled positions other than by rope_freqs, are refused.
+ * <p>Weights that the file has as floats are quantized to 8 bits, a scale for every 32. Files that ask for more,
+ * such as biases, experts or scaled positions other than by rope_freqs, are refused.
  */
 final class Llama implements AutoCloseable {
     private static final int PAGE = 16;

@@ -115,12 +115,17 @@ class EnginesTest {
     }
 
     @Test
-    void otherEnginesAreRefused() {
-        PassthroughNDManager manager = new PassthroughNDManager(new OtherEngine(), Device.cpu());
-        NDArray array = manager.create(FloatBuffer.wrap(new float[2]), new Shape(2), DataType.FLOAT32);
+    void otherEnginesAndDevicesAreRefused() {
+        refuses("of the engine Other; allowed: PyTorch, OnnxRuntime", Device.cpu());
+        refuses("on gpu(0); allowed: cpu", Device.gpu());
+    }
+
+    private static void refuses(String text, Device device) {
+        NDArray array = new PassthroughNDManager(new OtherEngine(), device)
+                .create(FloatBuffer.wrap(new float[2]), new Shape(2), DataType.FLOAT32);
         String message = assertThrows(UnsupportedOperationException.class, () -> NDOps.with(array, Tensor::dtype))
                 .getMessage();
-        assertEquals("array: given an array of the engine Other; allowed: PyTorch, OnnxRuntime", message);
+        assertEquals("array: given an array " + text, message);
     }
 
     private static final class OtherEngine extends Engine {
