@@ -11,8 +11,9 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Continues a text with a GGUF file of the Llama architecture: {@code Generate <file> [<tokens to add> [<token>...]]}. The
- * text is given as ids of the file's vocabulary; without any it begins with the file's first token of texts.
+ * Continues a text with a GGUF file of the Llama architecture:
+ * {@code Generate <file> [<tokens to add> [<token>...]]}. The text is given as ids of the file's vocabulary; without any
+ * it begins with the file's first token of texts.
  */
 public final class Generate {
     private Generate() {}
@@ -37,14 +38,24 @@ public final class Generate {
             List<String> vocabulary = pieces == null ? List.of() : pieces.asStrings();
             try (Llama llama = new Llama(file, prompt.length + count, QMatmul.Mode.AUTO, KvFormat.BF16)) {
                 System.out.println(llama);
+                float[] logits = llama.append(prompt);
                 long start = System.nanoTime();
-                int token = Llama.best(llama.append(prompt));
-                for (int i = 1; i < count && (end == null || token != end.asLong()); i++) {
+                int added = 0;
+                while (added < count) {
+                    int token = Llama.best(logits);
+                    if (end != null && token == end.asLong()) {
+                        break;
+                    }
                     System.out.print(vocabulary.isEmpty() ? token + " " : readable(vocabulary.get(token)));
-                    token = Llama.best(llama.append(token));
+                    added++;
+                    if (added < count) {
+                        logits = llama.append(token);
+                    }
                 }
+                // The prompt told the first one.
+                int steps = llama.length() - prompt.length;
                 double seconds = (System.nanoTime() - start) / 1e9;
-                System.out.printf("%n%d tokens, %.1f a second%n", llama.length(), llama.length() / seconds);
+                System.out.printf("%n%d tokens, %.1f a second after the first%n", added, steps / seconds);
             }
         }
     }

@@ -19,16 +19,20 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.List;
+import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 
 /**
- * A decoder of the Llama architecture on Gatun's kernels, of the weights of a GGUF file: RMSNorm, grouped-query attention
- * with rotary positions, a gated SiLU layer. It holds one text; not for concurrent use.
+ * A decoder of the Llama architecture on Gatun's kernels, of the weights of a GGUF file: RMSNorm, grouped-query
+ * attention with rotary positions, a gated SiLU layer. It holds one text; not for concurrent use.
  *
- * <p>Weights that the file has as floats are quantized to 8 bits, a scale for every 32.
+ * <p>Weights that the file has as floats are quantized to 8 bits, a scale for every 32. Files that ask for more,
+ * such as biases, experts or scaled positions other than by rope_freqs, are refused.
  */
 final class Llama implements AutoCloseable {
     private static final int PAGE = 16;
+    private static final Pattern TENSORS = Pattern.compile("(token_embd|output_norm|output|rope_freqs)\\.weight"
+            + "|blk\\.\\d+\\.(attn_(norm|q|k|v|output)|ffn_(norm|gate|up|down))\\.weight");
 
     /** Sizes, as the file tells them. */
     record Sizes(
@@ -51,6 +55,12 @@ final class Llama implements AutoCloseable {
             int width = number(file, "llama.embedding_length", -1);
             int heads = number(file, "llama.attention.head_count", -1);
             int headSize = number(file, "llama.attention.key_length", width / heads);
+            int rotated = number(file, "llama.rope.dimension_count", headSize);
+            if (rotated < 0 || rotated > headSize || rotated % 2 != 0) {
+                throw new IllegalArgumentException(
+                        "llama.rope.dimension_count: given " + rotated + "; allowed: even, 0.." + headSize);
+            }
+            refuseMore(file, headSize);
             GgufValue base = file.metadata().get("llama.rope.freq_base");
             return new Sizes(
                     number(file, "llama.block_count", -1),
@@ -59,11 +69,36 @@ final class Llama implements AutoCloseable {
                     heads,
                     number(file, "llama.attention.head_count_kv", heads),
                     headSize,
-                    number(file, "llama.rope.dimension_count", headSize),
+                    rotated,
                     base == null ? 10000 : (float) base.asDouble(),
                     (float) file.value("llama.attention.layer_norm_rms_epsilon").asDouble(),
                     Math.toIntExact(file.tensor("token_embd.weight").shape().size(0)),
                     number(file, "llama.context_length", -1));
+        }
+
+        /** Refuses a file that asks for what is not here. */
+        private static void refuseMore(Gguf file, int headSize) {
+            expect(file, "llama.attention.value_length", GgufValue.uint32(headSize));
+            expect(file, "llama.expert_count", GgufValue.uint32(0));
+            expect(file, "llama.rope.scaling.type", GgufValue.string("none"));
+            expect(file, "llama.rope.scaling.factor", GgufValue.float32(1));
+            expect(file, "llama.rope.scaling.attn_factor", GgufValue.float32(1));
+            expect(file, "llama.rope.scale_linear", GgufValue.float32(1));
+            file.tensors().keySet().stream()
+                    .filter(name -> !TENSORS.matcher(name).matches())
+                    .findFirst()
+                    .ifPresent(name -> {
+                        throw new IllegalArgumentException(
+                                "tensors: given " + name + "; allowed: " + TENSORS.pattern());
+                    });
+        }
+
+        /** Refuses another value than the one that asks for nothing. */
+        private static void expect(Gguf file, String key, GgufValue allowed) {
+            GgufValue given = file.metadata().get(key);
+            if (given != null && !given.equals(allowed)) {
+                throw new IllegalArgumentException(key + ": given " + given + "; allowed: " + allowed);
+            }
         }
 
         private static int number(Gguf file, String key, int otherwise) {
@@ -98,12 +133,15 @@ final class Llama implements AutoCloseable {
     /**
      * Packs the weights of a file.
      *
-     * @param longest text, in tokens
+     * @param longest text, in tokens, as many as the model was made for at most
      * @param mode what products are made in
      * @param cache how keys and values are kept
      */
     Llama(Gguf file, int longest, QMatmul.Mode mode, KvFormat cache) {
         sizes = Sizes.of(file);
+        if (longest < 1 || longest > sizes.context) {
+            throw new IllegalArgumentException("longest: given " + longest + "; allowed: 1.." + sizes.context);
+        }
         options = QMatmul.Options.DEFAULT.withMode(mode);
         embeddings = file.tensor("token_embd.weight");
         outputNorm = vector(file, "output_norm.weight");
@@ -157,10 +195,6 @@ final class Llama implements AutoCloseable {
         return found;
     }
 
-    Sizes sizes() {
-        return sizes;
-    }
-
     /** How many tokens the text has. */
     int length() {
         return length;
@@ -169,10 +203,14 @@ final class Llama implements AutoCloseable {
     /**
      * Appends tokens to the text.
      *
+     * @param tokens one or more
      * @return the logits of what follows the last one, f32 [vocabulary]
      */
     float[] append(int... tokens) {
         int rows = tokens.length;
+        if (rows == 0) {
+            throw new IllegalArgumentException("tokens: given none; allowed: 1 or more");
+        }
         Tensor x = embed(tokens);
         Tensor normal = f32(rows, sizes.width);
         Tensor queryKeyValue = f32(rows, layers.getFirst().queryKeyValue.columns());

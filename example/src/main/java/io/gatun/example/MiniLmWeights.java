@@ -1,7 +1,7 @@
 package io.gatun.example;
 
 import io.gatun.example.OnnxModel.Initializer;
-import io.gatun.example.OnnxModel.Node;
+import io.gatun.onnxruntime.proto.Onnx.NodeProto;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.ArrayList;
@@ -119,10 +119,10 @@ record MiniLmWeights(
     /** The constants of every {@code opType(x, scale) + shift} in graph order. */
     private static List<ScaleAndShift> scaledAndShifted(OnnxModel model, String opType) {
         List<ScaleAndShift> found = new ArrayList<>();
-        for (Node node : model.nodes()) {
-            Initializer scale = node.opType().equals(opType) ? model.constantInput(node) : null;
+        for (NodeProto node : model.nodes()) {
+            Initializer scale = node.getOpType().equals(opType) ? model.constantInput(node) : null;
             if (scale != null) {
-                found.add(new ScaleAndShift(scale, shiftOf(model, node.outputs().getFirst())));
+                found.add(new ScaleAndShift(scale, shiftOf(model, node.getOutput(0))));
             }
         }
         return found;
@@ -130,7 +130,8 @@ record MiniLmWeights(
 
     private static Initializer shiftOf(OnnxModel model, String result) {
         return model.nodes().stream()
-                .filter(node -> node.opType().equals("Add") && node.inputs().contains(result))
+                .filter(node ->
+                        node.getOpType().equals("Add") && node.getInputList().contains(result))
                 .map(model::constantInput)
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException("nothing is added to " + result));

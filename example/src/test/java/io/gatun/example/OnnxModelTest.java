@@ -95,7 +95,7 @@ class OnnxModelTest {
     void refusesWhatIsNotThisModel() throws IOException {
         IOException noGraph =
                 assertThrows(IOException.class, () -> OnnxModel.read(new ByteArrayInputStream(new byte[] {8, 1})));
-        assertTrue(noGraph.getMessage().contains("0 graphs"), noGraph.getMessage());
+        assertTrue(noGraph.getMessage().contains("no graph"), noGraph.getMessage());
         IllegalArgumentException empty = assertThrows(
                 IllegalArgumentException.class, () -> MiniLmWeights.of(new OnnxModel(List.of(), Map.of())));
         assertTrue(empty.getMessage().contains("0 linear layers where 36"), empty.getMessage());

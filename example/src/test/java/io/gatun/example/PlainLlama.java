@@ -6,12 +6,28 @@ import java.util.Map;
 
 /** The same decoder in plain Java, from the definition, over all tokens anew for each. */
 final class PlainLlama {
+    /**
+     * What the model is, whatever its file says.
+     *
+     * @param factors that divide the angles of the pairs
+     */
+    record Numbers(
+            int layers,
+            int width,
+            int heads,
+            int kvHeads,
+            int headSize,
+            int rotated,
+            double rotationBase,
+            double epsilon,
+            float[] factors) {}
+
     private final Map<String, float[]> weights;
-    private final Llama.Sizes sizes;
+    private final Numbers sizes;
     private final List<Integer> tokens = new ArrayList<>();
 
-    /** Weights by their names in the file, row-major. */
-    PlainLlama(Map<String, float[]> weights, Llama.Sizes sizes) {
+    /** @param weights by their names in the file, row-major */
+    PlainLlama(Map<String, float[]> weights, Numbers sizes) {
         this.weights = weights;
         this.sizes = sizes;
     }
@@ -81,7 +97,9 @@ final class PlainLlama {
         double[] turned = heads.clone();
         for (int head = 0; head < heads.length / sizes.headSize(); head++) {
             for (int i = 0; i < sizes.rotated(); i += 2) {
-                double angle = position * Math.pow(sizes.rotationBase(), -(double) i / sizes.rotated());
+                double angle = position
+                        * Math.pow(sizes.rotationBase(), -(double) i / sizes.rotated())
+                        / sizes.factors()[i / 2];
                 int at = head * sizes.headSize() + i;
                 turned[at] = heads[at] * Math.cos(angle) - heads[at + 1] * Math.sin(angle);
                 turned[at + 1] = heads[at] * Math.sin(angle) + heads[at + 1] * Math.cos(angle);

@@ -9,6 +9,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.ref.Reference;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 
 /** Arrays as tensors, for one call: they end with this, and the arrays stay reachable until then. */
 final class NDViews implements AutoCloseable {
@@ -21,6 +22,10 @@ final class NDViews implements AutoCloseable {
 
     private final Arena arena = Arena.ofConfined();
     private final List<NDArray> arrays = new ArrayList<>();
+
+    NDViews() {
+        DjlVersion.check();
+    }
 
     /** A tensor on the array's memory; null for null. */
     Tensor of(String name, NDArray array) {
@@ -48,24 +53,31 @@ final class NDViews implements AutoCloseable {
 
     /** The same with all axes but the last as rows. */
     Tensor matrix(String name, NDArray array) {
+        int lastAxis = lastAxis(name, array);
         Tensor tensor = of(name, array);
-        int rank = tensor.shape().rank();
-        if (rank == 2) {
+        if (lastAxis == 1) {
             return tensor;
-        }
-        if (rank == 0) {
-            throw new IllegalArgumentException(name + ": given a scalar; allowed: [..., size]");
         }
         if (!tensor.isContiguous()) {
             throw new IllegalArgumentException(
                     name + ": given a view " + array.getShape() + "; allowed: views of two axes, or contiguous arrays");
         }
-        long last = tensor.shape().size(rank - 1);
         long rows = 1;
-        for (int axis = 0; axis < rank - 1; axis++) {
+        for (int axis = 0; axis < lastAxis; axis++) {
             rows *= tensor.shape().size(axis);
         }
-        return tensor.reshape(rows, last);
+        return tensor.reshape(rows, tensor.shape().size(lastAxis));
+    }
+
+    /** The number of the last axis, which scalars have not. */
+    static int lastAxis(String name, NDArray array) {
+        int rank = Objects.requireNonNull(array, name + ": given null; allowed: an array")
+                .getShape()
+                .dimension();
+        if (rank == 0) {
+            throw new IllegalArgumentException(name + ": given a scalar; allowed: [..., size]");
+        }
+        return rank - 1;
     }
 
     private static DType dtype(String name, NDArray array) {
@@ -84,11 +96,11 @@ final class NDViews implements AutoCloseable {
 
     private static Memory memory(String name, NDArray array) {
         if (array.isSparse()) {
-            throw unsupported(name, "a sparse array", "dense ones");
+            throw unsupported(name, "that is sparse", "dense ones");
         }
         String engine = array.getManager().getEngine().getEngineName();
         return switch (engine) {
-            case "PyTorch" -> PyTorchMemory.of(array);
+            case "PyTorch" -> PyTorchMemory.of(name, array);
             case "OnnxRuntime" -> OnnxRuntimeMemory.of(name, array);
             default -> throw unsupported(name, "of the engine " + engine, "PyTorch, OnnxRuntime");
         };

@@ -2,21 +2,28 @@ package io.gatun.djl;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.onnxruntime.engine.OrtNDArray;
+import ai.onnxruntime.OnnxTensor;
 import io.gatun.djl.NDViews.Memory;
 import java.lang.foreign.MemorySegment;
-import java.nio.Buffer;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.nio.ByteBuffer;
 
-/** The direct buffer behind a tensor that was made in Java. */
+/**
+ * Asks ONNX Runtime where a tensor is, by a method of OnnxTensor that is not public. What is public copies, or tells of
+ * the buffer that a tensor was made from: its position, which says where the tensor begins, may have moved since then.
+ */
 final class OnnxRuntimeMemory {
+    private static final Method BUFFER = buffer();
+
     private OnnxRuntimeMemory() {}
 
     static Memory of(String name, NDArray array) {
-        Buffer buffer = ((OrtNDArray) array).getTensor().getBufferRef().orElse(null);
-        if (buffer == null || !buffer.isDirect()) {
+        if (BUFFER == null) {
             throw NDViews.unsupported(
                     name,
-                    "whose memory is ONNX Runtime's own",
-                    "arrays that were made in Java; duplicate() makes one, with a copy");
+                    "of an ONNX Runtime without OnnxTensor.getBuffer()",
+                    "the one that DJL names as its dependency");
         }
         long[] sizes = array.getShape().getShape();
         long[] strides = new long[sizes.length];
@@ -25,6 +32,21 @@ final class OnnxRuntimeMemory {
             strides[axis] = stride;
             stride *= sizes[axis];
         }
-        return new Memory(MemorySegment.ofBuffer(buffer.duplicate().clear()).address(), strides);
+        try {
+            ByteBuffer memory = (ByteBuffer) BUFFER.invoke(((OrtNDArray) array).getTensor());
+            return new Memory(MemorySegment.ofBuffer(memory).address(), strides);
+        } catch (IllegalAccessException | InvocationTargetException e) {
+            throw new IllegalStateException("ONNX Runtime does not tell where an array " + array.getShape() + " is", e);
+        }
+    }
+
+    /** null where ONNX Runtime has none, or does not let it be called. */
+    private static Method buffer() {
+        try {
+            Method method = OnnxTensor.class.getDeclaredMethod("getBuffer");
+            return method.trySetAccessible() ? method : null;
+        } catch (NoSuchMethodException e) {
+            return null;
+        }
     }
 }

@@ -18,7 +18,13 @@ final class PyTorchMemory {
 
     private PyTorchMemory() {}
 
-    static Memory of(NDArray array) {
+    static Memory of(String name, NDArray array) {
+        if (DATA == null || STRIDES == null) {
+            throw NDViews.unsupported(
+                    name,
+                    "of a libtorch without aoti_torch_get_data_ptr and aoti_torch_get_strides",
+                    "PyTorch 2.2 or newer, loaded by DJL");
+        }
         // DJL's handle is a pointer to an at::Tensor, and so is AtenTensorHandle.
         long tensor = ((PtNDArray) array).getHandle();
         int rank = array.getShape().dimension();
@@ -40,23 +46,17 @@ final class PyTorchMemory {
         }
     }
 
-    /** int name(long tensor, void** out), of the library that DJL has loaded. */
+    /** int name(long tensor, void** out), of the library that DJL has loaded; null where it is not there. */
     private static MethodHandle function(String name) {
-        MemorySegment address;
+        FunctionDescriptor type =
+                FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_LONG, ValueLayout.ADDRESS);
         try {
-            address = SymbolLookup.libraryLookup(System.mapLibraryName("torch_cpu"), Arena.global())
+            return SymbolLookup.libraryLookup(System.mapLibraryName("torch_cpu"), Arena.global())
                     .find(name)
+                    .map(address -> Linker.nativeLinker().downcallHandle(address, type))
                     .orElse(null);
         } catch (IllegalArgumentException e) {
-            address = null;
+            return null;
         }
-        if (address == null) {
-            throw new UnsupportedOperationException(
-                    "libtorch has no function " + name + "; allowed: PyTorch 2.2 or newer, loaded by DJL");
-        }
-        return Linker.nativeLinker()
-                .downcallHandle(
-                        address,
-                        FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_LONG, ValueLayout.ADDRESS));
     }
 }

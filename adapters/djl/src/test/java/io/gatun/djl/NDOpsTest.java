@@ -3,7 +3,6 @@ package io.gatun.djl;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
@@ -21,10 +20,12 @@ import io.gatun.ops.QuantSpec;
 import io.gatun.ops.Sparsity;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
 import java.util.Random;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -90,6 +91,10 @@ class NDOpsTest {
         assertEquals(address, (long) NDOps.with(transposed, Tensor::address));
         assertArrayEquals(new long[] {1, 12}, NDOps.with(transposed, Tensor::strides));
         assertArrayEquals(transposed.toFloatArray(), NDOps.with(transposed, Tensor::toFloatArray));
+        NDArray part = columns.transpose().get("3:6, 1:"); // a view of a view of a view
+        assertEquals(address + 5 * 4 + 48, (long) NDOps.with(part, Tensor::address));
+        assertArrayEquals(new long[] {1, 12}, NDOps.with(part, Tensor::strides));
+        assertArrayEquals(part.toFloatArray(), NDOps.with(part, Tensor::toFloatArray));
     }
 
     /** Not BFLOAT16: DJL's own conversion to it ends the process. */
@@ -164,9 +169,13 @@ class NDOpsTest {
                 .getMessage();
         assertEquals("x: given a view (2, 3, 16); allowed: views of two axes, or contiguous arrays", message);
         NDArray scalar = pyTorch.create(1f);
-        message = assertThrows(IllegalArgumentException.class, () -> NDOps.qmatmul(scalar, packed))
+        refuses("x", () -> NDOps.qmatmul(scalar, packed));
+        refuses("q", () -> NDOps.attention(scalar, view, view, Attention.Options.DEFAULT));
+        refuses("v", () -> NDOps.attention(view, view, scalar, Attention.Options.DEFAULT));
+        refuses("x", () -> NDOps.layerNorm(scalar, null, null, 1e-5f));
+        message = assertThrows(NullPointerException.class, () -> NDOps.qmatmul(null, packed))
                 .getMessage();
-        assertTrue(message.contains("scalar"), message);
+        assertEquals("x: given null; allowed: an array", message);
         Tensor[] kept = new Tensor[1];
         NDOps.with(pyTorch.create(numbers(4), new Shape(4)), tensor -> kept[0] = tensor);
         assertThrows(IllegalStateException.class, () -> kept[0].getFloat(0));
@@ -175,10 +184,47 @@ class NDOpsTest {
         assertThrows(IllegalStateException.class, () -> NDOps.with(closed, Tensor::dtype));
     }
 
+    private static void refuses(String name, Executable scalar) {
+        String message = assertThrows(IllegalArgumentException.class, scalar).getMessage();
+        assertEquals(name + ": given a scalar; allowed: [..., size]", message);
+    }
+
+    @Test
+    void sparseArraysAreRefused() {
+        NDArray sparse = pyTorch.createCoo(FloatBuffer.wrap(new float[] {1}), new long[][] {{0}, {2}}, new Shape(2, 3));
+        String message = assertThrows(UnsupportedOperationException.class, () -> NDOps.with(sparse, Tensor::dtype))
+                .getMessage();
+        assertEquals("array: given an array that is sparse; allowed: dense ones", message);
+    }
+
+    /** A failed call leaves its manager nothing to close. */
+    @Test
+    void resultsOfFailedCallsAreClosed() {
+        PackedWeights packed = QMatmul.pack(Tensor.of(numbers(16 * 16), 16, 16), QuantSpec.int8());
+        try (NDManager manager = pyTorch.newSubManager()) {
+            NDArray deep = manager.create(numbers(2 * 17), new Shape(2, 17));
+            int before = manager.getManagedArrays().size();
+            assertThrows(IllegalArgumentException.class, () -> NDOps.qmatmul(deep, packed));
+            assertThrows(IllegalArgumentException.class, () -> NDOps.layerNorm(deep, manager.create(1f), null, 1e-5f));
+            assertThrows(
+                    IllegalArgumentException.class, () -> NDOps.attention(deep, deep, deep, Attention.Options.DEFAULT));
+            assertEquals(before + 1, manager.getManagedArrays().size()); // the weight
+        }
+    }
+
     @Test
     void noElements() {
         PackedWeights packed = QMatmul.pack(Tensor.of(numbers(16 * 16), 16, 16), QuantSpec.int8());
         NDArray y = NDOps.qmatmul(pyTorch.create(new Shape(0, 16)), packed);
         assertEquals(new Shape(0, 16), y.getShape());
+    }
+
+    /** A product of depth 0 is zeros. */
+    @Test
+    void noDepth() {
+        PackedWeights packed = QMatmul.pack(Tensor.allocate(DType.F32, 5, 0), QuantSpec.int8());
+        NDArray y = NDOps.qmatmul(pyTorch.create(new Shape(2, 3, 0)), packed);
+        assertEquals(new Shape(2, 3, 5), y.getShape());
+        assertArrayEquals(new float[30], y.toFloatArray());
     }
 }

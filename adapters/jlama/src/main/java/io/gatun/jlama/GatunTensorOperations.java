@@ -15,20 +15,21 @@ import java.lang.ref.Reference;
 import java.lang.reflect.Proxy;
 
 /**
- * Jlama's tensor operations on the CPU. Products by weights of 4 bits (Q4), with activations of 8 bits (I8) or F32, are
- * Gatun's; all others are those of Jlama's own Java code, which {@link #name} and {@link #explain} tell.
+ * Jlama's tensor operations on the CPU. Products by weights of 4 bits (Q4), with activations of 8 bits (I8) or F32,
+ * are Gatun's; all others are those of Jlama's own Java code, which {@link #name} and {@link #explain} tell.
  *
- * <p>Jlama calls from threads of its own for ranges of rows of the weights: each call computes on its caller's thread,
- * reads and writes Jlama's memory, and gives the same bits for any ranges. The first product of a weight tensor packs it,
- * into as much memory again, which is freed with the tensor; weights must not change after that. Products of a part of
- * the weights' columns, or of fewer than 16 rows, are Jlama's.
+ * <p>Jlama calls from threads of its own for ranges of rows of the weights: each call computes on its caller's
+ * thread, reads and writes Jlama's memory, and gives the same bits for any ranges. The first product of a weight
+ * tensor packs it, into as much memory again, which is freed with the tensor; weights must not change after that.
+ * Products of a part of the weights' columns, or of fewer than 16 rows, are Jlama's.
  *
- * <p>I8: exact integers in each block of 32, blocks added in ascending order by one fma each; a row with a code of -128,
- * or a scale of NaN or infinity is NaN. F32: {@link QMatmul.Mode#PRECISE}.
+ * <p>I8: exact integers in each block of 32, blocks added in ascending order by one fma each; a row with a code of
+ * -128, or a scale of NaN or infinity is NaN. F32: {@link QMatmul.Mode#PRECISE}.
  *
- * <p>Jlama tells nobody when operations cannot be made: it takes its own. So where Gatun cannot serve, because of Jlama's
- * version, of jlama-native on the class path, or as its library is not there, every operation throws
- * {@link UnsupportedOperationException}, which says why.
+ * <p>Jlama tells nobody when operations cannot be made: it takes its own. So where Gatun cannot serve, because of
+ * Jlama's version, of jlama-native behind this artifact on the class path, or as its library is not there, every
+ * operation throws {@link UnsupportedOperationException}, which says why. Where jlama-native comes before this
+ * artifact, Jlama uses it, which {@link #require} alone can tell.
  */
 public class GatunTensorOperations implements TensorOperations {
     private static final PackedTensors WEIGHTS = new PackedTensors();
@@ -195,5 +196,10 @@ public class GatunTensorOperations implements TensorOperations {
     @Override
     public AbstractTensor quantize(AbstractTensor t, DType qtype, int offset, int length) {
         return others.quantize(t, qtype, offset, length);
+    }
+
+    @Override
+    public float sum(AbstractTensor a) {
+        return others.sum(a);
     }
 }

@@ -3,6 +3,7 @@ package io.gatun.jlama;
 import com.github.tjake.jlama.tensor.operations.TensorOperations;
 import java.io.IOException;
 import java.io.InputStream;
+import java.lang.reflect.Method;
 import java.net.URL;
 import java.util.Arrays;
 import java.util.Collections;
@@ -19,20 +20,23 @@ final class JlamaVersion {
     private static final String PROPERTIES = "META-INF/maven/com.github.tjake/jlama-core/pom.properties";
     private static final String DROP_IN = "com/github/tjake/jlama/tensor/operations/NativeSimdTensorOperations.class";
 
-    /** What a provider may be asked in {@link #SUPPORTED}. */
+    /** What a provider may be asked in {@link #SUPPORTED}, with types by their simple names. */
     private static final Set<String> METHODS = Set.of(
-            "accumulate",
-            "batchDotProduct",
-            "dotProduct",
-            "dotProductBatchChunk",
-            "dotProductChunk",
-            "maccumulate",
-            "name",
-            "parallelSplitSize",
-            "quantize",
-            "saxpy",
-            "scale",
-            "sum");
+            "String name()",
+            "int parallelSplitSize()",
+            "float dotProduct(AbstractTensor, AbstractTensor, int)",
+            "float dotProduct(AbstractTensor, AbstractTensor, int, int, int)",
+            "void batchDotProduct(AbstractTensor, AbstractTensor, AbstractTensor, int, int, int)",
+            "void batchDotProduct(AbstractTensor, AbstractTensor, AbstractTensor, int, int, int, int, int, int)",
+            "void dotProductChunk(AbstractTensor, AbstractTensor, AbstractTensor, int, int, int, int)",
+            "void dotProductBatchChunk(AbstractTensor[], AbstractTensor, AbstractTensor[], int, int, int, int)",
+            "void accumulate(AbstractTensor, AbstractTensor, int, int)",
+            "void maccumulate(AbstractTensor, AbstractTensor, int, int)",
+            "void saxpy(float, AbstractTensor, AbstractTensor, int, int, int)",
+            "void saxpy(AbstractTensor, AbstractTensor, AbstractTensor, int, int, int, int, int, int)",
+            "void scale(float, AbstractTensor, int, int)",
+            "AbstractTensor quantize(AbstractTensor, DType, int, int)",
+            "float sum(AbstractTensor)");
 
     private JlamaVersion() {}
 
@@ -59,7 +63,7 @@ final class JlamaVersion {
         if (!methods.equals(METHODS)) {
             Set<String> difference = new TreeSet<>(methods);
             difference.addAll(METHODS);
-            difference.removeIf(name -> methods.contains(name) && METHODS.contains(name));
+            difference.removeIf(method -> methods.contains(method) && METHODS.contains(method));
             return "a jlama-core whose TensorOperations differs in " + difference + "; allowed: " + SUPPORTED;
         }
         return null;
@@ -78,7 +82,14 @@ final class JlamaVersion {
 
     static Set<String> methods() {
         return Arrays.stream(TensorOperations.class.getMethods())
-                .map(method -> method.getName())
+                .map(JlamaVersion::signature)
                 .collect(Collectors.toSet());
+    }
+
+    private static String signature(Method method) {
+        return method.getReturnType().getSimpleName() + " " + method.getName()
+                + Arrays.stream(method.getParameterTypes())
+                        .map(Class::getSimpleName)
+                        .collect(Collectors.joining(", ", "(", ")"));
     }
 }

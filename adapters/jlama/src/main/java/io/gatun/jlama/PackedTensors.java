@@ -9,6 +9,7 @@ import io.gatun.ops.Packing;
 import io.gatun.ops.QMatmul;
 import io.gatun.ops.QuantSpec;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.lang.ref.Cleaner;
 import java.util.Collections;
 import java.util.Map;
@@ -66,14 +67,14 @@ final class PackedTensors {
         long depth = tensor.shape().sparseColumnLength();
         var factors = tensor.getBlockF();
         int factor = factors.getOffset(row, column / Q4ByteBufferTensor.BLOCK_SIZE);
+        long blocks = depth / Q4ByteBufferTensor.BLOCK_SIZE;
         Tensor codes = Tensor.wrap(tensor.getMemorySegment(), DType.U8, rows, depth / 2);
-        Tensor scales = Tensor.wrap(
-                factors.getMemorySegment().asSlice(factor * 4L),
-                DType.F32,
-                rows,
-                depth / Q4ByteBufferTensor.BLOCK_SIZE);
+        MemorySegment scales = factors.getMemorySegment().asSlice(factor * 4L, rows * blocks * 4);
         try (Arena arena = Arena.ofConfined()) {
-            Packing.Planes planes = new Packing.Planes(codes, scales, null);
+            if (scales.address() % 4 != 0) { // a file of Jlama's, whose header may have any length
+                scales = arena.allocate(scales.byteSize(), 4).copyFrom(scales);
+            }
+            Packing.Planes planes = new Packing.Planes(codes, Tensor.wrap(scales, DType.F32, rows, blocks), null);
             return QMatmul.pack(Packing.read(arena, Packing.Format.JLAMA, Q4, rows, depth, planes), target);
         }
     }

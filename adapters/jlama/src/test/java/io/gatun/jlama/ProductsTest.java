@@ -215,6 +215,35 @@ class ProductsTest {
         }
     }
 
+    /** Weights as a file has them, at any address: factors that begin one byte after a multiple of 4. */
+    @Test
+    void misalignedWeights() {
+        Q4ByteBufferTensor aligned = (Q4ByteBufferTensor) tensor(DType.Q4, 48, 128);
+        FloatBufferTensor factors = new FloatBufferTensor(
+                "factors",
+                misaligned(aligned.getBlockF()).asFloatBuffer(),
+                aligned.getBlockF().shape(),
+                false);
+        assertEquals(1, factors.getMemorySegment().address() % 4);
+        Q4ByteBufferTensor b = new Q4ByteBufferTensor("weights", misaligned(aligned), factors, aligned.shape(), false);
+        for (DType dtype : List.of(DType.F32, DType.I8)) {
+            AbstractTensor a = tensor(dtype, 3, 128);
+            FloatBufferTensor result = new FloatBufferTensor(3, 48);
+            expectGatun(result, a, b, 0, 128, true);
+            new Call(a, b, 0, 0, 128, 0, 5, 40).check(gatun, result);
+        }
+    }
+
+    private static ByteBuffer misaligned(AbstractTensor tensor) {
+        MemorySegment memory = tensor.getMemorySegment();
+        int bytes = (int) memory.byteSize();
+        ByteBuffer copy = ByteBuffer.allocateDirect(bytes + 4);
+        int start = (int) (5 - MemorySegment.ofBuffer(copy).address() % 4) % 4;
+        ByteBuffer part = copy.slice(start, bytes).order(ByteOrder.nativeOrder());
+        MemorySegment.ofBuffer(part).copyFrom(memory);
+        return part;
+    }
+
     @Test
     void severalWeights() {
         for (List<DType> pair : PAIRS) {

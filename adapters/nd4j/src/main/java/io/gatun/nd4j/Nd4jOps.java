@@ -19,14 +19,14 @@ import org.nd4j.linalg.factory.Nd4j;
  * memory, views and order f by their strides. An array must not be closed before the call returns.
  *
  * <p>Arrays are of the types FLOAT, HALF, BFLOAT16, INT8, UINT8 and INT32. All methods throw
- * {@link UnsupportedOperationException} for other backends.
+ * {@link UnsupportedOperationException} for versions of ND4J other than 1.0.0-beta7 to 1.0.0-M2.1, and other backends.
  */
 public final class Nd4jOps {
     private Nd4jOps() {}
 
     /** As {@link #qmatmul(INDArray, PackedWeights, INDArray, QMatmul.Options)}, into a new array of the type of x. */
     public static INDArray qmatmul(INDArray x, PackedWeights w) {
-        INDArray y = likeButLast(x, w.rows());
+        INDArray y = likeButLast("x", x, w.rows());
         qmatmul(x, w, y, QMatmul.Options.DEFAULT);
         return y;
     }
@@ -45,7 +45,7 @@ public final class Nd4jOps {
 
     /** As {@link #nmMatmul(INDArray, NmWeights, INDArray, QMatmul.Options)}, into a new array of the type of x. */
     public static INDArray nmMatmul(INDArray x, NmWeights w) {
-        INDArray y = likeButLast(x, w.rows());
+        INDArray y = likeButLast("x", x, w.rows());
         nmMatmul(x, w, y, QMatmul.Options.DEFAULT);
         return y;
     }
@@ -69,7 +69,7 @@ public final class Nd4jOps {
      * @return [batch, query heads, query length, value size], a new array
      */
     public static INDArray attention(INDArray q, INDArray k, INDArray v, Attention.Options options) {
-        INDArray out = likeButLast(q, v.size(-1));
+        INDArray out = likeButLast("q", q, last("v", v));
         try (Nd4jViews views = new Nd4jViews()) {
             Attention.run(views.of("q", q), views.of("k", k), views.of("v", v), views.of("out", out), options);
         }
@@ -78,7 +78,7 @@ public final class Nd4jOps {
 
     /** {@link Norm#layer} over the last axis, into a new array. */
     public static INDArray layerNorm(INDArray x, INDArray weight, INDArray bias, float epsilon) {
-        INDArray y = likeButLast(x, x.size(-1));
+        INDArray y = likeButLast("x", x, last("x", x));
         try (Nd4jViews views = new Nd4jViews()) {
             Norm.layer(
                     views.matrix("x", x),
@@ -102,9 +102,15 @@ public final class Nd4jOps {
         }
     }
 
-    private static INDArray likeButLast(INDArray x, long last) {
-        long[] shape = x.shape().clone();
-        shape[shape.length - 1] = last;
-        return Nd4j.create(x.dataType(), shape);
+    private static long last(String name, INDArray array) {
+        int axis = Nd4jViews.lastAxis(name, array);
+        return array.size(axis);
+    }
+
+    private static INDArray likeButLast(String name, INDArray like, long last) {
+        int axis = Nd4jViews.lastAxis(name, like);
+        long[] shape = like.shape().clone();
+        shape[axis] = last;
+        return Nd4j.create(like.dataType(), shape);
     }
 }

@@ -8,6 +8,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.ref.Reference;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 
@@ -15,6 +16,10 @@ import org.nd4j.linalg.factory.Nd4j;
 final class Nd4jViews implements AutoCloseable {
     private final Arena arena = Arena.ofConfined();
     private final List<INDArray> arrays = new ArrayList<>();
+
+    Nd4jViews() {
+        Nd4jVersion.check();
+    }
 
     /** A tensor on the array's memory; null for null. */
     Tensor of(String name, INDArray array) {
@@ -48,20 +53,30 @@ final class Nd4jViews implements AutoCloseable {
 
     /** The same with all axes but the last as rows. */
     Tensor matrix(String name, INDArray array) {
+        int lastAxis = lastAxis(name, array);
         Tensor tensor = of(name, array);
-        int rank = tensor.shape().rank();
-        if (rank == 2) {
+        if (lastAxis == 1) {
             return tensor;
-        }
-        if (rank == 0) {
-            throw new IllegalArgumentException(name + ": given a scalar; allowed: [..., size]");
         }
         if (!tensor.isContiguous()) {
             throw new IllegalArgumentException(name + ": given a view, or order f, of shape " + tensor.shape()
                     + "; allowed: two axes, or contiguous arrays in order c");
         }
-        long last = tensor.shape().size(rank - 1);
-        return tensor.reshape(last == 0 ? 0 : tensor.shape().elements() / last, last);
+        long rows = 1;
+        for (int axis = 0; axis < lastAxis; axis++) {
+            rows *= tensor.shape().size(axis);
+        }
+        return tensor.reshape(rows, tensor.shape().size(lastAxis));
+    }
+
+    /** The number of the last axis, which scalars have not. */
+    static int lastAxis(String name, INDArray array) {
+        int rank = Objects.requireNonNull(array, name + ": given null; allowed: an array")
+                .rank();
+        if (rank == 0) {
+            throw new IllegalArgumentException(name + ": given a scalar; allowed: [..., size]");
+        }
+        return rank - 1;
     }
 
     private static DType dtype(String name, INDArray array) {

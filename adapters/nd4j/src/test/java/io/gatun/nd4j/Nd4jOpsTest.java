@@ -15,6 +15,7 @@ import io.gatun.ops.QuantSpec;
 import io.gatun.ops.Sparsity;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
@@ -47,6 +48,10 @@ class Nd4jOpsTest {
         assertEquals(address + 8, (long) Nd4jOps.with(columns, Tensor::address));
         assertArrayEquals(new long[] {12, 1}, Nd4jOps.with(columns, Tensor::strides));
         assertArrayEquals(values(columns), Nd4jOps.with(columns, Tensor::toFloatArray));
+        INDArray part = columns.transpose().get(NDArrayIndex.interval(3, 6), NDArrayIndex.interval(1, 5));
+        assertEquals(address + 5 * 4 + 48, (long) Nd4jOps.with(part, Tensor::address));
+        assertArrayEquals(new long[] {1, 12}, Nd4jOps.with(part, Tensor::strides));
+        assertArrayEquals(values(part), Nd4jOps.with(part, Tensor::toFloatArray));
         INDArray row = array.getRow(3);
         assertEquals(address + 3 * 48, (long) Nd4jOps.with(row, Tensor::address));
         assertArrayEquals(values(array.transpose()), Nd4jOps.with(array.transpose(), Tensor::toFloatArray));
@@ -126,8 +131,38 @@ class Nd4jOpsTest {
                 "x: given a view, or order f, of shape [2, 3, 16]; allowed: two axes, or contiguous arrays in order c",
                 assertThrows(IllegalArgumentException.class, () -> Nd4jOps.qmatmul(view, packed))
                         .getMessage());
+        INDArray scalar = Nd4j.scalar(1f);
+        refuses("x", () -> Nd4jOps.qmatmul(scalar, packed));
+        refuses("q", () -> Nd4jOps.attention(scalar, view, view, Attention.Options.DEFAULT));
+        refuses("v", () -> Nd4jOps.attention(view, view, scalar, Attention.Options.DEFAULT));
+        refuses("x", () -> Nd4jOps.layerNorm(scalar, null, null, 1e-5f));
+        assertEquals(
+                "x: given null; allowed: an array",
+                assertThrows(NullPointerException.class, () -> Nd4jOps.qmatmul(null, packed))
+                        .getMessage());
+        INDArray closed = array(numbers(4), 4);
+        closed.close();
+        assertThrows(IllegalStateException.class, () -> Nd4jOps.with(closed, Tensor::dtype));
         Tensor[] kept = new Tensor[1];
         Nd4jOps.with(array(numbers(4), 4), tensor -> kept[0] = tensor);
         assertThrows(IllegalStateException.class, () -> kept[0].getFloat(0));
+    }
+
+    private static void refuses(String name, Executable scalar) {
+        String message = assertThrows(IllegalArgumentException.class, scalar).getMessage();
+        assertEquals(name + ": given a scalar; allowed: [..., size]", message);
+    }
+
+    @Test
+    void noElements() {
+        PackedWeights packed = QMatmul.pack(Tensor.of(numbers(16 * 16), 16, 16), QuantSpec.int8());
+        assertArrayEquals(
+                new long[] {0, 16},
+                Nd4jOps.qmatmul(Nd4j.create(DataType.FLOAT, 0, 16), packed).shape());
+        // A product of depth 0 is zeros.
+        PackedWeights flat = QMatmul.pack(Tensor.allocate(DType.F32, 5, 0), QuantSpec.int8());
+        INDArray y = Nd4j.ones(DataType.FLOAT, 2, 3, 5);
+        Nd4jOps.qmatmul(Nd4j.create(DataType.FLOAT, 2, 3, 0), flat, y, QMatmul.Options.DEFAULT);
+        assertArrayEquals(new float[30], values(y));
     }
 }
