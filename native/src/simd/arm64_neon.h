@@ -34,36 +34,43 @@ GATUN_INLINE LaneMask first(int n) {
   return {vcltq_s32(lane, count), vcltq_s32(vaddq_s32(lane, vdupq_n_s32(4)), count)};
 }
 
-// There are no masked loads and stores: parts go through the stack.
+// There are no masked loads and stores: parts go through the stack. Functions of their own, so that loops whose last
+// round is one of parts stay small enough to be unrolled.
+inline __attribute__((noinline)) uint8x16_t load_some(const void* p, size_t bytes) {
+  uint8_t part[16] = {};
+  std::memcpy(part, p, bytes);
+  return vld1q_u8(part);
+}
+inline __attribute__((noinline)) void store_some(void* p, uint8x16_t x, size_t bytes) {
+  uint8_t part[16];
+  vst1q_u8(part, x);
+  std::memcpy(p, part, bytes);
+}
 template <typename T>
 GATUN_INLINE uint8x16_t load_part(const T* p, int n) {
-  uint8_t part[16] = {};
-  std::memcpy(part, p, static_cast<size_t>(n) * sizeof(T));
-  return vld1q_u8(part);
+  return load_some(p, static_cast<size_t>(n) * sizeof(T));
 }
 template <typename T>
 GATUN_INLINE void store_part(T* p, uint8x16_t x, int n) {
-  uint8_t part[16];
-  vst1q_u8(part, x);
-  std::memcpy(p, part, static_cast<size_t>(n) * sizeof(T));
+  store_some(p, x, static_cast<size_t>(n) * sizeof(T));
 }
 
 GATUN_INLINE F32 load_f32(const float* p) { return {vld1q_f32(p), vld1q_f32(p + 4)}; }
-GATUN_INLINE F32 load_f32_n(const float* p, int n) {
-  if (n == kLanes) return load_f32(p);
-  if (n < 4) return {vreinterpretq_f32_u8(load_part(p, n)), vdupq_n_f32(0)};
-  return {vld1q_f32(p), vreinterpretq_f32_u8(load_part(p + 4, n - 4))};
+inline __attribute__((noinline)) F32 load_some_f32(const float* p, int n) {
+  const int low = n < 4 ? n : 4;
+  return {vreinterpretq_f32_u8(load_part(p, low)), vreinterpretq_f32_u8(load_part(p + low, n - low))};
 }
+GATUN_INLINE F32 load_f32_n(const float* p, int n) { return n == kLanes ? load_f32(p) : load_some_f32(p, n); }
 GATUN_INLINE void store_f32(float* p, F32 x) {
   vst1q_f32(p, x.low);
   vst1q_f32(p + 4, x.high);
 }
-GATUN_INLINE void store_f32_n(float* p, F32 x, int n) {
-  if (n == kLanes) return store_f32(p, x);
-  if (n < 4) return store_part(p, vreinterpretq_u8_f32(x.low), n);
-  vst1q_f32(p, x.low);
-  store_part(p + 4, vreinterpretq_u8_f32(x.high), n - 4);
+inline __attribute__((noinline)) void store_some_f32(float* p, F32 x, int n) {
+  const int low = n < 4 ? n : 4;
+  store_part(p, vreinterpretq_u8_f32(x.low), low);
+  store_part(p + low, vreinterpretq_u8_f32(x.high), n - low);
 }
+GATUN_INLINE void store_f32_n(float* p, F32 x, int n) { n == kLanes ? store_f32(p, x) : store_some_f32(p, x, n); }
 
 // Of eight elements of 16 bits.
 GATUN_INLINE uint16x8_t load_halves(const uint16_t* p) { return vld1q_u16(p); }

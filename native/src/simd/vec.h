@@ -123,7 +123,8 @@
 #include <cstdint>
 #include <cstring>
 
-// Under AddressSanitizer the checks of inlined lanes of the scalar tier take minutes to compile.
+// Inlined lanes of the scalar tier take minutes to compile: they are not where that tier need not be fast, under
+// AddressSanitizer and where every processor has a better one.
 #if defined(__SANITIZE_ADDRESS__)
 #define GATUN_SANITIZED
 #elif defined(__has_feature)
@@ -131,7 +132,7 @@
 #define GATUN_SANITIZED
 #endif
 #endif
-#if defined(GATUN_SANITIZED) && !defined(__AVX2__)
+#if (defined(GATUN_SANITIZED) || defined(__aarch64__)) && !defined(__AVX2__) && !defined(GATUN_NEON)
 #define GATUN_INLINE inline
 #define GATUN_INLINE_LAMBDA
 #else
