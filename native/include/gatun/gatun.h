@@ -17,16 +17,20 @@ extern "C" {
 enum gatun_abi { GATUN_ABI_VERSION = 2 };
 
 /*
- * Instruction-set tiers in ascending order. The library holds kernels for all tiers of its architecture and uses the
- * highest one that the processor and the operating system support. The environment variable GATUN_MAX_ISA (a tier's
- * name: scalar, avx2, avxvnni, avx512, avx512vnni) can only lower it; it is read once, at the first call.
+ * Instruction-set tiers, those of an architecture in ascending order. The library holds kernels for all tiers of its
+ * architecture and uses the highest one that the processor and the operating system support; those of others are never
+ * supported. The environment variable GATUN_MAX_ISA (a tier's name: scalar; avx2, avxvnni, avx512, avx512vnni on
+ * x86-64; neon, dotprod, i8mm on 64-bit ARM) can only lower it; it is read once, at the first call.
  */
 enum gatun_tier {
-  GATUN_TIER_SCALAR = 0,    /* portable C++; on x86-64 compiled for x86-64-v2 */
-  GATUN_TIER_AVX2 = 1,      /* x86-64-v3: AVX2, FMA, F16C */
-  GATUN_TIER_AVXVNNI = 2,   /* AVX2 + AVX-VNNI: 8-bit dot products in 256-bit registers */
-  GATUN_TIER_AVX512 = 3,    /* AVX-512 F, BW, DQ, VL */
-  GATUN_TIER_AVX512VNNI = 4 /* AVX-512 + VNNI, BF16, VBMI */
+  GATUN_TIER_SCALAR = 0,     /* portable C++; on x86-64 compiled for x86-64-v2 */
+  GATUN_TIER_AVX2 = 1,       /* x86-64-v3: AVX2, FMA, F16C */
+  GATUN_TIER_AVXVNNI = 2,    /* AVX2 + AVX-VNNI: 8-bit dot products in 256-bit registers */
+  GATUN_TIER_AVX512 = 3,     /* AVX-512 F, BW, DQ, VL */
+  GATUN_TIER_AVX512VNNI = 4, /* AVX-512 + VNNI, BF16, VBMI */
+  GATUN_TIER_NEON = 5,       /* Armv8.0-A: Advanced SIMD */
+  GATUN_TIER_DOTPROD = 6,    /* Armv8.2-A + DotProd: 8-bit dot products */
+  GATUN_TIER_I8MM = 7        /* Armv8.2-A + DotProd, I8MM: those of unsigned by signed bytes */
 };
 
 /* GATUN_ABI_VERSION of the library that is loaded. */

@@ -65,7 +65,8 @@ struct Scratch {
   float* sums;          // [kTileRows][value_columns]
   int64_t bytes;
 
-  Scratch(const ScratchSizes& sizes, const gatun_attention_params& p, uint8_t* memory) {
+  // Inlined always: an ISA unit may define nothing outside of its namespace.
+  __attribute__((always_inline)) Scratch(const ScratchSizes& sizes, const gatun_attention_params& p, uint8_t* memory) {
     Carver carver(memory);
     // Behind keys and values lie 64 more bytes, so that what follows starts elsewhere in a page.
     keys = carver.take<uint32_t>(sizes.panels * sizes.key_words * kPanelKeys + 16);

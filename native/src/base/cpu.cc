@@ -1,4 +1,5 @@
-// Asks the processor (CPUID) what it has and the operating system (XGETBV) which registers it saves.
+// Asks the processor what it has and the operating system which of it may be used: on x86 CPUID and XGETBV, on ARM the
+// capabilities that the kernel tells each process, and the identification register that it lets read.
 #include "base/cpu.h"
 
 #include <cstdio>
@@ -11,6 +12,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace gatun {
@@ -28,12 +32,30 @@ struct Cpu {
   char limit[96] = "";  // what GATUN_MAX_ISA said
 };
 
-#if defined(__x86_64__)
-
 struct Feature {
   const char* name;
   bool present;
 };
+
+// Whether the tiers below and all features are there; if not, says so in `tier`.
+template <int N>
+bool present(TierState& tier, const TierState& below, const Feature (&features)[N]) {
+  if (!below.supported) {
+    std::snprintf(tier.reason, sizeof(tier.reason), "needs the tiers below it");
+    return false;
+  }
+  for (const Feature& feature : features) {
+    if (!feature.present) {
+      std::snprintf(tier.reason, sizeof(tier.reason), "the processor has no %s", feature.name);
+      return false;
+    }
+  }
+  return true;
+}
+
+#if defined(__x86_64__)
+
+constexpr Tier kFirstTier = Tier::avx2, kLastTier = Tier::avx512vnni;
 
 uint64_t saved_registers() {
   uint32_t low, high;
@@ -45,16 +67,7 @@ uint64_t saved_registers() {
 template <int N>
 void require(TierState& tier, const TierState& below, const Feature (&features)[N], uint64_t saved, uint64_t state,
              const char* state_name) {
-  if (!below.supported) {
-    std::snprintf(tier.reason, sizeof(tier.reason), "needs the tiers below it");
-    return;
-  }
-  for (const Feature& feature : features) {
-    if (!feature.present) {
-      std::snprintf(tier.reason, sizeof(tier.reason), "the processor has no %s", feature.name);
-      return;
-    }
-  }
+  if (!present(tier, below, features)) return;
   if ((saved & state) != state) {
     std::snprintf(tier.reason, sizeof(tier.reason), "the operating system disabled %s (XCR0 = 0x%llx)", state_name,
                   static_cast<unsigned long long>(saved));
@@ -117,29 +130,68 @@ void detect(Cpu& cpu) {
   require(tiers[at(Tier::avx512vnni)], tiers[at(Tier::avx512)], avx512vnni, saved, kZmm, "512-bit registers");
 }
 
+#elif defined(__aarch64__)
+
+constexpr Tier kFirstTier = Tier::neon, kLastTier = Tier::i8mm;
+
+// The kernel clears what it does not let programs use.
+void detect(Cpu& cpu) {
+  const uint64_t capabilities = getauxval(AT_HWCAP), more = getauxval(AT_HWCAP2);
+  const auto has = [&](uint64_t capability) { return (capabilities & capability) != 0; };
+  if (has(HWCAP_CPUID)) {
+    uint64_t id;  // MIDR_EL1: implementer, variant, architecture, part, revision
+    __asm__("mrs %0, midr_el1" : "=r"(id));
+    std::snprintf(cpu.name, sizeof(cpu.name), "ARM, implementer 0x%02x, part 0x%03x, r%dp%d",
+                  static_cast<unsigned>(id >> 24 & 255), static_cast<unsigned>(id >> 4 & 0xfff),
+                  static_cast<int>(id >> 20 & 15), static_cast<int>(id & 15));
+  }
+  TierState* tiers = cpu.tiers;
+  const auto at = [](Tier tier) { return static_cast<int>(tier); };
+  const auto require = [&](Tier tier, Tier below, const auto& features) {
+    tiers[at(tier)].supported = present(tiers[at(tier)], tiers[at(below)], features);
+  };
+  const Feature neon[] = {{"Advanced SIMD", has(HWCAP_ASIMD)}};
+  require(Tier::neon, Tier::scalar, neon);
+  // What compilers may use in Armv8.2-A code, and the dot products.
+  const Feature dotprod[] = {{"atomic instructions (LSE)", has(HWCAP_ATOMICS)},
+                             {"CRC32 instructions", has(HWCAP_CRC32)},
+                             {"rounding multiplications (RDM)", has(HWCAP_ASIMDRDM)},
+                             {"8-bit dot products (DotProd)", has(HWCAP_ASIMDDP)}};
+  require(Tier::dotprod, Tier::neon, dotprod);
+  const Feature i8mm[] = {{"8-bit matrix multiplications (I8MM)", (more & HWCAP2_I8MM) != 0}};
+  require(Tier::i8mm, Tier::dotprod, i8mm);
+}
+
 #else
 
-void detect(Cpu& cpu) {
-  for (TierState& tier : cpu.tiers) std::snprintf(tier.reason, sizeof(tier.reason), "not this architecture");
-}
+constexpr Tier kFirstTier = Tier::scalar, kLastTier = Tier::scalar;
+
+void detect(Cpu&) {}
 
 #endif
 
-constexpr const char* kTierNames[kTiers] = {"scalar", "avx2", "avxvnni", "avx512", "avx512vnni"};
+// Whether the tier belongs to this architecture.
+bool exists_here(int tier) {
+  return tier == 0 || (tier >= static_cast<int>(kFirstTier) && tier <= static_cast<int>(kLastTier));
+}
+
+constexpr const char* kTierNames[kTiers] = {"scalar",     "avx2", "avxvnni", "avx512",
+                                            "avx512vnni", "neon", "dotprod", "i8mm"};
 
 void limit(Cpu& cpu) {
-  int highest = kTiers - 1;
+  int highest = static_cast<int>(kLastTier);
   if (const char* wanted = std::getenv("GATUN_MAX_ISA"); wanted != nullptr && *wanted != '\0') {
     int index = 0;
     while (index < kTiers && std::strcmp(wanted, kTierNames[index]) != 0) ++index;
-    if (index < kTiers) {
+    if (index < kTiers && exists_here(index)) {
       highest = index;
       std::snprintf(cpu.limit, sizeof(cpu.limit), "GATUN_MAX_ISA=%s", wanted);
     } else {
-      std::snprintf(cpu.limit, sizeof(cpu.limit), "GATUN_MAX_ISA=%.24s ignored: no such tier", wanted);
+      std::snprintf(cpu.limit, sizeof(cpu.limit), "GATUN_MAX_ISA=%.24s ignored: no such tier%s", wanted,
+                    index < kTiers ? " on this architecture" : "");
     }
   }
-  while (!cpu.tiers[highest].supported) --highest;
+  while (!cpu.tiers[highest].supported) --highest;  // scalar always is
   cpu.active = static_cast<Tier>(highest);
 }
 
@@ -147,6 +199,10 @@ const Cpu& cpu() {
   static const Cpu instance = [] {
     Cpu result;
     result.tiers[0].supported = true;
+    for (int i = 0; i < kTiers; ++i) {
+      TierState& tier = result.tiers[i];
+      if (!exists_here(i)) std::snprintf(tier.reason, sizeof(tier.reason), "not on this architecture");
+    }
     detect(result);
     limit(result);
     return result;

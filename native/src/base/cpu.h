@@ -13,13 +13,16 @@ enum class Tier : int32_t {
   avxvnni = GATUN_TIER_AVXVNNI,
   avx512 = GATUN_TIER_AVX512,
   avx512vnni = GATUN_TIER_AVX512VNNI,
+  neon = GATUN_TIER_NEON,
+  dotprod = GATUN_TIER_DOTPROD,
+  i8mm = GATUN_TIER_I8MM,
 };
-inline constexpr int kTiers = 5;
+inline constexpr int kTiers = 8;
 
 const char* tier_name(Tier tier);
 
-// Whether processor and operating system can run the tier. Tiers are a chain except avxvnni: a processor with AVX-512
-// VNNI need not have it.
+// Whether processor and operating system can run the tier. Those of an architecture are a chain except avxvnni: a
+// processor with AVX-512 VNNI need not have it.
 bool tier_supported(Tier tier);
 
 // The highest supported tier that GATUN_MAX_ISA allows.

@@ -37,7 +37,9 @@ GATUN_INLINE void multiply_tile(const float* a, int64_t a_row, int64_t a_depth, 
     return left >= kLanes ? kLanes : left > 0 ? static_cast<int>(left) : 0;
   };
   F32 sum[T][V];
+#pragma GCC unroll 6
   for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
       sum[t][v] = add_to ? load_f32_n(c + t * c_row + v * kLanes, lanes_of(v)) : zero_f32();
     }
@@ -52,7 +54,9 @@ GATUN_INLINE void multiply_tile(const float* a, int64_t a_row, int64_t a_depth, 
     a += a_depth;
     b += V * kLanes;
   }
+#pragma GCC unroll 6
   for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) store_f32_n(c + t * c_row + v * kLanes, sum[t][v], lanes_of(v));
   }
 }

@@ -173,7 +173,9 @@ int32_t check_tier(const char* name, Tier* tier) {
     if (tier_supported(*tier)) return GATUN_OK;
     return fail(GATUN_UNSUPPORTED, "this processor or operating system cannot run tier %s", name);
   }
-  return fail(GATUN_INVALID_ARGUMENT, "tier is \"%.40s\"; allowed: scalar, avx2, avxvnni, avx512, avx512vnni, null",
+  return fail(GATUN_INVALID_ARGUMENT,
+              "tier is \"%.40s\"; allowed: scalar, avx2, avxvnni, avx512, avx512vnni, neon, dotprod, "
+              "i8mm, null",
               name);
 }
 

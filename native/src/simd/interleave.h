@@ -59,6 +59,24 @@ GATUN_INLINE void interleave4(const Bytes (&rows)[4], Bytes (&out)[4]) {
   out[3] = _mm256_unpackhi_epi16(high01, high23);
 }
 
+#elif defined(GATUN_NEON)
+
+GATUN_INLINE void interleave4(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d, uint8x16_t (&out)[4]) {
+  const auto words = [](uint8x16_t x) GATUN_INLINE_LAMBDA { return vreinterpretq_u16_u8(x); };
+  const uint16x8_t low01 = words(vzip1q_u8(a, b)), high01 = words(vzip2q_u8(a, b));
+  const uint16x8_t low23 = words(vzip1q_u8(c, d)), high23 = words(vzip2q_u8(c, d));
+  out[0] = vreinterpretq_u8_u16(vzip1q_u16(low01, low23));
+  out[1] = vreinterpretq_u8_u16(vzip2q_u16(low01, low23));
+  out[2] = vreinterpretq_u8_u16(vzip1q_u16(high01, high23));
+  out[3] = vreinterpretq_u8_u16(vzip2q_u16(high01, high23));
+}
+GATUN_INLINE void interleave4(const Bytes (&rows)[4], Bytes (&out)[4]) {
+  uint8x16_t low[4], high[4];
+  interleave4(rows[0].low, rows[1].low, rows[2].low, rows[3].low, low);
+  interleave4(rows[0].high, rows[1].high, rows[2].high, rows[3].high, high);
+  for (int i = 0; i < 4; ++i) out[i] = {low[i], high[i]};
+}
+
 #else
 
 GATUN_INLINE void interleave4(const Bytes (&rows)[4], Bytes (&out)[4]) {

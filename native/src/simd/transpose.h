@@ -41,9 +41,24 @@ GATUN_INLINE F32 high_singles(F32 a, F32 b) { return _mm256_unpackhi_ps(a, b); }
 GATUN_INLINE F32 even_quarters(F32 a, F32 b) { return _mm256_permute2f128_ps(a, b, 0x20); }
 GATUN_INLINE F32 odd_quarters(F32 a, F32 b) { return _mm256_permute2f128_ps(a, b, 0x31); }
 
+#elif defined(GATUN_NEON)
+
+GATUN_INLINE float64x2_t pairs(float32x4_t x) { return vreinterpretq_f64_f32(x); }
+GATUN_INLINE float32x4_t singles(float64x2_t x) { return vreinterpretq_f32_f64(x); }
+GATUN_INLINE F32 low_pairs(F32 a, F32 b) {
+  return {singles(vzip1q_f64(pairs(a.low), pairs(b.low))), singles(vzip1q_f64(pairs(a.high), pairs(b.high)))};
+}
+GATUN_INLINE F32 high_pairs(F32 a, F32 b) {
+  return {singles(vzip2q_f64(pairs(a.low), pairs(b.low))), singles(vzip2q_f64(pairs(a.high), pairs(b.high)))};
+}
+GATUN_INLINE F32 low_singles(F32 a, F32 b) { return {vzip1q_f32(a.low, b.low), vzip1q_f32(a.high, b.high)}; }
+GATUN_INLINE F32 high_singles(F32 a, F32 b) { return {vzip2q_f32(a.low, b.low), vzip2q_f32(a.high, b.high)}; }
+GATUN_INLINE F32 even_quarters(F32 a, F32 b) { return {a.low, b.low}; }
+GATUN_INLINE F32 odd_quarters(F32 a, F32 b) { return {a.high, b.high}; }
+
 #endif
 
-#if defined(__AVX2__)
+#if defined(__AVX2__) || defined(GATUN_NEON)
 
 GATUN_INLINE void transpose(F32 (&x)[kLanes]) {
   // Squares of 4 x 4: u[i + j], i a multiple of 4, has in quarter q rows i .. i + 3 of column 4 q + j.

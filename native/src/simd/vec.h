@@ -1,6 +1,6 @@
-// Vectors of one ISA unit, and the contract that scalar.h, x86_avx2.h and x86_avx512.h fulfil.
+// Vectors of one ISA unit, and the contract that scalar.h, x86_avx2.h, x86_avx512.h and arm64_neon.h fulfil.
 //
-// An ISA unit (scalar.cc, x86_<tier>.cc) includes this file; its compiler flags pick the implementation. Everything
+// An ISA unit (scalar.cc, <arch>_<tier>.cc) includes this file; its compiler flags pick the implementation. Everything
 // lives in gatun::GATUN_ISA, so units of different tiers never share a symbol. Loops written on the contract (tile.h of
 // the ops) exist once.
 //
@@ -67,18 +67,19 @@
 //   Bytes keep_bits<E>(Bytes x, uint64_t bits): of elements of E = 1, 2 or 4 bytes those whose bit is 1, the others 0
 //
 // 8-bit dot products: byte 4 l + j of a Bytes vector belongs to lane l. dot adds to lane l of `sum` the exact
-// sum_j w[4 l + j] * a[4 l + j], w unsigned, a signed, and not -128 where kU8Bias is not 0:
+// sum_j w[4 l + j] * a[4 l + j], w unsigned, a signed, and not -128 where kPairedDots is true:
 //   Bytes low_nibbles(Bytes), high_nibbles(Bytes)     byte & 15, byte >> 4
 //   Bytes broadcast4(const int8_t*)                   four bytes to every lane
 //   Bytes broadcast16(const uint8_t*)                 16 bytes, again and again
 //   Bytes lookup16(Bytes table, Bytes index)          table from broadcast16; each byte is table[index], index in 0..15
 //   I32 dot_u4(I32 sum, Bytes w, Bytes a)             w in 0..15
 //   I32 dot_u4(I32 sum, Bytes w0, Bytes a0, Bytes w1, Bytes a1)
-//                                                     two dots; kPairedDots says whether that is less work than one by
-//                                                     one
+//                                                     two dots; kPairedDots says whether a dot is several instructions,
+//                                                     and two at once are fewer than one by one
 //   U8Weights prepare_u8(Bytes w); I32 dot_u8(I32 sum, U8Weights w, Bytes a)
 //                                                     uses w - kU8Bias instead of w: kU8Bias is 0 where an instruction
-//                                                     multiplies u8 by i8 exactly, 128 where magnitude and sign do it
+//                                                     multiplies u8 by i8 exactly, 128 where signed bytes, or magnitude
+//                                                     and sign, do it
 //   I32 byte_lane<J>(Bytes)                           byte 4 l + J of each lane l, zero-extended
 //   I32 nibble_lane<J>(Bytes)                         nibble J of each lane's 32 bits, J = 0 the lowest
 //
@@ -122,7 +123,8 @@
 #include <cstdint>
 #include <cstring>
 
-// Under AddressSanitizer the checks of inlined lanes of the scalar tier take minutes to compile.
+// Inlined lanes of the scalar tier take minutes to compile: they are not where that tier need not be fast, under
+// AddressSanitizer and where every processor has a better one.
 #if defined(__SANITIZE_ADDRESS__)
 #define GATUN_SANITIZED
 #elif defined(__has_feature)
@@ -130,7 +132,7 @@
 #define GATUN_SANITIZED
 #endif
 #endif
-#if defined(GATUN_SANITIZED) && !defined(__AVX2__)
+#if (defined(GATUN_SANITIZED) || defined(__aarch64__)) && !defined(__AVX2__) && !defined(GATUN_NEON)
 #define GATUN_INLINE inline
 #define GATUN_INLINE_LAMBDA
 #else
@@ -155,6 +157,8 @@ GATUN_INLINE int bytes_of_sixes(int n) { return (6 * n + 7) / 8; }
 #include "simd/x86_avx512.h"
 #elif defined(__AVX2__)
 #include "simd/x86_avx2.h"
+#elif defined(GATUN_NEON)
+#include "simd/arm64_neon.h"
 #else
 #include "simd/scalar.h"
 #endif

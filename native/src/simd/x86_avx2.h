@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include "simd/lanes_of_masks.h"
+
 namespace gatun::GATUN_ISA {
 
 inline constexpr int kLanes = 8;
@@ -433,18 +435,6 @@ template <int X>
 GATUN_INLINE I32 swap_lanes(I32 x) {
   return _mm256_shuffle_epi32(x, X == 1 ? 0xb1 : 0x4e);
 }
-// For each mask the lanes whose bit is 1, a byte each, in their order.
-struct LanesOfMasks {
-  uint8_t lane[256][8];
-  constexpr LanesOfMasks() : lane() {
-    for (int mask = 0; mask < 256; ++mask) {
-      for (int l = 0, count = 0; l < 8; ++l) {
-        if (mask >> l & 1) lane[mask][count++] = static_cast<uint8_t>(l);
-      }
-    }
-  }
-};
-inline constexpr LanesOfMasks kLanesOfMasks;
 GATUN_INLINE I32 compress_lanes(I32 x, uint32_t mask) {
   return _mm256_permutevar8x32_epi32(x, _mm256_cvtepu8_epi32(load_64(kLanesOfMasks.lane[mask])));
 }

@@ -16,7 +16,7 @@ TEST(Library, VersionAndAbi) {
 
 TEST(Library, TiersThatDoNotExist) {
   for (const int32_t tier :
-       {-1, GATUN_TIER_AVX512VNNI + 1, std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max()}) {
+       {-1, GATUN_TIER_I8MM + 1, std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max()}) {
     EXPECT_EQ(gatun_tier_supported(tier), 0);
     EXPECT_EQ(gatun_tier_name(tier), nullptr);
     std::vector<char> text(16384, '\x7f');
@@ -33,6 +33,11 @@ TEST(Library, TheTierInUseIsSupportedAndNamed) {
   EXPECT_STREQ(gatun_tier_name(GATUN_TIER_AVXVNNI), "avxvnni");
   EXPECT_STREQ(gatun_tier_name(GATUN_TIER_AVX512), "avx512");
   EXPECT_STREQ(gatun_tier_name(GATUN_TIER_AVX512VNNI), "avx512vnni");
+  EXPECT_STREQ(gatun_tier_name(GATUN_TIER_NEON), "neon");
+  EXPECT_STREQ(gatun_tier_name(GATUN_TIER_DOTPROD), "dotprod");
+  EXPECT_STREQ(gatun_tier_name(GATUN_TIER_I8MM), "i8mm");
+  // A processor has tiers of one architecture.
+  EXPECT_FALSE(gatun_tier_supported(GATUN_TIER_AVX2) && gatun_tier_supported(GATUN_TIER_NEON));
 }
 
 TEST(Library, HugePagesKeepTheContents) {
@@ -54,7 +59,7 @@ TEST(Library, HugePagesKeepTheContents) {
 TEST(Library, CpuReport) { check_text(gatun_cpu_report, 4096); }
 
 TEST(Library, SelfTest) {
-  for (int32_t tier = GATUN_TIER_SCALAR; tier <= GATUN_TIER_AVX512VNNI; ++tier) {
+  for (int32_t tier = GATUN_TIER_SCALAR; tier <= GATUN_TIER_I8MM; ++tier) {
     SCOPED_TRACE(gatun_tier_name(tier));
     if (gatun_tier_supported(tier)) {
       check_text([=](char* text, int64_t capacity) { return gatun_self_test(tier, text, capacity); }, 16384);

@@ -6,11 +6,12 @@ import io.gatun.bindings.NativeLibrary;
 import java.util.Locale;
 
 /**
- * Instruction-set tiers in ascending order. The library uses the highest one that processor and operating system
- * support; the environment variable {@code GATUN_MAX_ISA} (a name in lower case) can only lower it.
+ * Instruction-set tiers, those of an architecture in ascending order. The library uses the highest one that processor and
+ * operating system support; the environment variable {@code GATUN_MAX_ISA} (a name in lower case, of this architecture)
+ * can only lower it. Tiers of other architectures are never supported.
  */
 public enum Tier {
-    /** Portable C++, compiled for x86-64-v2. */
+    /** Portable C++; on x86-64 compiled for x86-64-v2. */
     SCALAR,
     /** AVX2, FMA, F16C. */
     AVX2,
@@ -19,7 +20,13 @@ public enum Tier {
     /** AVX-512 F, BW, DQ, VL. */
     AVX512,
     /** AVX-512 and VNNI, BF16, VBMI. */
-    AVX512VNNI;
+    AVX512VNNI,
+    /** 64-bit ARM: Armv8.0-A, Advanced SIMD. */
+    NEON,
+    /** Armv8.2-A and DotProd: 8-bit dot products. */
+    DOTPROD,
+    /** Armv8.2-A, DotProd and I8MM: products of unsigned by signed bytes, and of 8-bit matrices. */
+    I8MM;
 
     /** Whether kernels of this tier can run here, whatever {@code GATUN_MAX_ISA} says. */
     public boolean isSupported() {

@@ -29,6 +29,9 @@ class GatunTest {
         assertEquals(gatun_h.GATUN_TIER_AVXVNNI(), Tier.AVXVNNI.ordinal());
         assertEquals(gatun_h.GATUN_TIER_AVX512(), Tier.AVX512.ordinal());
         assertEquals(gatun_h.GATUN_TIER_AVX512VNNI(), Tier.AVX512VNNI.ordinal());
+        assertEquals(gatun_h.GATUN_TIER_NEON(), Tier.NEON.ordinal());
+        assertEquals(gatun_h.GATUN_TIER_DOTPROD(), Tier.DOTPROD.ordinal());
+        assertEquals(gatun_h.GATUN_TIER_I8MM(), Tier.I8MM.ordinal());
         assertEquals(gatun_h.GATUN_ACTIVATION_NONE(), QMatmul.Activation.NONE.ordinal());
         assertEquals(gatun_h.GATUN_ACTIVATION_RELU(), QMatmul.Activation.RELU.ordinal());
         assertEquals(gatun_h.GATUN_ACTIVATION_GELU(), QMatmul.Activation.GELU.ordinal());

@@ -63,7 +63,10 @@ public final class NativeLibrary {
 
     /** What is wrong with an environment variable that the library reads, or null. */
     private static String environmentProblem(Consumer<String> remedies) {
-        List<String> tiers = IntStream.rangeClosed(gatun_h.GATUN_TIER_SCALAR(), gatun_h.GATUN_TIER_AVX512VNNI())
+        IntStream own = platform().endsWith("-aarch64")
+                ? IntStream.rangeClosed(gatun_h.GATUN_TIER_NEON(), gatun_h.GATUN_TIER_I8MM())
+                : IntStream.rangeClosed(gatun_h.GATUN_TIER_AVX2(), gatun_h.GATUN_TIER_AVX512VNNI());
+        List<String> tiers = IntStream.concat(IntStream.of(gatun_h.GATUN_TIER_SCALAR()), own)
                 .mapToObj(tier -> gatun_h.gatun_tier_name(tier).getString(0))
                 .toList();
         String tier = System.getenv("GATUN_MAX_ISA");

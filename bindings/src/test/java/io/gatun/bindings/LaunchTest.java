@@ -61,9 +61,12 @@ class LaunchTest {
 
     @Test
     void unknownValuesOfTheEnvironmentAreRefused() throws Exception {
+        boolean arm = NativeLibrary.platform().endsWith("-aarch64");
+        String tiers = arm ? "[scalar, neon, dotprod, i8mm]" : "[scalar, avx2, avxvnni, avx512, avx512vnni]";
         for (String[] bad : new String[][] {
-            {"GATUN_MAX_ISA", "AVX2", "[scalar, avx2, avxvnni, avx512, avx512vnni]"},
-            {"GATUN_MAX_ISA", "sse", "[scalar, avx2, avxvnni, avx512, avx512vnni]"},
+            {"GATUN_MAX_ISA", "AVX2", tiers},
+            {"GATUN_MAX_ISA", "sse", tiers},
+            {"GATUN_MAX_ISA", arm ? "avx2" : "neon", tiers},
             {"GATUN_THREADS", "many", "1..1024"},
             {"GATUN_THREADS", "0", "1..1024"},
             {"GATUN_THREADS", "1025", "1..1024"},

@@ -5473,6 +5473,33 @@ public class gatun_h {
     public static int GATUN_TIER_AVX512VNNI() {
         return GATUN_TIER_AVX512VNNI;
     }
+    private static final int GATUN_TIER_NEON = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_tier.GATUN_TIER_NEON = 5
+     * }
+     */
+    public static int GATUN_TIER_NEON() {
+        return GATUN_TIER_NEON;
+    }
+    private static final int GATUN_TIER_DOTPROD = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_tier.GATUN_TIER_DOTPROD = 6
+     * }
+     */
+    public static int GATUN_TIER_DOTPROD() {
+        return GATUN_TIER_DOTPROD;
+    }
+    private static final int GATUN_TIER_I8MM = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum gatun_tier.GATUN_TIER_I8MM = 7
+     * }
+     */
+    public static int GATUN_TIER_I8MM() {
+        return GATUN_TIER_I8MM;
+    }
 
     private static class gatun_abi_version {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
