@@ -2,9 +2,12 @@ package io.gatun.spark;
 
 import java.util.regex.Pattern;
 
-/** Whether this is a Spark that this artifact was written for. */
+/**
+ * Whether this is a Spark that this artifact was written for: 4.0 and older do not start on Java 24 and newer, where their
+ * Hadoop asks for a security manager.
+ */
 final class SparkVersion {
-    private static final Pattern SUPPORTED = Pattern.compile("4\\.\\d+\\..*");
+    private static final Pattern SUPPORTED = Pattern.compile("4\\.[1-9]\\d*(\\..*)?");
 
     private SparkVersion() {}
 
@@ -12,7 +15,7 @@ final class SparkVersion {
     static void check(String version) {
         if (!SUPPORTED.matcher(version).matches()) {
             throw new UnsupportedOperationException(
-                    "gatun-spark and Spark " + version + "; allowed: Spark 4 (tested with 4.2.0)");
+                    "gatun-spark and Spark " + version + "; allowed: 4.1 and newer of Spark 4 (tested with 4.1.3 and 4.2.0)");
         }
     }
 }
