@@ -10,7 +10,9 @@ public class EmbedColumn {
             Dataset<Row> texts = spark.sql("SELECT * FROM VALUES (1, 'locks lift ships'), (2, NULL) AS t(id, text)");
             EmbeddingJob job = EmbeddingJob.of(() -> MiniLm.load()::embed); // opened once in every executor
             Dataset<Row> embedded = job.withBatch(64).run(texts, "text", "embedding");
-            embedded.selectExpr("id", "size(embedding)", "embedding[0]").orderBy("id").show();
+            embedded.selectExpr("id", "size(embedding)", "embedding[0]")
+                    .orderBy("id")
+                    .show();
         }
     }
 }

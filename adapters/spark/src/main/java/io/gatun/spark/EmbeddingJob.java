@@ -85,8 +85,7 @@ public final class EmbeddingJob {
      */
     public Dataset<Row> run(Dataset<Row> rows, String textColumn, String embeddingColumn) {
         SparkVersion.check(rows.sparkSession().version());
-        boolean caseSensitive =
-                Boolean.parseBoolean(rows.sparkSession().conf().get("spark.sql.caseSensitive"));
+        boolean caseSensitive = Boolean.parseBoolean(rows.sparkSession().conf().get("spark.sql.caseSensitive"));
         StructType schema = rows.schema();
         int text = textColumn(schema, textColumn, caseSensitive);
         if (!columns(schema, embeddingColumn, caseSensitive).isEmpty()) {
@@ -126,8 +125,7 @@ public final class EmbeddingJob {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
         try (ObjectOutputStream stream = new ObjectOutputStream(bytes)) {
             stream.writeObject(source);
-            return HexFormat.of()
-                    .formatHex(MessageDigest.getInstance("SHA-256").digest(bytes.toByteArray()));
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes.toByteArray()));
         } catch (IOException e) {
             throw new IllegalArgumentException("source = " + source + ", which cannot be sent to executors: " + e, e);
         } catch (NoSuchAlgorithmException e) {

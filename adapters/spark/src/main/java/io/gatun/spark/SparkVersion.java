@@ -14,8 +14,8 @@ final class SparkVersion {
     /** @throws UnsupportedOperationException for a version that is not supported */
     static void check(String version) {
         if (!SUPPORTED.matcher(version).matches()) {
-            throw new UnsupportedOperationException(
-                    "gatun-spark and Spark " + version + "; allowed: 4.1 and newer of Spark 4 (tested with 4.1.3 and 4.2.0)");
+            throw new UnsupportedOperationException("gatun-spark and Spark " + version
+                    + "; allowed: 4.1 and newer of Spark 4 (tested with 4.1.3 and 4.2.0)");
         }
     }
 }

@@ -73,9 +73,8 @@ class ClassLoadersTest {
 
     @SuppressWarnings("unchecked")
     private static Callable<List<float[]>> job(ClassLoader loader) throws ReflectiveOperationException {
-        return (Callable<List<float[]>>) loader.loadClass("io.gatun.spark.LoaderJob")
-                .getConstructor()
-                .newInstance();
+        return (Callable<List<float[]>>)
+                loader.loadClass("io.gatun.spark.LoaderJob").getConstructor().newInstance();
     }
 
     /** Spark finds the classes of an application by the class loader of the thread that starts it. */

@@ -13,21 +13,30 @@ import java.io.IOException;
 import java.io.ObjectInputStream;
 import java.io.ObjectOutputStream;
 import java.math.BigDecimal;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Iterator;
 import java.util.List;
+import java.util.NoSuchElementException;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
+import org.apache.spark.SparkFiles;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
+import org.apache.spark.sql.RowFactory;
 import org.apache.spark.sql.SparkSession;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.api.io.TempDir;
 
 /** Jobs on local[2]: two tasks at a time in this process, which is the executor, too. */
 class EmbeddingJobTest {
@@ -87,7 +96,7 @@ class EmbeddingJobTest {
         Set<Integer> sizes = ConcurrentHashMap.newKeySet();
         Sizes.SEEN.put("empty", sizes);
         Dataset<Row> none = texts(4).union(texts(8, "a", "bb", "ccc"));
-        Dataset<Row> nulls = LocalSpark.texts(spark, java.util.Arrays.asList(null, null, null, "dddd", null), 1);
+        Dataset<Row> nulls = LocalSpark.texts(spark, Arrays.asList(null, null, null, "dddd", null), 1);
         List<Row> rows = EmbeddingJob.of(new Sizes("empty"))
                 .withBatch(2)
                 .run(none.union(nulls), "text", "embedding")
@@ -129,20 +138,21 @@ class EmbeddingJobTest {
     void rowsOfOneBatchAreReadAtATime() {
         AtomicInteger read = new AtomicInteger();
         EmbedRows task = new EmbedRows(() -> LENGTHS, "rowsOfOneBatch", 0, 4, 1);
-        var rows = task.call(IntStream.range(0, 100)
-                .mapToObj(i -> org.apache.spark.sql.RowFactory.create("text " + read.incrementAndGet()))
+        Iterator<Row> rows = task.call(IntStream.range(0, 100)
+                .mapToObj(i -> RowFactory.create("text " + read.incrementAndGet()))
                 .iterator());
         for (int i = 0; i < 100; i++) {
             assertEquals("text " + (i + 1), rows.next().getString(0));
             assertEquals(Math.min(100, i / 4 * 4 + 4), read.get());
         }
-        assertThrows(java.util.NoSuchElementException.class, rows::next);
+        assertThrows(NoSuchElementException.class, rows::next);
     }
 
     @Test
     void otherColumnsStayAsTheyAre() {
-        Dataset<Row> rows = spark.sql("SELECT 'a.b' AS `Some.Text`, CAST(1.50 AS DECIMAL(9, 2)) AS price, array(1, 2) AS list,"
-                + " struct('x' AS inner) AS s, map('k', 1L) AS m, TIMESTAMP '2026-01-02 03:04:05' AS t, NULL AS nothing");
+        Dataset<Row> rows = spark.sql(
+                "SELECT 'a.b' AS `Some.Text`, CAST(1.50 AS DECIMAL(9, 2)) AS price, array(1, 2) AS list,"
+                        + " struct('x' AS inner) AS s, map('k', 1L) AS m, TIMESTAMP '2026-01-02 03:04:05' AS t, NULL AS nothing");
         Dataset<Row> out = EmbeddingJob.of(() -> LENGTHS).run(rows, "some.text", "vector");
         assertEquals(rows.schema(), out.drop("vector").schema());
         assertEquals("array<float>", out.schema().apply("vector").dataType().simpleString());
@@ -157,7 +167,10 @@ class EmbeddingJobTest {
         EmbeddingJob job = EmbeddingJob.of(new Counted("shared"));
         // Each of the two tasks waits for the other inside of the model.
         job.run(rows, "text", "embedding").collectAsList();
-        EmbeddingJob.of(new Counted("shared")).withBatch(5).run(rows, "text", "e").collectAsList();
+        EmbeddingJob.of(new Counted("shared"))
+                .withBatch(5)
+                .run(rows, "text", "e")
+                .collectAsList();
         assertEquals(1, Counted.OPENED.get());
         EmbeddingJob.of(new Counted("another")).run(rows, "text", "e").collectAsList();
         assertEquals(2, Counted.OPENED.get());
@@ -188,9 +201,32 @@ class EmbeddingJobTest {
             return LENGTHS;
         };
         for (int i = 0; i < 2; i++) {
-            EmbeddingJob.of(source).run(texts(6, "a", "b", "c", "d", "e", "f"), "text", "e").collectAsList();
+            EmbeddingJob.of(source)
+                    .run(texts(6, "a", "b", "c", "d", "e", "f"), "text", "e")
+                    .collectAsList();
         }
         assertEquals(1, OPENED_BY_LAMBDA.get());
+    }
+
+    /** A model in a file that every executor is given. */
+    private record InFile(String file) implements TextEmbedder.Source {
+        @Override
+        public TextEmbedder open() throws IOException {
+            float weight = Float.parseFloat(Files.readString(Path.of(SparkFiles.get(file))));
+            return texts -> texts.stream()
+                    .map(text -> new float[] {weight * text.length()})
+                    .toArray(float[][]::new);
+        }
+    }
+
+    @Test
+    void aModelMayLieInAFileOfTheJob(@TempDir Path folder) throws IOException {
+        Path file = Files.writeString(folder.resolve("weights"), "0.25");
+        spark.sparkContext().addFile(file.toString());
+        List<Row> rows = EmbeddingJob.of(new InFile("weights"))
+                .run(texts(1, "abc"), "text", "embedding")
+                .collectAsList();
+        assertArrayEquals(new float[] {0.75f}, LocalSpark.embeddings(rows).getFirst());
     }
 
     private static final AtomicInteger ATTEMPTS = new AtomicInteger();
@@ -247,11 +283,13 @@ class EmbeddingJobTest {
     @Test
     void aSourceThatCannotTravelIsRefused() {
         Thread thread = Thread.currentThread();
-        refused("which cannot be sent to executors: java.io.NotSerializableException: java.lang.Thread", () ->
-                EmbeddingJob.of(() -> texts -> new float[thread.getPriority()][]));
+        refused(
+                "which cannot be sent to executors: java.io.NotSerializableException: java.lang.Thread",
+                () -> EmbeddingJob.of(() -> texts -> new float[thread.getPriority()][]));
         assertEquals(
                 "source",
-                assertThrows(NullPointerException.class, () -> EmbeddingJob.of(null)).getMessage());
+                assertThrows(NullPointerException.class, () -> EmbeddingJob.of(null))
+                        .getMessage());
     }
 
     @Test
@@ -280,7 +318,7 @@ class EmbeddingJobTest {
         }
     }
 
-    private static void refused(String message, org.junit.jupiter.api.function.Executable call) {
+    private static void refused(String message, Executable call) {
         String actual = assertThrows(IllegalArgumentException.class, call).getMessage();
         assertTrue(actual.contains(message), actual);
     }

@@ -80,7 +80,7 @@ class ExampleTest {
                 0,
                 ToolProvider.findFirst("jar")
                         .orElseThrow()
-                        .run(System.out, System.err, "-cf", jar.toString(), "-C", folder.toString(), "."));
+                        .run(System.out, System.err, "-c0f", jar.toString(), "-C", folder.toString(), "."));
         return jar.toString();
     }
 }

@@ -4,8 +4,8 @@ import io.gatun.bindings.NativeLibrary;
 import io.gatun.example.MiniLm;
 import java.io.IOException;
 import java.util.List;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.Callable;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.spark.sql.SparkSession;
 
 /** An application whose classes and Gatun's are those of a class loader: the vectors of some sentences. */

@@ -41,20 +41,21 @@ class ThreadsTest {
 
     @Test
     void executorsHaveNoMoreThanTheirProcessors() throws IOException {
-        assertEquals(0, threadsAfter("local[2]", 1, EmbeddingJob.of(new Products())));
-        assertEquals(1, threadsAfter("local[4]", 2, EmbeddingJob.of(new Products())));
-        assertEquals(
-                2, threadsAfter("local[2]", 1, EmbeddingJob.of(new Products()).withThreads(3)));
+        EmbeddingJob job = EmbeddingJob.of(new Products());
+        try (SparkSession spark = LocalSpark.start("local[2]", 1)) {
+            assertEquals(0, threadsAfter(job, spark));
+        }
+        try (SparkSession spark = LocalSpark.start("local[4]", 2)) {
+            assertEquals(1, threadsAfter(job, spark));
+            assertEquals(2, threadsAfter(job.withThreads(3), spark));
+        }
     }
 
-    private static long threadsAfter(String master, int taskCpus, EmbeddingJob job) throws IOException {
+    private static long threadsAfter(EmbeddingJob job, SparkSession spark) throws IOException {
         Gatun.setThreads(8); // what kernels would take
-        try (SparkSession spark = LocalSpark.start(master, taskCpus)) {
-            List<String> texts = List.of("a", "b", "c", "d");
-            job.withBatch(1)
-                    .run(LocalSpark.texts(spark, texts, 2), "text", "embedding")
-                    .collectAsList();
-        }
+        job.withBatch(1)
+                .run(LocalSpark.texts(spark, List.of("a", "b", "c", "d"), 2), "text", "embedding")
+                .collectAsList();
         return threads();
     }
 
