@@ -59,7 +59,7 @@ class ClassLoadersTest {
             Callable<List<float[]>> job = job(gatun);
             String message = assertThrows(UnsupportedOperationException.class, () -> run(job))
                     .getMessage();
-            assertTrue(message.startsWith("gatun-spark and Spark 5.0.0; allowed: 4.1 and newer"), message);
+            assertTrue(message.startsWith("gatun-spark and Spark 5.0.0; allowed: 4.2 and newer"), message);
         }
     }
 
