@@ -25,7 +25,7 @@ public final class MiniLm implements AutoCloseable {
         return new MiniLm(Tokenizer.load(), encoder);
     }
 
-    /** A vector of 384 numbers for each text, of which the first 510 tokens count. */
+    /** A vector of 384 numbers for each text, of which the first 126 tokens count, as its tokenizer says. */
     public float[][] embed(List<String> texts) {
         return encoder.encode(tokenizer.encode(texts));
     }
