@@ -60,9 +60,9 @@ public final class EmbeddingJob {
     }
 
     /**
-     * With at most that many threads in each call of a kernel, the task's own among them. Beside their tasks, an executor's
-     * kernels have threads - 1 threads altogether. The number is set by {@link io.gatun.Gatun#setThreads} when a task
-     * begins, so where jobs share an executor it is that of the task that began last.
+     * With at most that many threads in each call of a kernel, the task's own among them. Beside their tasks, an
+     * executor's kernels have threads - 1 threads altogether. The number is set by {@link io.gatun.Gatun#setThreads} when a
+     * task begins, so where jobs share an executor it is that of the task that began last.
      *
      * @throws IllegalArgumentException unless threads is in 1..1024
      */
@@ -74,8 +74,8 @@ public final class EmbeddingJob {
     }
 
     /**
-     * The rows, in their order and partitions, with one column more: {@code array<float>}, null where the text is null. As
-     * every transformation it runs when its result is asked for.
+     * The rows, in their order and partitions, with one column more: {@code array<float>}, null where the text is null.
+     * As every transformation it runs when its result is asked for.
      *
      * @param textColumn of strings; found as Spark finds columns, so by {@code spark.sql.caseSensitive}
      * @param embeddingColumn the name of the new column

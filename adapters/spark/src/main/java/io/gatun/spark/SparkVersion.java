@@ -3,8 +3,8 @@ package io.gatun.spark;
 import java.util.regex.Pattern;
 
 /**
- * Whether this is a Spark that this artifact was written for. On Java 24 and newer 4.1 and older cannot open a file: their
- * Hadoop asks for the subject of a security manager.
+ * Whether this is a Spark that this artifact was written for. On Java 24 and newer 4.1 and older cannot open a file:
+ * their Hadoop asks for the subject of a security manager.
  */
 final class SparkVersion {
     private static final Pattern SUPPORTED = Pattern.compile("4\\.([2-9]|[1-9]\\d+)(\\..*)?");

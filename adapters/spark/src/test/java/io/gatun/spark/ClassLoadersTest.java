@@ -19,8 +19,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * Applications in class loaders of their own above one Spark, as notebooks, servers of jobs and --jars make them. Spark's
- * loaders stay open: it needs classes at the end of the process.
+ * Applications in class loaders of their own above one Spark, as notebooks, servers of jobs and --jars make them.
+ * Spark's loaders stay open: it needs classes at the end of the process.
  */
 class ClassLoadersTest {
     @Test

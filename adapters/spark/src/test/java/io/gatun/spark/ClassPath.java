@@ -27,7 +27,7 @@ final class ClassPath {
                 .toList();
     }
 
-    /** Those of {@link #isGatun}, behind the native library as gatun-native has it, which a build has not packed yet. */
+    /** Those of {@link #isGatun}, behind the native library as gatun-native has it, which may not be packed yet. */
     static List<Path> gatun(Path folder) throws IOException {
         Path built = Path.of(System.getProperty(NativeLibrary.PATH_PROPERTY));
         Path resource = folder.resolve("META-INF/native").resolve(NativeLibrary.platform());

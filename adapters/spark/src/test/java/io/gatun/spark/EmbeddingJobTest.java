@@ -152,7 +152,7 @@ class EmbeddingJobTest {
     void otherColumnsStayAsTheyAre() {
         Dataset<Row> rows = spark.sql(
                 "SELECT 'a.b' AS `Some.Text`, CAST(1.50 AS DECIMAL(9, 2)) AS price, array(1, 2) AS list,"
-                        + " struct('x' AS inner) AS s, map('k', 1L) AS m, TIMESTAMP '2026-01-02 03:04:05' AS t, NULL AS nothing");
+                        + " struct('x' AS inner) AS s, map('k', 1L) AS m, TIMESTAMP '2026-01-02 03:04:05' AS t, NULL AS n");
         Dataset<Row> out = EmbeddingJob.of(() -> LENGTHS).run(rows, "some.text", "vector");
         assertEquals(rows.schema(), out.drop("vector").schema());
         assertEquals("array<float>", out.schema().apply("vector").dataType().simpleString());

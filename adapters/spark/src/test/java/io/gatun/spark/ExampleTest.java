@@ -16,7 +16,7 @@ import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** README's program, submitted to a Spark that knows nothing of Gatun: all comes in jars that are named to spark-submit. */
+/** README's program, submitted to a Spark that knows nothing of Gatun: all comes in jars named to spark-submit. */
 class ExampleTest {
     @Test
     void programIsInReadme() throws IOException {
