@@ -17,15 +17,15 @@ import java.util.List;
 import java.util.stream.IntStream;
 
 /**
- * all-MiniLM-L6-v2 on Gatun's kernels: linears in any format, quantized embeddings, LayerNorm, attention. Not for
- * concurrent use, since calls share the buffers of activations.
+ * all-MiniLM-L6-v2 on Gatun's kernels: linears in any format, quantized embeddings, LayerNorm, attention. Any number of
+ * threads may use one at once: each has buffers of its own for activations, as large as its largest batch.
  */
 final class GatunEncoder implements Encoder {
     private final Embeddings embeddings;
     private final HiddenNorm embeddingNorm;
     private final List<Layer> layers;
     private final Workers workers;
-    private Activations activations;
+    private final ThreadLocal<Activations> activations;
 
     GatunEncoder(MiniLmWeights weights, LinearFormat format, Workers workers) {
         this.embeddings = new Embeddings(weights, workers);
@@ -33,7 +33,7 @@ final class GatunEncoder implements Encoder {
         this.layers =
                 weights.layers().stream().map(layer -> new Layer(layer, format)).toList();
         this.workers = workers;
-        this.activations = new Activations(embeddings, 0);
+        this.activations = ThreadLocal.withInitial(() -> new Activations(embeddings, 0));
     }
 
     @Override
@@ -79,10 +79,10 @@ final class GatunEncoder implements Encoder {
     }
 
     private Activations activationsFor(int tokens) {
-        if (tokens > activations.capacity()) {
-            activations = new Activations(embeddings, tokens);
+        if (tokens > activations.get().capacity()) {
+            activations.set(new Activations(embeddings, tokens));
         }
-        return activations.first(tokens);
+        return activations.get().first(tokens);
     }
 
     private float[][] pool(TokenBatch batch, Tensor hidden) {
