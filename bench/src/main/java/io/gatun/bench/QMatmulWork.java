@@ -5,7 +5,7 @@ import java.util.regex.Pattern;
 /** What a multiplication must do at least, and how long the machine needs for that. */
 final class QMatmulWork {
     /** Kernels of the precise mode multiply by fma, except on tiers with 8-bit dot products. */
-    private static final Pattern FMA_KERNEL = Pattern.compile("qmatmul_f32_.*(?<!vnni)");
+    private static final Pattern FMA_KERNEL = Pattern.compile("qmatmul_f32_.*(?<!vnni|dotprod|i8mm)");
     /** Those make three rows of 8 bits from a row of activations. */
     private static final int PRECISE_DOTS = 3;
 

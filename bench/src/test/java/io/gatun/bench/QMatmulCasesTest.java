@@ -101,10 +101,12 @@ class QMatmulCasesTest {
                 QMatmulWork.of(precise, "qmatmul_f32_u4_f32_x_avx512", limits)
                         .limitSecondsNow()
                         .getAsDouble());
-        assertEquals(
-                operations * 3 / 4,
-                QMatmulWork.of(precise, "qmatmul_f32_u4_f32_x_avx512vnni", limits)
-                        .limitSecondsNow()
-                        .getAsDouble());
+        for (String tier : List.of("avx512vnni", "dotprod", "i8mm")) {
+            assertEquals(
+                    operations * 3 / 4,
+                    QMatmulWork.of(precise, "qmatmul_f32_u4_f32_x_" + tier, limits)
+                            .limitSecondsNow()
+                            .getAsDouble());
+        }
     }
 }
