@@ -256,8 +256,13 @@ GATUN_INLINE I32 dot_u4(I32 sum, Bytes w0, Bytes a0, Bytes w1, Bytes a1) {
 inline constexpr int kU8Bias = 0;
 using U8Weights = Bytes;
 GATUN_INLINE U8Weights prepare_u8(Bytes w) { return w; }
+// As with sdot.
+GATUN_INLINE int32x4_t dot_u8_i8(int32x4_t sum, uint8x16_t w, uint8x16_t a) {
+  __asm__("usdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(w), "w"(a));
+  return sum;
+}
 GATUN_INLINE I32 dot_u8(I32 sum, U8Weights w, Bytes a) {
-  return {vusdotq_s32(sum.low, w.low, as_s8(a.low)), vusdotq_s32(sum.high, w.high, as_s8(a.high))};
+  return {dot_u8_i8(sum.low, w.low, a.low), dot_u8_i8(sum.high, w.high, a.high)};
 }
 
 #else

@@ -13,19 +13,22 @@ import io.gatun.ops.Quantize;
 import io.gatun.ops.QuantizedTensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Deque;
 import java.util.List;
+import java.util.concurrent.ConcurrentLinkedDeque;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 
 /**
  * all-MiniLM-L6-v2 on Gatun's kernels: linears in any format, quantized embeddings, LayerNorm, attention. Any number of
- * threads may use one at once: each has buffers of its own for activations, as large as its largest batch.
+ * threads may use one at once: each call borrows buffers for activations, which grow with the largest batch.
  */
 final class GatunEncoder implements Encoder {
     private final Embeddings embeddings;
     private final HiddenNorm embeddingNorm;
     private final List<Layer> layers;
     private final Workers workers;
-    private final ThreadLocal<Activations> activations;
+    private final Deque<Activations> unused = new ConcurrentLinkedDeque<>();
 
     GatunEncoder(MiniLmWeights weights, LinearFormat format, Workers workers) {
         this.embeddings = new Embeddings(weights, workers);
@@ -33,20 +36,20 @@ final class GatunEncoder implements Encoder {
         this.layers =
                 weights.layers().stream().map(layer -> new Layer(layer, format)).toList();
         this.workers = workers;
-        this.activations = ThreadLocal.withInitial(() -> new Activations(embeddings, 0));
     }
 
     @Override
     public float[][] encode(List<int[]> sentences) {
         TokenBatch batch = TokenBatch.of(sentences);
-        Activations use = activationsFor(batch.tokens());
-        embeddings.run(batch, use.words, use.sum);
-        embeddingNorm.run(use.sum, use.hidden);
-        SelfAttention attention = SelfAttention.within(batch.starts());
-        for (Layer layer : layers) {
-            layer.run(attention, use);
-        }
-        return pool(batch, use.hidden);
+        return withActivations(batch.tokens(), use -> {
+            embeddings.run(batch, use.words, use.sum);
+            embeddingNorm.run(use.sum, use.hidden);
+            SelfAttention attention = SelfAttention.within(batch.starts());
+            for (Layer layer : layers) {
+                layer.run(attention, use);
+            }
+            return pool(batch, use.hidden);
+        });
     }
 
     /**
@@ -61,15 +64,16 @@ final class GatunEncoder implements Encoder {
 
     /** The kernels for a batch of this many tokens in sentences of about the same length. */
     Kernels explain(int tokens, int sentences) {
-        Activations use = activationsFor(tokens);
         SelfAttention attention = SelfAttention.within(IntStream.rangeClosed(0, sentences)
                 .map(s -> tokens * s / sentences)
                 .toArray());
-        return new Kernels(
-                layers.getFirst().inner.explain(use.hidden, use.inner),
-                attention.explain(use.queryKeyValue, use.context),
-                Norm.explain(Norm.Kind.LAYER, use.sum, use.hidden),
-                Quantize.explain(use.sum, use.words.spec()));
+        return withActivations(
+                tokens,
+                use -> new Kernels(
+                        layers.getFirst().inner.explain(use.hidden, use.inner),
+                        attention.explain(use.queryKeyValue, use.context),
+                        Norm.explain(Norm.Kind.LAYER, use.sum, use.hidden),
+                        Quantize.explain(use.sum, use.words.spec())));
     }
 
     long bytes() {
@@ -78,11 +82,16 @@ final class GatunEncoder implements Encoder {
                 + layers.stream().mapToLong(Layer::bytes).sum();
     }
 
-    private Activations activationsFor(int tokens) {
-        if (tokens > activations.get().capacity()) {
-            activations.set(new Activations(embeddings, tokens));
+    private <T> T withActivations(int tokens, Function<Activations, T> act) {
+        Activations borrowed = unused.pollFirst();
+        if (borrowed == null || borrowed.capacity() < tokens) {
+            borrowed = new Activations(embeddings, tokens);
         }
-        return activations.get().first(tokens);
+        try {
+            return act.apply(borrowed.first(tokens));
+        } finally {
+            unused.addFirst(borrowed);
+        }
     }
 
     private float[][] pool(TokenBatch batch, Tensor hidden) {

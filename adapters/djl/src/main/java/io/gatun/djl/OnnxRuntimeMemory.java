@@ -25,6 +25,11 @@ final class OnnxRuntimeMemory {
                     "of an ONNX Runtime without OnnxTensor.getBuffer()",
                     "the one that DJL names as its dependency");
         }
+        // getBuffer() does not check: it would read what was freed.
+        OnnxTensor tensor = ((OrtNDArray) array).getTensor();
+        if (tensor == null || tensor.isClosed()) {
+            throw new IllegalStateException(name + ": given an array whose tensor is closed; allowed: an open one");
+        }
         long[] sizes = array.getShape().getShape();
         long[] strides = new long[sizes.length];
         long stride = 1;
@@ -33,7 +38,7 @@ final class OnnxRuntimeMemory {
             stride *= sizes[axis];
         }
         try {
-            ByteBuffer memory = (ByteBuffer) BUFFER.invoke(((OrtNDArray) array).getTensor());
+            ByteBuffer memory = (ByteBuffer) BUFFER.invoke(tensor);
             return new Memory(MemorySegment.ofBuffer(memory).address(), strides);
         } catch (IllegalAccessException | InvocationTargetException e) {
             throw new IllegalStateException("ONNX Runtime does not tell where an array " + array.getShape() + " is", e);

@@ -3,6 +3,7 @@ package io.gatun.djl;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.djl.Device;
 import ai.djl.Model;
@@ -13,6 +14,7 @@ import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
+import ai.djl.onnxruntime.engine.OrtNDArray;
 import ai.djl.translate.NoopTranslator;
 import ai.djl.util.passthrough.PassthroughNDManager;
 import io.gatun.Tensor;
@@ -50,6 +52,17 @@ class EnginesTest {
                 return null;
             });
             assertEquals(7, bytes.get(4));
+        }
+    }
+
+    @Test
+    void closedTensors() {
+        try (NDManager manager = NDManager.newBaseManager(Device.cpu(), "OnnxRuntime")) {
+            NDArray array = manager.create(new float[] {1, 2});
+            ((OrtNDArray) array).getTensor().close();
+            IllegalStateException refused =
+                    assertThrows(IllegalStateException.class, () -> NDOps.with(array, Tensor::toFloatArray));
+            assertTrue(refused.getMessage().endsWith("given an array whose tensor is closed; allowed: an open one"));
         }
     }
 

@@ -77,7 +77,7 @@ final class GraphRewriter {
         // A bias may have come after the product.
         nodes.sort(Comparator.comparing(node -> !GraphView.isConstant(node)));
         List<TensorProto> kept = graph.getInitializerList().stream()
-                .filter(tensor -> read.contains(tensor.getName()))
+                .filter(tensor -> read.contains(tensor.getName()) || view.isDefault(tensor.getName()))
                 .map(files::keep)
                 .toList();
         if (initializersAreConstant) {
@@ -234,6 +234,9 @@ final class GraphRewriter {
 
     private String castToIntegers(String mask) {
         String name = mask + ".gatun";
+        while (view.has(name)) { // of a model that was rewritten before
+            name += "_";
+        }
         nodes.add(NodeProto.newBuilder()
                 .setName(name)
                 .setOpType("Cast")

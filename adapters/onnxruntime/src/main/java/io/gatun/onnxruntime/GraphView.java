@@ -28,6 +28,7 @@ final class GraphView {
             "Gelu",
             "Identity",
             "LayerNormalization",
+            "Pow",
             "Relu",
             "Reshape",
             "Slice",
@@ -38,7 +39,7 @@ final class GraphView {
             "Transpose",
             "Unsqueeze");
 
-    private static final Set<String> LIKE_TWO = Set.of("Add", "Concat", "Div", "Gemm", "MatMul", "Mul", "Pow", "Sub");
+    private static final Set<String> LIKE_TWO = Set.of("Add", "Concat", "Div", "Gemm", "MatMul", "Mul", "Sub");
 
     private final Map<String, TensorProto> constants = new HashMap<>();
     private final Map<String, NodeProto> producers = new HashMap<>();
@@ -116,6 +117,11 @@ final class GraphView {
     /** The same with its numbers, wherever they lie. */
     TensorProto load(TensorProto constant) {
         return files.load(constant);
+    }
+
+    /** Whether a value has this name. */
+    boolean has(String value) {
+        return producers.containsKey(value) || constants.containsKey(value) || isDefault(value);
     }
 
     /** Whether a value is an initializer that the caller may replace. */

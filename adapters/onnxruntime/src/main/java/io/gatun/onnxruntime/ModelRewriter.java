@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.Objects;
 import java.util.function.Predicate;
@@ -143,7 +144,7 @@ public final class ModelRewriter {
      *
      * @return what was changed, as {@link Rewritten#changes}
      * @throws IllegalArgumentException as the other one; or if tensors lie in no file of the folder, or beyond its end, or
-     *     if {@code to} is {@code from}
+     *     where those of {@code to} are to lie, or if {@code to} is {@code from}; {@code to} is as it was then
      */
     public static List<String> rewrite(Path from, Path to, Options options) throws IOException {
         Path source = from.toAbsolutePath();
@@ -156,7 +157,10 @@ public final class ModelRewriter {
         Path data = external ? target.resolveSibling(target.getFileName() + ".data") : null;
         try (TensorFiles files = new TensorFiles(source.getParent(), data)) {
             Rewritten rewritten = rewrite(model, options, files);
-            Files.write(to, rewritten.model());
+            Path unfinished = target.resolveSibling(target.getFileName() + ".part");
+            Files.write(unfinished, rewritten.model());
+            files.commit();
+            Files.move(unfinished, target, StandardCopyOption.REPLACE_EXISTING);
             return rewritten.changes();
         } catch (UncheckedIOException e) {
             throw e.getCause();

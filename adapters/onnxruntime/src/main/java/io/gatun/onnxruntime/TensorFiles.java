@@ -8,7 +8,9 @@ import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 
 /**
@@ -22,6 +24,9 @@ final class TensorFiles implements AutoCloseable {
 
     private final Path folder;
     private final Path target;
+    /** What {@link #commit} makes the target. */
+    private final Path unfinished;
+
     private FileChannel channel;
 
     /**
@@ -31,10 +36,19 @@ final class TensorFiles implements AutoCloseable {
     TensorFiles(Path folder, Path target) {
         this.folder = folder;
         this.target = target;
+        this.unfinished = target == null ? null : target.resolveSibling(target.getFileName() + ".part");
     }
 
     static boolean isExternal(TensorProto tensor) {
         return tensor.getDataLocation() == EXTERNAL;
+    }
+
+    /** Bytes of a file. */
+    private record Stretch(Path file, FileChannel channel, long offset, long length) implements AutoCloseable {
+        @Override
+        public void close() throws IOException {
+            channel.close();
+        }
     }
 
     /** A tensor with its bytes in it. */
@@ -42,6 +56,69 @@ final class TensorFiles implements AutoCloseable {
         if (!isExternal(tensor)) {
             return tensor;
         }
+        try (Stretch from = find(tensor)) {
+            if (from.length > Integer.MAX_VALUE - 8) {
+                throw new UnsupportedOperationException("initializer " + tensor.getName() + " has " + from.length
+                        + " bytes; allowed: less than 2^31 of one that is to be packed, or leave its nodes out"
+                        + " (Options.withNodes)");
+            }
+            ByteBuffer bytes = ByteBuffer.allocate((int) from.length);
+            while (bytes.hasRemaining() && from.channel.read(bytes, from.offset + bytes.position()) >= 0) {}
+            return tensor.toBuilder()
+                    .clearExternalData()
+                    .clearDataLocation()
+                    .setRawData(ByteString.copyFrom(bytes.flip()))
+                    .build();
+        } catch (IOException e) {
+            throw failed(tensor, e);
+        }
+    }
+
+    /** A constant of bytes. */
+    TensorProto store(String name, MemorySegment bytes) {
+        TensorProto.Builder tensor =
+                TensorProto.newBuilder().setName(name).setDataType(Constants.UINT8).addDims(bytes.byteSize());
+        if (target == null) {
+            return tensor.setRawData(ByteString.copyFrom(bytes.asByteBuffer())).build();
+        }
+        try {
+            long offset = begin();
+            for (long at = 0; at < bytes.byteSize(); ) {
+                long part = Math.min(bytes.byteSize() - at, 1 << 30);
+                at += channel.write(bytes.asSlice(at, part).asByteBuffer(), offset + at);
+            }
+            return written(tensor, offset, bytes.byteSize());
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** A tensor of the model as it goes into the rewritten one. */
+    TensorProto keep(TensorProto tensor) {
+        if (target == null || !isExternal(tensor)) {
+            return tensor;
+        }
+        try (Stretch from = find(tensor)) {
+            long offset = begin();
+            channel.position(offset);
+            for (long at = 0; at < from.length; ) {
+                at += from.channel.transferTo(from.offset + at, from.length - at, channel);
+            }
+            return written(tensor.toBuilder().clearExternalData(), offset, from.length);
+        } catch (IOException e) {
+            throw failed(tensor, e);
+        }
+    }
+
+    /** Puts what was written into its place. */
+    void commit() throws IOException {
+        if (channel != null) {
+            channel.close();
+            Files.move(unfinished, target, StandardCopyOption.REPLACE_EXISTING);
+        }
+    }
+
+    private Stretch find(TensorProto tensor) throws IOException {
         if (folder == null) {
             throw new UnsupportedOperationException("initializer " + tensor.getName()
                     + " lies in another file; allowed: models of one file, rewrite(Path, Path, Options), or leave its"
@@ -53,65 +130,47 @@ final class TensorFiles implements AutoCloseable {
             throw new IllegalArgumentException("initializer " + tensor.getName() + " lies in \"" + location
                     + "\"; allowed: a file in the folder of the model");
         }
-        try (FileChannel source = FileChannel.open(file, StandardOpenOption.READ)) {
+        if (target != null && Files.exists(target) && Files.isSameFile(file, target)) {
+            throw new IllegalArgumentException("initializer " + tensor.getName() + " lies in " + target
+                    + ", where those of the rewritten model are to lie; allowed: another name of that");
+        }
+        FileChannel source = FileChannel.open(file, StandardOpenOption.READ);
+        try {
             long offset = number(tensor, "offset", 0);
             long length = number(tensor, "length", source.size() - offset);
             if (offset < 0 || length < 0 || length > source.size() - offset) {
-                throw new IllegalArgumentException("initializer " + tensor.getName() + " has bytes " + offset + " to "
-                        + (offset + length) + " of " + file + "; allowed: 0 to " + source.size());
+                throw new IllegalArgumentException("initializer " + tensor.getName() + " has bytes from " + offset
+                        + " on, " + length + " of them, of " + file + "; allowed: 0 to " + source.size());
             }
-            ByteBuffer bytes = ByteBuffer.allocate(Math.toIntExact(length));
-            while (bytes.hasRemaining() && source.read(bytes, offset + bytes.position()) >= 0) {}
-            return tensor.toBuilder()
-                    .clearExternalData()
-                    .clearDataLocation()
-                    .setRawData(ByteString.copyFrom(bytes.flip()))
-                    .build();
-        } catch (IOException e) {
-            throw new UncheckedIOException(new IOException("initializer " + tensor.getName() + " in " + file + ": " + e, e));
+            return new Stretch(file, source, offset, length);
+        } catch (IOException | RuntimeException e) {
+            source.close();
+            throw e;
         }
     }
 
-    /** A constant of bytes. */
-    TensorProto store(String name, MemorySegment bytes) {
-        TensorProto.Builder tensor =
-                TensorProto.newBuilder().setName(name).setDataType(Constants.UINT8).addDims(bytes.byteSize());
-        return target == null
-                ? tensor.setRawData(ByteString.copyFrom(bytes.asByteBuffer())).build()
-                : write(tensor, bytes.asByteBuffer());
+    /** Where the next tensor begins in the target. */
+    private long begin() throws IOException {
+        if (channel == null) {
+            channel = FileChannel.open(
+                    unfinished,
+                    StandardOpenOption.CREATE,
+                    StandardOpenOption.TRUNCATE_EXISTING,
+                    StandardOpenOption.WRITE);
+        }
+        return Math.ceilDiv(channel.size(), ALIGNMENT) * ALIGNMENT;
     }
 
-    /** A tensor of the model as it goes into the rewritten one. */
-    TensorProto keep(TensorProto tensor) {
-        if (target == null || !isExternal(tensor)) {
-            return tensor;
-        }
-        TensorProto loaded = load(tensor);
-        return write(loaded.toBuilder().clearRawData(), loaded.getRawData().asReadOnlyByteBuffer());
+    private TensorProto written(TensorProto.Builder tensor, long offset, long length) {
+        return tensor.setDataLocation(EXTERNAL)
+                .addExternalData(entry("location", target.getFileName().toString()))
+                .addExternalData(entry("offset", Long.toString(offset)))
+                .addExternalData(entry("length", Long.toString(length)))
+                .build();
     }
 
-    private TensorProto write(TensorProto.Builder tensor, ByteBuffer bytes) {
-        try {
-            if (channel == null) {
-                channel = FileChannel.open(
-                        target,
-                        StandardOpenOption.CREATE,
-                        StandardOpenOption.TRUNCATE_EXISTING,
-                        StandardOpenOption.WRITE);
-            }
-            long offset = Math.ceilDiv(channel.size(), ALIGNMENT) * ALIGNMENT;
-            long length = bytes.remaining();
-            while (bytes.hasRemaining()) {
-                channel.write(bytes, offset + length - bytes.remaining());
-            }
-            return tensor.setDataLocation(EXTERNAL)
-                    .addExternalData(entry("location", target.getFileName().toString()))
-                    .addExternalData(entry("offset", Long.toString(offset)))
-                    .addExternalData(entry("length", Long.toString(length)))
-                    .build();
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+    private static UncheckedIOException failed(TensorProto tensor, IOException e) {
+        return new UncheckedIOException(new IOException("initializer " + tensor.getName() + ": " + e, e));
     }
 
     private static StringStringEntryProto entry(String key, String value) {
@@ -136,10 +195,12 @@ final class TensorFiles implements AutoCloseable {
         }
     }
 
+    /** Removes what was not committed. */
     @Override
     public void close() throws IOException {
         if (channel != null) {
             channel.close();
+            Files.deleteIfExists(unfinished);
         }
     }
 }

@@ -140,6 +140,19 @@ class PatternsTest {
                 ModelRewriter.rewrite(model.bytes()).changes());
     }
 
+    /** What the caller need not give stays so, read or not. */
+    @Test
+    void inputsThatNothingReads() throws OrtException {
+        Models model = new Models()
+                .input("x", exact(2), 2, 32)
+                .constant("w", exact(32), 32, 32)
+                .constant("unread", exact(1), 32)
+                .alsoInput("unread", 1)
+                .node("MatMul", "x,w", "y");
+        assertArrayEquals(
+                model.run(), model.run(ModelRewriter.rewrite(model.bytes()).model()), 0.02f);
+    }
+
     /** In old files all initializers are inputs, and constants none the less. */
     @Test
     void weightsOfOldFiles() throws OrtException, IOException {

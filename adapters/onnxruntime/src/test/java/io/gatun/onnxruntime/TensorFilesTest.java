@@ -14,6 +14,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -88,11 +89,19 @@ class TensorFilesTest {
         Path outside = write(model(), "../weights.bin", 0);
         assertRefused(IllegalArgumentException.class, "a file in the folder of the model", () ->
                 ModelRewriter.rewrite(outside, to, Options.DEFAULT));
+        byte[] good = Files.readAllBytes(write(model(), "out.onnx.data", 0).resolveSibling("out.onnx.data"));
+        Path inside = from.resolveSibling("out.onnx");
+        assertRefused(IllegalArgumentException.class, "where those of the rewritten model are to lie", () ->
+                ModelRewriter.rewrite(from, inside, Options.DEFAULT));
+        assertArrayEquals(good, Files.readAllBytes(from.resolveSibling("out.onnx.data")));
         Path beyond = write(model(), "weights.bin", 1 << 20);
         assertRefused(IllegalArgumentException.class, "initializer w has bytes", () ->
                 ModelRewriter.rewrite(beyond, to, Options.DEFAULT));
         Files.delete(folder.resolve("in/weights.bin"));
         assertThrows(IOException.class, () -> ModelRewriter.rewrite(beyond, to, Options.DEFAULT));
+        try (Stream<Path> files = Files.list(folder)) {
+            assertEquals(List.of(folder.resolve("in"), folder.resolve("weights.bin")), files.sorted().toList());
+        }
     }
 
     private interface Act {

@@ -62,7 +62,8 @@ public final class EmbeddingJob {
     /**
      * With at most that many threads in each call of a kernel, the task's own among them. Beside their tasks, an
      * executor's kernels have threads - 1 threads altogether. The number is set by {@link io.gatun.Gatun#setThreads} when a
-     * task begins, so where jobs share an executor it is that of the task that began last.
+     * task begins and stays, so where jobs share an executor, or a local master its driver, it is that of the task that began
+     * last.
      *
      * @throws IllegalArgumentException unless threads is in 1..1024
      */
