@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.gatun.bindings.NativeLibrary;
 import io.gatun.bindings.c.gatun_h;
 import io.gatun.ops.Norm;
 import io.gatun.ops.QMatmul;
@@ -57,6 +58,7 @@ class GatunTest {
         assertEquals(gatun_h.GATUN_ROUND_GIVEN(), Quantize.Rounding.GIVEN.ordinal());
         assertEquals(gatun_h.GATUN_NORM_LAYER(), Norm.Kind.LAYER.ordinal());
         assertEquals(gatun_h.GATUN_NORM_RMS(), Norm.Kind.RMS.ordinal());
+        NativeLibrary.load();
         for (Tier tier : Tier.values()) {
             assertEquals(
                     tier.toString(), gatun_h.gatun_tier_name(tier.ordinal()).getString(0));
