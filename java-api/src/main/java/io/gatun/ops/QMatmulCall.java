@@ -65,7 +65,8 @@ final class QMatmulCall {
         if (options.mode() != QMatmul.Mode.AUTO && options.mode() != mode) {
             throw Check.invalid("options.mode", options.mode() + " with x in " + spec.codes(), mode + " or AUTO");
         }
-        MemorySegment params = params(x.codes(), CODES8, w.argument(), y, options.withMode(mode));
+        MemorySegment params = params(x.codes(), CODES8, w.argument(), y, options);
+        gatun_qmatmul_params.mode(params, mode.ordinal());
         Check.reachable("x.scales", x.scales());
         Check.disjoint("y", y, "x.scales", x.scales());
         return params;
