@@ -125,8 +125,7 @@ public final class ModelRewriter {
                 .mapToLong(OperatorSetIdProto::getVersion)
                 .findFirst()
                 .orElse(1);
-        GraphRewriter graph =
-                new GraphRewriter(rewritten.getGraph(), opset, rewritten.getIrVersion(), options, files);
+        GraphRewriter graph = new GraphRewriter(rewritten.getGraph(), opset, rewritten.getIrVersion(), options, files);
         rewritten.setGraph(graph.rewrite());
         rewritten.setIrVersion(Math.max(rewritten.getIrVersion(), GraphView.INITIALIZERS_ARE_DEFAULTS));
         if (rewritten.getOpsetImportList().stream()

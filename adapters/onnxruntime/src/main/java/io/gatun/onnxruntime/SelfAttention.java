@@ -30,8 +30,7 @@ record SelfAttention(List<NodeProto> nodes, String q, String k, String v, String
 
     /** The attention with this node of type Softmax; null if it is none. */
     static SelfAttention around(NodeProto softmax, GraphView graph) {
-        NodeProto product =
-                graph.isOfLastAxis(softmax) ? graph.onlyConsumer(softmax.getOutput(0), "MatMul") : null;
+        NodeProto product = graph.isOfLastAxis(softmax) ? graph.onlyConsumer(softmax.getOutput(0), "MatMul") : null;
         if (product == null || !product.getInput(0).equals(softmax.getOutput(0))) {
             return null;
         }

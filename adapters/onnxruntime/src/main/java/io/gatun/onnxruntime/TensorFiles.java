@@ -76,8 +76,10 @@ final class TensorFiles implements AutoCloseable {
 
     /** A constant of bytes. */
     TensorProto store(String name, MemorySegment bytes) {
-        TensorProto.Builder tensor =
-                TensorProto.newBuilder().setName(name).setDataType(Constants.UINT8).addDims(bytes.byteSize());
+        TensorProto.Builder tensor = TensorProto.newBuilder()
+                .setName(name)
+                .setDataType(Constants.UINT8)
+                .addDims(bytes.byteSize());
         if (target == null) {
             return tensor.setRawData(ByteString.copyFrom(bytes.asByteBuffer())).build();
         }

@@ -273,7 +273,10 @@ class GatunOpsTest {
                 "scale=0.5f", Attention.Options.DEFAULT.withScale(0.5f),
                 "window_left=3,window_right=1", Attention.Options.DEFAULT.withWindow(3, 1),
                 "window_left=3,sink_keys=2,causal=1",
-                        Attention.Options.DEFAULT.withWindow(3, -1).withSinkKeys(2).withCausal());
+                        Attention.Options.DEFAULT
+                                .withWindow(3, -1)
+                                .withSinkKeys(2)
+                                .withCausal());
         Random random = new Random(6);
         float[] q = random(random, 2 * 2 * 21 * 16);
         Tensor tensor = Tensor.of(q, 2, 2, 21, 16);

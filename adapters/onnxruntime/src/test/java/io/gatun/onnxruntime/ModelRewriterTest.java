@@ -286,6 +286,7 @@ class ModelRewriterTest {
                         () -> ModelRewriter.rewrite(model.bytes(), Options.DEFAULT.withMode(QMatmul.Mode.BF16)))
                 .getMessage();
         assertTrue(
-                message.startsWith("node y_node (MatMul): mode = BF16; allowed with these weights: [INT8_ROW"), message);
+                message.startsWith("node y_node (MatMul): mode = BF16; allowed with these weights: [INT8_ROW"),
+                message);
     }
 }

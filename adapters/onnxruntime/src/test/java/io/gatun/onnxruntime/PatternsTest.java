@@ -256,8 +256,7 @@ class PatternsTest {
     void attentionOfOtherKindsIsLeft() throws IOException {
         assertEquals(
                 List.of("Attention"),
-                Models.ops(ModelRewriter.rewrite(
-                                attention(Constants.FLOAT, 13).bytes())
+                Models.ops(ModelRewriter.rewrite(attention(Constants.FLOAT, 13).bytes())
                         .model()));
         assertUntouched(attention(FLOAT16, 13));
         assertUntouched(attention(0, 13));

@@ -53,7 +53,8 @@ class TensorFilesTest {
                     .addExternalData(entry("location", location))
                     .addExternalData(entry("offset", Long.toString(offset)));
             if (!tensor.getName().equals("factor")) {
-                tensor.addExternalData(entry("length", Long.toString(tensor.getRawData().size())));
+                tensor.addExternalData(
+                        entry("length", Long.toString(tensor.getRawData().size())));
             }
             tensor.clearRawData();
         }
@@ -81,26 +82,38 @@ class TensorFilesTest {
     @Test
     void refusals() throws OrtException, IOException {
         Path from = write(model(), "weights.bin", 0);
-        assertRefused(UnsupportedOperationException.class, "w lies in another file; allowed", () ->
-                ModelRewriter.rewrite(Files.readAllBytes(from)));
-        assertRefused(IllegalArgumentException.class, "is from; allowed: another file", () ->
-                ModelRewriter.rewrite(from, from, Options.DEFAULT));
+        assertRefused(
+                UnsupportedOperationException.class,
+                "w lies in another file; allowed",
+                () -> ModelRewriter.rewrite(Files.readAllBytes(from)));
+        assertRefused(
+                IllegalArgumentException.class,
+                "is from; allowed: another file",
+                () -> ModelRewriter.rewrite(from, from, Options.DEFAULT));
         Path to = folder.resolve("out.onnx");
         Path outside = write(model(), "../weights.bin", 0);
-        assertRefused(IllegalArgumentException.class, "a file in the folder of the model", () ->
-                ModelRewriter.rewrite(outside, to, Options.DEFAULT));
+        assertRefused(
+                IllegalArgumentException.class,
+                "a file in the folder of the model",
+                () -> ModelRewriter.rewrite(outside, to, Options.DEFAULT));
         byte[] good = Files.readAllBytes(write(model(), "out.onnx.data", 0).resolveSibling("out.onnx.data"));
         Path inside = from.resolveSibling("out.onnx");
-        assertRefused(IllegalArgumentException.class, "where those of the rewritten model are to lie", () ->
-                ModelRewriter.rewrite(from, inside, Options.DEFAULT));
+        assertRefused(
+                IllegalArgumentException.class,
+                "where those of the rewritten model are to lie",
+                () -> ModelRewriter.rewrite(from, inside, Options.DEFAULT));
         assertArrayEquals(good, Files.readAllBytes(from.resolveSibling("out.onnx.data")));
         Path beyond = write(model(), "weights.bin", 1 << 20);
-        assertRefused(IllegalArgumentException.class, "initializer w has bytes", () ->
-                ModelRewriter.rewrite(beyond, to, Options.DEFAULT));
+        assertRefused(
+                IllegalArgumentException.class,
+                "initializer w has bytes",
+                () -> ModelRewriter.rewrite(beyond, to, Options.DEFAULT));
         Files.delete(folder.resolve("in/weights.bin"));
         assertThrows(IOException.class, () -> ModelRewriter.rewrite(beyond, to, Options.DEFAULT));
         try (Stream<Path> files = Files.list(folder)) {
-            assertEquals(List.of(folder.resolve("in"), folder.resolve("weights.bin")), files.sorted().toList());
+            assertEquals(
+                    List.of(folder.resolve("in"), folder.resolve("weights.bin")),
+                    files.sorted().toList());
         }
     }
 
