@@ -230,13 +230,17 @@ void fuzz_attention_select(Input& input) {
       q_offsets = random_offsets(input, p.batch, p.query_length, &valid);
       kv_offsets = random_offsets(input, p.batch, p.kv_length, &valid);
     }
-    const int64_t items = q_offsets.empty() ? p.batch : p.batch > 0;
-    counts[0] =
-        elements(items, p.q_batch_stride, p.query_heads, p.q_head_stride, p.query_length, p.q_row_stride, p.head_size);
-    counts[1] =
-        elements(items, p.k_batch_stride, p.kv_heads, p.k_head_stride, p.kv_length, p.k_row_stride, p.head_size);
+    // With offsets all items share one tensor, and the batch strides may be any numbers.
+    const bool ragged = !q_offsets.empty();
+    const auto memory = [&](int64_t batch_stride, int64_t heads, int64_t head_stride, int64_t rows, int64_t row_stride,
+                            int64_t columns) {
+      return ragged ? elements(p.batch > 0, 0, heads, head_stride, rows, row_stride, columns)
+                    : elements(p.batch, batch_stride, heads, head_stride, rows, row_stride, columns);
+    };
+    counts[0] = memory(p.q_batch_stride, p.query_heads, p.q_head_stride, p.query_length, p.q_row_stride, p.head_size);
+    counts[1] = memory(p.k_batch_stride, p.kv_heads, p.k_head_stride, p.kv_length, p.k_row_stride, p.head_size);
     if (s.kind == GATUN_SELECT_MASS) {
-      counts[2] = elements(items, p.lse_batch_stride, p.query_heads, p.lse_head_stride, p.query_length, 1, 1);
+      counts[2] = memory(p.lse_batch_stride, p.query_heads, p.lse_head_stride, p.query_length, 1, 1);
     }
     const Wide heads = Wide{p.batch} * p.query_heads;
     const bool countable = heads < kMaxLength && heads * p.query_blocks < kMaxLength;

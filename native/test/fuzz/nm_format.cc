@@ -43,7 +43,8 @@ Kind kind_of(const gatun_nm_format& f, Sizes* sizes) {
   // Whatever has too many weights for one byte each has too many.
   const int64_t dense = extent(f.columns, f.depth, f.depth, 1, 4);
   if (dense == kImpossible || f.columns > int64_t{1} << 62 || f.depth > int64_t{1} << 58) return Kind::unaffordable;
-  if (dense == kUnaffordable || dense > (1 << 17)) return Kind::unaffordable;
+  // The references walk rows that have no bytes, too.
+  if (dense == kUnaffordable || dense > (1 << 17) || f.columns > (1 << 17)) return Kind::unaffordable;
   const int64_t groups = f.depth / f.m + (f.depth % f.m != 0),
                 vectors = f.columns / f.vector + (f.columns % f.vector != 0);
   const int64_t slots = groups * f.n, bits = f.m <= 4 ? 2 : f.m <= 16 ? 4 : 8;
