@@ -6,9 +6,11 @@ import io.gatun.ops.KvFormat;
 import io.gatun.ops.QMatmul;
 import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
 
 /**
  * Continues a text with a GGUF file of the Llama architecture:
@@ -18,19 +20,47 @@ import java.util.List;
 public final class Generate {
     private Generate() {}
 
-    public static void main(String[] arguments) throws IOException {
-        if (arguments.length == 0) {
-            System.err.println("usage: Generate <file.gguf> [<tokens to add> [<token>...]]");
-            System.exit(2);
+    private static final String USAGE = """
+            usage: Generate <file.gguf> [<tokens to add> [<token>...]]
+            Continues the text of these ids of the file's vocabulary, or a new one, by 64 tokens if not told.
+            """;
+
+    public static void main(String[] arguments) {
+        boolean help = Stream.of(arguments).anyMatch(argument -> argument.equals("--help"));
+        if (help || arguments.length == 0) {
+            (help ? System.out : System.err).print(USAGE);
+            System.exit(help ? 0 : 2);
         }
-        int count = arguments.length < 2 ? 64 : Integer.parseInt(arguments[1]);
+        try {
+            generate(arguments);
+        } catch (NoSuchFileException e) {
+            fail("no such file: " + e.getMessage());
+        } catch (IOException | IllegalArgumentException | UnsupportedOperationException e) {
+            fail(e.getMessage());
+        }
+    }
+
+    private static void fail(String message) {
+        System.err.println("Generate: " + message);
+        System.exit(1);
+    }
+
+    private static int number(String argument, String name) {
+        if (!argument.matches("[0-9]{1,9}")) {
+            throw new IllegalArgumentException(name + ": given " + argument + "; allowed: 0..999999999");
+        }
+        return Integer.parseInt(argument);
+    }
+
+    private static void generate(String[] arguments) throws IOException {
+        int count = arguments.length < 2 ? 64 : number(arguments[1], "tokens to add");
         try (Arena arena = Arena.ofShared()) {
             Gguf file = Gguf.open(Path.of(arguments[0]), arena);
             GgufValue begin = file.metadata().get("tokenizer.ggml.bos_token_id");
             int[] prompt = arguments.length > 2
                     ? Arrays.stream(arguments)
                             .skip(2)
-                            .mapToInt(Integer::parseInt)
+                            .mapToInt(token -> number(token, "token"))
                             .toArray()
                     : new int[] {begin == null ? 1 : Math.toIntExact(begin.asLong())};
             GgufValue end = file.metadata().get("tokenizer.ggml.eos_token_id");

@@ -140,7 +140,8 @@ final class Llama implements AutoCloseable {
     Llama(Gguf file, int longest, QMatmul.Mode mode, KvFormat cache) {
         sizes = Sizes.of(file);
         if (longest < 1 || longest > sizes.context) {
-            throw new IllegalArgumentException("longest: given " + longest + "; allowed: 1.." + sizes.context);
+            throw new IllegalArgumentException("longest: given " + longest + " tokens; allowed: 1.." + sizes.context
+                    + ", as the model was made for");
         }
         options = QMatmul.Options.DEFAULT.withMode(mode);
         embeddings = file.tensor("token_embd.weight");

@@ -12,15 +12,23 @@ import java.util.List;
 final class JavaProcess {
     private JavaProcess() {}
 
+    /** How it ended, and what it printed on both streams. */
+    record Ended(int status, String output) {}
+
     /** What java prints with these options; it must end well and have nothing to warn of. */
     static String run(String... options) throws IOException, InterruptedException {
+        Ended ended = start(options);
+        assertEquals(0, ended.status(), ended.output());
+        assertFalse(ended.output().contains("WARNING"), ended.output());
+        return ended.output();
+    }
+
+    static Ended start(String... options) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>();
         command.add(System.getProperty("java.home") + "/bin/java");
         command.addAll(List.of(options));
         Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
         String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertEquals(0, process.waitFor(), output);
-        assertFalse(output.contains("WARNING"), output);
-        return output;
+        return new Ended(process.waitFor(), output);
     }
 }

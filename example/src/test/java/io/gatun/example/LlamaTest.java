@@ -1,6 +1,7 @@
 package io.gatun.example;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -25,6 +26,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
@@ -210,8 +212,9 @@ class LlamaTest {
             assertRefuses("tokens[1] = 96; allowed: 0..95", () -> llama.append(1, 96));
             assertRefuses("tokens: given none; allowed: 1 or more", llama::append);
         }
-        assertRefuses("longest: given 65; allowed: 1..64", () -> open(path, CONTEXT + 1));
-        assertRefuses("longest: given 0; allowed: 1..64", () -> open(path, 0));
+        assertRefuses(
+                "longest: given 65 tokens; allowed: 1..64, as the model was made for", () -> open(path, CONTEXT + 1));
+        assertRefuses("longest: given 0 tokens; allowed: 1..64, as the model was made for", () -> open(path, 0));
     }
 
     private static void assertRefuses(String message, Executable call) {
@@ -273,14 +276,43 @@ class LlamaTest {
         assertTrue(generate(path, "0", "1", "2").contains("0 tokens, "));
     }
 
+    /** One line on the error stream, no trace. */
+    @Test
+    void generateTellsWhatIsWrong(@TempDir Path folder) throws IOException, InterruptedException {
+        String path = write(folder, keys(), USUAL, blocks(GgufType.Q4_0), null).toString();
+        String none = folder.resolve("none.gguf").toString();
+        expectFailure("no such file: " + none, none);
+        expectFailure("tokens to add: given -1; allowed: 0..999999999", path, "-1");
+        expectFailure("token: given x; allowed: 0..999999999", path, "1", "x");
+        expectFailure("longest: given 100000001 tokens; allowed: ", path, "100000000");
+        String last = String.valueOf(VOCABULARY - 1);
+        expectFailure("tokens[1] = 99999; allowed: 0.." + last, path, "1", "0", "99999");
+        JavaProcess.Ended usage = JavaProcess.start(command("--help"));
+        assertEquals(0, usage.status());
+        assertTrue(usage.output().startsWith("usage: Generate "), usage.output());
+        assertEquals(2, JavaProcess.start(command()).status());
+    }
+
+    private static void expectFailure(String message, String... arguments) throws IOException, InterruptedException {
+        JavaProcess.Ended ended = JavaProcess.start(command(arguments));
+        assertEquals(1, ended.status(), ended.output());
+        String last = ended.output().lines().reduce("", (before, line) -> line);
+        assertTrue(last.startsWith("Generate: " + message), ended.output());
+        assertFalse(ended.output().contains("Exception"), ended.output());
+    }
+
     private static String generate(Path path, String... arguments) throws IOException, InterruptedException {
+        return JavaProcess.run(command(
+                Stream.concat(Stream.of(path.toString()), Stream.of(arguments)).toArray(String[]::new)));
+    }
+
+    private static String[] command(String... arguments) {
         List<String> command = new ArrayList<>(List.of(
                 "--enable-native-access=ALL-UNNAMED",
                 "-cp",
                 System.getProperty("java.class.path"),
-                Generate.class.getName(),
-                path.toString()));
+                Generate.class.getName()));
         command.addAll(List.of(arguments));
-        return JavaProcess.run(command.toArray(String[]::new));
+        return command.toArray(String[]::new);
     }
 }

@@ -103,18 +103,18 @@ public final class ModelRewriter {
      * @throws UnsupportedOperationException if weights that are to be changed lie in another file
      */
     public static Rewritten rewrite(byte[] model, Options options) {
-        return rewrite(parse(model), options, new TensorFiles(null, null));
+        return rewrite(parse(model, "model"), options, new TensorFiles(null, null));
     }
 
-    private static ModelProto parse(byte[] model) {
+    private static ModelProto parse(byte[] model, String name) {
         try {
             ModelProto parsed = ModelProto.parseFrom(model);
             if (!parsed.hasGraph()) {
-                throw new IllegalArgumentException("model: no ONNX file (it has no graph)");
+                throw new IllegalArgumentException(name + ": no ONNX file (it has no graph)");
             }
             return parsed;
         } catch (InvalidProtocolBufferException e) {
-            throw new IllegalArgumentException("model: no ONNX file (" + e.getMessage() + ")", e);
+            throw new IllegalArgumentException(name + ": no ONNX file (" + e.getMessage() + ")", e);
         }
     }
 
@@ -151,7 +151,7 @@ public final class ModelRewriter {
         if (Files.exists(to) && Files.isSameFile(from, to)) {
             throw new IllegalArgumentException("to = " + to + " is from; allowed: another file");
         }
-        ModelProto model = parse(Files.readAllBytes(from));
+        ModelProto model = parse(Files.readAllBytes(from), from.toString());
         boolean external = model.getGraph().getInitializerList().stream().anyMatch(TensorFiles::isExternal);
         Path data = external ? target.resolveSibling(target.getFileName() + ".data") : null;
         try (TensorFiles files = new TensorFiles(source.getParent(), data)) {

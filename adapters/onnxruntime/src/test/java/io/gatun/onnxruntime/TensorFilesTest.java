@@ -91,6 +91,11 @@ class TensorFilesTest {
                 "is from; allowed: another file",
                 () -> ModelRewriter.rewrite(from, from, Options.DEFAULT));
         Path to = folder.resolve("out.onnx");
+        Path data = from.resolveSibling("weights.bin");
+        assertRefused(
+                IllegalArgumentException.class,
+                data + ": no ONNX file",
+                () -> ModelRewriter.rewrite(data, to, Options.DEFAULT));
         Path outside = write(model(), "../weights.bin", 0);
         assertRefused(
                 IllegalArgumentException.class,

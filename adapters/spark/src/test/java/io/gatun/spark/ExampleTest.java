@@ -1,6 +1,7 @@
 package io.gatun.spark;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.gatun.example.MiniLm;
@@ -11,13 +12,20 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.spi.ToolProvider;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** README's program, submitted to a Spark that knows nothing of Gatun: all comes in jars named to spark-submit. */
+/** README's program, submitted to a Spark that knows nothing of Gatun: all comes in the jars that README names. */
 class ExampleTest {
+    /** The modules in gatun-spark with the program, in gatun-0.1.0-all.jar, and in gatun-example. */
+    private static final List<String> GATUN = List.of("spark", "java-api", "bindings", "example");
+
+    private static final Pattern OTHERS = Pattern.compile("for name in (.*); do");
+
     @Test
     void programIsInReadme() throws IOException {
         String program = Files.readString(Path.of("src/test/java/EmbedColumn.java"));
@@ -30,8 +38,16 @@ class ExampleTest {
     @Test
     void programRuns(@TempDir Path folder) throws Exception {
         Path natives = Files.createDirectory(folder.resolve("natives"));
+        Matcher others = OTHERS.matcher(Files.readString(Path.of("README.md")));
+        assertTrue(others.find(), "README.md names no jars");
+        List<String> names = List.of(others.group(1).split(" "));
         List<Path> application = new ArrayList<>(ClassPath.gatun(natives));
-        application.addAll(ClassPath.select(ExampleTest::isModel));
+        application.removeIf(entry -> !entry.equals(natives) && GATUN.stream().noneMatch(name -> isOf(name, entry)));
+        for (String name : names) {
+            List<Path> entries = ClassPath.select(entry -> isArtifact(name, entry));
+            assertFalse(entries.isEmpty(), "not on the class path: " + name);
+            application.addAll(entries);
+        }
         List<String> jars = new ArrayList<>();
         for (Path entry : application) {
             Path jar = folder.resolve(jars.size() + ".jar");
@@ -42,7 +58,9 @@ class ExampleTest {
         command.addAll(List.of(System.getProperty("spark.options").trim().split("\\s+")));
         command.addAll(List.of(
                 "-cp",
-                ClassPath.select(entry -> !ClassPath.isGatun(entry) && !isModel(entry)).stream()
+                ClassPath.select(entry ->
+                                !ClassPath.isGatun(entry) && names.stream().noneMatch(name -> isArtifact(name, entry)))
+                        .stream()
                         .map(Path::toString)
                         .collect(Collectors.joining(File.pathSeparator)),
                 "org.apache.spark.deploy.SparkSubmit",
@@ -70,9 +88,16 @@ class ExampleTest {
         assertTrue(!output.contains("WARNING"), output);
     }
 
-    /** What MiniLM needs beside Gatun. */
-    private static boolean isModel(Path path) {
-        return path.toString().contains("/ai/djl/") || path.toString().contains("/dev/langchain4j/");
+    /** Whether it is what a module of Gatun was compiled to, packed or not. */
+    private static boolean isOf(String module, Path entry) {
+        return entry.toString().contains("/" + module + "/target/");
+    }
+
+    /** Whether it is an artifact of that name, of Gatun or of others. */
+    private static boolean isArtifact(String name, Path entry) {
+        return name.startsWith("gatun-")
+                ? isOf(name.substring("gatun-".length()), entry)
+                : entry.getFileName().toString().matches(Pattern.quote(name) + "-[0-9].*");
     }
 
     private static String pack(Path folder, Path jar) {
