@@ -37,6 +37,9 @@ inline double unknown_or(const Number& a, const Number& b, double error) {
   return finite(a, b) ? error : 0;
 }
 inline double product_error(const Number& a, const Number& b) {
+  // Infinity times what may be 0, or of either sign.
+  const auto unclear = [](const Number& x) { return x.error > 0 && std::fabs(x.value) <= x.error; };
+  if ((std::isinf(a.value) && unclear(b)) || (std::isinf(b.value) && unclear(a))) return kInfinity;
   return unknown_or(a, b, std::fabs(a.value) * b.error + std::fabs(b.value) * a.error + a.error * b.error);
 }
 
