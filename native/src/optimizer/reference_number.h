@@ -25,7 +25,7 @@ inline Number rounded(double value, double error) {
   if (least >= kOverflow) return {std::copysign(kInfinity, value), 0};
   if (most >= kOverflow) return {value, kInfinity};
   if (error == 0 && value == static_cast<float>(value)) return {value, 0};
-  if (most < 0x1p-150) return {0, 0};
+  if (most < 0x1p-150) return {0, value < 0 ? 0x1p-150 : 0};  // f32 has a zero below 0, too
   // Half a unit in the last place, at least that of subnormals; doubles round, too.
   return {value, error + most * 0x1p-50 + std::max(most * 0x1p-24, 0x1p-150)};
 }
